@@ -1,0 +1,1 @@
+"""The command line jobs: parse, call, exit code."""

@@ -68,8 +68,11 @@ def _keys() -> str:
         default = "(required)" if field.is_required() else _shown(field.default)
         lines.append(f"  {key}={default}")
         if field.description:
-            lines.extend(textwrap.wrap(field.description, 88, initial_indent=" " * 6,
-                                       subsequent_indent=" " * 6))
+            lines.extend(
+                textwrap.wrap(
+                    field.description, 88, initial_indent=" " * 6, subsequent_indent=" " * 6
+                )
+            )
     return "\n".join(lines) + "\n"
 
 

@@ -28,7 +28,8 @@ def plan_batches(
     lengths: Int64s, max_batch_tokens: int, max_width: int
 ) -> Iterator[tuple[Int64s, int]]:
     """Rows and padded width of each batch; rows x width stays within `max_batch_tokens` (but for
-    a single row that is longer). Widths are rounded up, though never past `max_width`."""
+    a single row that is longer). Widths are rounded up, though never past `max_width`.
+    """
     order = np.argsort(-lengths, kind="stable")
     begin = 0
     while begin < len(order):

@@ -37,6 +37,7 @@ class Checkpoint:
         revision: the hub commit, or None for a folder.
         config: the raw config.json.
         weights: the weight files that would be loaded; those of an index may be absent.
+
     """
 
     folder: Path
@@ -65,6 +66,7 @@ def open_checkpoint(model: ModelConfig) -> Checkpoint:
 
     Raises:
         ConfigError: there is no such folder or hub id, or it has no readable config.json.
+
     """
     folder, revision = Path(model.path), None
     if not folder.is_dir():

@@ -40,9 +40,10 @@ class Receipt:
         scored, quarantined: pairs with a score; pairs without one, by reason.
         rescued: scores that were not finite at first and were computed again in float32.
         distinct, tokens: sequences that were run through the model, and their tokens.
-        bytes, sha256: of the data file.
+        size, sha256: of the data file; the size in bytes.
         seconds: that the replica took.
         scores: count, min, mean, max and quantiles of the part's scores, share of tied scores.
+
     """
 
     part: str
@@ -57,7 +58,7 @@ class Receipt:
     rescued: int
     distinct: int
     tokens: int
-    bytes: int
+    size: int
     sha256: str
     seconds: float
     scores: dict[str, float]
@@ -122,7 +123,7 @@ def commit(
             if status is not Status.SCORED and reasons[status]
         },
         rescued=scored.rescued,
-        bytes=len(data),
+        size=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
         scores=describe_scores(scored.score[scored.status == Status.SCORED]),
         **measures,

@@ -26,7 +26,8 @@ class Section(BaseModel):
 
 class InputColumns(Section):
     """Names of the input columns. `candidates.passage` means field `passage` of the structs in
-    the list column `candidates`."""
+    the list column `candidates`.
+    """
 
     query_id: str = "query_id"
     query: str = "query"
@@ -57,7 +58,9 @@ class OutputConfig(Section):
     """Where the scored rows go, and what they carry."""
 
     path: str = Field(description="folder; local or a URL")
-    normalize: Literal["none", "sigmoid"] = Field("none", description="adds a column beside `score`")
+    normalize: Literal["none", "sigmoid"] = Field(
+        "none", description="adds a column beside `score`"
+    )
     rank: bool = Field(False, description="adds the rank of a pair within its query, from 1")
     text: bool = Field(False, description="repeat the query and passage columns in the output")
     passthrough: Literal["all"] | list[str] = Field(
@@ -151,7 +154,10 @@ class PreflightConfig(Section):
 class RayConfig(Section):
     """Which Ray to use. null: the one of RAY_ADDRESS (set by `ray job submit`), else an own one."""
 
-    address: str | None = Field(None, description="`auto`: the one running on this machine; `local`: an own one; or host:port")
+    address: str | None = Field(
+        None,
+        description="`auto`: the one running on this machine; `local`: an own one; or host:port",
+    )
 
 
 class Config(Section):
@@ -177,6 +183,7 @@ def load_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Confi
     Raises:
         ConfigError: the file is missing or no mapping, an override has no `=`, a key is unknown,
             or a value has the wrong type or range. All problems are named at once.
+
     """
     tree = _read_yaml(path) if path is not None else {}
     for override in overrides:

@@ -18,6 +18,7 @@ def resolve_device(configured: str) -> str:
 
     Raises:
         ConfigError: CUDA is asked for and not there.
+
     """
     if configured == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
@@ -31,7 +32,8 @@ def resolve_device(configured: str) -> str:
 
 def resolve_dtype(configured: str, device: str) -> tuple[str, str]:
     """The number format and why: `auto` takes bfloat16 where the hardware multiplies it fast, and
-    float32 elsewhere, for on other hardware bfloat16 is the slower one."""
+    float32 elsewhere, for on other hardware bfloat16 is the slower one.
+    """
     if configured != "auto":
         return configured, "as configured"
     if device == "cuda":

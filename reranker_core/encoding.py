@@ -26,6 +26,7 @@ class EncodedPart:
         status: `pairs.Status` of each pair, shape (P,).
         distinct_of: index into `sequences` of each pair, or -1, shape (P,).
         sequences: ids of the distinct pairs.
+
     """
 
     rows: pa.Table

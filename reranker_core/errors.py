@@ -25,6 +25,7 @@ class RerankError(Exception):
     Attributes:
         exit_code: what the process exits with.
         retryable: whether the same command may succeed later without a change.
+
     """
 
     exit_code = 5

@@ -18,15 +18,14 @@ class Scores:
     Attributes:
         values: float32, shape (D,); NaN exactly where no finite score could be had.
         rescued: how many were not finite at first, and finite in float32.
+
     """
 
     values: npt.NDArray[np.float32]
     rescued: int
 
 
-def rescue(
-    values: npt.NDArray[np.float32], redo: Callable[[int], float]
-) -> Scores:
+def rescue(values: npt.NDArray[np.float32], redo: Callable[[int], float]) -> Scores:
     """Compute each non-finite score again, alone, with `redo` (index -> float32 score)."""
     suspects = np.flatnonzero(~np.isfinite(values))
     if not len(suspects):

@@ -68,6 +68,7 @@ def recorded(store: Store) -> dict[str, Any] | None:
 
     Raises:
         OutputConflict: the folder holds files, but none that says whose.
+
     """
     try:
         run: dict[str, Any] = json.loads(store.read(RUN_FILE))
@@ -93,6 +94,7 @@ def refuse_differences(store: Store, before: dict[str, Any], now: dict[str, Any]
 
     Raises:
         OutputConflict: it belongs to a run that differs; the message says in what.
+
     """
     differences = list(_differences(before, now))
     if not differences:

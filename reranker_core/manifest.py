@@ -34,13 +34,13 @@ class Totals:
     rescued: int = 0
     distinct: int = 0
     tokens: int = 0
-    bytes: int = 0
+    size: int = 0
     quarantined: Counter[str] = field(default_factory=Counter)
 
     def add(self, receipt: Receipt) -> None:
         """Count one more part."""
         self.parts += 1
-        for name in ("rows", "pairs", "scored", "rescued", "distinct", "tokens", "bytes"):
+        for name in ("rows", "pairs", "scored", "rescued", "distinct", "tokens", "size"):
             setattr(self, name, getattr(self, name) + getattr(receipt, name))
         self.quarantined.update(receipt.quarantined)
 
@@ -69,6 +69,7 @@ def conclude(store: Store, plan: Plan, config: Config, run: str, facts: dict[str
         Incomplete: a part has no receipt, or its file is not what the receipt says.
         OutputConflict: there are data files that belong to no part.
         QuarantineExceeded: too many pairs have no score.
+
     """
     totals = prove(store, plan)
     exceeded = totals.quarantined_fraction > config.guard.max_quarantined_fraction
@@ -85,7 +86,7 @@ def conclude(store: Store, plan: Plan, config: Config, run: str, facts: dict[str
         "quarantined": dict(totals.quarantined),
         "distinct_pairs": totals.distinct,
         "tokens": totals.tokens,
-        "bytes": totals.bytes,
+        "bytes": totals.size,
         **facts,
     }
     store.write(MANIFEST, json.dumps(manifest, indent=1).encode())
@@ -106,6 +107,7 @@ def prove(store: Store, plan: Plan) -> Totals:
 
     Raises:
         Incomplete, OutputConflict: as for `conclude`.
+
     """
     sizes = store.sizes()
     names = {data_name(part.name) for part in plan.parts}
@@ -132,12 +134,12 @@ def prove(store: Store, plan: Plan) -> Totals:
             accounted = receipt.scored + sum(receipt.quarantined.values())
             if not (
                 found == receipt.rows == part.rows
-                and sizes.get(data_name(part.name)) == receipt.bytes
+                and sizes.get(data_name(part.name)) == receipt.size
                 and accounted == receipt.pairs
             ):
                 problems.append(
                     f"{data_name(part.name)}: {found} rows, {sizes.get(data_name(part.name))} "
-                    f"bytes; expected {part.rows} rows, {receipt.bytes} bytes"
+                    f"bytes; expected {part.rows} rows, {receipt.size} bytes"
                 )
     if problems:
         shown = "\n".join(f"  {problem}" for problem in problems[:_SHOWN_PROBLEMS])

@@ -48,6 +48,7 @@ class Pairs:
         query_of: index into `queries` of each distinct pair, shape (D,).
         passage_of: index into `passages` of each distinct pair, shape (D,).
         distinct_of: which distinct pair a pair is, or -1 where it cannot be scored, shape (P,).
+
     """
 
     per_row: Int64s | None
@@ -63,8 +64,10 @@ def find_pairs(table: pa.Table, schema: InputSchema) -> Pairs:
     """Pair up queries and passages of a part; equal pairs become one."""
     query = _distinct(_column(table, schema.query))
     per_row, flat_passages, misaligned = candidates(table, schema)
-    row_of = np.arange(table.num_rows) if per_row is None else np.repeat(
-        np.arange(table.num_rows), per_row
+    row_of = (
+        np.arange(table.num_rows)
+        if per_row is None
+        else np.repeat(np.arange(table.num_rows), per_row)
     )
     passage = _distinct(flat_passages)
     query_code = query.codes[row_of]
@@ -84,16 +87,15 @@ def find_pairs(table: pa.Table, schema: InputSchema) -> Pairs:
     distinct_of = np.full(len(status), -1, np.int32)
     distinct_of[scorable] = inverse
     query_of, passage_of = np.divmod(distinct, max(len(passage.texts), 1))
-    return Pairs(
-        per_row, status, query.texts, passage.texts, query_of, passage_of, distinct_of
-    )
+    return Pairs(per_row, status, query.texts, passage.texts, query_of, passage_of, distinct_of)
 
 
 def candidates(
     table: pa.Table, schema: InputSchema
 ) -> tuple[Int64s | None, pa.Array, npt.NDArray[np.bool_] | None]:
     """Candidates a row (None for flat parts), all passages in a row, and which rows' candidate
-    lists differ in length. Such a row has as many candidates as its longest list, all null."""
+    lists differ in length. Such a row has as many candidates as its longest list, all null.
+    """
     if not schema.nested:
         return None, _column(table, schema.passage.column), None
     passages = _column(table, schema.passage.column)

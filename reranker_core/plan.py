@@ -100,6 +100,7 @@ def make_plan(config: Config) -> Plan:
 
     Raises:
         InputError: a shard is missing or unreadable, or its columns do not fit.
+
     """
     shards: list[Shard] = []
     schema: InputSchema | None = None
@@ -121,9 +122,7 @@ def make_plan(config: Config) -> Plan:
     return Plan(schema, tuple(shards), tuple(_distinct_names(parts)))
 
 
-def cut(
-    row_groups: Iterable[RowGroup], part_rows: int, part_bytes: int
-) -> list[tuple[int, int]]:
+def cut(row_groups: Iterable[RowGroup], part_rows: int, part_bytes: int) -> list[tuple[int, int]]:
     """Row ranges of parts of at most `part_rows` pairs and about `part_bytes` decoded bytes.
 
     Whole row groups are gathered until the next would not fit; one that is too large by itself is
@@ -158,7 +157,8 @@ def cut(
 
 def read_groups(parts: Iterable[Part], plan: Plan) -> Iterator[list[Part]]:
     """Parts that one read task should read together: the slices of one large row group, which
-    would otherwise be fetched and decoded again for each slice."""
+    would otherwise be fetched and decoded again for each slice.
+    """
     starts = {
         shard.file.url: [0, *accumulate(group.rows for group in shard.row_groups)]
         for shard in plan.shards

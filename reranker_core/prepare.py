@@ -27,6 +27,7 @@ class Prepared:
         fingerprint: what the scores depend on; its dtype is `auto` until a replica's device is
             known.
         begun: whether the output holds this run already.
+
     """
 
     config: Config
@@ -44,6 +45,7 @@ def prepare(config: Config) -> Prepared:
         ConfigError, InputError: what is configured or there to read is wrong.
         PreflightRefused: the checkpoint's files show that it is no reranker.
         OutputConflict: the output belongs to another run.
+
     """
     plan = make_plan(config)
     checkpoint = open_checkpoint(config.model)

@@ -44,8 +44,11 @@ class Progress:
             if console.is_terminal
             else None
         )
-        self._task = self._bar.add_task("", total=self._pairs_to_do, state="loading models")\
-            if self._bar else None
+        self._task = (
+            self._bar.add_task("", total=self._pairs_to_do, state="loading models")
+            if self._bar
+            else None
+        )
 
     def __enter__(self) -> Progress:
         if self._bar:
@@ -79,9 +82,7 @@ class Progress:
 
     def state(self) -> str:
         """Parts, pairs, rate and time left, in one line."""
-        text = (
-            f"{self._parts_before + self._parts}/{self._all_parts} parts, {self._pairs:,} pairs"
-        )
+        text = f"{self._parts_before + self._parts}/{self._all_parts} parts, {self._pairs:,} pairs"
         elapsed = time.monotonic() - (self._first or self._start)
         since = self._pairs - self._pairs_at_first
         if since and elapsed > 0:

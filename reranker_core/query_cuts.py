@@ -47,6 +47,7 @@ def check_query_order(urls: list[str], query_id: str) -> None:
 
     Raises:
         InputError: naming both shards.
+
     """
     before: tuple[str, Any] | None = None
     for url in urls:

@@ -19,6 +19,7 @@ def read_parts(parts: list[Part], columns: tuple[str, ...]) -> Iterator[tuple[Pa
 
     Raises:
         InputError: the shard cannot be read, or has changed since the plan was made.
+
     """
     shard = parts[0].shard
     filesystem, path = open_filesystem(shard)

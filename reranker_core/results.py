@@ -27,6 +27,7 @@ class ScoredPart:
         status: final `pairs.Status` of each pair, shape (P,).
         score: float32, NaN where status is not SCORED, shape (P,).
         rescued: pairs whose score had to be computed again in float32.
+
     """
 
     rows: pa.Table
@@ -51,6 +52,7 @@ def output_table(part: ScoredPart, schema: InputSchema, output: OutputConfig) ->
 
     Raises:
         InputError: ranks are asked for and a query's rows do not stand together.
+
     """
     names = output.columns
     table = part.rows
@@ -74,7 +76,8 @@ def rank_within(
     groups: npt.NDArray[np.int64], score: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.int32]:
     """Ranks from 1 within each group by descending score; ties keep the input's order, and pairs
-    without a score come last. `groups` is ascending."""
+    without a score come last. `groups` is ascending.
+    """
     order = np.lexsort((np.arange(len(score)), np.where(np.isnan(score), np.inf, -score), groups))
     first = np.searchsorted(groups, groups[order])
     ranks = np.empty(len(score), np.int32)

@@ -44,6 +44,7 @@ def resolve_schema(arrow: pa.Schema, config: Config, shard: str) -> InputSchema:
     Raises:
         InputError: a column is missing, stands there twice, or has a type that does not fit; or
             a column of the input has the name of one that the job adds.
+
     """
     names = config.input.columns
     passage = _find(arrow, names.passage, "passage", shard)
@@ -77,16 +78,12 @@ def resolve_schema(arrow: pa.Schema, config: Config, shard: str) -> InputSchema:
         for name in columns
         if config.output.text or name not in text or (name == passage.column and keeps_more)
     )
-    schema = InputSchema(
-        nested, query_id.column, query.column, doc_id, passage, columns, carried
-    )
+    schema = InputSchema(nested, query_id.column, query.column, doc_id, passage, columns, carried)
     _refuse_collisions(carried, config, shard)
     return schema
 
 
-def check_schema(
-    arrow: pa.Schema, schema: InputSchema, reference: pa.Schema, shard: str
-) -> None:
+def check_schema(arrow: pa.Schema, schema: InputSchema, reference: pa.Schema, shard: str) -> None:
     """Check one shard's schema against the resolved columns and the first shard's types.
 
     Text columns may differ in their kind of string; all others must be equal, because the output
@@ -94,6 +91,7 @@ def check_schema(
 
     Raises:
         InputError: naming shard, column, expected and found type.
+
     """
     for name in schema.columns:
         _single(arrow, name, name, shard)

@@ -1,7 +1,7 @@
 """One replica without Ray: load → preflight → score.
 
-    scorer = Scorer.load(config)
-    scorer.score_pairs([("how to cache", "lru_cache keeps the results of …")])
+scorer = Scorer.load(config)
+scorer.score_pairs([("how to cache", "lru_cache keeps the results of …")])
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class Scorer:
 
     Attributes:
         report: what preflight measured.
+
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Scorer:
         Raises:
             ConfigError: model or device is not there.
             PreflightRefused: a check that is set to `refuse` failed.
+
         """
         checkpoint = checkpoint or open_checkpoint(config.model)
         enforced = config.preflight.checks

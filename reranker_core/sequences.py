@@ -75,9 +75,9 @@ def concatenate(pieces: Sequence[Ragged | Sequence[int]], count: int) -> Ragged:
         else Ragged(np.tile(np.asarray(piece, np.int32), count), np.full(count, len(piece)))
         for piece in pieces
     ]
-    lengths = np.sum([piece.lengths for piece in ragged], axis=0, dtype=np.int64)
+    lengths: Int64s = np.sum([piece.lengths for piece in ragged], axis=0, dtype=np.int64)
     values = np.empty(int(lengths.sum()), np.int32)
-    begin = np.cumsum(lengths) - lengths
+    begin: Int64s = np.cumsum(lengths) - lengths
     for piece in ragged:
         values[_positions(begin, piece.lengths)] = piece.values
         begin = begin + piece.lengths

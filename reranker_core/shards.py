@@ -18,7 +18,8 @@ _MAGIC = "*?["
 @dataclass(frozen=True)
 class ShardFile:
     """One input file. `name` is its path below the folder or glob that `input.path` names, so
-    that it stays the same when the whole input is moved."""
+    that it stays the same when the whole input is moved.
+    """
 
     url: str
     name: str
@@ -35,6 +36,7 @@ def list_shards(config: Config) -> list[ShardFile]:
     Raises:
         InputError: an entry matches nothing, or a file is named twice.
         ConfigError: the output lies inside the input.
+
     """
     entries = config.input.path
     shards: list[ShardFile] = []
@@ -63,7 +65,7 @@ def _list_entry(entry: str) -> list[ShardFile]:
     try:
         if any(sign in path for sign in _MAGIC) and not filesystem.exists(path):
             base = _fixed_prefix(path)
-            infos = [info for info in filesystem.glob(path, detail=True).values()]
+            infos = list(filesystem.glob(path, detail=True).values())
         elif filesystem.isdir(path):
             base = path.rstrip("/")
             infos = [
@@ -110,7 +112,7 @@ def _refuse_overlap(entry: str, output: str) -> None:
         return
     target = output_path.rstrip("/") + "/"
     inside = target.startswith(input_path.rstrip("/") + "/") and input_fs.isdir(input_path)
-    holds = (_fixed_prefix(input_path) if any(s in input_path for s in _MAGIC) else input_path)
+    holds = _fixed_prefix(input_path) if any(s in input_path for s in _MAGIC) else input_path
     if inside or (holds.rstrip("/") + "/").startswith(target):
         raise ConfigError(
             f"output.path={output} and input.path={entry} overlap, so results would be read as "

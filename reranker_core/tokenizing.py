@@ -9,7 +9,8 @@ from reranker_core.sequences import Ragged
 # Only the first tokens of a text are used, so a text of megabytes need not be read to its end.
 # Shorter ones are: there, finding out costs more than it saves.
 _LONG_TEXT = 32_768
-_SPARE_TOKENS = 64
+# WordPiece makes one token of a word of over 100 characters, but up to 100 of a word cut shorter.
+_SPARE_TOKENS = 128
 
 
 def tokenize(tokenizer: Any, texts: list[str], limit: int) -> Ragged:

@@ -38,6 +38,7 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PairFormat:
 
     Raises:
         ConfigError: the tokenizer cannot be loaded, or the lengths do not fit model or each other.
+
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(
@@ -66,6 +67,7 @@ def load(
 
     Raises:
         ConfigError: transformers cannot make a classification model of the folder.
+
     """
     try:
         loaded, info = AutoModelForSequenceClassification.from_pretrained(
@@ -127,6 +129,7 @@ class PairFormat:
 
         Raises:
             ConfigError: the query may take so many tokens that no passage fits.
+
         """
         prefix, middle, suffix = _surroundings(tokenizer)
         specials = len(prefix) + len(middle) + len(suffix)
@@ -142,7 +145,8 @@ class PairFormat:
         self, queries: list[str], passages: list[str], query_of: Int64s, passage_of: Int64s
     ) -> TokenSequences:
         """Ids of the pairs (queries[query_of[i]], passages[passage_of[i]]), each text tokenized
-        once."""
+        once.
+        """
         whole = self.truncation == "longest_first"
         query_limit = self.max_length if whole else self.query_max_length
         query_ids = tokenize(self.tokenizer, queries, query_limit)

@@ -30,6 +30,10 @@ class Placement:
     num_cpus: float
     num_gpus: float
 
+    def __str__(self) -> str:
+        noun = "replica" if self.max == 1 else "replicas"
+        return f"{self.max} {noun} with {self.num_cpus:g} CPUs and {self.num_gpus:g} GPUs"
+
     @property
     def threads(self) -> int:
         """Threads of a CPU forward."""
@@ -41,12 +45,14 @@ def connect(config: Config) -> bool:
 
     Raises:
         ConfigError: there is no Ray at the address.
+
     """
     address = config.ray.address or os.environ.get("RAY_ADDRESS") or "local"
     own = address == "local"
     # What the runtime says of itself is not about the run; errors reach us as exceptions.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         ray.init(
             address=address,
@@ -76,6 +82,7 @@ def place(config: Config, parts: int, own: bool) -> Placement:
 
     Raises:
         ConfigError: the cluster cannot hold a single replica.
+
     """
     wanted, device = config.replicas, config.model.device
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]

@@ -44,6 +44,7 @@ def run(prepared: Prepared) -> Totals:
 
     Raises:
         RerankError: one of its kinds, each with its exit code.
+
     """
     start = time.monotonic()
     config, scoring = prepared.config, prepared.fingerprint
@@ -84,10 +85,7 @@ def _score(
     job = Job(config, prepared.plan.schema, digest(whose))
     reports: dict[str, Any] = {}
     with Progress(prepared.plan, prepared.todo) as progress:
-        log.info(
-            "%d parts to score, up to %d replicas of %g CPUs and %g GPUs",
-            *(len(prepared.todo), placement.max, placement.num_cpus, placement.num_gpus),
-        )
+        log.info("%d parts to score by up to %s", len(prepared.todo), placement)
         for row in _ending_in_our_errors(_stages(job, prepared, placement), store):
             preflight = json.loads(row["preflight"])
             if preflight["replica"] not in reports:
@@ -152,7 +150,8 @@ def _write_preflight(store: Store, content: dict[str, Any]) -> None:
 @contextmanager
 def _stopping_on_signals() -> Iterator[None]:
     """Turn SIGTERM and SIGINT into Incomplete. To be entered after ray.init, which sets its own
-    handlers."""
+    handlers.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Incomplete(

@@ -51,6 +51,7 @@ def enforce(found: Sequence[Check], checks: PreflightChecks) -> None:
 
     Raises:
         PreflightRefused: with all refused checks in the message, and all as data.
+
     """
     failed = Report(tuple(found)).failed
     for check in failed:

@@ -94,7 +94,5 @@ def check_scores(
     ]
 
 
-def _check(
-    group: str, name: str, passed: bool, measured: str, expected: str, remedy: str
-) -> Check:
+def _check(group: str, name: str, passed: bool, measured: str, expected: str, remedy: str) -> Check:
     return Check(group, name, passed, measured, expected, "" if passed else remedy)

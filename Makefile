@@ -1,0 +1,46 @@
+# make demo    sets everything up and runs the main job on real input
+# make test    sets everything up and passes the tests
+# make check   lint, types, and the direction of the layers
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test check setup setup-dev bench lock clean
+
+demo: setup
+	$(BIN)/python -m demo.run
+
+test: setup-dev check
+	$(BIN)/python -m pytest
+
+check: setup-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup-dev
+	$(BIN)/python -m benchmarks.encoder
+
+setup: $(VENV)/.installed
+
+setup-dev: $(VENV)/.installed-dev
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet -r requirements.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
+	$(PIP) install --quiet -r requirements-dev.lock
+	touch $@
+
+# Resolves the ranges of pyproject.toml anew, in throw-away environments, into the two lock files.
+lock:
+	scripts/lock.sh
+
+clean:
+	rm -rf $(VENV) out

@@ -1,0 +1,30 @@
+"""Score query-passage shards: python -m jobs.rerank --config FILE [section.field=value ...]"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from jobs.cli import Arguments, main
+from reranker_core.config import Config
+
+
+def rerank(config: Config, arguments: Arguments) -> None:
+    """Prepare, and unless it is a dry run, score."""
+    # Late, so that --help and a wrong configuration answer at once.
+    from reranker_core.prepare import prepare
+    from reranker_core.summary import print_plan, print_totals
+
+    start = time.monotonic()
+    prepared = prepare(config)
+    if arguments.dry_run:
+        print_plan(prepared, arguments.console)
+        return
+    from reranker_core.pipeline.run import run
+
+    totals = run(prepared)
+    print_totals(totals, prepared, time.monotonic() - start, arguments.console)
+
+
+if __name__ == "__main__":
+    sys.exit(main(rerank, __doc__))

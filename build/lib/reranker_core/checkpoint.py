@@ -1,0 +1,125 @@
+"""A model folder: where it is, what it says of itself, and digests of what it holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reranker_core.config import ModelConfig
+from reranker_core.errors import ConfigError
+
+_DIGEST_CHUNK = 1 << 22
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tokenizer.model",
+)
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A local model folder.
+
+    Attributes:
+        folder: where the files are on this machine.
+        source: `model.path` as configured.
+        revision: the hub commit, or None for a folder.
+        config: the raw config.json.
+        weights: the weight files that would be loaded; those of an index may be absent.
+
+    """
+
+    folder: Path
+    source: str
+    revision: str | None
+    config: dict[str, Any]
+    weights: tuple[Path, ...]
+
+    @property
+    def architecture(self) -> str:
+        """The class that wrote the checkpoint, by its own word, or ''."""
+        return str((self.config.get("architectures") or [""])[0])
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of the weights, the tokenizer's files and config.json."""
+        tokenizer = [self.folder / name for name in _TOKENIZER_FILES]
+        return {
+            "weights": _digest(self.weights),
+            "tokenizer": _digest([path for path in tokenizer if path.exists()]),
+            "config": _digest([self.folder / "config.json"]),
+        }
+
+
+def open_checkpoint(model: ModelConfig) -> Checkpoint:
+    """Find the model folder, fetching a hub id into the local hub cache.
+
+    Raises:
+        ConfigError: there is no such folder or hub id, or it has no readable config.json.
+
+    """
+    folder, revision = Path(model.path), None
+    if not folder.is_dir():
+        folder = _fetch(model)
+        revision = folder.name
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"model.path={model.path}: has no config.json; expected a transformers checkpoint. "
+            f"It holds: {', '.join(sorted(p.name for p in folder.iterdir())[:10]) or 'nothing'}"
+        ) from None
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"model.path={model.path}: config.json is unreadable: {error}") from None
+    return Checkpoint(folder, model.path, revision, config, _weight_files(folder))
+
+
+def _weight_files(folder: Path) -> tuple[Path, ...]:
+    """The files that transformers would load, in its order of preference."""
+    for name in _WEIGHTS:
+        if (folder / name).exists():
+            return (folder / name,)
+        index = folder / f"{name}.index.json"
+        if index.exists():
+            names = json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values()
+            return tuple(folder / part for part in sorted(set(names)))
+    return ()
+
+
+def _fetch(model: ModelConfig) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    if model.path.startswith((".", "/", "~")):
+        raise ConfigError(f"model.path={model.path}: no such folder on this machine")
+    try:
+        return Path(snapshot_download(model.path, revision=model.revision))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise ConfigError(
+            f"model.path={model.path}: no such folder here, and not to be had from the hub: "
+            f"{reason}. Name an existing folder, or a hub id and revision that can be reached"
+        ) from None
+
+
+def _digest(paths: list[Path] | tuple[Path, ...]) -> str:
+    total = hashlib.sha256()
+    for path in paths:
+        total.update(f"{path.name}\0".encode())
+        try:
+            with open(path, "rb") as file:
+                while chunk := file.read(_DIGEST_CHUNK):
+                    total.update(chunk)
+        except FileNotFoundError:
+            total.update(b"absent\0")  # preflight names it
+    return total.hexdigest()

@@ -1,0 +1,271 @@
+"""The one configuration object: YAML plus `section.field=value` overrides, frozen and validated.
+
+The classes below are the reference of all keys. A wrong key or value raises `ConfigError` on the
+driver, in milliseconds, and names the key and the nearest right one.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from reranker_core.errors import ConfigError
+
+
+class Section(BaseModel):
+    """A frozen group of keys; unknown keys and wrong types are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class InputColumns(Section):
+    """Names of the input columns. `candidates.passage` means field `passage` of the structs in
+    the list column `candidates`.
+    """
+
+    query_id: str = "query_id"
+    query: str = "query"
+    doc_id: str = "doc_id"
+    passage: str = "passage"
+
+
+class InputConfig(Section):
+    """Where the pairs are."""
+
+    path: str | list[str] = Field(description="file, folder, glob or a list; local or a URL")
+    columns: InputColumns = InputColumns()
+    layout: Literal["auto", "flat", "nested"] = Field(
+        "auto", description="flat: a row a pair; nested: a row a query with lists of candidates"
+    )
+
+
+class OutputColumns(Section):
+    """Names of the columns that the job adds."""
+
+    score: str = "score"
+    normalized: str = "score_normalized"
+    rank: str = "rank"
+    status: str = "status"
+
+
+class OutputConfig(Section):
+    """Where the scored rows go, and what they carry."""
+
+    path: str = Field(description="folder; local or a URL")
+    normalize: Literal["none", "sigmoid"] = Field(
+        "none", description="adds a column beside `score`"
+    )
+    rank: bool = Field(False, description="adds the rank of a pair within its query, from 1")
+    text: bool = Field(False, description="repeat the query and passage columns in the output")
+    passthrough: Literal["all"] | list[str] = Field(
+        "all", description="which of the other input columns to repeat"
+    )
+    columns: OutputColumns = OutputColumns()
+
+
+class ModelConfig(Section):
+    """Which reranker, and how a pair becomes its input."""
+
+    path: str = Field(description="folder or hub id")
+    revision: str | None = Field(None, description="hub branch, tag or commit")
+    family: Literal["auto", "encoder"] = Field("auto", description="auto: from the checkpoint")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    max_length: int | None = Field(
+        None, ge=8, description="tokens a pair, specials included; null: the model's, at most 512"
+    )
+    query_max_length: int | None = Field(
+        None, ge=1, description="tokens a query; null: three quarters of max_length"
+    )
+    truncation: Literal["only_passage", "longest_first"] = Field(
+        "only_passage",
+        description="only_passage: as FlagReranker; longest_first: as sentence-transformers",
+    )
+    trust_remote_code: bool = False
+
+
+class ReplicasConfig(Section):
+    """How many models are held at once, and what each asks of Ray. null: from the cluster."""
+
+    min: int | None = Field(None, ge=1)
+    max: int | None = Field(None, ge=1)
+    num_cpus: float | None = Field(None, gt=0, description="also the threads of a CPU forward")
+    num_gpus: float | None = Field(None, ge=0)
+
+    @model_validator(mode="after")
+    def _min_below_max(self) -> ReplicasConfig:
+        if self.min and self.max and self.min > self.max:
+            raise ValueError(f"min={self.min} is above max={self.max}; lower min or raise max")
+        return self
+
+
+class PlanConfig(Section):
+    """How shards are cut into parts: the unit of reading, scoring, committing and retrying."""
+
+    part_rows: int = Field(8192, ge=1, description="pairs a part, at most (but for one huge row)")
+    part_bytes: int = Field(268_435_456, ge=1, description="decoded input bytes a part, about")
+
+
+class ScoreConfig(Section):
+    """How a replica forms batches. Never part of the fingerprint."""
+
+    max_batch_tokens: int = Field(16_384, ge=8, description="rows x padded length of a batch")
+
+
+class GuardConfig(Section):
+    """What is tolerated."""
+
+    max_quarantined_fraction: float = Field(0.01, ge=0, le=1)
+
+
+def _yaml_off(value: Any) -> Any:
+    # YAML 1.1 reads a bare `off` as false.
+    return "off" if value is False else value
+
+
+Enforcement = Annotated[Literal["refuse", "warn", "off"], BeforeValidator(_yaml_off)]
+
+
+class PreflightChecks(Section):
+    """What a failed check of each group does."""
+
+    files: Enforcement = "refuse"
+    architecture: Enforcement = "refuse"
+    weights: Enforcement = "refuse"
+    tokenizer: Enforcement = "refuse"
+    prompt: Enforcement = "refuse"
+    numerics: Enforcement = "refuse"
+    meaning: Enforcement = "refuse"
+    agreement: Enforcement = "refuse"
+
+
+class PreflightConfig(Section):
+    """What a replica must pass before it may score a row."""
+
+    checks: PreflightChecks = PreflightChecks()
+
+
+class RayConfig(Section):
+    """Which Ray to use. null: the one of RAY_ADDRESS (set by `ray job submit`), else an own one."""
+
+    address: str | None = Field(
+        None,
+        description="`auto`: the one running on this machine; `local`: an own one; or host:port",
+    )
+
+
+class Config(Section):
+    """The whole configuration of a run."""
+
+    input: InputConfig
+    output: OutputConfig
+    model: ModelConfig
+    replicas: ReplicasConfig = ReplicasConfig()
+    plan: PlanConfig = PlanConfig()
+    score: ScoreConfig = ScoreConfig()
+    guard: GuardConfig = GuardConfig()
+    preflight: PreflightConfig = PreflightConfig()
+    ray: RayConfig = RayConfig()
+
+
+def load_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Config:
+    """Read `path` (YAML) if given, lay `section.field=value` overrides over it, validate.
+
+    Values of overrides are YAML, so `replicas.max=2`, `output.rank=true` and
+    `input.path=[a.parquet, b.parquet]` mean what they look like.
+
+    Raises:
+        ConfigError: the file is missing or no mapping, an override has no `=`, a key is unknown,
+            or a value has the wrong type or range. All problems are named at once.
+
+    """
+    tree = _read_yaml(path) if path is not None else {}
+    for override in overrides:
+        _apply(tree, override)
+    # An empty or absent section is one whose keys all have their defaults, or are named as missing.
+    sections = {name: {} if tree.get(name) is None else tree[name] for name in Config.model_fields}
+    try:
+        return Config.model_validate(tree | sections)
+    except ValidationError as error:
+        problems = dict.fromkeys(f"  {_explain(item)}" for item in error.errors())
+        raise ConfigError("\n".join(["the configuration is wrong:", *problems])) from None
+
+
+def known_keys(section: type[BaseModel] = Config, prefix: str = "") -> dict[str, Any]:
+    """All dotted keys with their pydantic field, in the order of the classes above."""
+    keys: dict[str, Any] = {}
+    for name, field in section.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            keys |= known_keys(kind, f"{prefix}{name}.")
+        else:
+            keys[prefix + name] = field
+    return keys
+
+
+def _read_yaml(path: str | Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--config {path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config {path}: not valid YAML: {error}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError(
+            f"--config {path}: holds a {type(tree).__name__}, expected sections such as `input:`"
+        )
+    return tree
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise ConfigError(f"override '{override}' has no '='; expected section.field=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    if isinstance(value, date):  # a folder named 2026-01-31
+        value = text
+    *sections, field = key.strip().split(".")
+    node = tree
+    for section in sections:
+        child = node.get(section)
+        if child is None:
+            child = node[section] = {}
+        if not isinstance(child, dict):
+            raise ConfigError(f"override '{override}': '{section}' is a value, not a section")
+        node = child
+    node[field] = value
+
+
+def _explain(item: Any) -> str:
+    # pydantic adds the names of union members and validators to the path; keep the real keys.
+    known = known_keys()
+    parts = [str(part) for part in item["loc"]]
+    while parts and item["type"] != "extra_forbidden" and ".".join(parts) not in known:
+        if any(key.startswith(".".join(parts) + ".") for key in known):
+            break
+        parts.pop()
+    key = ".".join(parts) or "the configuration"
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, known, n=1) or _same_leaf(key, known)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        return f"{key}: unknown key{hint} (--help lists all keys)"
+    if item["type"] == "missing":
+        return f"{key}: missing; set it in the file or as {key}=…"
+    return f"{key}={item['input']!r}: {item['msg'].removeprefix('Value error, ')}"
+
+
+def _same_leaf(key: str, known: Iterable[str]) -> list[str]:
+    leaves = {name.rpartition(".")[2]: name for name in known}
+    near = difflib.get_close_matches(key.rpartition(".")[2], leaves, n=1)
+    return [leaves[leaf] for leaf in near]

@@ -1,0 +1,42 @@
+"""No NaN or Inf leaves a replica as a score."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of D distinct pairs.
+
+    Attributes:
+        values: float32, shape (D,); NaN exactly where no finite score could be had.
+        rescued: how many were not finite at first, and finite in float32.
+
+    """
+
+    values: npt.NDArray[np.float32]
+    rescued: int
+
+
+def rescue(values: npt.NDArray[np.float32], redo: Callable[[int], float]) -> Scores:
+    """Compute each non-finite score again, alone, with `redo` (index -> float32 score)."""
+    suspects = np.flatnonzero(~np.isfinite(values))
+    if not len(suspects):
+        return Scores(values, 0)
+    values = values.copy()
+    for index in suspects:
+        score = redo(int(index))
+        values[index] = score if np.isfinite(score) else np.nan
+    return Scores(values, int(np.isfinite(values[suspects]).sum()))
+
+
+def float32_copy(model: torch.nn.Module) -> torch.nn.Module:
+    """The same weights, computed with in float32: what overflows is the arithmetic."""
+    return copy.deepcopy(model).float()

@@ -1,0 +1,213 @@
+"""Encoder rerankers: any `…ForSequenceClassification` with one label.
+
+BERT, XLM-RoBERTa (bge-reranker-base, -large, -v2-m3), ModernBERT, DistilBERT, ELECTRA and others.
+A pair becomes ids as in FlagEmbedding's FlagReranker: query and passage are tokenized apart, cut,
+and joined with the tokenizer's own special tokens. The score is the one logit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from reranker_core.batching import Batch
+from reranker_core.checkpoint import Checkpoint
+from reranker_core.config import ModelConfig
+from reranker_core.errors import ConfigError
+from reranker_core.models.family import LoadedModel
+from reranker_core.sequences import Int64s, TokenSequences, concatenate, take
+from reranker_core.tokenizing import tokenize
+
+_DEFAULT_MAX_LENGTH = 512
+_UNBOUNDED = 1 << 20  # transformers' tokenizers say 1e30 when they do not know
+# These number their positions from padding_idx + 1, so that many fewer can be used.
+_OFFSET_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer"}
+
+
+def fits(architecture: str) -> bool:
+    """Whether the class that wrote a checkpoint has a classification head."""
+    return architecture.endswith("ForSequenceClassification")
+
+
+def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PairFormat:
+    """The pair format of a checkpoint under the configured length rules.
+
+    Raises:
+        ConfigError: the tokenizer cannot be loaded, or the lengths do not fit model or each other.
+
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            checkpoint.folder, trust_remote_code=model.trust_remote_code
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise ConfigError(
+            f"model.path={model.path}: its tokenizer cannot be loaded: "
+            f"{str(error).splitlines()[0][:200]}. Save the tokenizer beside the weights"
+        ) from None
+    longest = _longest_input(checkpoint.config, tokenizer)
+    max_length = model.max_length or min(_DEFAULT_MAX_LENGTH, longest)
+    if max_length > longest:
+        raise ConfigError(
+            f"model.max_length={max_length} is beyond the {longest} positions of "
+            f"{checkpoint.source}; set it to at most {longest}"
+        )
+    query_max_length = model.query_max_length or max_length * 3 // 4
+    return PairFormat.of(tokenizer, max_length, query_max_length, model.truncation)
+
+
+def load(
+    checkpoint: Checkpoint, model: ModelConfig, dtype: torch.dtype, device: str
+) -> LoadedModel:
+    """Load with a classification head, which stays in float32 so that scores keep their digits.
+
+    Raises:
+        ConfigError: transformers cannot make a classification model of the folder.
+
+    """
+    try:
+        loaded, info = AutoModelForSequenceClassification.from_pretrained(
+            checkpoint.folder,
+            dtype=dtype,
+            trust_remote_code=model.trust_remote_code,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported by preflight, with the keys
+        )
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        raise ConfigError(
+            f"model.path={model.path}: cannot be loaded as an encoder reranker: "
+            f"{str(error).splitlines()[0][:300]}"
+        ) from None
+    if dtype != torch.float32:
+        for name, module in loaded.named_children():
+            if name != loaded.base_model_prefix:
+                module.float().register_forward_pre_hook(_inputs_to_float32)
+    return LoadedModel(
+        loaded.to(device),
+        missing=tuple(sorted(info["missing_keys"])),
+        unexpected=tuple(sorted(info["unexpected_keys"])),
+        mismatched=tuple(sorted(str(key[0]) for key in info["mismatched_keys"])),
+    )
+
+
+def _inputs_to_float32(module: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(
+        value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+        for value in inputs
+    )
+
+
+def _longest_input(config: dict[str, Any], tokenizer: Any) -> int:
+    """Most ids that both the position table and the tokenizer allow."""
+    positions = config.get("max_position_embeddings") or _UNBOUNDED
+    if config.get("model_type") in _OFFSET_POSITIONS:
+        positions -= config.get("pad_token_id", 1) + 1
+    return int(min(positions, tokenizer.model_max_length, _UNBOUNDED))
+
+
+@dataclass(frozen=True)
+class PairFormat:
+    """How a pair becomes ids: `prefix q middle p suffix`, at most `max_length` ids."""
+
+    tokenizer: Any
+    max_length: int
+    query_max_length: int
+    truncation: str
+    prefix: list[int]
+    middle: list[int]
+    suffix: list[int]
+
+    @classmethod
+    def of(
+        cls, tokenizer: Any, max_length: int, query_max_length: int, truncation: str
+    ) -> PairFormat:
+        """Learn the special tokens around a pair from the tokenizer itself.
+
+        Raises:
+            ConfigError: the query may take so many tokens that no passage fits.
+
+        """
+        prefix, middle, suffix = _surroundings(tokenizer)
+        specials = len(prefix) + len(middle) + len(suffix)
+        if truncation == "only_passage" and query_max_length + specials >= max_length:
+            raise ConfigError(
+                f"model.query_max_length={query_max_length} and {specials} special tokens leave "
+                f"no room for a passage in model.max_length={max_length}; lower the first to at "
+                f"most {max_length - specials - 1}, or raise the second"
+            )
+        return cls(tokenizer, max_length, query_max_length, truncation, prefix, middle, suffix)
+
+    def encode(
+        self, queries: list[str], passages: list[str], query_of: Int64s, passage_of: Int64s
+    ) -> TokenSequences:
+        """Ids of the pairs (queries[query_of[i]], passages[passage_of[i]]), each text tokenized
+        once.
+        """
+        whole = self.truncation == "longest_first"
+        query_limit = self.max_length if whole else self.query_max_length
+        query_ids = tokenize(self.tokenizer, queries, query_limit)
+        passage_ids = tokenize(self.tokenizer, passages, self.max_length)
+        room = self.max_length - len(self.prefix) - len(self.middle) - len(self.suffix)
+        query_lengths = query_ids.lengths[query_of]
+        passage_lengths = passage_ids.lengths[passage_of]
+        if whole:
+            query_lengths, passage_lengths = longest_first(query_lengths, passage_lengths, room)
+        else:
+            passage_lengths = np.minimum(passage_lengths, room - query_lengths)
+        tokens = concatenate(
+            [
+                self.prefix,
+                take(query_ids, query_of, query_lengths),
+                self.middle,
+                take(passage_ids, passage_of, passage_lengths),
+                self.suffix,
+            ],
+            len(query_of),
+        )
+        starts = len(self.prefix) + query_lengths + len(self.middle)
+        return TokenSequences(tokens, starts.astype(np.int32))
+
+
+def longest_first(first: Int64s, second: Int64s, room: int) -> tuple[Int64s, Int64s]:
+    """Lengths after cutting the longer of two sequences until both fit in `room`.
+
+    As `truncation="longest_first"` of Hugging Face tokenizers (the default of
+    sentence-transformers): when both must be cut they share the room, the odd token going to the
+    longer one.
+    """
+    short, long = np.minimum(first, second), np.maximum(first, second)
+    long_cut = np.maximum(short, room - short)
+    long_cut = np.where(short > room, short, long_cut)
+    fits = first + second <= room
+    halves = short + long_cut > room
+    new_short = np.where(fits, short, np.where(halves, room // 2, short))
+    new_long = np.where(fits, long, np.where(halves, room // 2 + room % 2, long_cut))
+    new_long = np.minimum(new_long, long)
+    new_short = np.minimum(new_short, short)
+    swapped = first > second
+    return np.where(swapped, new_long, new_short), np.where(swapped, new_short, new_long)
+
+
+def forward(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
+    """Float32 scores of a batch, shape (rows,)."""
+    inputs = {"input_ids": batch.ids, "attention_mask": batch.mask}
+    if getattr(model.config, "type_vocab_size", 0) > 1:
+        positions = torch.arange(batch.ids.shape[1], device=batch.ids.device)
+        second = positions >= batch.passage_starts[:, None]
+        inputs["token_type_ids"] = (second & batch.mask.bool()).long()
+    logits: torch.Tensor = model(**inputs).logits
+    return logits[:, 0].float()
+
+
+def _surroundings(tokenizer: Any) -> tuple[list[int], list[int], list[int]]:
+    """The ids that the tokenizer puts before, between and after the two texts of a pair."""
+    encoded = tokenizer("a", "b")
+    segments = encoded.sequence_ids(0)
+    first = [i for i, segment in enumerate(segments) if segment == 0]
+    second = [i for i, segment in enumerate(segments) if segment == 1]
+    ids = encoded["input_ids"]
+    return ids[: first[0]], ids[first[-1] + 1 : second[0]], ids[second[-1] + 1 :]

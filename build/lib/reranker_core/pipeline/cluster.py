@@ -1,0 +1,130 @@
+"""Connecting to Ray, and deciding how many replicas of which size it is asked for."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+
+import ray
+from ray.data import DataContext
+
+from reranker_core.config import Config
+from reranker_core.device import resolve_dtype
+from reranker_core.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+# Extra slots of an own Ray beside a CPU forward that has all cores: reading, tokenizing and
+# committing then run in between, instead of waiting for a core of their own.
+_TASK_SLOTS = 2
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What the replicas ask of Ray."""
+
+    min: int
+    initial: int
+    max: int
+    num_cpus: float
+    num_gpus: float
+
+    @property
+    def threads(self) -> int:
+        """Threads of a CPU forward."""
+        return max(1, int(self.num_cpus))
+
+
+def connect(config: Config) -> bool:
+    """Join the Ray of `ray.address` or RAY_ADDRESS, or start an own one; whether it is an own one.
+
+    Raises:
+        ConfigError: there is no Ray at the address.
+
+    """
+    address = config.ray.address or os.environ.get("RAY_ADDRESS") or "local"
+    own = address == "local"
+    # What the runtime says of itself is not about the run; errors reach us as exceptions.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    try:
+        ray.init(
+            address=address,
+            num_cpus=_cores() + _TASK_SLOTS if own else None,
+            include_dashboard=False if own else None,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+        )
+    except (ConnectionError, ValueError) as error:
+        raise ConfigError(
+            f"ray.address={address}: no Ray answers there ({str(error).splitlines()[0][:160]}); "
+            "start one with `ray start --head`, or leave ray.address out to use an own one"
+        ) from None
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    # Errors of ours reach the driver as themselves, not wrapped (and so stripped) by Ray Data.
+    context.raise_original_map_exception = True
+    # A part is one row, and each is handed on as soon as it is there.
+    context.target_max_block_size = 1
+    context.target_min_block_size = 0
+    return own
+
+
+def place(config: Config, parts: int, own: bool) -> Placement:
+    """Resolve `replicas` against what the cluster has. Needs a connection.
+
+    Raises:
+        ConfigError: the cluster cannot hold a single replica.
+
+    """
+    wanted, device = config.replicas, config.model.device
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    gpus = sum(node.get("GPU", 0) for node in nodes)
+    most_cpus = max(node.get("CPU", 0) for node in nodes)
+    num_gpus = wanted.num_gpus
+    if num_gpus is None:
+        num_gpus = 1 if gpus and device != "cpu" else 0
+    # Reading, tokenizing and committing must always find a free core.
+    spare = _TASK_SLOTS if own else 1
+    num_cpus = wanted.num_cpus or (1 if num_gpus else max(1, most_cpus - spare))
+    fitting = sum(
+        int(
+            min(
+                node.get("GPU", 0) / num_gpus if num_gpus else float("inf"),
+                max(node.get("CPU", 0) - (0 if num_gpus else spare), 0) / num_cpus,
+            )
+        )
+        for node in nodes
+    )
+    if not fitting:
+        raise ConfigError(
+            f"no node of the cluster can hold a replica of {num_cpus:g} CPUs and {num_gpus:g} "
+            f"GPUs and leave {spare} CPUs for other stages; the largest has {most_cpus:g} CPUs, "
+            f"all have {gpus:g} GPUs. Lower replicas.num_cpus or replicas.num_gpus"
+        )
+    # GPU nodes may join later; CPU replicas beyond what fits would starve the other stages.
+    most = (wanted.max or fitting) if num_gpus else min(wanted.max or fitting, fitting)
+    most = max(1, min(most, parts))
+    initial = min(most, fitting)
+    return Placement(min(wanted.min or 1, initial), initial, most, num_cpus, num_gpus)
+
+
+def settle_numbers(config: Config, placement: Placement) -> Config:
+    """The configuration with the device and number format that all replicas will use."""
+    device = config.model.device
+    if device == "auto":
+        device = "cuda" if placement.num_gpus else "cpu"
+    if device == "cpu":
+        dtype, why = resolve_dtype(config.model.dtype, device)
+    else:  # the driver need not have a GPU: ask where a replica will be
+        ask = ray.remote(num_gpus=placement.num_gpus)(resolve_dtype)
+        dtype, why = ray.get(ask.remote(config.model.dtype, device))
+    log.info("model.device=%s model.dtype=%s (%s)", device, dtype, why)
+    model = config.model.model_copy(update={"device": device, "dtype": dtype})
+    return config.model_copy(update={"model": model})
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,170 @@
+"""A whole run: plan → read → encode → score → commit → manifest.
+
+The driver sees the plan, receipts and counts, never rows. It takes receipts from the end of the
+stream as parts are committed, which is also what drives progress.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import ray
+from ray.data import ActorPoolStrategy, Dataset
+from ray.exceptions import RayError, RayTaskError
+
+from reranker_core.commit import Receipt
+from reranker_core.config import Config
+from reranker_core.errors import Incomplete, PreflightRefused, RerankError
+from reranker_core.identity import claim, digest, identity
+from reranker_core.manifest import Totals, conclude
+from reranker_core.pipeline.cluster import Placement, connect, place, settle_numbers
+from reranker_core.pipeline.datasource import PartSource
+from reranker_core.pipeline.stages import Job, Replica, commit_parts, encode
+from reranker_core.plan import read_groups
+from reranker_core.prepare import Prepared
+from reranker_core.progress import Progress
+from reranker_core.storage import Store
+
+log = logging.getLogger(__name__)
+
+PREFLIGHT = "_preflight.json"
+# A replica has its next part at hand while it scores one; more would only fill memory.
+_PARTS_IN_FLIGHT = 2
+
+
+def run(prepared: Prepared) -> Totals:
+    """Score what is not yet scored, prove the output, write the manifest and `_SUCCESS`.
+
+    Raises:
+        RerankError: one of its kinds, each with its exit code.
+
+    """
+    start = time.monotonic()
+    config, scoring = prepared.config, prepared.fingerprint
+    replicas = 0
+    if prepared.todo:
+        own = connect(config)
+        try:
+            with _stopping_on_signals():
+                placement = place(config, len(prepared.todo), own)
+                config = settle_numbers(config, placement)
+                scoring = {**scoring, "dtype": config.model.dtype}
+                replicas = _score(prepared, config, scoring, placement)
+        finally:
+            ray.shutdown()
+    facts = {
+        "fingerprint": scoring,
+        "preflight_not_enforced": [
+            group for group, action in config.preflight.checks if action != "refuse"
+        ],
+        "last_session": {
+            "parts": len(prepared.todo),
+            "seconds": round(time.monotonic() - start, 1),
+            "replicas": replicas,
+        },
+    }
+    run_digest = digest(identity(scoring, prepared.plan, config))
+    return conclude(prepared.store, prepared.plan, config, run_digest, facts)
+
+
+def _score(
+    prepared: Prepared, config: Config, scoring: dict[str, Any], placement: Placement
+) -> int:
+    """Run the stages until all parts are committed; the number of replicas that took part."""
+    store = prepared.store
+    whose = identity(scoring, prepared.plan, config)
+    if not prepared.begun:
+        claim(store, whose)
+    job = Job(config, prepared.plan.schema, digest(whose))
+    reports: dict[str, Any] = {}
+    with Progress(prepared.plan, prepared.todo) as progress:
+        log.info(
+            "%d parts to score, up to %d replicas of %g CPUs and %g GPUs",
+            *(len(prepared.todo), placement.max, placement.num_cpus, placement.num_gpus),
+        )
+        for row in _ending_in_our_errors(_stages(job, prepared, placement), store):
+            preflight = json.loads(row["preflight"])
+            if preflight["replica"] not in reports:
+                reports[preflight["replica"]] = preflight
+                _write_preflight(store, {"replicas": list(reports.values())})
+            progress.advance(Receipt.from_json(row["receipt"]))
+    return len(reports)
+
+
+def _stages(job: Job, prepared: Prepared, placement: Placement) -> Dataset:
+    plan = prepared.plan
+    groups = list(read_groups(prepared.todo, plan))
+    source = PartSource(groups, plan.schema.columns)
+    of_job = {"fn_kwargs": {"job": job}, "batch_size": 1, "batch_format": "pyarrow"}
+    return (
+        ray.data.read_datasource(source, override_num_blocks=len(groups), num_cpus=1)
+        .map_batches(encode, num_cpus=1, **of_job)
+        .map_batches(
+            Replica,
+            fn_constructor_args=(job, placement.threads),
+            batch_size=1,
+            batch_format="pyarrow",
+            num_cpus=placement.num_cpus,
+            num_gpus=placement.num_gpus,
+            compute=ActorPoolStrategy(
+                min_size=placement.min,
+                max_size=placement.max,
+                initial_size=placement.initial,
+                max_tasks_in_flight_per_actor=_PARTS_IN_FLIGHT,
+            ),
+        )
+        .map_batches(commit_parts, num_cpus=1, **of_job)
+    )
+
+
+def _ending_in_our_errors(dataset: Dataset, store: Store) -> Iterator[dict[str, Any]]:
+    """The dataset's rows; what goes wrong on a worker arrives here as itself, or as Incomplete."""
+    try:
+        yield from dataset.iter_rows()
+    except RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, PreflightRefused):
+            _write_preflight(store, {"refused": cause.report})
+        if isinstance(cause, RerankError):
+            raise cause from None
+        log.error("a worker failed:\n%s", error)
+        raise Incomplete(
+            f"a worker failed with {type(cause).__name__} (above). What is committed stays; if "
+            "the cause is gone, the same command resumes"
+        ) from None
+    except RayError as error:
+        raise Incomplete(
+            f"Ray gave up: {type(error).__name__}: {str(error).splitlines()[0][:300]}. What is "
+            "committed stays; the same command resumes"
+        ) from None
+
+
+def _write_preflight(store: Store, content: dict[str, Any]) -> None:
+    store.write(PREFLIGHT, json.dumps(content, indent=1).encode())
+
+
+@contextmanager
+def _stopping_on_signals() -> Iterator[None]:
+    """Turn SIGTERM and SIGINT into Incomplete. To be entered after ray.init, which sets its own
+    handlers.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Incomplete(
+            f"stopped by {signal.Signals(number).name}; what is committed stays, and the same "
+            "command resumes"
+        )
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,121 @@
+"""How a part travels between stages: as one row of a Ray block.
+
+Its tables are Arrow IPC messages in binary columns. So Ray cannot divide, merge or convert a part,
+whatever block sizes it chooses and whatever types and names the user's columns have.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from reranker_core.encoding import EncodedPart
+from reranker_core.plan import Part
+from reranker_core.results import ScoredPart
+from reranker_core.sequences import TokenSequences
+
+
+def row_of_table(part: Part, table: pa.Table) -> pa.Table:
+    """A part as it was read."""
+    return _row(part, rows=table)
+
+
+def table_of_row(row: dict[str, pa.Scalar]) -> tuple[Part, pa.Table]:
+    """The inverse of `row_of_table`."""
+    return _part(row), _unpack(row["rows"])
+
+
+def row_of_encoded(part: Part, encoded: EncodedPart) -> pa.Table:
+    """A part whose text has become token ids."""
+    pairs = pa.table({"status": encoded.status, "distinct_of": encoded.distinct_of})
+    return _row(
+        part,
+        rows=encoded.rows,
+        per_row=_column(encoded.per_row),
+        pairs=pairs,
+        sequences=encoded.sequences.to_table(),
+    )
+
+
+def encoded_of_row(row: dict[str, pa.Scalar]) -> tuple[Part, EncodedPart]:
+    """The inverse of `row_of_encoded`."""
+    pairs = _unpack(row["pairs"])
+    encoded = EncodedPart(
+        rows=_unpack(row["rows"]),
+        per_row=_array(_unpack(row["per_row"])),
+        status=pairs.column("status").to_numpy(),
+        distinct_of=pairs.column("distinct_of").to_numpy(),
+        sequences=TokenSequences.from_table(_unpack(row["sequences"])),
+    )
+    return _part(row), encoded
+
+
+def row_of_scored(part: Part, scored: ScoredPart, notes: dict[str, Any]) -> pa.Table:
+    """A part with its scores; `notes` is plain data for its receipt."""
+    return _row(
+        part,
+        notes=notes,
+        rows=scored.rows,
+        per_row=_column(scored.per_row),
+        pairs=pa.table({"status": scored.status, "score": scored.score}),
+        rescued=scored.rescued,
+    )
+
+
+def scored_of_row(row: dict[str, pa.Scalar]) -> tuple[Part, ScoredPart, dict[str, Any]]:
+    """The inverse of `row_of_scored`."""
+    pairs = _unpack(row["pairs"])
+    scored = ScoredPart(
+        rows=_unpack(row["rows"]),
+        per_row=_array(_unpack(row["per_row"])),
+        status=pairs.column("status").to_numpy(),
+        score=pairs.column("score").to_numpy(),
+        rescued=row["rescued"].as_py(),
+    )
+    return _part(row), scored, json.loads(row["notes"].as_py())
+
+
+def rows(block: pa.Table) -> Iterator[dict[str, pa.Scalar]]:
+    """The parts of a block, without copying their tables."""
+    for index in range(block.num_rows):
+        yield {name: block.column(name)[index] for name in block.column_names}
+
+
+def _row(part: Part, **values: Any) -> pa.Table:
+    columns = {"part": pa.array([json.dumps(asdict(part))])}
+    for name, value in values.items():
+        if isinstance(value, pa.Table):
+            columns[name] = pa.array([_pack(value)], pa.large_binary())
+        elif isinstance(value, dict):
+            columns[name] = pa.array([json.dumps(value)])
+        else:
+            columns[name] = pa.array([value])
+    return pa.table(columns)
+
+
+def _part(row: dict[str, pa.Scalar]) -> Part:
+    return Part(**json.loads(row["part"].as_py()))
+
+
+def _pack(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def _unpack(value: pa.Scalar) -> pa.Table:
+    return pa.ipc.open_stream(value.as_buffer()).read_all()
+
+
+def _column(values: np.ndarray | None) -> pa.Table:
+    return pa.table({} if values is None else {"values": values})
+
+
+def _array(table: pa.Table) -> np.ndarray | None:
+    return table.column("values").to_numpy() if table.column_names else None

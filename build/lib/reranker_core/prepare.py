@@ -1,0 +1,65 @@
+"""Everything that can be known, and can be wrong, before Ray is asked for anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from reranker_core.checkpoint import open_checkpoint
+from reranker_core.config import Config
+from reranker_core.identity import fingerprint, identity, recorded, refuse_differences
+from reranker_core.manifest import committed_parts
+from reranker_core.models import FAMILIES, recognise
+from reranker_core.plan import Part, Plan, make_plan
+from reranker_core.preflight import check_checkpoint, enforce
+from reranker_core.storage import Store
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that is ready to start.
+
+    Attributes:
+        config: with `model.dtype` filled in where a resumed run has settled it.
+        plan: all parts.
+        todo: the parts without a receipt, in order.
+        store: the output.
+        fingerprint: what the scores depend on; its dtype is `auto` until a replica's device is
+            known.
+        begun: whether the output holds this run already.
+
+    """
+
+    config: Config
+    plan: Plan
+    todo: tuple[Part, ...]
+    store: Store
+    fingerprint: dict[str, Any]
+    begun: bool
+
+
+def prepare(config: Config) -> Prepared:
+    """Plan the run, look at the checkpoint's files, compare with what the output holds.
+
+    Raises:
+        ConfigError, InputError: what is configured or there to read is wrong.
+        PreflightRefused: the checkpoint's files show that it is no reranker.
+        OutputConflict: the output belongs to another run.
+
+    """
+    plan = make_plan(config)
+    checkpoint = open_checkpoint(config.model)
+    enforce(check_checkpoint(checkpoint), config.preflight.checks)
+    family = recognise(checkpoint, config.model.family)
+    pair_format = FAMILIES[family].pair_format(checkpoint, config.model)
+    store = Store(config.output.path)
+    before = recorded(store)
+    if before and config.model.dtype == "auto":
+        model = config.model.model_copy(update={"dtype": before["fingerprint"]["dtype"]})
+        config = config.model_copy(update={"model": model})
+    scoring = fingerprint(config, checkpoint, pair_format, family)
+    if before:
+        refuse_differences(store, before, identity(scoring, plan, config))
+    done = committed_parts(store, plan) if before else set()
+    todo = tuple(part for part in plan.parts if part.name not in done)
+    return Prepared(config, plan, todo, store, scoring, begun=before is not None)

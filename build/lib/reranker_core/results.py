@@ -1,0 +1,149 @@
+"""A scored part: its rows with the score columns, and what must be quarantined."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from reranker_core.config import OutputConfig
+from reranker_core.encoding import EncodedPart
+from reranker_core.errors import InputError
+from reranker_core.guard import Scores
+from reranker_core.pairs import Status
+from reranker_core.schema import InputSchema
+
+
+@dataclass(frozen=True)
+class ScoredPart:
+    """Pair by pair results of a part, without text.
+
+    Attributes:
+        rows: the columns that are carried to the output.
+        per_row: candidates of each row; None for flat parts.
+        status: final `pairs.Status` of each pair, shape (P,).
+        score: float32, NaN where status is not SCORED, shape (P,).
+        rescued: pairs whose score had to be computed again in float32.
+
+    """
+
+    rows: pa.Table
+    per_row: npt.NDArray[np.int64] | None
+    status: npt.NDArray[np.int8]
+    score: npt.NDArray[np.float32]
+    rescued: int
+
+    @classmethod
+    def of(cls, part: EncodedPart, scores: Scores) -> ScoredPart:
+        """Give each pair the score of its distinct pair."""
+        known = part.distinct_of >= 0
+        score = np.full(len(part.distinct_of), np.nan, np.float32)
+        score[known] = scores.values[part.distinct_of[known]]
+        status = part.status.copy()
+        status[known & np.isnan(score)] = Status.NOT_FINITE
+        return cls(part.rows, part.per_row, status, score, scores.rescued)
+
+
+def output_table(part: ScoredPart, schema: InputSchema, output: OutputConfig) -> pa.Table:
+    """The part's rows in input order, with the score columns (lists for nested parts).
+
+    Raises:
+        InputError: ranks are asked for and a query's rows do not stand together.
+
+    """
+    names = output.columns
+    table = part.rows
+    null = part.status != Status.SCORED
+    columns = {names.score: pa.array(part.score, mask=null)}
+    if output.normalize == "sigmoid":
+        # In float64: in float32 all scores above about 17 would become the same 1.0.
+        sigmoid = 1 / (1 + np.exp(-part.score.astype(np.float64)))
+        columns[names.normalized] = pa.array(sigmoid, mask=null)
+    if output.rank:
+        groups = _query_of_pair(part, schema)
+        columns[names.rank] = pa.array(rank_within(groups, part.score), mask=null)
+    labels = [status.label for status in Status]
+    columns[names.status] = pa.array(np.asarray(labels, object)[part.status], pa.string())
+    for name, values in columns.items():
+        table = table.append_column(name, _as_lists(values, part.per_row))
+    return table
+
+
+def rank_within(
+    groups: npt.NDArray[np.int64], score: npt.NDArray[np.float32]
+) -> npt.NDArray[np.int32]:
+    """Ranks from 1 within each group by descending score; ties keep the input's order, and pairs
+    without a score come last. `groups` is ascending.
+    """
+    order = np.lexsort((np.arange(len(score)), np.where(np.isnan(score), np.inf, -score), groups))
+    first = np.searchsorted(groups, groups[order])
+    ranks = np.empty(len(score), np.int32)
+    ranks[order] = np.arange(len(score)) - first + 1
+    return ranks
+
+
+def quarantined(part: ScoredPart, schema: InputSchema, first_row: int) -> list[dict[str, Any]]:
+    """One record for each pair without a score: where it stands in its shard, its ids, why."""
+    bad = np.flatnonzero(part.status != Status.SCORED)
+    if not len(bad):
+        return []
+    row_of, candidate_of = _positions(part)
+    query_ids = part.rows.column(schema.query_id)
+    doc_ids = part.rows.column(schema.doc_id.column)
+    records = []
+    for pair in bad:
+        row, candidate = int(row_of[pair]), int(candidate_of[pair])
+        doc_id = doc_ids[row].as_py()
+        if schema.nested:
+            doc_id = doc_id[candidate] if doc_id and candidate < len(doc_id) else None
+            if schema.doc_id.member and doc_id is not None:
+                doc_id = doc_id[schema.doc_id.member]
+        records.append(
+            {
+                "row": first_row + row,
+                "candidate": candidate if schema.nested else None,
+                "query_id": query_ids[row].as_py(),
+                "doc_id": doc_id,
+                "reason": Status(int(part.status[pair])).label,
+            }
+        )
+    return records
+
+
+def _positions(part: ScoredPart) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Row of each pair, and which candidate of that row it is."""
+    pairs = np.arange(len(part.status))
+    if part.per_row is None:
+        return pairs, np.zeros_like(pairs)
+    rows = np.repeat(np.arange(len(part.per_row)), part.per_row)
+    return rows, pairs - np.repeat(np.cumsum(part.per_row) - part.per_row, part.per_row)
+
+
+def _query_of_pair(part: ScoredPart, schema: InputSchema) -> npt.NDArray[np.int64]:
+    """An ascending number for each pair, equal for the pairs of one query."""
+    if schema.nested:
+        return _positions(part)[0]
+    ids = part.rows.column(schema.query_id).combine_chunks()
+    if pa.types.is_dictionary(ids.type):
+        ids = ids.dictionary_decode()
+    codes = ids.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    starts = np.flatnonzero(np.diff(codes, prepend=codes[0] - 1 if len(codes) else 0))
+    if len(starts) > len(np.unique(codes)):
+        raise InputError(
+            f"output.rank=true, but in the rows of a part the column '{schema.query_id}' returns "
+            "to a query after others; a rank needs a query's candidates in adjacent rows. Sort "
+            "the shard by it, or set output.rank=false"
+        )
+    groups = np.zeros(len(codes), np.int64)
+    groups[starts[1:]] = 1
+    return np.cumsum(groups)
+
+
+def _as_lists(values: pa.Array, per_row: npt.NDArray[np.int64] | None) -> pa.Array:
+    if per_row is None:
+        return values
+    offsets = np.concatenate([[0], np.cumsum(per_row)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), values)

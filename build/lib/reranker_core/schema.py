@@ -1,0 +1,200 @@
+"""Which columns a shard must have, in which types, and what passes through to the output.
+
+Flat shards hold a row a pair. Nested shards hold a row a query, with its candidates either in
+parallel list columns or in one list of structs (then addressed as `candidates.passage`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from reranker_core.config import Config
+from reranker_core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Field:
+    """Where a value lives: a top-level column, or a field of the structs in a list column."""
+
+    column: str
+    member: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.column}.{self.member}" if self.member else self.column
+
+
+@dataclass(frozen=True)
+class InputSchema:
+    """The columns of a run, resolved against the first shard and checked against all others."""
+
+    nested: bool
+    query_id: str
+    query: str
+    doc_id: Field
+    passage: Field
+    columns: tuple[str, ...]  # what is read, in the shard's order
+    carried: tuple[str, ...]  # what of it goes on to the output
+
+
+def resolve_schema(arrow: pa.Schema, config: Config, shard: str) -> InputSchema:
+    """Find the configured columns in the first shard's schema.
+
+    Raises:
+        InputError: a column is missing, stands there twice, or has a type that does not fit; or
+            a column of the input has the name of one that the job adds.
+
+    """
+    names = config.input.columns
+    passage = _find(arrow, names.passage, "passage", shard)
+    doc_id = _find(arrow, names.doc_id, "doc_id", shard)
+    query_id = _find(arrow, names.query_id, "query_id", shard)
+    query = _find(arrow, names.query, "query", shard)
+    nested = config.input.layout == "nested" or (
+        config.input.layout == "auto" and _is_list(arrow.field(passage.column).type)
+    )
+    if query.member or query_id.member:
+        inner = query if query.member else query_id
+        raise InputError(
+            f"{shard}: '{inner}' is a field inside a list, but a query belongs to the whole row; "
+            "configure a top-level column for input.columns.query and query_id"
+        )
+    text = {query.column, passage.column}
+    wanted = config.output.passthrough
+    if wanted != "all":
+        for name in wanted:
+            _find(arrow, name, "output.passthrough", shard)
+    key_columns = (query_id.column, query.column, doc_id.column, passage.column)
+    columns = tuple(
+        name for name in arrow.names if name in key_columns or wanted == "all" or name in wanted
+    )
+    # A struct that holds more than the passage stays, without the passage.
+    keeps_more = passage.member is not None and (
+        doc_id.column == passage.column or len(arrow.field(passage.column).type.value_type) > 1
+    )
+    carried = tuple(
+        name
+        for name in columns
+        if config.output.text or name not in text or (name == passage.column and keeps_more)
+    )
+    schema = InputSchema(nested, query_id.column, query.column, doc_id, passage, columns, carried)
+    _refuse_collisions(carried, config, shard)
+    return schema
+
+
+def check_schema(arrow: pa.Schema, schema: InputSchema, reference: pa.Schema, shard: str) -> None:
+    """Check one shard's schema against the resolved columns and the first shard's types.
+
+    Text columns may differ in their kind of string; all others must be equal, because the output
+    is to be read as one data set.
+
+    Raises:
+        InputError: naming shard, column, expected and found type.
+
+    """
+    for name in schema.columns:
+        _single(arrow, name, name, shard)
+    _expect_text(arrow.field(schema.query).type, schema.query, False, shard)
+    passage_type = _value_type(arrow, schema.passage, schema.nested, shard)
+    _expect_text(passage_type, str(schema.passage), schema.nested, shard)
+    _value_type(arrow, schema.doc_id, schema.nested, shard)
+    for name in schema.carried:
+        found, expected = arrow.field(name).type, reference.field(name).type
+        is_text = name in (schema.query, schema.passage.column)
+        if found != expected and not is_text:
+            raise InputError(
+                f"{shard}: column '{name}' is {found}, but {expected} in the first shard; "
+                "write all shards with one schema, or leave the column out with "
+                "output.passthrough=[…]"
+            )
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether `kind` holds strings, be they plain, large, views or dictionary encoded."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    )
+
+
+def _find(arrow: pa.Schema, name: str, role: str, shard: str) -> Field:
+    if name not in arrow.names and "." in name:
+        column, _, member = name.partition(".")
+        kind = arrow.field(column).type if column in arrow.names else None
+        if kind is not None and _is_list(kind) and pa.types.is_struct(kind.value_type):
+            members = [kind.value_type.field(i).name for i in range(kind.value_type.num_fields)]
+            if member not in members:
+                raise InputError(
+                    f"{shard}: the structs of column '{column}' have no field '{member}' "
+                    f"(configured for {role}); they have {', '.join(members)}"
+                )
+            _single(arrow, column, role, shard)
+            return Field(column, member)
+    _single(arrow, name, role, shard)
+    return Field(name)
+
+
+def _single(arrow: pa.Schema, name: str, role: str, shard: str) -> None:
+    count = arrow.names.count(name)
+    if count == 0:
+        key = role if "." in role else f"input.columns.{role}"
+        raise InputError(
+            f"{shard}: column '{name}' is missing; the shard has {', '.join(arrow.names)}. "
+            f"Name the right column with {key}=…"
+        )
+    if count > 1:
+        raise InputError(f"{shard}: column '{name}' stands there {count} times; expected once")
+
+
+def _value_type(arrow: pa.Schema, field: Field, nested: bool, shard: str) -> pa.DataType:
+    """The type of one candidate's value."""
+    kind = arrow.field(field.column).type
+    if not nested:
+        return kind
+    if not _is_list(kind):
+        raise InputError(
+            f"{shard}: column '{field.column}' is {kind}; the nested layout expects a list with "
+            "an element for each candidate. For a row a pair set input.layout=flat"
+        )
+    if field.member is None:
+        return kind.value_type
+    if not pa.types.is_struct(kind.value_type):
+        raise InputError(f"{shard}: column '{field.column}' is {kind}; expected a list of structs")
+    return kind.value_type.field(field.member).type
+
+
+def _expect_text(kind: pa.DataType, name: str, nested: bool, shard: str) -> None:
+    if is_text(kind) or pa.types.is_null(kind):
+        return
+    hint = (
+        "; for a row a query with lists of candidates set input.layout=nested"
+        if _is_list(kind) and not nested
+        else ""
+    )
+    raise InputError(f"{shard}: column '{name}' is {kind}; expected string{hint}")
+
+
+def _refuse_collisions(carried: tuple[str, ...], config: Config, shard: str) -> None:
+    added = config.output.columns
+    names = {"score": added.score, "status": added.status}
+    if config.output.normalize != "none":
+        names["normalized"] = added.normalized
+    if config.output.rank:
+        names["rank"] = added.rank
+    for key, name in names.items():
+        if name in carried:
+            raise InputError(
+                f"{shard}: column '{name}' would be overwritten by the job's own '{name}'; "
+                f"rename the new one with output.columns.{key}=…, or leave the old one out with "
+                "output.passthrough=[…]"
+            )
+    if len(set(names.values())) < len(names):
+        raise InputError(f"output.columns: the names {sorted(names.values())} are not distinct")

@@ -1,0 +1,96 @@
+"""Many token sequences of different lengths, without padding, as three flat arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Int32s = npt.NDArray[np.int32]
+Int64s = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """N runs of token ids laid end to end."""
+
+    values: Int32s  # shape (sum of lengths,)
+    lengths: Int64s  # shape (N,)
+
+    @cached_property
+    def starts(self) -> Int64s:
+        """Where each run begins in `values`, shape (N,)."""
+        return np.cumsum(self.lengths) - self.lengths
+
+    @classmethod
+    def of(cls, runs: Sequence[Sequence[int]]) -> Ragged:
+        """From lists of ids."""
+        lengths = np.fromiter(map(len, runs), np.int64, len(runs))
+        values = np.fromiter((i for run in runs for i in run), np.int32, int(lengths.sum()))
+        return cls(values, lengths)
+
+
+@dataclass(frozen=True)
+class TokenSequences:
+    """The model inputs of D distinct pairs, special tokens included, truncated, unpadded.
+
+    `passage_starts` is where a sequence's second segment begins; models with token types need it.
+    """
+
+    tokens: Ragged
+    passage_starts: Int32s  # shape (D,)
+
+    def __len__(self) -> int:
+        return len(self.tokens.lengths)
+
+    def to_table(self) -> pa.Table:
+        """As Arrow, a row a sequence."""
+        offsets = np.concatenate([[0], np.cumsum(self.tokens.lengths)])
+        tokens = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(self.tokens.values))
+        return pa.table({"tokens": tokens, "passage_start": self.passage_starts})
+
+    @classmethod
+    def from_table(cls, table: pa.Table) -> TokenSequences:
+        """The inverse of `to_table`, without copying."""
+        lists = table.column("tokens").combine_chunks()
+        offsets = lists.offsets.to_numpy()
+        return cls(
+            Ragged(lists.values.to_numpy()[offsets[0] : offsets[-1]], np.diff(offsets)),
+            table.column("passage_start").to_numpy(),
+        )
+
+
+def concatenate(pieces: Sequence[Ragged | Sequence[int]], count: int) -> Ragged:
+    """Join pieces sequence by sequence: piece 0 of each, then piece 1 of each, …
+
+    A plain list of ids is the same for all `count` sequences.
+    """
+    ragged = [
+        piece
+        if isinstance(piece, Ragged)
+        else Ragged(np.tile(np.asarray(piece, np.int32), count), np.full(count, len(piece)))
+        for piece in pieces
+    ]
+    lengths = np.sum([piece.lengths for piece in ragged], axis=0, dtype=np.int64)
+    values = np.empty(int(lengths.sum()), np.int32)
+    begin = np.cumsum(lengths) - lengths
+    for piece in ragged:
+        values[_positions(begin, piece.lengths)] = piece.values
+        begin = begin + piece.lengths
+    return Ragged(values, lengths)
+
+
+def take(source: Ragged, index: Int64s, lengths: Int64s) -> Ragged:
+    """The first `lengths[i]` ids of run `index[i]`, for each i."""
+    return Ragged(source.values[_positions(source.starts[index], lengths)], lengths)
+
+
+def _positions(starts: Int64s, lengths: Int64s) -> Int64s:
+    """The numbers starts[i], …, starts[i] + lengths[i] - 1, for each i, in one array."""
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.repeat(starts - (ends - lengths), lengths) + np.arange(total)

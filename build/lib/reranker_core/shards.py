@@ -1,0 +1,120 @@
+"""Finding the shard files that `input.path` names."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+
+import fsspec
+
+from reranker_core.config import Config
+from reranker_core.errors import ConfigError, InputError
+from reranker_core.storage import entity_tag, is_local, open_filesystem
+
+_SUFFIXES = (".parquet", ".parq", ".pq")
+_MAGIC = "*?["
+
+
+@dataclass(frozen=True)
+class ShardFile:
+    """One input file. `name` is its path below the folder or glob that `input.path` names, so
+    that it stays the same when the whole input is moved.
+    """
+
+    url: str
+    name: str
+    size: int
+    etag: str
+
+
+def list_shards(config: Config) -> list[ShardFile]:
+    """All shards of `input.path`, each entry's sorted by name.
+
+    In folders, files that end in .parquet, .parq or .pq count, except below names that start with
+    `_` or `.`. A file that is named itself may have any ending.
+
+    Raises:
+        InputError: an entry matches nothing, or a file is named twice.
+        ConfigError: the output lies inside the input.
+
+    """
+    entries = config.input.path
+    shards: list[ShardFile] = []
+    for entry in [entries] if isinstance(entries, str) else entries:
+        found = _list_entry(entry)
+        if not found:
+            raise InputError(
+                f"input.path={entry}: no shards there; expected a Parquet file, a folder with "
+                f"files ending in {', '.join(_SUFFIXES)}, or a glob that matches some"
+            )
+        _refuse_overlap(entry, config.output.path)
+        shards.extend(found)
+    if not shards:
+        raise InputError("input.path=[]: the list is empty; name at least one file or folder")
+    seen: set[str] = set()
+    for shard in shards:
+        if shard.url in seen:
+            raise InputError(f"input.path names {shard.url} twice; its rows would be scored twice")
+        seen.add(shard.url)
+    return shards
+
+
+def _list_entry(entry: str) -> list[ShardFile]:
+    filesystem, path = open_filesystem(entry)
+    filesystem.invalidate_cache()
+    try:
+        if any(sign in path for sign in _MAGIC) and not filesystem.exists(path):
+            base = _fixed_prefix(path)
+            infos = [info for info in filesystem.glob(path, detail=True).values()]
+        elif filesystem.isdir(path):
+            base = path.rstrip("/")
+            infos = [
+                info
+                for info in filesystem.find(path, detail=True).values()
+                if _is_shard(info["name"][len(base) :])
+            ]
+        elif filesystem.exists(path):
+            base, infos = posixpath.dirname(path), [filesystem.info(path)]
+        else:
+            return []
+    except PermissionError as error:
+        raise InputError(f"input.path={entry}: not permitted to read it: {error}") from None
+    return [
+        ShardFile(
+            url=_url(filesystem, info["name"]),
+            name=info["name"][len(base) :].lstrip("/"),
+            size=int(info["size"]),
+            etag=entity_tag(info),
+        )
+        for info in sorted(infos, key=lambda info: str(info["name"]))
+        if info["type"] == "file"
+    ]
+
+
+def _is_shard(relative: str) -> bool:
+    hidden = any(step.startswith(("_", ".")) for step in relative.split("/") if step)
+    return relative.lower().endswith(_SUFFIXES) and not hidden
+
+
+def _fixed_prefix(pattern: str) -> str:
+    first = min(pattern.index(sign) for sign in _MAGIC if sign in pattern)
+    return posixpath.dirname(pattern[:first])
+
+
+def _url(filesystem: fsspec.AbstractFileSystem, path: str) -> str:
+    return path if is_local(filesystem) else str(filesystem.unstrip_protocol(path))
+
+
+def _refuse_overlap(entry: str, output: str) -> None:
+    input_fs, input_path = open_filesystem(entry)
+    output_fs, output_path = open_filesystem(output)
+    if type(input_fs) is not type(output_fs):
+        return
+    target = output_path.rstrip("/") + "/"
+    inside = target.startswith(input_path.rstrip("/") + "/") and input_fs.isdir(input_path)
+    holds = _fixed_prefix(input_path) if any(s in input_path for s in _MAGIC) else input_path
+    if inside or (holds.rstrip("/") + "/").startswith(target):
+        raise ConfigError(
+            f"output.path={output} and input.path={entry} overlap, so results would be read as "
+            "input; give the output a folder of its own"
+        )

@@ -1,0 +1,69 @@
+"""What a person reads: the plan before a run, the totals after it."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from reranker_core.manifest import Totals
+from reranker_core.prepare import Prepared
+
+
+def print_plan(prepared: Prepared, console: Console) -> None:
+    """What `--dry-run` shows: shards, parts, rows, bytes, and what a resume would skip."""
+    plan = prepared.plan
+    done = len(plan.parts) - len(prepared.todo)
+    table = _table("Plan")
+    table.add_row("input", f"{len(plan.shards):,} shards, {_size(plan.input_bytes)}")
+    table.add_row("layout", "nested" if plan.schema.nested else "flat")
+    about = "about " if plan.schema.nested else ""
+    table.add_row("rows", f"{plan.rows:,} ({about}{plan.pairs:,} pairs)")
+    table.add_row("parts", f"{len(plan.parts):,}")
+    table.add_row("already committed", f"{done:,} parts, which this run would skip")
+    table.add_row("to score", f"{len(prepared.todo):,} parts")
+    table.add_row("passed through", ", ".join(plan.schema.carried))
+    table.add_row("output", prepared.store.url)
+    table.add_row("model", prepared.config.model.path)
+    scoring = prepared.fingerprint
+    lengths = f"{scoring['max_length']} tokens a pair, {scoring['query_max_length']} a query"
+    table.add_row("lengths", f"{lengths}, {scoring['truncation']}")
+    table.add_row("dtype", scoring["dtype"])
+    console.print(table)
+
+
+def print_totals(totals: Totals, prepared: Prepared, seconds: float, console: Console) -> None:
+    """The closing summary."""
+    table = _table("Complete")
+    table.add_row("rows", f"{totals.rows:,} in {totals.parts:,} parts")
+    table.add_row("pairs scored", f"{totals.scored:,}")
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in totals.quarantined.items())
+    table.add_row("quarantined", f"{totals.quarantined_pairs:,} {reasons and f'({reasons})'}")
+    if totals.rescued:
+        table.add_row("rescued in float32", f"{totals.rescued:,}")
+    table.add_row("distinct pairs", f"{totals.distinct:,}, {totals.tokens:,} tokens")
+    skipped = totals.parts - len(prepared.todo)
+    table.add_row("time", f"{seconds:,.1f} s" + (f", {skipped:,} parts resumed" if skipped else ""))
+    relaxed = [
+        f"{group}={action}"
+        for group, action in prepared.config.preflight.checks
+        if action != "refuse"
+    ]
+    if relaxed:
+        table.add_row("not enforced", f"preflight.checks: {', '.join(relaxed)}")
+    table.add_row("output", prepared.store.url)
+    console.print(table)
+
+
+def _table(title: str) -> Table:
+    table = Table(title=title, show_header=False, title_justify="left", box=None)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    return table
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:,.1f} {unit}"
+        count /= 1024
+    return f"{count:,.1f} TiB"

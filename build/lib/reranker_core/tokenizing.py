@@ -1,0 +1,48 @@
+"""Texts to token ids, in bulk, without special tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reranker_core.sequences import Ragged
+
+# Only the first tokens of a text are used, so a text of megabytes need not be read to its end.
+# Shorter ones are: there, finding out costs more than it saves.
+_LONG_TEXT = 32_768
+# WordPiece makes one token of a word of over 100 characters, but up to 100 of a word cut shorter.
+_SPARE_TOKENS = 128
+
+
+def tokenize(tokenizer: Any, texts: list[str], limit: int) -> Ragged:
+    """Token ids of each text, at most `limit`, from the tokenizer's side of truncation."""
+    if tokenizer.truncation_side == "right":
+        texts = [_beginning(tokenizer, text, limit) for text in texts]
+    return Ragged.of(_ids(tokenizer, texts, limit))
+
+
+def _ids(tokenizer: Any, texts: list[str], limit: int) -> list[list[int]]:
+    if not texts:
+        return []
+    if not tokenizer.is_fast:
+        encoded = tokenizer(texts, add_special_tokens=False, truncation=True, max_length=limit)
+        return list(encoded["input_ids"])
+    backend = tokenizer.backend_tokenizer
+    backend.no_padding()
+    backend.enable_truncation(limit, direction=tokenizer.truncation_side)
+    return [item.ids for item in backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+
+def _beginning(tokenizer: Any, text: str, limit: int) -> str:
+    """A prefix of `text` that gives the same first `limit` tokens.
+
+    It ends at white space where there is some, and is lengthened until it has some tokens more
+    than are needed, because only the last tokens of a prefix can differ from the whole text's.
+    """
+    size = _LONG_TEXT
+    while size < len(text):
+        space = max(text.rfind(" ", 0, size), text.rfind("\n", 0, size))
+        prefix = text[: space if space > size // 2 else size]
+        if len(_ids(tokenizer, [prefix], limit + _SPARE_TOKENS)[0]) == limit + _SPARE_TOKENS:
+            return prefix
+        size *= 2
+    return text
