@@ -1,1 +1,0 @@
-"""The stages of a run on Ray Data. Only this package imports ray."""
