@@ -10,7 +10,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 .PHONY: demo test check setup setup-dev bench lock clean
 
 demo: setup
-	$(BIN)/python -m demo.run
+	$(BIN)/python -m demo.run $(ARGS)
 
 test: setup-dev check
 	$(BIN)/python -m pytest

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from reranker_core.config import Config
 from reranker_core.models import PairFormat
 from reranker_core.pairs import find_pairs
-from reranker_core.schema import InputSchema
+from reranker_core.schema import InputSchema, typed
 from reranker_core.sequences import TokenSequences
 
 
@@ -40,6 +40,7 @@ def encode_part(
     table: pa.Table, schema: InputSchema, pair_format: PairFormat, config: Config
 ) -> EncodedPart:
     """Tokenize each distinct text of a part once, and each distinct pair's ids once."""
+    table = typed(table, schema)
     pairs = find_pairs(table, schema)
     return EncodedPart(
         rows=_carried(table, schema, config.output.text),

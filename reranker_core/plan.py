@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from reranker_core.config import Config
 from reranker_core.errors import InputError
 from reranker_core.query_cuts import check_query_order, move_to_query_starts
-from reranker_core.schema import InputSchema, check_schema, resolve_schema
+from reranker_core.schema import InputSchema, check_schema, common_schema, resolve_schema
 from reranker_core.shards import ShardFile, list_shards
 from reranker_core.storage import open_filesystem
 
@@ -62,7 +62,6 @@ class Shard:
     """A shard file with its footer."""
 
     file: ShardFile
-    schema: pa.Schema
     row_groups: tuple[RowGroup, ...]
 
     @property
@@ -102,14 +101,19 @@ def make_plan(config: Config) -> Plan:
         InputError: a shard is missing or unreadable, or its columns do not fit.
 
     """
-    shards: list[Shard] = []
-    schema: InputSchema | None = None
-    for file, footer in _read_shards(list_shards(config)):
-        arrow = footer.schema.to_arrow_schema()
-        schema = schema or resolve_schema(arrow, config, file.url)
-        check_schema(arrow, schema, shards[0].schema if shards else arrow, file.url)
-        shards.append(Shard(file, arrow, tuple(_row_groups(footer, schema))))
-    assert schema is not None  # list_shards finds at least one
+    files = list_shards(config)
+    footers = _read_footers(files)
+    schemas = [footer.schema.to_arrow_schema() for footer in footers]
+    # Shards without rows often have guessed types; they count only where there is nothing else.
+    filled = [i for i, footer in enumerate(footers) if footer.num_rows] or [0]
+    common = common_schema([schemas[i] for i in filled])
+    schema = resolve_schema(common, config, files[filled[0]].url)
+    for i in filled:
+        check_schema(schemas[i], schema, common, files[i].url)
+    shards = [
+        Shard(file, tuple(_row_groups(footer, schema)))
+        for file, footer in zip(files, footers, strict=True)
+    ]
     parts: list[Part] = []
     by_query = config.output.rank and not schema.nested
     for shard in shards:
@@ -177,7 +181,7 @@ def read_groups(parts: Iterable[Part], plan: Plan) -> Iterator[list[Part]]:
         yield gathered
 
 
-def _read_shards(files: list[ShardFile]) -> Iterator[tuple[ShardFile, pq.FileMetaData]]:
+def _read_footers(files: list[ShardFile]) -> list[pq.FileMetaData]:
     def read(file: ShardFile) -> pq.FileMetaData | str:
         if file.size == 0:
             return f"{file.url}: is empty (0 bytes); expected a Parquet file"
@@ -204,7 +208,7 @@ def _read_shards(files: list[ShardFile]) -> Iterator[tuple[ShardFile, pq.FileMet
                 ]
             )
         )
-    return zip(files, footers, strict=True)
+    return footers
 
 
 def _row_groups(metadata: pq.FileMetaData, schema: InputSchema) -> Iterator[RowGroup]:

@@ -6,6 +6,7 @@ parallel list columns or in one list of structs (then addressed as `candidates.p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -35,11 +36,12 @@ class InputSchema:
     doc_id: Field
     passage: Field
     columns: tuple[str, ...]  # what is read, in the shard's order
-    carried: tuple[str, ...]  # what of it goes on to the output
+    types: tuple[pa.DataType, ...]  # of `columns`; a shard may have `null` for any of them
+    carried: tuple[str, ...]  # what of the columns goes on to the output
 
 
 def resolve_schema(arrow: pa.Schema, config: Config, shard: str) -> InputSchema:
-    """Find the configured columns in the first shard's schema.
+    """Find the configured columns in the schema that the shards have in common.
 
     Raises:
         InputError: a column is missing, stands there twice, or has a type that does not fit; or
@@ -78,9 +80,41 @@ def resolve_schema(arrow: pa.Schema, config: Config, shard: str) -> InputSchema:
         for name in columns
         if config.output.text or name not in text or (name == passage.column and keeps_more)
     )
-    schema = InputSchema(nested, query_id.column, query.column, doc_id, passage, columns, carried)
+    types = tuple(arrow.field(name).type for name in columns)
+    schema = InputSchema(
+        nested, query_id.column, query.column, doc_id, passage, columns, types, carried
+    )
     _refuse_collisions(carried, config, shard)
     return schema
+
+
+def common_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:
+    """The first schema, with the types of later ones where it has `null`, which is what writers
+    that guess types give to a column without a value."""
+    common = schemas[0]
+    for schema in schemas[1:]:
+        if not any(pa.types.is_null(field.type) for field in common):
+            break
+        common = filled(common, schema)
+    return common
+
+
+def filled(arrow: pa.Schema, reference: pa.Schema) -> pa.Schema:
+    """The same schema, with the reference's types where it has `null`."""
+    return pa.schema(
+        reference.field(field.name)
+        if pa.types.is_null(field.type) and reference.names.count(field.name) == 1
+        else field
+        for field in arrow
+    )
+
+
+def typed(table: pa.Table, schema: InputSchema) -> pa.Table:
+    """The same rows, with columns of type `null` in the type of the other shards."""
+    for index, (name, kind) in enumerate(zip(schema.columns, schema.types, strict=True)):
+        if pa.types.is_null(table.schema.field(index).type):
+            table = table.set_column(index, name, pa.nulls(table.num_rows, kind))
+    return table
 
 
 def check_schema(arrow: pa.Schema, schema: InputSchema, reference: pa.Schema, shard: str) -> None:
@@ -93,6 +127,7 @@ def check_schema(arrow: pa.Schema, schema: InputSchema, reference: pa.Schema, sh
         InputError: naming shard, column, expected and found type.
 
     """
+    arrow = filled(arrow, reference)
     for name in schema.columns:
         _single(arrow, name, name, shard)
     _expect_text(arrow.field(schema.query).type, schema.query, False, shard)

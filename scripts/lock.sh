@@ -10,10 +10,11 @@ pip=("$folder/venv/bin/python" -m pip --disable-pip-version-check)
 
 freeze() {
     echo "# Made by scripts/lock.sh from pyproject.toml; do not edit."
-    "${pip[@]}" freeze --all --exclude batch-reranker
+    # A local build of torch (2.13.0+cpu) stands for the release: pip takes either for it.
+    "${pip[@]}" freeze --all --exclude batch-reranker | sed 's/+cpu$//'
 }
 
-# torch first and exactly: PyPI's build of this version needs no CUDA packages on a CPU machine.
+# torch first and exactly, so that nothing below asks for a newer one.
 "${pip[@]}" install --quiet "torch==2.13.0" "setuptools>=77" wheel
 "${pip[@]}" install --quiet ".[demo]"
 freeze | grep -v '^pip==' > requirements.lock

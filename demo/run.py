@@ -1,0 +1,103 @@
+"""The demo: build query-candidate shards, run the main job on them, show what changed.
+
+    python -m demo.run [section.field=value ...]
+
+Overrides are handed on to the job, so `model.path=…` reranks with another model.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+
+from demo.corpus import HELD_OUT, first_stage, read_docs, sample_queries, write_qrels, write_shards
+from demo.metrics import mrr_at, ndcg_at, relevant_ranks
+
+FOLDER = Path("out/demo")
+INPUT, QRELS, SCORES = FOLDER / "input", FOLDER / "qrels.parquet", FOLDER / "scores"
+QUERIES = 300
+CANDIDATES = 50
+_SHOWN = 5
+
+
+def main() -> int:
+    """Run the three steps; the job's exit code."""
+    console = Console()
+    console.print("[bold]1. Shards from the docstrings of installed packages")
+    _build_input(console)
+    console.print("[bold]2. The job")
+    command = ["-m", "jobs.rerank", "--config", "configs/demo.yaml", *sys.argv[1:]]
+    console.print(" ".join(["python", *command]), style="dim")
+    code = subprocess.run([sys.executable, *command], check=False).returncode
+    if code == 0:
+        console.print("[bold]3. What changed")
+        _show_results(console)
+    return code
+
+
+def _build_input(console: Console) -> None:
+    # The demo scores afresh each time; a job of one's own would resume instead.
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    docs = read_docs(HELD_OUT)
+    queries = sample_queries(docs, QUERIES)
+    write_shards(docs, queries, first_stage(docs, queries, CANDIDATES), INPUT)
+    write_qrels(queries, QRELS)
+    console.print(
+        f"{len(queries)} queries (first sentences) over {len(docs):,} passages (the rest) of "
+        f"{', '.join(HELD_OUT)}; BM25 gave {CANDIDATES} candidates a query, in {INPUT}\n"
+    )
+
+
+def _show_results(console: Console) -> None:
+    scored = ds.dataset(SCORES).to_table().to_pandas()
+    # The job does not repeat texts; they are in the input, row for row.
+    texts = ds.dataset(INPUT).to_table(columns=["query", "passage"]).to_pandas()
+    rows = scored.join(texts)
+    relevant = dict(zip(*pq.read_table(QRELS).to_pydict().values(), strict=True))
+    rows["relevant"] = rows["doc_id"] == rows["query_id"].map(relevant)
+
+    by_query = [group for _, group in rows.groupby("query_id", sort=False)]
+    hits = np.stack([_column(group, "relevant", False) for group in by_query])
+    before = relevant_ranks(np.stack([_column(g, "bm25_score") for g in by_query]), hits)
+    after = relevant_ranks(np.stack([_column(g, "score") for g in by_query]), hits)
+
+    gains = np.where((after > 0) & (after <= _SHOWN), before, 0)
+    _show_query(by_query[int(gains.argmax())], console)
+    table = Table("", "nDCG@10", "MRR@10", title="All queries", title_justify="left")
+    for name, ranks in (("BM25", before), ("reranked", after)):
+        table.add_row(name, f"{ndcg_at(ranks):.3f}", f"{mrr_at(ranks):.3f}")
+    console.print(table)
+
+
+def _column(group, name: str, missing: float = -np.inf) -> np.ndarray:  # type: ignore[no-untyped-def]
+    """One query's values, shape (CANDIDATES,); BM25 may have found fewer."""
+    values = group[name].to_numpy()
+    return np.concatenate([values, np.full(CANDIDATES - len(values), missing, values.dtype)])
+
+
+def _show_query(group, console: Console) -> None:  # type: ignore[no-untyped-def]
+    """The best candidates of one query, by BM25 and by the model."""
+    query = group["query"].iloc[0]
+    table = Table("", "before: BM25", "after: reranked", title=f"“{query}”", title_justify="left")
+    orders = [group.sort_values(name, ascending=False) for name in ("bm25_score", "score")]
+    for place in range(_SHOWN):
+        cells = [_cell(order.iloc[place]) for order in orders]
+        table.add_row(str(place + 1), *cells)
+    console.print(table)
+
+
+def _cell(row) -> str:  # type: ignore[no-untyped-def]
+    name = row["doc_id"].partition(":")[2] or row["doc_id"]
+    return f"[green bold]{name} ← the one[/]" if row["relevant"] else name
+
+
+if __name__ == "__main__":
+    sys.exit(main())

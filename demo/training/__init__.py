@@ -1,0 +1,1 @@
+"""How the carried reranker is made: data, vocabulary, first weights, two training stages."""

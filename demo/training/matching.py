@@ -1,0 +1,119 @@
+"""Stage 1: train what the query's tokens see, for all pairs of a group of docs at once.
+
+The passage tokens are followed up to their keys and values of layer 1 and no further, and
+those are shared by all queries of the group. So a pair costs about a seventh of a full
+forward, with the model's own weights: what is learnt here is the start of stage 2.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+from transformers import BertForSequenceClassification
+
+from demo.training.data import TrainingSet, pad
+from demo.training.optimiser import Schedule
+from demo.training.student import HEAD
+
+_GROUPS, _GROUP_SIZE = 4, 12
+_NEIGHBOURS = 30
+_QUERY_TOKENS, _PASSAGE_TOKENS = 24, 100
+_PASSAGE_START = 10  # position of the first passage token: a typical query's length
+_CLS, _SEP = 2, 3
+_CALIBRATION = 0.02  # weight of the pointwise loss, which keeps logits comparable and small
+
+
+def train(
+    model: BertForSequenceClassification, data: TrainingSet, steps: int, rate: float, seed: int
+) -> None:
+    """Each step: groups of a doc and some of its neighbours; every query ranks its group."""
+    rng = np.random.default_rng(seed)
+    schedule = Schedule(model, steps, rate)
+    labels = torch.arange(_GROUP_SIZE).repeat(_GROUPS)
+    targets = torch.eye(_GROUP_SIZE).expand(_GROUPS, -1, -1)
+    for _ in range(steps):
+        queries, passages = _batch(data, rng)
+        logits = group_logits(model, queries, passages)
+        ranking = functional.cross_entropy(logits.flatten(0, 1), labels)
+        pointwise = functional.binary_cross_entropy_with_logits(logits, targets)
+        schedule.step(ranking + _CALIBRATION * pointwise)
+
+
+def _batch(data: TrainingSet, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    docs: list[int] = []
+    for seed in rng.integers(0, len(data.queries), _GROUPS):
+        near = data.neighbours[seed][:_NEIGHBOURS]
+        docs += [int(seed), *rng.choice(near, _GROUP_SIZE - 1, replace=False).tolist()]
+    queries = pad([[_CLS, *data.queries[i][:_QUERY_TOKENS], _SEP] for i in docs])
+    passages = pad([[*data.passages[i][:_PASSAGE_TOKENS], _SEP] for i in docs])
+    shape = (_GROUPS, _GROUP_SIZE)
+    return queries.unflatten(0, shape), passages.unflatten(0, shape)
+
+
+def group_logits(
+    model: BertForSequenceClassification, queries: torch.Tensor, passages: torch.Tensor
+) -> torch.Tensor:
+    """Logits (groups, queries, passages) from ids (groups, size, tokens) of each side."""
+    first, second = model.bert.encoder.layer
+    query = _embed(model, queries, segment=0, start=0)
+    passage = _embed(model, passages, segment=1, start=_PASSAGE_START)
+    seen = _attend_across(first.attention.self, query, passage, queries == 0, passages == 0)
+    tokens = _finish(first, seen, query[:, :, None])  # (groups, size, size, tokens, hidden)
+    cls = _attend_cls(second.attention.self, tokens, queries == 0)
+    pooler: Any = model.bert.pooler
+    pooled = pooler.activation(pooler.dense(_finish(second, cls, tokens[..., 0, :])))
+    return model.classifier(pooled)[..., 0]
+
+
+def _embed(
+    model: BertForSequenceClassification, ids: torch.Tensor, segment: int, start: int
+) -> torch.Tensor:
+    layer = model.bert.embeddings
+    places = layer.position_embeddings.weight[start : start + ids.shape[-1]]
+    segments = layer.token_type_embeddings.weight[segment]
+    return layer.LayerNorm(layer.word_embeddings(ids) + places + segments)
+
+
+def _heads(x: torch.Tensor) -> torch.Tensor:
+    return x.unflatten(-1, (-1, HEAD))
+
+
+def _attend_across(
+    attention: Any,
+    query: torch.Tensor,
+    passage: torch.Tensor,
+    query_padding: torch.Tensor,
+    passage_padding: torch.Tensor,
+) -> torch.Tensor:
+    """One softmax over a query's own tokens and a passage's, for each pair of the group."""
+    wanted = _heads(attention.query(query)) / HEAD**0.5
+    own_keys, own_values = _heads(attention.key(query)), _heads(attention.value(query))
+    keys, values = _heads(attention.key(passage)), _heads(attention.value(passage))
+    own = torch.einsum("gilhd,gimhd->gihlm", wanted, own_keys)
+    own = own.masked_fill(query_padding[:, :, None, None, :], -1e4)[:, :, None]
+    across = torch.einsum("gilhd,gjmhd->gijhlm", wanted, keys)
+    across = across.masked_fill(passage_padding[:, None, :, None, None, :], -1e4)
+    top = torch.maximum(own.amax(-1), across.amax(-1)).detach()[..., None]
+    own, across = (own - top).exp(), (across - top).exp()
+    total = (own.sum(-1) + across.sum(-1)).transpose(-1, -2)[..., None]
+    read = torch.einsum("gijhlm,gjmhd->gijlhd", across, values)
+    read = read + torch.einsum("gijhlm,gimhd->gijlhd", own, own_values)
+    return (read / total).flatten(-2)
+
+
+def _attend_cls(attention: Any, tokens: torch.Tensor, padding: torch.Tensor) -> torch.Tensor:
+    """Let [CLS] of every pair read its query's tokens: (groups, size, size, hidden)."""
+    wanted = _heads(attention.query(tokens[..., 0, :])) / HEAD**0.5
+    weights = torch.einsum("gijhd,gijlhd->gijhl", wanted, _heads(attention.key(tokens)))
+    weights = weights.masked_fill(padding[:, :, None, None, :], -1e4).softmax(-1)
+    values = _heads(attention.value(tokens))
+    return torch.einsum("gijhl,gijlhd->gijhd", weights, values).flatten(-2)
+
+
+def _finish(layer: Any, attended: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+    """Everything in a BERT layer that follows attention."""
+    output = layer.attention.output
+    hidden = output.LayerNorm(output.dense(attended) + before)
+    inner = functional.gelu(layer.intermediate.dense(hidden))
+    return layer.output.LayerNorm(layer.output.dense(inner) + hidden)

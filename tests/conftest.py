@@ -1,0 +1,42 @@
+"""Checkpoints that all tests share, made once a session."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["RAY_AUTH_MODE"] = "disabled"
+
+import pytest
+import torch
+
+from tests import checkpoints
+
+# Threads only get in each other's way on models this small.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return checkpoints.bert(tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture(scope="session")
+def xlm_roberta(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return checkpoints.xlm_roberta(tmp_path_factory.mktemp("xlm_roberta"))
+
+
+@pytest.fixture(scope="session")
+def modernbert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return checkpoints.modernbert(tmp_path_factory.mktemp("modernbert"))
+
+
+@pytest.fixture(scope="session")
+def distilbert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return checkpoints.distilbert(tmp_path_factory.mktemp("distilbert"))
+
+
+@pytest.fixture(scope="session")
+def electra(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return checkpoints.electra(tmp_path_factory.mktemp("electra"))

