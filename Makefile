@@ -7,7 +7,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test check setup setup-dev bench lock clean
+.PHONY: demo test check setup setup-dev kill bench lock clean
 
 demo: setup
 	$(BIN)/python -m demo.run $(ARGS)
@@ -20,6 +20,10 @@ check: setup-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# kill -9 of the driver at random moments, then resume: RUNS rounds
+kill: setup-dev
+	RUNS=$(or $(RUNS),10) $(BIN)/python -m pytest -s tests/faults/test_killed_driver.py
 
 bench: setup-dev
 	$(BIN)/python -m benchmarks.encoder

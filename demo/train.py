@@ -23,7 +23,7 @@ from demo.training.student import build, document_frequencies
 from demo.training.vocabulary import pruned_tokenizer
 
 _SEED = 0
-_THREADS = 2
+_THREADS = 1
 _VOCABULARY = 9000
 _MATCHING_STEPS, _MATCHING_RATE = 1000, 1.5e-3
 _PAIR_STEPS, _PAIR_RATE = 600, 5e-4

@@ -12,17 +12,21 @@ from reranker_core.config import ModelConfig
 from reranker_core.errors import ConfigError
 
 _DIGEST_CHUNK = 1 << 22
-_TOKENIZER_FILES = (
+VOCABULARY_FILES = (
     "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "spm.model",
+    "tokenizer.model",
+)
+_TOKENIZER_FILES = (
+    *VOCABULARY_FILES,
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
     "merges.txt",
-    "sentencepiece.bpe.model",
-    "spiece.model",
-    "tokenizer.model",
 )
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 

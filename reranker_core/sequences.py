@@ -56,7 +56,8 @@ class TokenSequences:
     @classmethod
     def from_table(cls, table: pa.Table) -> TokenSequences:
         """The inverse of `to_table`, without copying."""
-        lists = table.column("tokens").combine_chunks()
+        column = table.column("tokens")
+        lists = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
         offsets = lists.offsets.to_numpy()
         return cls(
             Ragged(lists.values.to_numpy()[offsets[0] : offsets[-1]], np.diff(offsets)),
@@ -84,9 +85,12 @@ def concatenate(pieces: Sequence[Ragged | Sequence[int]], count: int) -> Ragged:
     return Ragged(values, lengths)
 
 
-def take(source: Ragged, index: Int64s, lengths: Int64s) -> Ragged:
-    """The first `lengths[i]` ids of run `index[i]`, for each i."""
-    return Ragged(source.values[_positions(source.starts[index], lengths)], lengths)
+def take(source: Ragged, index: Int64s, lengths: Int64s, cut: str = "right") -> Ragged:
+    """The first `lengths[i]` ids of run `index[i]`, for each i; the last ones if `cut` is left."""
+    starts = source.starts[index]
+    if cut == "left":
+        starts = starts + source.lengths[index] - lengths
+    return Ragged(source.values[_positions(starts, lengths)], lengths)
 
 
 def _positions(starts: Int64s, lengths: Int64s) -> Int64s:

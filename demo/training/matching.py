@@ -18,7 +18,7 @@ from demo.training.student import HEAD
 
 _GROUPS, _GROUP_SIZE = 4, 12
 _NEIGHBOURS = 30
-_QUERY_TOKENS, _PASSAGE_TOKENS = 24, 100
+_QUERY_TOKENS, _PASSAGE_TOKENS = 16, 80
 _PASSAGE_START = 10  # position of the first passage token: a typical query's length
 _CLS, _SEP = 2, 3
 _CALIBRATION = 0.02  # weight of the pointwise loss, which keeps logits comparable and small

@@ -120,6 +120,7 @@ class PairFormat:
     prefix: list[int]
     middle: list[int]
     suffix: list[int]
+    token_types: bool  # whether the tokenizer gives the second segment a type of its own
 
     @classmethod
     def of(
@@ -131,7 +132,7 @@ class PairFormat:
             ConfigError: the query may take so many tokens that no passage fits.
 
         """
-        prefix, middle, suffix = _surroundings(tokenizer)
+        prefix, middle, suffix, types = _surroundings(tokenizer)
         specials = len(prefix) + len(middle) + len(suffix)
         if truncation == "only_passage" and query_max_length + specials >= max_length:
             raise ConfigError(
@@ -139,7 +140,9 @@ class PairFormat:
                 f"no room for a passage in model.max_length={max_length}; lower the first to at "
                 f"most {max_length - specials - 1}, or raise the second"
             )
-        return cls(tokenizer, max_length, query_max_length, truncation, prefix, middle, suffix)
+        return cls(
+            tokenizer, max_length, query_max_length, truncation, prefix, middle, suffix, types
+        )
 
     def encode(
         self, queries: list[str], passages: list[str], query_of: Int64s, passage_of: Int64s
@@ -155,21 +158,37 @@ class PairFormat:
         query_lengths = query_ids.lengths[query_of]
         passage_lengths = passage_ids.lengths[passage_of]
         if whole:
+            # Where both are cut already, which of them is longer decides who gets the odd token.
+            tied = (query_lengths == self.max_length) & (passage_lengths == self.max_length)
+            if room % 2 and tied.any():
+                query_lengths[tied] = self._whole_lengths(queries, query_of[tied])
+                passage_lengths[tied] = self._whole_lengths(passages, passage_of[tied])
             query_lengths, passage_lengths = longest_first(query_lengths, passage_lengths, room)
         else:
             passage_lengths = np.minimum(passage_lengths, room - query_lengths)
+        side = self.tokenizer.truncation_side
         tokens = concatenate(
             [
                 self.prefix,
-                take(query_ids, query_of, query_lengths),
+                take(query_ids, query_of, query_lengths, side),
                 self.middle,
-                take(passage_ids, passage_of, passage_lengths),
+                take(passage_ids, passage_of, passage_lengths, side),
                 self.suffix,
             ],
             len(query_of),
         )
-        starts = len(self.prefix) + query_lengths + len(self.middle)
+        # Without types of its own, the second segment begins behind the end.
+        starts = (
+            len(self.prefix) + query_lengths + len(self.middle)
+            if self.token_types
+            else tokens.lengths
+        )
         return TokenSequences(tokens, starts.astype(np.int32))
+
+    def _whole_lengths(self, texts: list[str], index: Int64s) -> Int64s:
+        distinct, inverse = np.unique(index, return_inverse=True)
+        ids = self.tokenizer([texts[i] for i in distinct], add_special_tokens=False, verbose=False)
+        return np.array([len(run) for run in ids["input_ids"]], np.int64)[inverse]
 
 
 def longest_first(first: Int64s, second: Int64s, room: int) -> tuple[Int64s, Int64s]:
@@ -203,11 +222,13 @@ def forward(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
     return logits[:, 0].float()
 
 
-def _surroundings(tokenizer: Any) -> tuple[list[int], list[int], list[int]]:
+def _surroundings(tokenizer: Any) -> tuple[list[int], list[int], list[int], bool]:
     """The ids that the tokenizer puts before, between and after the two texts of a pair."""
     encoded = tokenizer("a", "b")
     segments = encoded.sequence_ids(0)
     first = [i for i, segment in enumerate(segments) if segment == 0]
     second = [i for i, segment in enumerate(segments) if segment == 1]
     ids = encoded["input_ids"]
-    return ids[: first[0]], ids[first[-1] + 1 : second[0]], ids[second[-1] + 1 :]
+    types = encoded.get("token_type_ids")
+    own_type = types is not None and types[second[0]] != types[first[0]]
+    return ids[: first[0]], ids[first[-1] + 1 : second[0]], ids[second[-1] + 1 :], own_type

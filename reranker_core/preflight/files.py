@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from reranker_core.checkpoint import Checkpoint
+from reranker_core.checkpoint import VOCABULARY_FILES, Checkpoint
 from reranker_core.preflight.report import Check
 
 _HEADER_BYTES = 8
@@ -13,7 +13,12 @@ _HEADER_BYTES = 8
 
 def check_checkpoint(checkpoint: Checkpoint) -> list[Check]:
     """Weight files present and whole; an architecture with one score a pair."""
-    return [_check_files(checkpoint), _check_architecture(checkpoint), _check_labels(checkpoint)]
+    return [
+        _check_files(checkpoint),
+        _check_tokenizer(checkpoint),
+        _check_architecture(checkpoint),
+        _check_labels(checkpoint),
+    ]
 
 
 def _check_files(checkpoint: Checkpoint) -> Check:
@@ -44,6 +49,19 @@ def _file_problem(path: Path) -> str:
     if header + _HEADER_BYTES > size:
         return f"{path.name} has {size} bytes, its header alone says {header}"
     return ""
+
+
+def _check_tokenizer(checkpoint: Checkpoint) -> Check:
+    # Without these transformers makes up an empty vocabulary, to which every word is unknown.
+    found = [name for name in VOCABULARY_FILES if (checkpoint.folder / name).exists()]
+    return Check(
+        "tokenizer",
+        "vocabulary_present",
+        bool(found),
+        ", ".join(found) or f"no vocabulary file in {checkpoint.source}",
+        f"one of {', '.join(VOCABULARY_FILES)}",
+        "" if found else "Copy the tokenizer's files from the model it was trained from.",
+    )
 
 
 def _check_architecture(checkpoint: Checkpoint) -> Check:

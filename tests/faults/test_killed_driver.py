@@ -18,6 +18,7 @@ from tests.running import ROOT, run_job
 from tests.texts import flat_table
 
 RUNS = int(os.environ.get("RUNS", "2"))
+PARTS = 48
 
 
 @pytest.mark.timeout(120 * (RUNS + 1))
@@ -33,28 +34,30 @@ def test_a_run_killed_anywhere_resumes_to_the_undisturbed_output(tmp_path, bert)
         "plan.part_rows=250",
         "ray.address=local",
     ]
-    start = time.monotonic()
     run_job(*arguments, f"output.path={tmp_path}/undisturbed")
-    seconds = time.monotonic() - start
     expected = read(tmp_path / "undisturbed")
     seed = int(os.environ.get("SEED", random.randrange(1 << 32)))
     print(f"SEED={seed}")
     moments = random.Random(seed)
     resumed = []
     for run in range(RUNS):
+        moment = moments.randrange(PARTS - 2)
         output = tmp_path / f"out{run}"
-        # Not before Ray is up: what comes earlier has written nothing.
-        kill_after(moments.uniform(0.4, 0.95) * seconds, [*arguments, f"output.path={output}"])
-        resumed.append(len(list(output.glob("_receipts/*"))))
+        kill(
+            [*arguments, f"output.path={output}"],
+            when=lambda o=output, m=moment: receipts(o) >= m,
+            then=moments.uniform(0, 0.3),
+        )
+        resumed.append(receipts(output))
         assert not (output / "_SUCCESS").exists()
         run_job(*arguments, f"output.path={output}")
         assert read(output).equals(expected)
-        assert len(list(output.glob("*.parquet"))) == len(list(output.glob("_receipts/*"))) == 48
-    print("parts committed before the kill:", resumed)
-    assert any(resumed)
+        assert len(list(output.glob("*.parquet"))) == receipts(output) == PARTS
+    print(f"parts of {PARTS} committed when the driver was killed:", resumed)
 
 
-def kill_after(seconds, arguments):
+def kill(arguments, when, then):
+    """Start the job and kill it `then` seconds after `when()` has become true."""
     process = subprocess.Popen(
         [sys.executable, "-m", "jobs.rerank", *arguments],
         cwd=ROOT,
@@ -62,12 +65,16 @@ def kill_after(seconds, arguments):
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    try:
-        process.wait(seconds)
-        pytest.fail("the run ended before it could be killed")
-    except subprocess.TimeoutExpired:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+    while not when():
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.01)
+    time.sleep(then)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+
+def receipts(output):
+    return len(list(output.glob("_receipts/*.json")))
 
 
 def read(output):

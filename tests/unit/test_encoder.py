@@ -15,9 +15,10 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from reranker_core.batching import make_batch
 from reranker_core.checkpoint import Checkpoint, open_checkpoint
-from reranker_core.config import ModelConfig
-from reranker_core.errors import ConfigError
+from reranker_core.config import ModelConfig, load_config
+from reranker_core.errors import ConfigError, PreflightRefused
 from reranker_core.models import encoder
+from reranker_core.scorer import Scorer
 from reranker_core.sequences import TokenSequences
 from tests.checkpoints import LONGEST, TEXTS
 
@@ -220,8 +221,9 @@ def test_a_query_may_take_all_but_one_token(folder: Path):
 
 def test_a_folder_without_a_tokenizer_is_refused(bert: Path, tmp_path: Path):
     folder = shutil.copytree(bert, tmp_path / "bare", ignore=shutil.ignore_patterns("tokenizer*"))
-    with pytest.raises(ConfigError, match="tokenizer"):
-        pair_format(folder)
+    config = load_config(None, ["input.path=unused", "output.path=unused", f"model.path={folder}"])
+    with pytest.raises(PreflightRefused, match="tokenizer/vocabulary_present"):
+        Scorer.load(config)
 
 
 @pytest.mark.parametrize(

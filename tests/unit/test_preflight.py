@@ -250,6 +250,13 @@ def test_a_tokenizer_with_more_ids_than_embeddings_is_refused(bert: Path, tmp_pa
     assert "500 embeddings" in str(error)
 
 
+def test_a_folder_without_a_vocabulary_is_refused(bert: Path, tmp_path: Path):
+    model = damage.with_config(bert, tmp_path / "m")
+    (model / "tokenizer.json").unlink()
+    error = refused(model)
+    assert failures(error) == {"tokenizer/vocabulary_present"}
+
+
 def zero_head(weights: damage.Weights) -> None:
     weights[HEAD].zero_()
 
