@@ -26,7 +26,8 @@ kill: setup-dev
 	RUNS=$(or $(RUNS),10) $(BIN)/python -m pytest -s tests/faults/test_killed_driver.py
 
 bench: setup-dev
-	$(BIN)/python -m benchmarks.encoder
+	$(BIN)/python -m benchmarks.whole_job
+	$(BIN)/python -m benchmarks.memory
 
 setup: $(VENV)/.installed
 

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from rich.console import Console
@@ -77,13 +78,13 @@ def _show_results(console: Console) -> None:
     console.print(table)
 
 
-def _column(group, name: str, missing: float = -np.inf) -> np.ndarray:  # type: ignore[no-untyped-def]
+def _column(group: pd.DataFrame, name: str, missing: float = -np.inf) -> np.ndarray:
     """One query's values, shape (CANDIDATES,); BM25 may have found fewer."""
     values = group[name].to_numpy()
     return np.concatenate([values, np.full(CANDIDATES - len(values), missing, values.dtype)])
 
 
-def _show_query(group, console: Console) -> None:  # type: ignore[no-untyped-def]
+def _show_query(group: pd.DataFrame, console: Console) -> None:
     """The best candidates of one query, by BM25 and by the model."""
     query = group["query"].iloc[0]
     table = Table("", "before: BM25", "after: reranked", title=f"“{query}”", title_justify="left")
@@ -94,7 +95,7 @@ def _show_query(group, console: Console) -> None:  # type: ignore[no-untyped-def
     console.print(table)
 
 
-def _cell(row) -> str:  # type: ignore[no-untyped-def]
+def _cell(row: pd.Series) -> str:
     name = row["doc_id"].partition(":")[2] or row["doc_id"]
     return f"[green bold]{name} ← the one[/]" if row["relevant"] else name
 

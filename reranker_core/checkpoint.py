@@ -85,6 +85,11 @@ def open_checkpoint(model: ModelConfig) -> Checkpoint:
         ) from None
     except (ValueError, OSError) as error:
         raise ConfigError(f"model.path={model.path}: config.json is unreadable: {error}") from None
+    if not isinstance(config, dict):
+        raise ConfigError(
+            f"model.path={model.path}: config.json holds a {type(config).__name__}, expected the "
+            "settings of a transformers model; copy the checkpoint again"
+        )
     return Checkpoint(folder, model.path, revision, config, _weight_files(folder))
 
 

@@ -69,8 +69,11 @@ class Receipt:
 
     @classmethod
     def from_json(cls, data: bytes) -> Receipt:
-        """The inverse of `to_json`."""
-        return cls(**json.loads(data))
+        """The inverse of `to_json`. Raises ValueError if the data is no receipt."""
+        try:
+            return cls(**json.loads(data))
+        except TypeError as error:
+            raise ValueError(str(error)) from None
 
 
 def data_name(part: str) -> str:
@@ -97,8 +100,9 @@ def commit(
     All attempts write the same names, and a receipt only after both files, so that whoever comes
     second changes nothing that a reader could see.
     """
-    if store.exists(receipt_name(part.name)):
-        return Receipt.from_json(store.read(receipt_name(part.name)))
+    earlier = _earlier_receipt(store, part)
+    if earlier is not None:
+        return earlier
     data = _parquet(table)
     store.write(data_name(part.name), data)
     if records:
@@ -130,6 +134,13 @@ def commit(
     )
     store.write(receipt_name(part.name), receipt.to_json())
     return receipt
+
+
+def _earlier_receipt(store: Store, part: Part) -> Receipt | None:
+    try:
+        return Receipt.from_json(store.read(receipt_name(part.name)))
+    except (FileNotFoundError, ValueError):  # none, or a damaged one, which proves nothing
+        return None
 
 
 def describe_scores(scores: np.ndarray) -> dict[str, float]:

@@ -6,11 +6,11 @@ driver, in milliseconds, and names the key and the nearest right one.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Iterable
-from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -229,13 +229,9 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals:
         raise ConfigError(f"override '{override}' has no '='; expected section.field=value")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        value = text
-    if isinstance(value, date):  # a folder named 2026-01-31
-        value = text
-    *sections, field = key.strip().split(".")
+    key = key.strip()
+    value = _override_value(known_keys().get(key), text)
+    *sections, field = key.split(".")
     node = tree
     for section in sections:
         child = node.get(section)
@@ -245,6 +241,20 @@ def _apply(tree: dict[str, Any], override: str) -> None:
             raise ConfigError(f"override '{override}': '{section}' is a value, not a section")
         node = child
     node[field] = value
+
+
+def _override_value(field: Any, text: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    kinds = () if field is None else (field.annotation, *get_args(field.annotation))
+    if str in kinds and not isinstance(value, str | list | None):
+        return text  # a path such as 2026-01-31 or a revision such as 1234567
+    if float in kinds and isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return float(value)  # YAML 1.1 takes 1e-3 for text
+    return value
 
 
 def _explain(item: Any) -> str:

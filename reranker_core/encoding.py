@@ -56,7 +56,8 @@ def encode_part(
 def _carried(table: pa.Table, schema: InputSchema, with_text: bool) -> pa.Table:
     rows = table.select(list(schema.carried))
     column, member = schema.passage.column, schema.passage.member
-    if with_text or member is None or column not in schema.carried:
+    named_as_id = schema.doc_id == schema.passage
+    if with_text or member is None or named_as_id or column not in schema.carried:
         return rows
     index = rows.schema.get_field_index(column)
     lists = rows.column(index).combine_chunks()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -49,13 +50,22 @@ def identity(scoring: dict[str, Any], plan: Plan, config: Config) -> dict[str, A
         "input": {
             "layout": "nested" if plan.schema.nested else "flat",
             "columns": config.input.columns.model_dump(),
-            "shards": {
-                shard.file.name: f"{shard.rows} rows, {shard.file.size} bytes, {shard.file.etag}"
-                for shard in plan.shards
-            },
+            "shards": _shards(plan),
         },
         "output": config.output.model_dump(exclude={"path", "normalize"}),
     }
+
+
+def _shards(plan: Plan) -> dict[str, str]:
+    """What each shard looked like; a name that occurs again (day1/x, day2/x) gets a number."""
+    states: dict[str, str] = {}
+    seen: Counter[str] = Counter()
+    for shard in plan.shards:
+        name = shard.file.name
+        seen[name] += 1
+        key = name if seen[name] == 1 else f"{name} #{seen[name]}"
+        states[key] = f"{shard.rows} rows, {shard.file.size} bytes, {shard.file.etag}"
+    return states
 
 
 def digest(run: dict[str, Any]) -> str:
@@ -75,6 +85,11 @@ def recorded(store: Store) -> dict[str, Any] | None:
         return run
     except FileNotFoundError:
         pass
+    except ValueError:
+        raise OutputConflict(
+            f"output.path={store.url}: {RUN_FILE} is damaged, so it is not known whose the output "
+            "is; give the run a folder of its own"
+        ) from None
     foreign = sorted(store.sizes())[:3]
     if foreign:
         raise OutputConflict(

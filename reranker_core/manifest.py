@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from reranker_core import __version__
 from reranker_core.commit import RECEIPTS, Receipt, data_name, receipt_name
 from reranker_core.config import Config
-from reranker_core.errors import Incomplete, OutputConflict, QuarantineExceeded
+from reranker_core.errors import Incomplete, OutputConflict, QuarantineExceeded, RerankError
 from reranker_core.plan import Plan
 from reranker_core.storage import Store
 
@@ -71,7 +71,11 @@ def conclude(store: Store, plan: Plan, config: Config, run: str, facts: dict[str
         QuarantineExceeded: too many pairs have no score.
 
     """
-    totals = prove(store, plan)
+    try:
+        totals = prove(store, plan)
+    except RerankError:
+        store.delete(SUCCESS)  # of an earlier run, and true no longer
+        raise
     exceeded = totals.quarantined_fraction > config.guard.max_quarantined_fraction
     manifest = {
         "state": "over_quarantine_limit" if exceeded else "complete",
@@ -91,6 +95,7 @@ def conclude(store: Store, plan: Plan, config: Config, run: str, facts: dict[str
     }
     store.write(MANIFEST, json.dumps(manifest, indent=1).encode())
     if exceeded:
+        store.delete(SUCCESS)
         raise QuarantineExceeded(
             f"{totals.quarantined_pairs} of {totals.pairs} pairs "
             f"({totals.quarantined_fraction:.2%}) have no score, more than "
@@ -129,7 +134,11 @@ def prove(store: Store, plan: Plan) -> Totals:
     with ThreadPoolExecutor(_IO_THREADS) as threads:
         rows = threads.map(lambda part: _file_rows(store, data_name(part.name)), plan.parts)
         for part, data, found in zip(plan.parts, receipts, rows, strict=True):
-            receipt = Receipt.from_json(data)
+            try:
+                receipt = Receipt.from_json(data)
+            except ValueError:
+                problems.append(f"{receipt_name(part.name)}: is damaged")
+                continue
             totals.add(receipt)
             accounted = receipt.scored + sum(receipt.quarantined.values())
             if not (
@@ -144,7 +153,7 @@ def prove(store: Store, plan: Plan) -> Totals:
     if problems:
         shown = "\n".join(f"  {problem}" for problem in problems[:_SHOWN_PROBLEMS])
         raise Incomplete(
-            f"{len(problems)} data files in {store.url} are not what was committed:\n{shown}\n"
+            f"{len(problems)} files in {store.url} are not what was committed:\n{shown}\n"
             f"Delete their receipts in {RECEIPTS}/ and run again to score them anew"
         )
     return totals

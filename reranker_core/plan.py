@@ -171,9 +171,8 @@ def read_groups(parts: Iterable[Part], plan: Plan) -> Iterator[list[Part]]:
     for part in parts:
         row_groups = starts[part.shard]
         index = bisect_right(row_groups, part.start) - 1
-        within = row_groups[index] < part.start
-        large = row_groups[index + 1] - row_groups[index] > part.rows
-        if gathered and not (gathered[-1].shard == part.shard and within and large):
+        within = bool(gathered) and row_groups[index] <= gathered[0].start < part.start
+        if gathered and not (gathered[0].shard == part.shard and within):
             yield gathered
             gathered = []
         gathered.append(part)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from reranker_core.errors import InputError
@@ -28,7 +28,8 @@ def move_to_query_starts(
     with filesystem.open(path, "rb") as stream:
         for batch in pq.ParquetFile(stream).iter_batches(columns=[query_id]):
             ids = _plain(batch.column(0))
-            changed = pc.fill_null(pc.not_equal(ids[1:], ids[:-1]), True).to_numpy(False)
+            codes = ids.dictionary_encode(null_encoding="encode").indices.to_numpy(False)
+            changed = np.diff(codes)
             starts = (changed.nonzero()[0] + position + 1).tolist()
             if position and len(ids) and ids[0] != last:
                 starts.insert(0, position)
@@ -66,8 +67,8 @@ def _ends(url: str, query_id: str) -> tuple[Any, Any]:
     with filesystem.open(path, "rb") as stream:
         file = pq.ParquetFile(stream)
         filled = [i for i in range(file.num_row_groups) if file.metadata.row_group(i).num_rows]
-        first = file.read_row_group(filled[0], columns=[query_id]).column(0)[0].as_py()
-        last = file.read_row_group(filled[-1], columns=[query_id]).column(0)[-1].as_py()
+        first = file.read_row_group(filled[0], columns=[query_id]).column(0)[0]
+        last = file.read_row_group(filled[-1], columns=[query_id]).column(0)[-1]
     return first, last
 
 

@@ -60,7 +60,8 @@ def output_table(part: ScoredPart, schema: InputSchema, output: OutputConfig) ->
     columns = {names.score: pa.array(part.score, mask=null)}
     if output.normalize == "sigmoid":
         # In float64: in float32 all scores above about 17 would become the same 1.0.
-        sigmoid = 1 / (1 + np.exp(-part.score.astype(np.float64)))
+        with np.errstate(over="ignore"):  # far below zero: 1 / inf is the 0.0 it should be
+            sigmoid = 1 / (1 + np.exp(-part.score.astype(np.float64)))
         columns[names.normalized] = pa.array(sigmoid, mask=null)
     if output.rank:
         groups = _query_of_pair(part, schema)
@@ -96,21 +97,31 @@ def quarantined(part: ScoredPart, schema: InputSchema, first_row: int) -> list[d
     records = []
     for pair in bad:
         row, candidate = int(row_of[pair]), int(candidate_of[pair])
-        doc_id = doc_ids[row].as_py()
+        doc_id = doc_ids[row]
         if schema.nested:
-            doc_id = doc_id[candidate] if doc_id and candidate < len(doc_id) else None
+            listed = doc_id.values if doc_id.is_valid else ()
+            doc_id = listed[candidate] if candidate < len(listed) else None
             if schema.doc_id.member and doc_id is not None:
                 doc_id = doc_id[schema.doc_id.member]
         records.append(
             {
                 "row": first_row + row,
                 "candidate": candidate if schema.nested else None,
-                "query_id": query_ids[row].as_py(),
-                "doc_id": doc_id,
+                "query_id": _readable(query_ids[row]),
+                "doc_id": _readable(doc_id),
                 "reason": Status(int(part.status[pair])).label,
             }
         )
     return records
+
+
+def _readable(value: pa.Scalar | None) -> Any:
+    if value is None:
+        return None
+    try:
+        return value.as_py()
+    except UnicodeDecodeError:
+        return value.as_buffer().to_pybytes().decode("utf-8", errors="replace")
 
 
 def _positions(part: ScoredPart) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -66,11 +66,14 @@ def resolve_schema(arrow: pa.Schema, config: Config, shard: str) -> InputSchema:
     wanted = config.output.passthrough
     if wanted != "all":
         for name in wanted:
-            _find(arrow, name, "output.passthrough", shard)
+            _single(arrow, name, "output.passthrough", shard)
     key_columns = (query_id.column, query.column, doc_id.column, passage.column)
     columns = tuple(
         name for name in arrow.names if name in key_columns or wanted == "all" or name in wanted
     )
+    for name in columns:
+        _single(arrow, name, name, shard)
+    ids = (query_id.column, doc_id.column)
     # A struct that holds more than the passage stays, without the passage.
     keeps_more = passage.member is not None and (
         doc_id.column == passage.column or len(arrow.field(passage.column).type.value_type) > 1
@@ -78,7 +81,10 @@ def resolve_schema(arrow: pa.Schema, config: Config, shard: str) -> InputSchema:
     carried = tuple(
         name
         for name in columns
-        if config.output.text or name not in text or (name == passage.column and keeps_more)
+        if config.output.text
+        or name not in text
+        or name in ids  # a text that is named as the id is wanted as one
+        or (name == passage.column and keeps_more)
     )
     types = tuple(arrow.field(name).type for name in columns)
     schema = InputSchema(
@@ -90,30 +96,49 @@ def resolve_schema(arrow: pa.Schema, config: Config, shard: str) -> InputSchema:
 
 def common_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:
     """The first schema, with the types of later ones where it has `null`, which is what writers
-    that guess types give to a column without a value."""
+    that guess types give to a column without a value.
+    """
     common = schemas[0]
     for schema in schemas[1:]:
-        if not any(pa.types.is_null(field.type) for field in common):
-            break
         common = filled(common, schema)
     return common
 
 
 def filled(arrow: pa.Schema, reference: pa.Schema) -> pa.Schema:
-    """The same schema, with the reference's types where it has `null`."""
+    """The same schema, with the reference's types where it has `null`, also inside lists."""
     return pa.schema(
-        reference.field(field.name)
-        if pa.types.is_null(field.type) and reference.names.count(field.name) == 1
+        field.with_type(_filled_type(field.type, reference.field(field.name).type))
+        if reference.names.count(field.name) == 1
         else field
         for field in arrow
     )
 
 
+def _filled_type(kind: pa.DataType, reference: pa.DataType) -> pa.DataType:
+    if pa.types.is_null(kind):
+        return reference
+    if _is_list(kind) and _is_list(reference):
+        value = _filled_type(kind.value_type, reference.value_type)
+        return kind if value == kind.value_type else pa.list_(value)
+    if pa.types.is_struct(kind) and pa.types.is_struct(reference):
+        return pa.struct(
+            member.with_type(_filled_type(member.type, reference.field(member.name).type))
+            if reference.get_field_index(member.name) >= 0
+            else member
+            for member in kind
+        )
+    return kind
+
+
 def typed(table: pa.Table, schema: InputSchema) -> pa.Table:
-    """The same rows, with columns of type `null` in the type of the other shards."""
-    for index, (name, kind) in enumerate(zip(schema.columns, schema.types, strict=True)):
-        if pa.types.is_null(table.schema.field(index).type):
-            table = table.set_column(index, name, pa.nulls(table.num_rows, kind))
+    """The same rows, with the types of the other shards where they may differ: columns without a
+    value, and kinds of string that go on to the output.
+    """
+    for name, kind in zip(schema.columns, schema.types, strict=True):
+        index = table.schema.get_field_index(name)
+        found = table.schema.field(index).type
+        if found != kind and (name in schema.carried or not is_text(found)):
+            table = table.set_column(index, name, table.column(index).cast(kind))
     return table
 
 
@@ -135,14 +160,21 @@ def check_schema(arrow: pa.Schema, schema: InputSchema, reference: pa.Schema, sh
     _expect_text(passage_type, str(schema.passage), schema.nested, shard)
     _value_type(arrow, schema.doc_id, schema.nested, shard)
     for name in schema.carried:
-        found, expected = arrow.field(name).type, reference.field(name).type
-        is_text = name in (schema.query, schema.passage.column)
-        if found != expected and not is_text:
+        found = _beside_text(arrow.field(name).type, name, schema)
+        expected = _beside_text(reference.field(name).type, name, schema)
+        if found != expected:
             raise InputError(
                 f"{shard}: column '{name}' is {found}, but {expected} in the first shard; "
                 "write all shards with one schema, or leave the column out with "
                 "output.passthrough=[…]"
             )
+
+
+def _beside_text(kind: pa.DataType, name: str, schema: InputSchema) -> pa.DataType | None:
+    """The part of a carried column's type that must be equal in all shards."""
+    if name != schema.passage.column or schema.passage.member is None:
+        return None if name in (schema.query, schema.passage.column) else kind
+    return pa.struct(field for field in kind.value_type if field.name != schema.passage.member)
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -163,6 +195,8 @@ def _is_list(kind: pa.DataType) -> bool:
 def _find(arrow: pa.Schema, name: str, role: str, shard: str) -> Field:
     if name not in arrow.names and "." in name:
         column, _, member = name.partition(".")
+        if column in arrow.names:
+            _single(arrow, column, role, shard)
         kind = arrow.field(column).type if column in arrow.names else None
         if kind is not None and _is_list(kind) and pa.types.is_struct(kind.value_type):
             members = [kind.value_type.field(i).name for i in range(kind.value_type.num_fields)]
@@ -171,7 +205,6 @@ def _find(arrow: pa.Schema, name: str, role: str, shard: str) -> Field:
                     f"{shard}: the structs of column '{column}' have no field '{member}' "
                     f"(configured for {role}); they have {', '.join(members)}"
                 )
-            _single(arrow, column, role, shard)
             return Field(column, member)
     _single(arrow, name, role, shard)
     return Field(name)
@@ -203,6 +236,11 @@ def _value_type(arrow: pa.Schema, field: Field, nested: bool, shard: str) -> pa.
         return kind.value_type
     if not pa.types.is_struct(kind.value_type):
         raise InputError(f"{shard}: column '{field.column}' is {kind}; expected a list of structs")
+    if kind.value_type.get_field_index(field.member) < 0:
+        raise InputError(
+            f"{shard}: the structs of column '{field.column}' have no field '{field.member}', as "
+            f"in the first shard; they are {kind.value_type}"
+        )
     return kind.value_type.field(field.member).type
 
 

@@ -73,7 +73,7 @@ class Scorer:
         preflight.enforce(in_memory, enforced)
 
         scorer = cls(loaded.model, family, pair_format, config.score.max_batch_tokens)
-        computed = preflight.check_scores(scorer.score_pairs, pair_format.max_length)
+        computed = preflight.check_scores(scorer._guarded, pair_format.max_length)
         preflight.enforce(computed, enforced)
         scorer.report = preflight.Report((*on_disk, *in_memory, *computed), device, dtype)
         return scorer
@@ -97,11 +97,13 @@ class Scorer:
 
     def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
         """Float32 scores of (query, passage) texts; NaN where none could be had."""
-        queries, passages = zip(*pairs, strict=True) if pairs else ((), ())
+        return self._guarded(pairs).values
+
+    def _guarded(self, pairs: Sequence[tuple[str, str]]) -> Scores:
+        queries = [query for query, _ in pairs]
+        passages = [passage for _, passage in pairs]
         index = np.arange(len(pairs))
-        return self.score(
-            self.pair_format.encode(list(queries), list(passages), index, index)
-        ).values
+        return self.score(self.pair_format.encode(queries, passages, index, index))
 
     def _forward(
         self, model: torch.nn.Module, sequences: TokenSequences, rows: np.ndarray, width: int

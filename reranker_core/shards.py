@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from dataclasses import dataclass
 
 import fsspec
+from fsspec.utils import glob_translate
 
 from reranker_core.config import Config
 from reranker_core.errors import ConfigError, InputError
@@ -111,8 +113,12 @@ def _refuse_overlap(entry: str, output: str) -> None:
     if type(input_fs) is not type(output_fs):
         return
     target = output_path.rstrip("/") + "/"
-    inside = target.startswith(input_path.rstrip("/") + "/") and input_fs.isdir(input_path)
-    holds = _fixed_prefix(input_path) if any(s in input_path for s in _MAGIC) else input_path
+    if any(sign in input_path for sign in _MAGIC):
+        holds = _fixed_prefix(input_path)
+        inside = re.match(glob_translate(input_path), f"{target}x.parquet") is not None
+    else:
+        holds = input_path
+        inside = target.startswith(input_path.rstrip("/") + "/") and input_fs.isdir(input_path)
     if inside or (holds.rstrip("/") + "/").startswith(target):
         raise ConfigError(
             f"output.path={output} and input.path={entry} overlap, so results would be read as "

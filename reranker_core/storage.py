@@ -73,10 +73,21 @@ class Store:
     def exists(self, name: str) -> bool:
         """Whether the object `name` is there, past any cached listing."""
         self.filesystem.invalidate_cache()
-        return bool(self.filesystem.exists(self.path(name)))
+        try:
+            self.filesystem.info(self.path(name))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def delete(self, name: str) -> None:
+        """Remove the object `name` if it is there."""
+        if self.exists(name):
+            self.filesystem.rm_file(self.path(name))
 
     def sizes(self, folder: str = "") -> dict[str, int]:
-        """Name -> bytes of all objects below `folder`, fresh from the store."""
+        """Name -> bytes of all objects below `folder`, fresh from the store. Hidden ones, such as
+        files that are being written, do not count.
+        """
         self.filesystem.invalidate_cache()
         start = self.path(folder).rstrip("/")
         try:
@@ -86,7 +97,7 @@ class Store:
         return {
             path[len(self.root) + 1 :]: int(info["size"])
             for path, info in found.items()
-            if not _is_temporary(path)
+            if not path.rpartition("/")[2].startswith(".")
         }
 
 
@@ -102,8 +113,3 @@ def _write_local(target: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def _is_temporary(path: str) -> bool:
-    name = path.rpartition("/")[2]
-    return name.startswith(".") and name.endswith(".tmp")

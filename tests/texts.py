@@ -3,10 +3,30 @@
 import numpy as np
 import pyarrow as pa
 
-WORDS = (
-    "read the file and return a value list of index rows model cache sort path error Straße 数据 "
-    "قراءة डेटा 🙂 number"
-).split()
+WORDS = [
+    "read",
+    "the",
+    "file",
+    "and",
+    "return",
+    "a",
+    "value",
+    "list",
+    "of",
+    "index",
+    "rows",
+    "model",
+    "cache",
+    "sort",
+    "path",
+    "error",
+    "Straße",
+    "数据",
+    "قراءة",
+    "डेटा",
+    "🙂",
+    "number",
+]
 
 
 def text(rng, most):

@@ -1,8 +1,8 @@
-"""Stage 1: train what the query's tokens see, for all pairs of a group of docs at once.
+"""Stage 1: train whole groups of docs at once, every query with every passage.
 
-The passage tokens are followed up to their keys and values of layer 1 and no further, and
-those are shared by all queries of the group. So a pair costs about a seventh of a full
-forward, with the model's own weights: what is learnt here is the start of stage 2.
+It is the model's own forward but for one thing: passage tokens do not look at the query. So
+they are computed once for all queries of the group, and a pair costs its query's tokens and
+[CLS] only, a fraction of a full forward. What is learnt here is the start of stage 2.
 """
 
 from typing import Any
@@ -58,9 +58,12 @@ def group_logits(
     first, second = model.bert.encoder.layer
     query = _embed(model, queries, segment=0, start=0)
     passage = _embed(model, passages, segment=1, start=_PASSAGE_START)
-    seen = _attend_across(first.attention.self, query, passage, queries == 0, passages == 0)
+    query_padding, passage_padding = queries == 0, passages == 0
+    seen = _attend_across(first.attention.self, query, passage, query_padding, passage_padding)
     tokens = _finish(first, seen, query[:, :, None])  # (groups, size, size, tokens, hidden)
-    cls = _attend_cls(second.attention.self, tokens, queries == 0)
+    context = _attend_within(first.attention.self, passage, passage_padding)
+    others = _finish(first, context, passage)  # (groups, size, tokens, hidden)
+    cls = _attend_cls(second.attention.self, tokens, others, query_padding, passage_padding)
     pooler: Any = model.bert.pooler
     pooled = pooler.activation(pooler.dense(_finish(second, cls, tokens[..., 0, :])))
     return model.classifier(pooled)[..., 0]
@@ -102,13 +105,35 @@ def _attend_across(
     return (read / total).flatten(-2)
 
 
-def _attend_cls(attention: Any, tokens: torch.Tensor, padding: torch.Tensor) -> torch.Tensor:
-    """Let [CLS] of every pair read its query's tokens: (groups, size, size, hidden)."""
+def _attend_within(attention: Any, passage: torch.Tensor, padding: torch.Tensor) -> torch.Tensor:
+    """Attention among the tokens of each passage."""
+    wanted, keys, values = (
+        _heads(part(passage)).transpose(-3, -2)
+        for part in (attention.query, attention.key, attention.value)
+    )
+    mask = ~padding[:, :, None, None, :]
+    read = functional.scaled_dot_product_attention(wanted, keys, values, attn_mask=mask)
+    return read.transpose(-3, -2).flatten(-2)
+
+
+def _attend_cls(
+    attention: Any,
+    tokens: torch.Tensor,
+    passage: torch.Tensor,
+    query_padding: torch.Tensor,
+    passage_padding: torch.Tensor,
+) -> torch.Tensor:
+    """Let [CLS] of every pair read the pair's tokens: (groups, size, size, hidden)."""
     wanted = _heads(attention.query(tokens[..., 0, :])) / HEAD**0.5
-    weights = torch.einsum("gijhd,gijlhd->gijhl", wanted, _heads(attention.key(tokens)))
-    weights = weights.masked_fill(padding[:, :, None, None, :], -1e4).softmax(-1)
-    values = _heads(attention.value(tokens))
-    return torch.einsum("gijhl,gijlhd->gijhd", weights, values).flatten(-2)
+    own = torch.einsum("gijhd,gijlhd->gijhl", wanted, _heads(attention.key(tokens)))
+    own = own.masked_fill(query_padding[:, :, None, None, :], -1e4)
+    across = torch.einsum("gijhd,gjmhd->gijhm", wanted, _heads(attention.key(passage)))
+    across = across.masked_fill(passage_padding[:, None, :, None, :], -1e4)
+    weights = torch.cat([own, across], dim=-1).softmax(-1)
+    of_own, of_across = weights.split([own.shape[-1], across.shape[-1]], dim=-1)
+    read = torch.einsum("gijhl,gijlhd->gijhd", of_own, _heads(attention.value(tokens)))
+    read = read + torch.einsum("gijhm,gjmhd->gijhd", of_across, _heads(attention.value(passage)))
+    return read.flatten(-2)
 
 
 def _finish(layer: Any, attended: torch.Tensor, before: torch.Tensor) -> torch.Tensor:

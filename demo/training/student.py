@@ -24,7 +24,7 @@ _IDF, _SEGMENT = -3, -2
 _SEGMENT_SIZE = 2.8
 _IDF_SIZE = 4.0
 _SHARPNESS = (1.3, 0.2)  # of word similarity in the attention of layers 1 and 2
-_TO_PASSAGE = (2.0, -20.0)  # push of layers 1 and 2 towards passage tokens (half the difference)
+_TO_PASSAGE = (2.0, -4.0)  # push of layers 1 and 2 towards passage tokens (half the difference)
 
 
 def config(vocabulary_size: int) -> BertConfig:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from reranker_core.batching import Batch
@@ -77,7 +78,7 @@ def load(
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported by preflight, with the keys
         )
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError) as error:
         raise ConfigError(
             f"model.path={model.path}: cannot be loaded as an encoder reranker: "
             f"{str(error).splitlines()[0][:300]}"

@@ -23,7 +23,7 @@ from reranker_core.commit import Receipt
 from reranker_core.config import Config
 from reranker_core.errors import Incomplete, PreflightRefused, RerankError
 from reranker_core.identity import claim, digest, identity
-from reranker_core.manifest import Totals, conclude
+from reranker_core.manifest import SUCCESS, Totals, conclude
 from reranker_core.pipeline.cluster import Placement, connect, place, settle_numbers
 from reranker_core.pipeline.datasource import PartSource
 from reranker_core.pipeline.stages import Job, Replica, commit_parts, encode
@@ -82,6 +82,7 @@ def _score(
     whose = identity(scoring, prepared.plan, config)
     if not prepared.begun:
         claim(store, whose)
+    store.delete(SUCCESS)
     job = Job(config, prepared.plan.schema, digest(whose))
     reports: dict[str, Any] = {}
     with Progress(prepared.plan, prepared.todo) as progress:

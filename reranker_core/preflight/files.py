@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from pathlib import Path
 
@@ -43,12 +44,18 @@ def _file_problem(path: Path) -> str:
         return "" if size else f"{path.name} is empty"
     with open(path, "rb") as file:
         start = file.read(_HEADER_BYTES)
-    if len(start) < _HEADER_BYTES:
-        return f"{path.name} has {size} bytes and no header"
-    header = struct.unpack("<Q", start)[0]
-    if header + _HEADER_BYTES > size:
-        return f"{path.name} has {size} bytes, its header alone says {header}"
-    return ""
+        if len(start) < _HEADER_BYTES:
+            return f"{path.name} has {size} bytes and no header"
+        length = struct.unpack("<Q", start)[0]
+        if length + _HEADER_BYTES > size:
+            return f"{path.name} has {size} bytes, its header alone says {length}"
+        try:
+            tensors = json.loads(file.read(length))
+            ends = [t["data_offsets"][1] for name, t in tensors.items() if name != "__metadata__"]
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return f"{path.name} has a damaged header"
+    expected = _HEADER_BYTES + length + max(ends, default=0)
+    return "" if size == expected else f"{path.name} has {size} bytes, its header says {expected}"
 
 
 def _check_tokenizer(checkpoint: Checkpoint) -> Check:

@@ -113,7 +113,7 @@ def test_an_unknown_key_like_no_other_has_no_suggestion():
         ("replicas.num_cpus=0", "replicas.num_cpus=0:"),
         ("output.rank=1", "output.rank=1:"),
         ("output.normalize=softmax", "output.normalize='softmax':"),
-        ("output.path=7", "output.path=7:"),
+        ("output.path=[7]", "output.path=[7]:"),
         ("input.path=[1, 2]", "input.path=1:"),
         ("model.dtype=fp16", "model.dtype='fp16':"),
         ("model.max_length=7", "model.max_length=7:"),

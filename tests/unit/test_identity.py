@@ -176,7 +176,6 @@ def test_a_rewritten_shard_is_another_run(store: Store, source: Path, bert: Path
         refuse_differences(store, before, run_of(source, bert))
 
 
-@pytest.mark.xfail(reason="shards are recorded by name, so that the last of one name hides others")
 def test_shards_of_one_name_in_two_folders_are_both_part_of_the_run(
     source: Path, bert: Path, tmp_path: Path
 ):

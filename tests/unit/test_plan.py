@@ -283,7 +283,6 @@ def test_what_is_left_of_a_row_group_is_read_together(tmp_path: Path):
     assert list(read_groups(left, found)) == [left]
 
 
-@pytest.mark.xfail(reason="parts that merely touch in a row group are chained into one read task")
 def test_cuts_that_were_moved_to_query_starts_do_not_chain_a_whole_shard(tmp_path: Path):
     # Queries of 99 rows seldom end where the row groups of 100 do.
     write(tmp_path / "in" / "a.parquet", flat(1000, per_query=99), row_group_size=100)

