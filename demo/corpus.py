@@ -149,7 +149,7 @@ def sample_queries(docs: Sequence[Doc], count: int | None, seed: int = 0) -> lis
 
 
 def write_shards(
-    docs: Sequence[Doc], queries: Sequence[Doc], found: Candidates, output: Path, shards: int
+    docs: Sequence[Doc], queries: Sequence[Doc], found: Candidates, output: Path, shards: int = 4
 ) -> None:
     """Flat Parquet, one row a pair; all candidates of a query are adjacent rows of one shard."""
     output.mkdir(parents=True, exist_ok=True)

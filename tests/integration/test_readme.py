@@ -1,0 +1,64 @@
+"""Every command of the README, run as it stands there."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.running import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BIN = Path(sys.executable).parent
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands():
+    """The lines of all bash blocks, continued ones joined, without their comments."""
+    text = "\n".join(blocks("bash")).replace("\\\n", " ")
+    lines = [re.sub(r"\s+#.*", "", line).strip() for line in text.splitlines()]
+    # This test is part of `make test`.
+    return [line for line in lines if line and line != "make test"]
+
+
+@pytest.mark.timeout(900)
+def test_all_commands_succeed_in_order():
+    subprocess.run([BIN / "ray", "stop", "--force"], check=True, capture_output=True)
+    environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}", "RAY_ADDRESS": ""}
+    for output in ("mine", "submitted"):
+        shutil.rmtree(ROOT / "out" / output, ignore_errors=True)
+    assert any("make demo" in command for command in commands())
+    try:
+        for command in commands():
+            done = subprocess.run(
+                ["bash", "-c", command],
+                cwd=ROOT,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=600,
+                check=False,
+            )
+            assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+    finally:
+        subprocess.run([BIN / "ray", "stop", "--force"], check=True, capture_output=True)
+    for output in ("out/mine", "out/submitted", "out/demo/scores"):
+        assert (ROOT / output / "_SUCCESS").exists()
+
+
+def test_the_notebook_example_gives_a_score():
+    (example,) = blocks("python")
+    lines = example.rstrip().rsplit("\n", 1)
+    script = f"{lines[0]}\nscores = {lines[1]}\nassert scores.shape == (1,), scores"
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+def test_the_tree_names_every_module():
+    for path in (ROOT / "reranker_core").glob("*.py"):
+        assert path.name == "__init__.py" or path.name in README
