@@ -19,40 +19,30 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress:
-    """Counts committed parts and pairs of this session, and estimates what is left."""
+    """Counts committed parts and pairs, and estimates what is left.
+
+    The rate is that since the first part was committed: before it, models were loaded.
+    """
 
     def __init__(self, plan: Plan, todo: tuple[Part, ...]) -> None:
-        self._parts_before = len(plan.parts) - len(todo)
         self._all_parts = len(plan.parts)
-        self._parts = 0
+        self._parts = len(plan.parts) - len(todo)
+        self._pairs_to_do = sum(part.pairs for part in todo)  # nested shards: an estimate
         self._pairs = 0
-        self._pairs_to_do = max(1, sum(part.pairs for part in todo))
-        self._planned = {part.name: part.pairs for part in todo}
-        self._planned_done = 0
-        self._start = time.monotonic()
-        self._first: float | None = None
-        self._pairs_at_first = 0
-        self._last_line = self._start
+        self._first: tuple[float, int] | None = None  # when, and how many pairs
+        self._last_line = time.monotonic()
         console = Console(stderr=True)
-        self._bar = (
-            Bar(
-                TextColumn("scoring"),
-                BarColumn(),
-                TextColumn("{task.fields[state]}"),
-                console=console,
-            )
-            if console.is_terminal
-            else None
+        self._bar = Bar(
+            TextColumn("scoring"),
+            BarColumn(),
+            TextColumn("{task.description}"),
+            console=console,
+            disable=not console.is_terminal,
         )
-        self._task = (
-            self._bar.add_task("", total=self._pairs_to_do, state="loading models")
-            if self._bar
-            else None
-        )
+        self._task = self._bar.add_task("loading models", total=max(1, self._pairs_to_do))
 
     def __enter__(self) -> Progress:
-        if self._bar:
-            self._bar.start()
+        self._bar.start()
         return self
 
     def __exit__(
@@ -61,9 +51,8 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._bar:
-            self._bar.stop()
-        elif self._parts:
+        self._bar.stop()
+        if self._bar.disable and self._first:
             log.info(self.state())
 
     def advance(self, receipt: Receipt) -> None:
@@ -71,25 +60,20 @@ class Progress:
         now = time.monotonic()
         self._parts += 1
         self._pairs += receipt.pairs
-        self._planned_done += self._planned.get(receipt.part, 0)
-        if self._first is None:  # the rate counts from here, past the loading of models
-            self._first, self._pairs_at_first = now, self._pairs
-        if self._bar and self._task is not None:
-            self._bar.update(self._task, completed=self._planned_done, state=self.state())
-        elif now - self._last_line >= _SECONDS_BETWEEN_LINES:
+        self._first = self._first or (now, self._pairs)
+        self._bar.update(self._task, completed=self._pairs, description=self.state())
+        if self._bar.disable and now - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line = now
             log.info(self.state())
 
     def state(self) -> str:
         """Parts, pairs, rate and time left, in one line."""
-        text = f"{self._parts_before + self._parts}/{self._all_parts} parts, {self._pairs:,} pairs"
-        elapsed = time.monotonic() - (self._first or self._start)
-        since = self._pairs - self._pairs_at_first
-        if since and elapsed > 0:
-            rate = since / elapsed
-            left = max(0, self._pairs_to_do - self._planned_done) / rate
-            text += f", {rate:,.0f} pairs/s, {_duration(left)} left"
-        return text
+        text = f"{self._parts}/{self._all_parts} parts, {self._pairs:,} pairs"
+        if self._first is None or self._pairs == self._first[1]:
+            return text
+        rate = (self._pairs - self._first[1]) / max(time.monotonic() - self._first[0], 1e-9)
+        left = max(0, self._pairs_to_do - self._pairs) / rate
+        return f"{text}, {rate:,.0f} pairs/s, {_duration(left)} left"
 
 
 def _duration(seconds: float) -> str:

@@ -17,7 +17,7 @@ import pytest
 from tests.running import ROOT, run_job
 from tests.texts import flat_table
 
-RUNS = int(os.environ.get("RUNS", "2"))
+RUNS = int(os.environ.get("RUNS", "1"))
 PARTS = 48
 
 

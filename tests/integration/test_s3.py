@@ -28,21 +28,13 @@ def s3(tmp_path_factory):
     names = ("s3.port", "master.port", "volume.port", "filer.port", "admin.port")
     ports = [f"-{name}={first + offset}" for offset, name in enumerate(names)]
     credentials = {"AWS_ACCESS_KEY_ID": "demokey", "AWS_SECRET_ACCESS_KEY": "demosecret"}
+    address = ("-ip=127.0.0.1", "-ip.bind=127.0.0.1")
     switched_off = [
         *("-master.telemetry=false", "-webdav=false", "-admin.ui=false"),
         *("-s3.port.iceberg=0", "-s3.port.lance=0"),
     ]
     server = subprocess.Popen(
-        [
-            WEED,
-            "mini",
-            f"-dir={folder}",
-            "-ip=127.0.0.1",
-            "-ip.bind=127.0.0.1",
-            "-bucket=demo",
-            *ports,
-            *switched_off,
-        ],
+        [WEED, "mini", f"-dir={folder}", *address, "-bucket=demo", *ports, *switched_off],
         env=os.environ | credentials | {"GOMEMLIMIT": "400MiB"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
