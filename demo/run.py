@@ -70,7 +70,8 @@ def _show_results(console: Console) -> None:
     before = relevant_ranks(np.stack([_column(g, "bm25_score") for g in by_query]), hits)
     after = relevant_ranks(np.stack([_column(g, "score") for g in by_query]), hits)
 
-    gains = np.where((after > 0) & (after <= _SHOWN), before, 0)
+    # Of the queries that now have the relevant passage first, the one that gained most.
+    gains = np.where(after == 1, before, 0)
     _show_query(by_query[int(gains.argmax())], console)
     table = Table("", "nDCG@10", "MRR@10", title="All queries", title_justify="left")
     for name, ranks in (("BM25", before), ("reranked", after)):

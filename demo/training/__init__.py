@@ -1,1 +1,1 @@
-"""How the carried reranker is made: data, vocabulary, first weights, two training stages."""
+"""How the carried reranker is made: data, vocabulary, first weights, training."""
