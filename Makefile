@@ -48,4 +48,4 @@ lock:
 	scripts/lock.sh
 
 clean:
-	rm -rf $(VENV) out
+	rm -rf $(VENV) out/demo

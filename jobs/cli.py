@@ -14,6 +14,7 @@ from rich.console import Console
 
 from reranker_core.config import Config, known_keys, load_config
 from reranker_core.errors import EXIT_COMPLETE, RerankError
+from reranker_core.stopping import stop_on_signals
 
 EXIT_CODES = """\
 exit codes:
@@ -37,9 +38,10 @@ class Arguments:
 
 def main(job: Callable[[Config, Arguments], None], description: str | None) -> int:
     """Parse the command line, run `job`, and turn what it raises into an exit code."""
-    parsed = _parser(description or "").parse_args()
+    parsed = _parser(description or "").parse_intermixed_args()
     _quieten()
     try:
+        stop_on_signals()
         config = load_config(parsed.config, parsed.overrides)
         job(config, Arguments(parsed.dry_run, Console()))
     except RerankError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reranker_core.config import ModelConfig
-from reranker_core.errors import ConfigError
+from reranker_core.errors import ConfigError, brief
 
 _DIGEST_CHUNK = 1 << 22
 VOCABULARY_FILES = (
@@ -28,6 +28,7 @@ _TOKENIZER_FILES = (
     "added_tokens.json",
     "merges.txt",
 )
+_WANTED = ["*.json", "*.txt", "*.model", "*.py", "*.safetensors", "pytorch_model*.bin*"]
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -51,6 +52,11 @@ class Checkpoint:
     weights: tuple[Path, ...]
 
     @property
+    def pinned_path(self) -> str:
+        """What `model.path` is for workers: an absolute folder, or the hub id."""
+        return self.source if self.revision else str(self.folder.resolve())
+
+    @property
     def architecture(self) -> str:
         """The class that wrote the checkpoint, by its own word, or ''."""
         return str((self.config.get("architectures") or [""])[0])
@@ -72,7 +78,7 @@ def open_checkpoint(model: ModelConfig) -> Checkpoint:
         ConfigError: there is no such folder or hub id, or it has no readable config.json.
 
     """
-    folder, revision = Path(model.path), None
+    folder, revision = Path(model.path).expanduser(), None
     if not folder.is_dir():
         folder = _fetch(model)
         revision = folder.name
@@ -100,7 +106,12 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
             return (folder / name,)
         index = folder / f"{name}.index.json"
         if index.exists():
-            names = json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values()
+            try:
+                names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+            except (ValueError, KeyError, AttributeError, TypeError) as error:
+                raise ConfigError(
+                    f"{index}: is no index of weight files ({brief(error)}); copy it again"
+                ) from None
             return tuple(folder / part for part in sorted(set(names)))
     return ()
 
@@ -109,15 +120,17 @@ def _fetch(model: ModelConfig) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    if model.path.startswith((".", "/", "~")):
-        raise ConfigError(f"model.path={model.path}: no such folder on this machine")
+    if model.path.startswith((".", "/", "~")) or "://" in model.path:
+        raise ConfigError(
+            f"model.path={model.path}: no such folder on this machine; name a folder that all "
+            "nodes can read, or a hub id"
+        )
     try:
-        return Path(snapshot_download(model.path, revision=model.revision))
+        return Path(snapshot_download(model.path, revision=model.revision, allow_patterns=_WANTED))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).splitlines()[0][:200]
         raise ConfigError(
             f"model.path={model.path}: no such folder here, and not to be had from the hub: "
-            f"{reason}. Name an existing folder, or a hub id and revision that can be reached"
+            f"{brief(error)}. Name an existing folder, or a hub id and revision that can be reached"
         ) from None
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from reranker_core.errors import OutputConflict
 from reranker_core.pairs import Status
 from reranker_core.plan import Part
 from reranker_core.results import ScoredPart
@@ -99,8 +100,12 @@ def commit(
 
     All attempts write the same names, and a receipt only after both files, so that whoever comes
     second changes nothing that a reader could see.
+
+    Raises:
+        OutputConflict: the part was committed by a run of another identity.
+
     """
-    earlier = _earlier_receipt(store, part)
+    earlier = _earlier_receipt(store, part, run)
     if earlier is not None:
         return earlier
     data = _parquet(table)
@@ -136,11 +141,17 @@ def commit(
     return receipt
 
 
-def _earlier_receipt(store: Store, part: Part) -> Receipt | None:
+def _earlier_receipt(store: Store, part: Part, run: str) -> Receipt | None:
     try:
-        return Receipt.from_json(store.read(receipt_name(part.name)))
+        receipt = Receipt.from_json(store.read(receipt_name(part.name)))
     except (FileNotFoundError, ValueError):  # none, or a damaged one, which proves nothing
         return None
+    if receipt.run != run:
+        raise OutputConflict(
+            f"{store.url}: part {part.name} was committed by run {receipt.run}, this is run {run}; "
+            "two runs that differ were begun under one output.path. Give each its own"
+        )
+    return receipt
 
 
 def describe_scores(scores: np.ndarray) -> dict[str, float]:

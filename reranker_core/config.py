@@ -133,7 +133,7 @@ Enforcement = Annotated[Literal["refuse", "warn", "off"], BeforeValidator(_yaml_
 
 
 class PreflightChecks(Section):
-    """What a failed check of each group does."""
+    """What a failed check of each group does. `prompt` and `agreement` have no checks yet."""
 
     files: Enforcement = "refuse"
     architecture: Enforcement = "refuse"

@@ -17,6 +17,13 @@ from __future__ import annotations
 from typing import Any
 
 EXIT_COMPLETE = 0
+_SHOWN = 240
+
+
+def brief(error: BaseException) -> str:
+    """Class and first line of somebody else's error, for a message of ours."""
+    lines = str(error).splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:_SHOWN]}"
 
 
 class RerankError(Exception):

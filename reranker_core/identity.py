@@ -15,7 +15,7 @@ from typing import Any
 
 from reranker_core.checkpoint import Checkpoint
 from reranker_core.config import Config
-from reranker_core.errors import OutputConflict
+from reranker_core.errors import ConfigError, OutputConflict, brief
 from reranker_core.models import PairFormat
 from reranker_core.plan import Plan
 from reranker_core.storage import Store
@@ -78,10 +78,13 @@ def recorded(store: Store) -> dict[str, Any] | None:
 
     Raises:
         OutputConflict: the folder holds files, but none that says whose.
+        ConfigError: the folder cannot be read.
 
     """
     try:
-        run: dict[str, Any] = json.loads(store.read(RUN_FILE))
+        run = json.loads(store.read(RUN_FILE))
+        if not isinstance(run, dict) or "fingerprint" not in run:
+            raise ValueError
         return run
     except FileNotFoundError:
         pass
@@ -90,6 +93,8 @@ def recorded(store: Store) -> dict[str, Any] | None:
             f"output.path={store.url}: {RUN_FILE} is damaged, so it is not known whose the output "
             "is; give the run a folder of its own"
         ) from None
+    except Exception as error:  # noqa: BLE001 - each store has its own
+        raise ConfigError(f"output.path={store.url}: cannot be read: {brief(error)}") from None
     foreign = sorted(store.sizes())[:3]
     if foreign:
         raise OutputConflict(
@@ -100,8 +105,23 @@ def recorded(store: Store) -> dict[str, Any] | None:
 
 
 def claim(store: Store, run: dict[str, Any]) -> None:
-    """Write whose the output is, once it is known to be free."""
-    store.write(RUN_FILE, json.dumps(run, indent=1).encode())
+    """Make a fresh output this run's.
+
+    Raises:
+        OutputConflict: another run was quicker.
+        ConfigError: the output cannot be written.
+
+    """
+    before = recorded(store)
+    if before is None:
+        try:
+            store.write(RUN_FILE, json.dumps(run, indent=1).encode())
+        except Exception as error:  # noqa: BLE001 - each store has its own
+            raise ConfigError(
+                f"output.path={store.url}: cannot be written: {brief(error)}"
+            ) from None
+        before = recorded(store)
+    refuse_differences(store, before or {}, run)
 
 
 def refuse_differences(store: Store, before: dict[str, Any], now: dict[str, Any]) -> None:

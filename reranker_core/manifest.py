@@ -56,10 +56,31 @@ class Totals:
 
 
 def committed_parts(store: Store, plan: Plan) -> set[str]:
-    """The names of the plan's parts that have a receipt."""
-    prefix, suffix = f"{RECEIPTS}/", ".json"
-    found = {name[len(prefix) : -len(suffix)] for name in store.sizes(RECEIPTS)}
-    return found & {part.name for part in plan.parts}
+    """The names of the plan's parts that have a receipt.
+
+    Raises:
+        OutputConflict: there are data files that belong to no part.
+
+    """
+    sizes = store.sizes()
+    refuse_foreign(store, sizes, plan)
+    return {part.name for part in plan.parts if receipt_name(part.name) in sizes}
+
+
+def refuse_foreign(store: Store, sizes: dict[str, int], plan: Plan) -> None:
+    """Refuse data files that belong to no part of the plan.
+
+    Raises:
+        OutputConflict: naming one of them.
+
+    """
+    names = {data_name(part.name) for part in plan.parts}
+    foreign = sorted(n for n in sizes if n not in names and not n.startswith("_"))
+    if foreign:
+        raise OutputConflict(
+            f"{store.url} holds {len(foreign)} files that are not of this run, such as "
+            f"{foreign[0]}; readers would take them for results. Move them away and run again"
+        )
 
 
 def conclude(store: Store, plan: Plan, config: Config, run: str, facts: dict[str, Any]) -> Totals:
@@ -72,7 +93,7 @@ def conclude(store: Store, plan: Plan, config: Config, run: str, facts: dict[str
 
     """
     try:
-        totals = prove(store, plan)
+        totals = prove(store, plan, run)
     except RerankError:
         store.delete(SUCCESS)  # of an earlier run, and true no longer
         raise
@@ -107,7 +128,7 @@ def conclude(store: Store, plan: Plan, config: Config, run: str, facts: dict[str
     return totals
 
 
-def prove(store: Store, plan: Plan) -> Totals:
+def prove(store: Store, plan: Plan, run: str) -> Totals:
     """Check the data files against receipts and plan: none missing, none foreign, rows as planned.
 
     Raises:
@@ -115,13 +136,7 @@ def prove(store: Store, plan: Plan) -> Totals:
 
     """
     sizes = store.sizes()
-    names = {data_name(part.name) for part in plan.parts}
-    foreign = sorted(n for n in sizes if n not in names and not n.startswith("_"))
-    if foreign:
-        raise OutputConflict(
-            f"{store.url} holds {len(foreign)} files that are not of this run, such as "
-            f"{foreign[0]}; readers would take them for results. Move them away and run again"
-        )
+    refuse_foreign(store, sizes, plan)
     unfinished = [part.name for part in plan.parts if receipt_name(part.name) not in sizes]
     if unfinished:
         raise Incomplete(
@@ -145,10 +160,12 @@ def prove(store: Store, plan: Plan) -> Totals:
                 found == receipt.rows == part.rows
                 and sizes.get(data_name(part.name)) == receipt.size
                 and accounted == receipt.pairs
+                and receipt.run == run
             ):
                 problems.append(
                     f"{data_name(part.name)}: {found} rows, {sizes.get(data_name(part.name))} "
-                    f"bytes; expected {part.rows} rows, {receipt.size} bytes"
+                    f"bytes, run {receipt.run}; "
+                    f"expected {part.rows} rows, {receipt.size} bytes, run {run}"
                 )
     if problems:
         shown = "\n".join(f"  {problem}" for problem in problems[:_SHOWN_PROBLEMS])

@@ -43,8 +43,8 @@ class Pairs:
     Attributes:
         per_row: candidates of each row, shape (rows,); None for flat parts, which have one each.
         status: SCORED for those that can be, shape (P,).
-        queries: the part's distinct texts that occur as a query in some pair that can be scored.
-        passages: likewise for passages.
+        queries: the part's distinct query texts.
+        passages: the part's distinct passage texts.
         query_of: index into `queries` of each distinct pair, shape (D,).
         passage_of: index into `passages` of each distinct pair, shape (D,).
         distinct_of: which distinct pair a pair is, or -1 where it cannot be scored, shape (P,).

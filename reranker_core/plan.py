@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reranker_core.config import Config
-from reranker_core.errors import InputError
+from reranker_core.errors import InputError, brief
 from reranker_core.query_cuts import check_query_order, move_to_query_starts
 from reranker_core.schema import InputSchema, check_schema, common_schema, resolve_schema
 from reranker_core.shards import ShardFile, list_shards
@@ -189,8 +189,7 @@ def _read_footers(files: list[ShardFile]) -> list[pq.FileMetaData]:
             with filesystem.open(path, "rb") as stream:
                 return pq.ParquetFile(stream).metadata
         except (pa.ArrowException, OSError) as error:
-            reason = str(error).splitlines()[0][:200]
-            return f"{file.url}: cannot be read as Parquet, {file.size} bytes: {reason}"
+            return f"{file.url}: cannot be read as Parquet, {file.size} bytes: {brief(error)}"
 
     with ThreadPoolExecutor(_FOOTER_THREADS) as threads:
         footers = list(threads.map(read, files))

@@ -50,16 +50,24 @@ def prepare(config: Config) -> Prepared:
     plan = make_plan(config)
     checkpoint = open_checkpoint(config.model)
     enforce(check_checkpoint(checkpoint), config.preflight.checks)
+    # Workers have another working directory, and a hub's branch may move on.
+    pinned = {"path": checkpoint.pinned_path, "revision": checkpoint.revision}
+    store = Store(config.output.path)
+    config = config.model_copy(
+        update={
+            "model": config.model.model_copy(update=pinned),
+            "output": config.output.model_copy(update={"path": store.url}),
+        }
+    )
     family = recognise(checkpoint, config.model.family)
     pair_format = FAMILIES[family].pair_format(checkpoint, config.model)
-    store = Store(config.output.path)
     before = recorded(store)
-    if before and config.model.dtype == "auto":
+    if before is not None and config.model.dtype == "auto":
         model = config.model.model_copy(update={"dtype": before["fingerprint"]["dtype"]})
         config = config.model_copy(update={"model": model})
     scoring = fingerprint(config, checkpoint, pair_format, family)
-    if before:
+    if before is not None:
         refuse_differences(store, before, identity(scoring, plan, config))
-    done = committed_parts(store, plan) if before else set()
+    done = set() if before is None else committed_parts(store, plan)
     todo = tuple(part for part in plan.parts if part.name not in done)
     return Prepared(config, plan, todo, store, scoring, begun=before is not None)

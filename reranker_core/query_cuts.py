@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from reranker_core.errors import InputError
-from reranker_core.storage import open_filesystem
+from reranker_core.shards import open_shard
 
 
 def move_to_query_starts(
@@ -23,10 +22,9 @@ def move_to_query_starts(
         return cuts
     pending = [start for start, _ in cuts[1:]]
     moved = [0]
-    filesystem, path = open_filesystem(url)
     position, last = 0, None
-    with filesystem.open(path, "rb") as stream:
-        for batch in pq.ParquetFile(stream).iter_batches(columns=[query_id]):
+    with open_shard(url) as file:
+        for batch in file.iter_batches(columns=[query_id]):
             ids = _plain(batch.column(0))
             codes = ids.dictionary_encode(null_encoding="encode").indices.to_numpy(False)
             changed = np.diff(codes)
@@ -63,13 +61,11 @@ def check_query_order(urls: list[str], query_id: str) -> None:
 
 
 def _ends(url: str, query_id: str) -> tuple[Any, Any]:
-    filesystem, path = open_filesystem(url)
-    with filesystem.open(path, "rb") as stream:
-        file = pq.ParquetFile(stream)
+    with open_shard(url) as file:
         filled = [i for i in range(file.num_row_groups) if file.metadata.row_group(i).num_rows]
-        first = file.read_row_group(filled[0], columns=[query_id]).column(0)[0]
-        last = file.read_row_group(filled[-1], columns=[query_id]).column(0)[-1]
-    return first, last
+        first = file.read_row_group(filled[0], columns=[query_id]).column(0)
+        last = file.read_row_group(filled[-1], columns=[query_id]).column(0)
+        return _plain(first.chunk(0))[0], _plain(last.chunk(last.num_chunks - 1))[-1]
 
 
 def _plain(array: pa.Array) -> pa.Array:

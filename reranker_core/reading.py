@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 
 from reranker_core.errors import InputError
 from reranker_core.plan import Part
-from reranker_core.storage import entity_tag, is_local, open_filesystem
+from reranker_core.shards import open_shard
+from reranker_core.storage import entity_tag, open_filesystem
 
 _BATCH_ROWS = 4096
 
@@ -22,30 +23,14 @@ def read_parts(parts: list[Part], columns: tuple[str, ...]) -> Iterator[tuple[Pa
 
     """
     shard = parts[0].shard
-    filesystem, path = open_filesystem(shard)
-    try:
+    with open_shard(shard) as file:
+        filesystem, path = open_filesystem(shard)
         if entity_tag(filesystem.info(path)) != parts[0].etag:
             raise InputError(
                 f"{shard}: was changed while the job ran. Parts that are committed are of the old "
                 "state; begin a new run with an output.path of its own"
             )
-        with filesystem.open(path, "rb") as stream:
-            file = pq.ParquetFile(stream, pre_buffer=not is_local(filesystem))
-            yield from _cut(file, parts, columns)
-    except FileNotFoundError:
-        raise InputError(
-            f"{shard}: has disappeared while the job ran. Put it back and run again, or take it "
-            "out of input.path and begin a new run"
-        ) from None
-    except (pa.ArrowException, KeyError, OSError) as error:
-        # pyarrow reports damaged pages as OSError without a number; others are the store's.
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        reason = str(error).splitlines()[0][:200]
-        raise InputError(
-            f"{shard}: rows {parts[0].start} to {parts[-1].stop} cannot be read: {reason}. Parts "
-            "that are committed stay; write the shard again, or take it out of input.path"
-        ) from None
+        yield from _cut(file, parts, columns)
 
 
 def _cut(

@@ -138,7 +138,10 @@ def typed(table: pa.Table, schema: InputSchema) -> pa.Table:
         index = table.schema.get_field_index(name)
         found = table.schema.field(index).type
         if found != kind and (name in schema.carried or not is_text(found)):
-            table = table.set_column(index, name, table.column(index).cast(kind))
+            column = table.column(index)
+            if pa.types.is_dictionary(found):  # which casts to few other types
+                column = column.cast(found.value_type)
+            table = table.set_column(index, name, column.cast(kind))
     return table
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 from fsspec.utils import glob_translate
 
 from reranker_core.config import Config
-from reranker_core.errors import ConfigError, InputError
+from reranker_core.errors import ConfigError, InputError, brief
 from reranker_core.storage import entity_tag, is_local, open_filesystem
 
 _SUFFIXES = (".parquet", ".parq", ".pq")
@@ -61,7 +65,39 @@ def list_shards(config: Config) -> list[ShardFile]:
     return shards
 
 
+@contextmanager
+def open_shard(url: str) -> Iterator[pq.ParquetFile]:
+    """A shard, opened; what is wrong with its content while it is read becomes an InputError.
+
+    Raises:
+        InputError: it has disappeared, or cannot be read as Parquet.
+
+    """
+    filesystem, path = open_filesystem(url)
+    try:
+        with filesystem.open(path, "rb") as stream:
+            yield pq.ParquetFile(stream, pre_buffer=not is_local(filesystem))
+    except FileNotFoundError:
+        raise InputError(
+            f"{url}: has disappeared while the job ran. Put it back and run again, or take it out "
+            "of input.path and begin a new run"
+        ) from None
+    except (pa.ArrowException, KeyError, OSError) as error:
+        # pyarrow reports damaged pages as OSError without a number; others are the store's.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise InputError(
+            f"{url}: cannot be read: {brief(error)}. What is committed stays; write the shard "
+            "again, or take it out of input.path"
+        ) from None
+
+
 def _list_entry(entry: str) -> list[ShardFile]:
+    if entry.startswith(("http://", "https://")) and "?" in entry:
+        raise ConfigError(
+            "input.path: a URL with a query, such as a presigned one, would carry its signature "
+            "into receipts and names; use the store's own URL and credentials from the environment"
+        )
     filesystem, path = open_filesystem(entry)
     filesystem.invalidate_cache()
     try:
@@ -80,7 +116,12 @@ def _list_entry(entry: str) -> list[ShardFile]:
         else:
             return []
     except PermissionError as error:
-        raise InputError(f"input.path={entry}: not permitted to read it: {error}") from None
+        raise InputError(f"input.path={entry}: not permitted to read it: {brief(error)}") from None
+    except Exception as error:  # noqa: BLE001 - each store has its own
+        raise InputError(
+            f"input.path={entry}: cannot be listed: {brief(error)}. For S3, are credentials and "
+            "endpoint in the environment (AWS_*)?"
+        ) from None
     return [
         ShardFile(
             url=_url(filesystem, info["name"]),

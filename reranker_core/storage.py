@@ -14,15 +14,28 @@ from typing import Any
 
 import fsspec
 
+from reranker_core.errors import ConfigError, brief
+
 # s3fs retries by itself; botocore's own retries inside each of those would multiply with them.
 _S3_OPTIONS = {"config_kwargs": {"retries": {"mode": "standard", "total_max_attempts": 1}}}
 _IO_THREADS = 16
 
 
 def open_filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    """The filesystem of `url` and the path within it. Credentials come from the environment."""
+    """The filesystem of `url` and the path within it. Credentials come from the environment.
+
+    Raises:
+        ConfigError: fsspec does not know the scheme, or its package is not installed.
+
+    """
     options = _S3_OPTIONS if url.startswith(("s3://", "s3a://")) else {}
-    filesystem, path = fsspec.url_to_fs(url, **options)
+    try:
+        filesystem, path = fsspec.url_to_fs(url, **options)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(
+            f"{url}: this kind of store cannot be opened ({brief(error)}); install fsspec's "
+            "package for it, e.g. gcsfs for gs://, here and on the nodes, or mend the URL"
+        ) from None
     return filesystem, path
 
 
@@ -45,9 +58,9 @@ class Store:
     """A folder of small objects addressed by relative names such as `_receipts/x.json`."""
 
     def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
         self.filesystem, path = open_filesystem(url)
         self.root = path.rstrip("/")
+        self.url = self.root if is_local(self.filesystem) else url.rstrip("/")
 
     def path(self, name: str) -> str:
         """The full path of `name` within the filesystem."""

@@ -23,9 +23,6 @@ def tokenize(tokenizer: Any, texts: list[str], limit: int) -> Ragged:
 def _ids(tokenizer: Any, texts: list[str], limit: int) -> list[list[int]]:
     if not texts:
         return []
-    if not tokenizer.is_fast:
-        encoded = tokenizer(texts, add_special_tokens=False, truncation=True, max_length=limit)
-        return list(encoded["input_ids"])
     backend = tokenizer.backend_tokenizer
     backend.no_padding()
     backend.enable_truncation(limit, direction=tokenizer.truncation_side)

@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from reranker_core.batching import Batch
 from reranker_core.checkpoint import Checkpoint
 from reranker_core.config import ModelConfig
-from reranker_core.errors import ConfigError
+from reranker_core.errors import ConfigError, brief
 from reranker_core.models.family import LoadedModel
 from reranker_core.sequences import Int64s, TokenSequences, concatenate, take
 from reranker_core.tokenizing import tokenize
@@ -45,11 +44,16 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PairFormat:
         tokenizer = AutoTokenizer.from_pretrained(
             checkpoint.folder, trust_remote_code=model.trust_remote_code
         )
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:  # noqa: BLE001 - loaders raise whatever they meet
         raise ConfigError(
-            f"model.path={model.path}: its tokenizer cannot be loaded: "
-            f"{str(error).splitlines()[0][:200]}. Save the tokenizer beside the weights"
+            f"model.path={model.path}: its tokenizer cannot be loaded: {brief(error)}. Save the "
+            "tokenizer beside the weights"
         ) from None
+    if not tokenizer.is_fast:
+        raise ConfigError(
+            f"model.path={model.path}: has a {type(tokenizer).__name__} without tokenizer.json; "
+            "save it as a fast tokenizer"
+        )
     longest = _longest_input(checkpoint.config, tokenizer)
     max_length = model.max_length or min(_DEFAULT_MAX_LENGTH, longest)
     if max_length > longest:
@@ -78,10 +82,10 @@ def load(
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported by preflight, with the keys
         )
-    except (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError) as error:
+    except Exception as error:  # noqa: BLE001 - loaders raise whatever they meet
         raise ConfigError(
             f"model.path={model.path}: cannot be loaded as an encoder reranker: "
-            f"{str(error).splitlines()[0][:300]}"
+            f"{brief(error)}. Copy or save the checkpoint again"
         ) from None
     if dtype != torch.float32:
         for name, module in loaded.named_children():

@@ -10,8 +10,8 @@ import ray
 from ray.data import DataContext
 
 from reranker_core.config import Config
-from reranker_core.device import resolve_dtype
-from reranker_core.errors import ConfigError
+from reranker_core.device import resolve_device, resolve_dtype
+from reranker_core.errors import ConfigError, brief
 
 log = logging.getLogger(__name__)
 
@@ -61,10 +61,11 @@ def connect(config: Config) -> bool:
             logging_level=logging.ERROR,
             log_to_driver=False,
         )
-    except (ConnectionError, ValueError) as error:
+    except (ConnectionError, ValueError, RuntimeError) as error:
         raise ConfigError(
-            f"ray.address={address}: no Ray answers there ({str(error).splitlines()[0][:160]}); "
-            "start one with `ray start --head`, or leave ray.address out to use an own one"
+            f"ray.address={address}: cannot be joined ({brief(error)}). Start a Ray with `ray "
+            "start --head`, of the same Ray and Python versions and with its token at hand if it "
+            "wants one (RAY_AUTH_MODE); or leave ray.address out to use an own one"
         ) from None
     context = DataContext.get_current()
     context.enable_progress_bars = False
@@ -91,23 +92,28 @@ def place(config: Config, parts: int, own: bool) -> Placement:
     num_gpus = wanted.num_gpus
     if num_gpus is None:
         num_gpus = 1 if gpus and device != "cpu" else 0
+    if device == "cuda" and not num_gpus:
+        raise ConfigError(
+            "model.device=cuda, but a replica asks for no GPU; set replicas.num_gpus=1 and use a "
+            "cluster that has GPUs"
+        )
     # Reading, tokenizing and committing must always find a free core.
     spare = _TASK_SLOTS if own else 1
-    num_cpus = wanted.num_cpus or (1 if num_gpus else max(1, most_cpus - spare))
-    fitting = sum(
-        int(
-            min(
-                node.get("GPU", 0) / num_gpus if num_gpus else float("inf"),
-                max(node.get("CPU", 0) - (0 if num_gpus else spare), 0) / num_cpus,
-            )
-        )
-        for node in nodes
-    )
+    free = [max(node.get("CPU", 0) - spare, 0) for node in nodes]
+    num_cpus = wanted.num_cpus
+    if num_cpus is None:
+        num_cpus = min(1, sum(free) / gpus) if num_gpus else max(1, most_cpus - spare)
+    fitting = 0
+    for node, cpus in zip(nodes, free, strict=True):
+        limits = [node.get("GPU", 0) / num_gpus] if num_gpus else []
+        limits += [cpus / num_cpus] if num_cpus else []
+        fitting += int(min(limits))
     if not fitting:
         raise ConfigError(
             f"no node of the cluster can hold a replica of {num_cpus:g} CPUs and {num_gpus:g} "
             f"GPUs and leave {spare} CPUs for other stages; the largest has {most_cpus:g} CPUs, "
-            f"all have {gpus:g} GPUs. Lower replicas.num_cpus or replicas.num_gpus"
+            f"all have {gpus:g} GPUs. Lower replicas.num_cpus or replicas.num_gpus, or use "
+            "larger nodes"
         )
     # GPU nodes may join later; CPU replicas beyond what fits would starve the other stages.
     most = (wanted.max or fitting) if num_gpus else min(wanted.max or fitting, fitting)
@@ -124,11 +130,15 @@ def settle_numbers(config: Config, placement: Placement) -> Config:
     if device == "cpu":
         dtype, why = resolve_dtype(config.model.dtype, device)
     else:  # the driver need not have a GPU: ask where a replica will be
-        ask = ray.remote(num_gpus=placement.num_gpus)(resolve_dtype)
+        ask = ray.remote(num_gpus=placement.num_gpus)(_settle_on_worker)
         dtype, why = ray.get(ask.remote(config.model.dtype, device))
     log.info("model.device=%s model.dtype=%s (%s)", device, dtype, why)
     model = config.model.model_copy(update={"device": device, "dtype": dtype})
     return config.model_copy(update={"model": model})
+
+
+def _settle_on_worker(dtype: str, device: str) -> tuple[str, str]:
+    return resolve_dtype(dtype, resolve_device(device))
 
 
 def _cores() -> int:

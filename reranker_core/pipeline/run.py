@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 import ray
@@ -21,15 +19,17 @@ from ray.exceptions import RayError, RayTaskError
 
 from reranker_core.commit import Receipt
 from reranker_core.config import Config
-from reranker_core.errors import Incomplete, PreflightRefused, RerankError
+from reranker_core.errors import Incomplete, PreflightRefused, RerankError, brief
 from reranker_core.identity import claim, digest, identity
 from reranker_core.manifest import SUCCESS, Totals, conclude
 from reranker_core.pipeline.cluster import Placement, connect, place, settle_numbers
 from reranker_core.pipeline.datasource import PartSource
 from reranker_core.pipeline.stages import Job, Replica, commit_parts, encode
 from reranker_core.plan import read_groups
+from reranker_core.preflight import Check
 from reranker_core.prepare import Prepared
 from reranker_core.progress import Progress
+from reranker_core.stopping import stop_on_signals
 from reranker_core.storage import Store
 
 log = logging.getLogger(__name__)
@@ -51,14 +51,17 @@ def run(prepared: Prepared) -> Totals:
     replicas = 0
     if prepared.todo:
         own = connect(config)
+        stop_on_signals()  # again: ray.init sets handlers of its own
         try:
-            with _stopping_on_signals():
+            with _our_errors(prepared.store):
                 placement = place(config, len(prepared.todo), own)
                 config = settle_numbers(config, placement)
                 scoring = {**scoring, "dtype": config.model.dtype}
                 replicas = _score(prepared, config, scoring, placement)
         finally:
             ray.shutdown()
+    elif not prepared.begun:  # an input without rows
+        claim(prepared.store, identity(scoring, prepared.plan, config))
     facts = {
         "fingerprint": scoring,
         "preflight_not_enforced": [
@@ -80,18 +83,18 @@ def _score(
     """Run the stages until all parts are committed; the number of replicas that took part."""
     store = prepared.store
     whose = identity(scoring, prepared.plan, config)
-    if not prepared.begun:
-        claim(store, whose)
+    claim(store, whose)
     store.delete(SUCCESS)
     job = Job(config, prepared.plan.schema, digest(whose))
     reports: dict[str, Any] = {}
     with Progress(prepared.plan, prepared.todo) as progress:
         log.info("%d parts to score by up to %s", len(prepared.todo), placement)
-        for row in _ending_in_our_errors(_stages(job, prepared, placement), store):
+        for row in _stages(job, prepared, placement).iter_rows():
             preflight = json.loads(row["preflight"])
             if preflight["replica"] not in reports:
                 reports[preflight["replica"]] = preflight
                 _write_preflight(store, {"replicas": list(reports.values())})
+                _log_relaxed(preflight, config)
             progress.advance(Receipt.from_json(row["receipt"]))
     return len(reports)
 
@@ -122,10 +125,11 @@ def _stages(job: Job, prepared: Prepared, placement: Placement) -> Dataset:
     )
 
 
-def _ending_in_our_errors(dataset: Dataset, store: Store) -> Iterator[dict[str, Any]]:
-    """The dataset's rows; what goes wrong on a worker arrives here as itself, or as Incomplete."""
+@contextmanager
+def _our_errors(store: Store) -> Iterator[None]:
+    """What goes wrong on a worker arrives on the driver as itself, or as Incomplete."""
     try:
-        yield from dataset.iter_rows()
+        yield
     except RayTaskError as error:
         cause = error.cause
         if isinstance(cause, PreflightRefused):
@@ -139,30 +143,15 @@ def _ending_in_our_errors(dataset: Dataset, store: Store) -> Iterator[dict[str, 
         ) from None
     except RayError as error:
         raise Incomplete(
-            f"Ray gave up: {type(error).__name__}: {str(error).splitlines()[0][:300]}. What is "
-            "committed stays; the same command resumes"
+            f"Ray gave up: {brief(error)}. What is committed stays; the same command resumes"
         ) from None
+
+
+def _log_relaxed(preflight: dict[str, Any], config: Config) -> None:
+    for check in preflight["checks"]:
+        if not check["passed"] and getattr(config.preflight.checks, check["group"]) == "warn":
+            log.warning("preflight not enforced on %s: %s", preflight["replica"], Check(**check))
 
 
 def _write_preflight(store: Store, content: dict[str, Any]) -> None:
     store.write(PREFLIGHT, json.dumps(content, indent=1).encode())
-
-
-@contextmanager
-def _stopping_on_signals() -> Iterator[None]:
-    """Turn SIGTERM and SIGINT into Incomplete. To be entered after ray.init, which sets its own
-    handlers.
-    """
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Incomplete(
-            f"stopped by {signal.Signals(number).name}; what is committed stays, and the same "
-            "command resumes"
-        )
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -16,7 +16,6 @@ from reranker_core.checkpoint import open_checkpoint
 from reranker_core.commit import commit
 from reranker_core.config import Config, ModelConfig
 from reranker_core.encoding import encode_part
-from reranker_core.errors import RerankError
 from reranker_core.models import FAMILIES, PairFormat, recognise
 from reranker_core.pipeline import wire
 from reranker_core.results import ScoredPart, output_table, quarantined
@@ -49,17 +48,17 @@ def encode(block: pa.Table, job: Job) -> pa.Table:
 class Replica:
     """One loaded model in one actor.
 
-    A refusal is kept until the first part and raised there: Ray reduces what an actor's
-    constructor raises to text, and the driver needs the error itself.
+    What goes wrong while loading is kept until the first part and raised there: Ray reduces what
+    an actor's constructor raises to text, and the driver needs the error itself.
     """
 
     def __init__(self, job: Job, threads: int) -> None:
-        self._refusal: RerankError | None = None
+        self._refusal: Exception | None = None
         torch.set_num_threads(threads)
         start = time.perf_counter()
         try:
             self._scorer = Scorer.load(job.config)
-        except RerankError as error:
+        except Exception as error:  # noqa: BLE001 - it is raised, later
             self._refusal = error
             return
         self._preflight = {

@@ -23,6 +23,7 @@ from reranker_core.commit import (
     describe_scores,
     receipt_name,
 )
+from reranker_core.errors import OutputConflict
 from reranker_core.pairs import Status
 from reranker_core.plan import Part
 from reranker_core.results import ScoredPart
@@ -199,3 +200,10 @@ def test_duckdb_reads_the_output_as_one_data_set(whole: Store):
     duckdb = pytest.importorskip("duckdb")
     rows = duckdb.sql(f"select score from '{whole.root}/*.parquet'").fetchall()
     assert in_order([score for (score,) in rows]) == SCORES
+
+
+def test_a_part_of_another_run_is_never_taken_for_ones_own(store: Store):
+    part = scored([1.0, 2.0])
+    commit(store, PART, part, part.rows, [], MEASURES, "one")
+    with pytest.raises(OutputConflict, match="run one"):
+        commit(store, PART, part, part.rows, [], MEASURES, "other")

@@ -142,3 +142,47 @@ def test_a_damaged_record_of_the_run_is_named(folder: Path, bert: Path):
     (folder / "out" / "_run.json").write_bytes(b'{"fingerprint": ')
     with pytest.raises(OutputConflict, match=r"_run\.json"):
         prepare(settings(folder, bert))
+
+
+def test_relative_folders_are_absolute_for_workers(
+    folder: Path, bert: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(folder)
+    (folder / "model").symlink_to(bert)
+    prepared = prepare(config("in", "out", model=Path("model")))
+    assert prepared.config.output.path == str(folder / "out")
+    assert prepared.config.model.path == str(bert.resolve())
+    assert all(Path(part.shard).is_absolute() for part in prepared.todo)
+
+
+def test_two_runs_that_began_at_once_cannot_both_have_the_output(folder: Path, bert: Path):
+    first = prepare(settings(folder, bert, "model.dtype=float32"))
+    second = prepare(settings(folder, bert, "model.dtype=float32", "model.max_length=64"))
+    begin(first)
+    with pytest.raises(OutputConflict, match="max_length"):
+        begin(second)
+
+
+def test_foreign_data_files_are_found_before_anything_is_scored(folder: Path, bert: Path):
+    begin(prepare(settings(folder, bert, "model.dtype=float32")))
+    write(folder / "out" / "foreign.parquet", flat(1))
+    with pytest.raises(OutputConflict, match="foreign"):
+        prepare(settings(folder, bert, "model.dtype=float32"))
+
+
+def test_an_output_that_is_a_file_is_a_configuration_error(folder: Path, bert: Path):
+    (folder / "out").write_text("")
+    with pytest.raises(ConfigError, match=r"output\.path"):
+        prepare(settings(folder, bert))
+
+
+@pytest.mark.parametrize("url", ["foo://bucket/in", "gs://bucket/in"])
+def test_a_store_that_cannot_be_opened_is_a_configuration_error(bert: Path, url: str):
+    with pytest.raises(ConfigError, match="cannot be opened"):
+        prepare(config(url, "out", model=bert))
+
+
+def test_a_presigned_url_is_refused_without_its_signature(bert: Path):
+    with pytest.raises(ConfigError, match="presigned") as caught:
+        prepare(config("https://127.0.0.1/x.parquet?X-Amz-Signature=abc", "out", model=bert))
+    assert "abc" not in str(caught.value)

@@ -117,3 +117,13 @@ def test_no_part_of_a_plan_with_ranks_divides_a_query(tmp_path: Path):
     assert len(plan.parts) > 5
     for part in plan.parts[1:]:
         assert queries[part.start] != queries[part.start - 1]
+
+
+def test_dictionary_encoded_ids_are_compared_by_value(tmp_path: Path):
+    for name, first in (("a", 0), ("b", 6)):
+        table = flat(6, per_query=4, first=first)
+        ids = table["query_id"].combine_chunks().dictionary_encode()
+        table = table.set_column(table.column_names.index("query_id"), "query_id", ids)
+        write(tmp_path / f"{name}.parquet", table)
+    with pytest.raises(InputError, match="goes on in"):
+        check_query_order([str(tmp_path / f"{name}.parquet") for name in "ab"], "query_id")
