@@ -13,8 +13,8 @@ from demo.corpus import Doc, first_stage, normalise, read_docs
 _NAMES = """
 FlagEmbedding _pytest accelerate aiohttp anyio botocore click cryptography datasets google grpc
 huggingface_hub hypothesis jinja2 joblib lxml mpmath mypy mypyc narwhals networkx numpy
-opentelemetry packaging peft pip pyarrow pydantic pygments ray rich scipy sklearn sentence_transformers
-setuptools sympy torch transformers urllib3 virtualenv
+opentelemetry packaging peft pip pyarrow pydantic pygments ray rich scipy sklearn
+sentence_transformers setuptools sympy torch transformers urllib3 virtualenv
 """
 PACKAGES = tuple(_NAMES.split())
 
