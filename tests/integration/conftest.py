@@ -1,28 +1,54 @@
 """A Ray that outlives single runs, and a way to run the jobs as users do."""
 
 import os
+import random
+import socket
 import subprocess
 import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from tests.running import run_job
 
+RAY = Path(sys.executable).parent / "ray"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where a Ray answers: its own address, and that of its job server."""
+
+    address: str
+    dashboard: str
+
 
 @pytest.fixture(scope="session")
-def ray_cluster(tmp_path_factory):
-    """`ray start --head`, so that each run saves the seconds of starting its own."""
-    environment = os.environ | {"RAY_ADDRESS": "", "RAY_AUTH_MODE": "disabled"}
-    ray = [sys.executable, "-m", "ray.scripts.scripts"]
-    subprocess.run([*ray, "stop", "--force"], check=True, capture_output=True, env=environment)
-    subprocess.run(
-        [*ray, "start", "--head", "--num-cpus=3", "--disable-usage-stats"],
-        check=True,
-        capture_output=True,
-        env=environment,
+def ray_cluster():
+    """`ray start --head` on ports of its own, so that each run saves the start of a Ray."""
+    first = random.randrange(12_000, 19_000, 10)
+    command = [RAY, "start", "--head", "--block", "--num-cpus=3", "--disable-usage-stats"]
+    head = subprocess.Popen(
+        [*command, f"--port={first}", f"--dashboard-port={first + 1}"],
+        env=os.environ | {"RAY_ADDRESS": "", "RAY_AUTH_MODE": "disabled"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
-    yield "auto"
-    subprocess.run([*ray, "stop", "--force"], check=True, capture_output=True, env=environment)
+    for port in (first, first + 1):
+        _wait_for(port)
+    yield Cluster(f"127.0.0.1:{first}", f"http://127.0.0.1:{first + 1}")
+    head.terminate()
+    head.wait(60)
+
+
+def _wait_for(port):
+    for _ in range(300):
+        with socket.socket() as connection:
+            if connection.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.2)
+    pytest.fail(f"Ray did not answer on port {port}")
 
 
 @pytest.fixture
@@ -36,7 +62,7 @@ def rerank(ray_cluster, bert):
             f"model.path={bert}",
             "model.dtype=float32",
             "preflight.checks.meaning=off",  # the weights are random
-            f"ray.address={ray_cluster}",
+            f"ray.address={ray_cluster.address}",
             *overrides,
             **options,
         )

@@ -13,8 +13,8 @@ from tests.texts import flat_table
 RAY = Path(sys.executable).parent / "ray"
 
 
-def submit(*arguments):
-    command = [RAY, "job", "submit", "--address", "http://127.0.0.1:8265", "--working-dir", "."]
+def submit(cluster, *arguments):
+    command = [RAY, "job", "submit", "--address", cluster.dashboard, "--working-dir", "."]
     entrypoint = [sys.executable, "-m", "jobs.rerank", "--config", "configs/local.yaml"]
     done = subprocess.run(
         [*command, "--", *entrypoint, *arguments],
@@ -36,7 +36,7 @@ def test_a_submitted_job_completes_resumes_and_exits_as_documented(ray_cluster, 
         "preflight.checks.meaning=off",
         "plan.part_rows=100",
     ]
-    code, printed = submit(*arguments)
+    code, printed = submit(ray_cluster, *arguments)
     assert code == 0, printed
     assert json.loads((tmp_path / "out/_manifest.json").read_text())["scored"] == 600
 
@@ -45,7 +45,7 @@ def test_a_submitted_job_completes_resumes_and_exits_as_documented(ray_cluster, 
     (removed, *_) = (tmp_path / "out/_receipts").iterdir()
     removed.unlink()
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/_receipts").iterdir()}
-    code, printed = submit(*arguments)
+    code, printed = submit(ray_cluster, *arguments)
     assert code == 0, printed
     assert (tmp_path / "out/_SUCCESS").exists()
     assert removed.exists()
@@ -56,6 +56,6 @@ def test_a_submitted_job_completes_resumes_and_exits_as_documented(ray_cluster, 
         }.items()
     )
 
-    code, printed = submit(*arguments, "model.max_length=32")
+    code, printed = submit(ray_cluster, *arguments, "model.max_length=32")
     assert code != 0
     assert "exit code 6" in printed.lower() or "belongs to another run" in printed
