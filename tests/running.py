@@ -1,5 +1,6 @@
 """Running the jobs as users do: a process, its exit code, what it prints."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,9 @@ def run_job(*arguments, expect=0):
         text=True,
         timeout=SECONDS,
         check=False,
+        env=os.environ | {"PYTHONWARNINGS": "default::DeprecationWarning"},
     )
     assert done.returncode == expect, done.stdout[-2000:] + done.stderr[-4000:]
-    return done.stdout + done.stderr
+    printed = done.stdout + done.stderr
+    assert "RayDeprecationWarning" not in printed, printed  # it announces what the next Ray lacks
+    return printed
