@@ -32,6 +32,8 @@ def commands():
 
 @pytest.mark.timeout(900)
 def test_all_commands_succeed_in_order():
+    # The head of other tests would have ports that `ray start --head` wants.
+    subprocess.run([BIN / "ray", "stop"], check=True, capture_output=True)
     environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}", "RAY_ADDRESS": ""}
     for output in ("mine", "submitted"):
         shutil.rmtree(ROOT / "out" / output, ignore_errors=True)
