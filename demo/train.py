@@ -25,7 +25,7 @@ from demo.training.vocabulary import pruned_tokenizer
 _SEED = 0
 _THREADS = 1  # the steps are small: a second thread mostly waits
 _VOCABULARY = 9000
-_STEPS, _RATE = 2000, 1.5e-3
+_STEPS, _RATE = 1000, 1.5e-3
 _EVALUATED = 300  # queries; `python -m demo.evaluate` measures all
 
 

@@ -13,8 +13,8 @@ from demo.corpus import Doc, first_stage, normalise, read_docs
 _NAMES = """
 FlagEmbedding _pytest accelerate aiohttp anyio botocore click cryptography datasets google grpc
 huggingface_hub hypothesis jinja2 joblib lxml mpmath mypy mypyc narwhals networkx numpy
-opentelemetry packaging peft pip pyarrow pydantic pygments ray rich scipy sklearn
-sentence_transformers setuptools sympy torch transformers urllib3 virtualenv
+opentelemetry packaging peft pip pyarrow pydantic pygments ray rich scipy sentence_transformers
+setuptools sympy torch transformers urllib3 virtualenv
 """
 PACKAGES = tuple(_NAMES.split())
 
@@ -52,7 +52,7 @@ def _shingles(passage: str) -> set[tuple[str, ...]]:
     return {tuple(words[i : i + _SHINGLE]) for i in range(max(1, len(words) - _SHINGLE + 1))}
 
 
-def build_training_set(docs: Sequence[Doc], tokenizer: Tokenizer, k: int = 30) -> TrainingSet:
+def build_training_set(docs: Sequence[Doc], tokenizer: Tokenizer, k: int = 50) -> TrainingSet:
     """Tokenize the docs and look up the k best other docs of every query, in its own package.
 
     Neighbours of another package would be told apart by style, which teaches nothing.
@@ -61,8 +61,8 @@ def build_training_set(docs: Sequence[Doc], tokenizer: Tokenizer, k: int = 30) -
     for _, group in groupby(docs, key=lambda doc: doc.package):
         own = list(group)
         first = len(neighbours)
-        found = first_stage(own, own, k).docs
-        neighbours += [row[row != i] + first for i, row in enumerate(found)]
+        found = first_stage(own, own, k + 1).docs
+        neighbours += [row[row != i][:k] + first for i, row in enumerate(found)]
     return TrainingSet(
         token_ids(tokenizer, [d.query for d in docs]),
         token_ids(tokenizer, [d.passage for d in docs]),

@@ -7,8 +7,8 @@ from torch import nn
 
 _WARM_UP = 0.04  # of all steps
 _LAST_RATE = 0.02  # of the peak
-_EMBEDDINGS = 0.1  # of the rate: words that training never shows must stay comparable
-_REPORT_EVERY = 100
+_EMBEDDINGS = 0.3  # of the rate: words that training never shows must stay comparable
+_REPORT_EVERY = 50
 
 
 class Schedule:
