@@ -52,7 +52,7 @@ def connect(config: Config) -> bool:
     # What the runtime says of itself is not about the run; errors reach us as exceptions.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         ray.init(
             address=address,

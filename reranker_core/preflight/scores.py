@@ -37,6 +37,9 @@ CANARIES = (
 )
 # Share of (query, own passage, other passage) triples in the right order; chance gives 0.5.
 _RIGHT_ORDER = 0.8
+# Of the scores' span. CPU kernels may sum in another order when threads are scarce (5e-5 of a span
+# of 10 was seen); dropout changes far more.
+_NOISE = 5e-3
 
 
 def check_scores(
@@ -69,9 +72,9 @@ def check_scores(
         _check(
             "numerics",
             "repeatable",
-            np.array_equal(first, again, equal_nan=True),
+            not np.abs(first - again).max() > _NOISE * spread,  # NaN is for the check above
             f"two passes differ by up to {np.abs(first - again).max():.3g}",
-            "equal scores for equal input",
+            f"equal scores for equal input, within {_NOISE:.1%} of their span of {spread:.3g}",
             "Something in the model is random, such as dropout in custom code.",
         ),
         _check(
