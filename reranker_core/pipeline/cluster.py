@@ -102,7 +102,7 @@ def place(config: Config, parts: int, own: bool) -> Placement:
     free = [max(node.get("CPU", 0) - spare, 0) for node in nodes]
     num_cpus = wanted.num_cpus
     if num_cpus is None:
-        num_cpus = min(1, sum(free) / gpus) if num_gpus else max(1, most_cpus - spare)
+        num_cpus = min(1, sum(free) / max(gpus, 1)) if num_gpus else max(1, most_cpus - spare)
     fitting = 0
     for node, cpus in zip(nodes, free, strict=True):
         limits = [node.get("GPU", 0) / num_gpus] if num_gpus else []

@@ -173,3 +173,10 @@ def test_a_different_model_under_the_same_output_exits_6_and_says_what_differs(r
     assert "fingerprint.max_length: begun with" in printed
     after = sorted((p.name, p.stat().st_mtime_ns) for p in (tmp_path / "out").glob("*.parquet"))
     assert before == after
+
+
+def test_replicas_that_the_cluster_cannot_hold_exit_2_and_begin_nothing(rerank, tmp_path):
+    pq.write_table(flat_table(10, seed=1), tmp_path / "in.parquet")
+    printed = rerank(tmp_path / "in.parquet", tmp_path / "out", "replicas.num_gpus=1", expect=2)
+    assert "can hold a replica of" in printed
+    assert not (tmp_path / "out").exists()
