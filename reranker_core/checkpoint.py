@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,10 @@ class Checkpoint:
         folder: where the files are on this machine.
         source: `model.path` as configured.
         revision: the hub commit, or None for a folder.
-        config: the raw config.json.
+        config: the raw config.json; empty where it cannot be read.
         weights: the weight files that would be loaded; those of an index may be absent.
+        indexed: the tensors that an index expects in each weight file, by its name.
+        config_problem: why `config` is empty, or ''.
 
     """
 
@@ -50,6 +53,8 @@ class Checkpoint:
     revision: str | None
     config: dict[str, Any]
     weights: tuple[Path, ...]
+    indexed: dict[str, set[str]] = field(default_factory=dict)
+    config_problem: str = ""
 
     @property
     def pinned_path(self) -> str:
@@ -61,6 +66,21 @@ class Checkpoint:
         """The class that wrote the checkpoint, by its own word, or ''."""
         return str((self.config.get("architectures") or [""])[0])
 
+    @property
+    def needs_remote_code(self) -> bool:
+        """Whether only code that lies in the checkpoint can build the model."""
+        from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+        known = self.config.get("model_type") in CONFIG_MAPPING_NAMES
+        return bool(self.config.get("auto_map")) and not known
+
+    @property
+    def digest(self) -> str:
+        """One short name for everything in the folder that changes a score."""
+        whole = json.dumps(self.digests, sort_keys=True).encode()
+        return f"sha256:{hashlib.sha256(whole).hexdigest()[:32]}"
+
+    @cached_property
     def digests(self) -> dict[str, str]:
         """SHA-256 of the weights, the tokenizer's files and config.json."""
         tokenizer = [self.folder / name for name in _TOKENIZER_FILES]
@@ -75,45 +95,52 @@ def open_checkpoint(model: ModelConfig) -> Checkpoint:
     """Find the model folder, fetching a hub id into the local hub cache.
 
     Raises:
-        ConfigError: there is no such folder or hub id, or it has no readable config.json.
+        ConfigError: there is no such folder or hub id, or its index of weights is damaged.
 
     """
     folder, revision = Path(model.path).expanduser(), None
     if not folder.is_dir():
         folder = _fetch(model)
         revision = folder.name
+    weights, indexed = _weight_files(folder)
+    config, problem = _read_config(folder)
+    return Checkpoint(folder, model.path, revision, config, weights, indexed, problem)
+
+
+def _read_config(folder: Path) -> tuple[dict[str, Any], str]:
+    """The settings, or none and why."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(
-            f"model.path={model.path}: has no config.json; expected a transformers checkpoint. "
-            f"It holds: {', '.join(sorted(p.name for p in folder.iterdir())[:10]) or 'nothing'}"
-        ) from None
+        return {}, "there is no config.json"
     except (ValueError, OSError) as error:
-        raise ConfigError(f"model.path={model.path}: config.json is unreadable: {error}") from None
-    if not isinstance(config, dict):
-        raise ConfigError(
-            f"model.path={model.path}: config.json holds a {type(config).__name__}, expected the "
-            "settings of a transformers model; copy the checkpoint again"
-        )
-    return Checkpoint(folder, model.path, revision, config, _weight_files(folder))
+        return {}, f"config.json is unreadable: {brief(error)}"
+    if not isinstance(config, dict) or not config:
+        return {}, f"config.json holds no settings, but a {type(config).__name__}"
+    return config, ""
 
 
-def _weight_files(folder: Path) -> tuple[Path, ...]:
-    """The files that transformers would load, in its order of preference."""
+def _weight_files(folder: Path) -> tuple[tuple[Path, ...], dict[str, set[str]]]:
+    """The files that transformers would load, in its order of preference, and what an index says
+    that they hold.
+    """
     for name in _WEIGHTS:
         if (folder / name).exists():
-            return (folder / name,)
+            return (folder / name,), {}
         index = folder / f"{name}.index.json"
         if index.exists():
+            tensors: dict[str, set[str]] = {}
             try:
-                names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+                for tensor, file in json.loads(index.read_text(encoding="utf-8"))[
+                    "weight_map"
+                ].items():
+                    tensors.setdefault(str(file), set()).add(tensor)
             except (ValueError, KeyError, AttributeError, TypeError) as error:
                 raise ConfigError(
                     f"{index}: is no index of weight files ({brief(error)}); copy it again"
                 ) from None
-            return tuple(folder / part for part in sorted(set(names)))
-    return ()
+            return tuple(folder / file for file in sorted(tensors)), tensors
+    return (), {}
 
 
 def _fetch(model: ModelConfig) -> Path:

@@ -87,7 +87,11 @@ class ModelConfig(Section):
         "only_passage",
         description="only_passage: as FlagReranker; longest_first: as sentence-transformers",
     )
-    trust_remote_code: bool = False
+    digest: str | None = Field(
+        None, description="what the checkpoint's files must be; jobs.preflight prints it"
+    )
+    allow_pickle: bool = Field(False, description="load .bin weights, whose pickles can run code")
+    trust_remote_code: bool = Field(False, description="run code that lies in the checkpoint")
 
 
 class ReplicasConfig(Section):
@@ -132,8 +136,11 @@ def _yaml_off(value: Any) -> Any:
 Enforcement = Annotated[Literal["refuse", "warn", "off"], BeforeValidator(_yaml_off)]
 
 
+Language = Literal["en", "de", "fr", "es", "ru", "zh", "ja", "ar", "hi"]
+
+
 class PreflightChecks(Section):
-    """What a failed check of each group does. `prompt` and `agreement` have no checks yet."""
+    """What a failed check of each group does."""
 
     files: Enforcement = "refuse"
     architecture: Enforcement = "refuse"
@@ -149,6 +156,15 @@ class PreflightConfig(Section):
     """What a replica must pass before it may score a row."""
 
     checks: PreflightChecks = PreflightChecks()
+    languages: list[Language] = Field(
+        ["en"], min_length=1, description="in which the built-in canaries must come out in order"
+    )
+    canaries: str | None = Field(
+        None, description="JSON lines of your own: query, relevant, irrelevant"
+    )
+    golden: str | None = Field(
+        None, description="canary scores of an approved run, written by jobs.preflight --record"
+    )
 
 
 class RayConfig(Section):

@@ -30,16 +30,22 @@ def resolve_device(configured: str) -> str:
     return configured
 
 
-def resolve_dtype(configured: str, device: str) -> tuple[str, str]:
-    """The number format and why: `auto` takes bfloat16 where the hardware multiplies it fast, and
-    float32 elsewhere, for on other hardware bfloat16 is the slower one.
+def number_formats(configured: str, device: str) -> dict[str, str]:
+    """The number formats to try, in this order, each with the reason; one if it is configured.
+
+    `auto` begins with those in which the device multiplies fast: on other hardware half precision
+    is the slower one. bfloat16 comes before float16, for it has the range of float32.
     """
     if configured != "auto":
-        return configured, "as configured"
+        return {configured: "as configured"}
     if device == "cuda":
-        fast, what = torch.cuda.is_bf16_supported(including_emulation=False), "this GPU"
-    else:
-        fast, what = bool(torch.cpu.get_capabilities().get("amx_bf16")), "this CPU"
-    if fast:
-        return "bfloat16", f"auto: {what} multiplies bfloat16 natively"
-    return "float32", f"auto: {what} has no fast bfloat16"
+        found = {"float16": "this GPU multiplies float16 natively"}
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            found = {"bfloat16": "this GPU multiplies bfloat16 natively"} | found
+        return found | {"float32": "the last resort"}
+    if torch.cpu.get_capabilities().get("amx_bf16"):
+        return {
+            "bfloat16": "this CPU multiplies bfloat16 natively",
+            "float32": "the last resort",
+        }
+    return {"float32": "this CPU has no fast bfloat16"}

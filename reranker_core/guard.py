@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +18,13 @@ class Scores:
     Attributes:
         values: float32, shape (D,); NaN exactly where no finite score could be had.
         rescued: how many were not finite at first, and finite in float32.
+        fatal: those that were not computed, because computing them ended the process.
 
     """
 
     values: npt.NDArray[np.float32]
     rescued: int
+    fatal: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 def rescue(values: npt.NDArray[np.float32], redo: Callable[[int], float]) -> Scores:

@@ -34,7 +34,7 @@ def fingerprint(
         "scoring_version": SCORING_VERSION,
         "family": family,
         "dtype": config.model.dtype,
-        "model": checkpoint.digests(),
+        "model": checkpoint.digests,
         "max_length": pair_format.max_length,
         "query_max_length": pair_format.query_max_length,
         "truncation": config.model.truncation,

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from reranker_core.checkpoint import open_checkpoint
+from reranker_core.checks import Inspection
 from reranker_core.config import Config
 from reranker_core.identity import fingerprint, identity, recorded, refuse_differences
 from reranker_core.manifest import committed_parts
 from reranker_core.models import FAMILIES, recognise
 from reranker_core.plan import Part, Plan, make_plan
-from reranker_core.preflight import check_checkpoint, enforce
+from reranker_core.preflight import check_checkpoint
 from reranker_core.storage import Store
 
 
@@ -49,7 +50,8 @@ def prepare(config: Config) -> Prepared:
     """
     plan = make_plan(config)
     checkpoint = open_checkpoint(config.model)
-    enforce(check_checkpoint(checkpoint), config.preflight.checks)
+    inspection = Inspection(config.preflight.checks)
+    inspection.add(check_checkpoint(checkpoint, config.model))
     # Workers have another working directory, and a hub's branch may move on.
     pinned = {"path": checkpoint.pinned_path, "revision": checkpoint.revision}
     store = Store(config.output.path)
@@ -60,7 +62,7 @@ def prepare(config: Config) -> Prepared:
         }
     )
     family = recognise(checkpoint, config.model.family)
-    pair_format = FAMILIES[family].pair_format(checkpoint, config.model)
+    pair_format = inspection.loading(lambda: FAMILIES[family].pair_format(checkpoint, config.model))
     before = recorded(store)
     if before is not None and config.model.dtype == "auto":
         model = config.model.model_copy(update={"dtype": before["fingerprint"]["dtype"]})

@@ -212,6 +212,9 @@ def _save(folder: Path, architecture: Any, config: Any, tokenizer: Any) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(17)
         model = architecture(config)
+        for name, weight in model.named_parameters():
+            if name.endswith("bias"):  # drawn as 0, which would look untrained
+                torch.nn.init.normal_(weight, std=0.1)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

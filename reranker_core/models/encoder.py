@@ -16,6 +16,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from reranker_core.batching import Batch
 from reranker_core.checkpoint import Checkpoint
+from reranker_core.checks import Check, refusal
 from reranker_core.config import ModelConfig
 from reranker_core.errors import ConfigError, brief
 from reranker_core.models.family import LoadedModel
@@ -37,23 +38,11 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PairFormat:
     """The pair format of a checkpoint under the configured length rules.
 
     Raises:
-        ConfigError: the tokenizer cannot be loaded, or the lengths do not fit model or each other.
+        PreflightRefused: the tokenizer cannot be loaded.
+        ConfigError: the lengths do not fit model or each other.
 
     """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            checkpoint.folder, trust_remote_code=model.trust_remote_code
-        )
-    except Exception as error:  # noqa: BLE001 - loaders raise whatever they meet
-        raise ConfigError(
-            f"model.path={model.path}: its tokenizer cannot be loaded: {brief(error)}. Save the "
-            "tokenizer beside the weights"
-        ) from None
-    if not tokenizer.is_fast:
-        raise ConfigError(
-            f"model.path={model.path}: has a {type(tokenizer).__name__} without tokenizer.json; "
-            "save it as a fast tokenizer"
-        )
+    tokenizer = load_tokenizer(checkpoint, model)
     longest = _longest_input(checkpoint.config, tokenizer)
     max_length = model.max_length or min(_DEFAULT_MAX_LENGTH, longest)
     if max_length > longest:
@@ -65,13 +54,42 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PairFormat:
     return PairFormat.of(tokenizer, max_length, query_max_length, model.truncation)
 
 
+def load_tokenizer(checkpoint: Checkpoint, model: ModelConfig) -> Any:
+    """The checkpoint's tokenizer.
+
+    Raises:
+        PreflightRefused: it cannot be loaded, or only a slow one can.
+
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            checkpoint.folder, trust_remote_code=model.trust_remote_code
+        )
+        problem = "" if tokenizer.is_fast else f"a slow {type(tokenizer).__name__}"
+    except Exception as error:  # noqa: BLE001 - loaders raise whatever they meet
+        problem = brief(error)
+    if problem:
+        raise refusal(
+            Check(
+                "tokenizer",
+                "loadable",
+                False,
+                f"{checkpoint.source}: {problem}",
+                "a fast tokenizer that transformers loads",
+                "Copy the tokenizer's files again, or save it as tokenizer.json beside the "
+                "weights.",
+            )
+        )
+    return tokenizer
+
+
 def load(
     checkpoint: Checkpoint, model: ModelConfig, dtype: torch.dtype, device: str
 ) -> LoadedModel:
     """Load with a classification head, which stays in float32 so that scores keep their digits.
 
     Raises:
-        ConfigError: transformers cannot make a classification model of the folder.
+        PreflightRefused: transformers cannot make a classification model of the folder.
 
     """
     try:
@@ -79,23 +97,32 @@ def load(
             checkpoint.folder,
             dtype=dtype,
             trust_remote_code=model.trust_remote_code,
+            use_safetensors=None if model.allow_pickle else True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported by preflight, with the keys
         )
     except Exception as error:  # noqa: BLE001 - loaders raise whatever they meet
-        raise ConfigError(
-            f"model.path={model.path}: cannot be loaded as an encoder reranker: "
-            f"{brief(error)}. Copy or save the checkpoint again"
+        raise refusal(
+            Check(
+                "weights",
+                "loadable",
+                False,
+                f"{checkpoint.source}: {brief(error)}",
+                "a folder of which transformers makes a classification model",
+                "Copy or save the checkpoint again; a model type that transformers does not know "
+                "may need a newer version of it.",
+            )
         ) from None
+    head = {n: m for n, m in loaded.named_children() if n != loaded.base_model_prefix}
     if dtype != torch.float32:
-        for name, module in loaded.named_children():
-            if name != loaded.base_model_prefix:
-                module.float().register_forward_pre_hook(_inputs_to_float32)
+        for module in head.values():
+            module.float().register_forward_pre_hook(_inputs_to_float32)
     return LoadedModel(
         loaded.to(device),
         missing=tuple(sorted(info["missing_keys"])),
         unexpected=tuple(sorted(info["unexpected_keys"])),
         mismatched=tuple(sorted(str(key[0]) for key in info["mismatched_keys"])),
+        head=tuple(f"{name}." for name in head),
     )
 
 

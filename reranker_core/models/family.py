@@ -39,13 +39,15 @@ class LoadedModel:
     """A model, and how its weights matched the checkpoint's.
 
     `missing` are drawn at random by transformers; `unexpected` are in the file and not used;
-    `mismatched` have another shape.
+    `mismatched` have another shape. `head` are the prefixes of the parameters that training adds
+    to a base model to make it a reranker.
     """
 
     model: torch.nn.Module
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     mismatched: tuple[str, ...]
+    head: tuple[str, ...] = ()
 
 
 class Family(Protocol):

@@ -10,8 +10,9 @@ import ray
 from ray.data import DataContext
 
 from reranker_core.config import Config
-from reranker_core.device import resolve_device, resolve_dtype
+from reranker_core.device import number_formats, resolve_device
 from reranker_core.errors import ConfigError, brief
+from reranker_core.scorer import Scorer
 
 log = logging.getLogger(__name__)
 
@@ -122,23 +123,34 @@ def place(config: Config, parts: int, own: bool) -> Placement:
     return Placement(min(wanted.min or 1, initial), initial, most, num_cpus, num_gpus)
 
 
-def settle_numbers(config: Config, placement: Placement) -> Config:
-    """The configuration with the device and number format that all replicas will use."""
+def settle_numbers(config: Config, placement: Placement, own: bool) -> Config:
+    """The configuration with the device and number format that all replicas will use.
+
+    Where several formats may do, a worker loads the model and takes the first that passes its
+    checks: one more load a run, not one a replica.
+    """
     device = config.model.device
     if device == "auto":
         device = "cuda" if placement.num_gpus else "cpu"
-    if device == "cpu":
-        dtype, why = resolve_dtype(config.model.dtype, device)
-    else:  # the driver need not have a GPU: ask where a replica will be
-        ask = ray.remote(num_gpus=placement.num_gpus)(_settle_on_worker)
-        dtype, why = ray.get(ask.remote(config.model.dtype, device))
+    model = config.model.model_copy(update={"device": device})
+    config = config.model_copy(update={"model": model})
+    formats = number_formats(config.model.dtype, "cpu")
+    if own and device == "cpu" and len(formats) == 1:
+        dtype, why = next(iter(formats.items()))
+    else:  # the driver need not have the hardware that replicas will have
+        ask = ray.remote(num_cpus=placement.num_cpus, num_gpus=placement.num_gpus)(_settle)
+        dtype, why = ray.get(ask.remote(config))
     log.info("model.device=%s model.dtype=%s (%s)", device, dtype, why)
-    model = config.model.model_copy(update={"device": device, "dtype": dtype})
-    return config.model_copy(update={"model": model})
+    return config.model_copy(update={"model": model.model_copy(update={"dtype": dtype})})
 
 
-def _settle_on_worker(dtype: str, device: str) -> tuple[str, str]:
-    return resolve_dtype(dtype, resolve_device(device))
+def _settle(config: Config) -> tuple[str, str]:
+    device = resolve_device(config.model.device)
+    formats = number_formats(config.model.dtype, device)
+    if len(formats) == 1:
+        return next(iter(formats.items()))
+    report = Scorer.load(config).report
+    return report.dtype, report.dtype_reason
 
 
 def _cores() -> int:

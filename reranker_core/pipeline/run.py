@@ -17,6 +17,7 @@ import ray
 from ray.data import ActorPoolStrategy, Dataset
 from ray.exceptions import RayError, RayTaskError
 
+from reranker_core.checks import Check
 from reranker_core.commit import Receipt
 from reranker_core.config import Config
 from reranker_core.errors import Incomplete, PreflightRefused, RerankError, brief
@@ -26,7 +27,6 @@ from reranker_core.pipeline.cluster import Placement, connect, place, settle_num
 from reranker_core.pipeline.datasource import PartSource
 from reranker_core.pipeline.stages import Job, Replica, commit_parts, encode
 from reranker_core.plan import read_groups
-from reranker_core.preflight import Check
 from reranker_core.prepare import Prepared
 from reranker_core.progress import Progress
 from reranker_core.stopping import stop_on_signals
@@ -55,7 +55,7 @@ def run(prepared: Prepared) -> Totals:
         try:
             with _our_errors(prepared.store):
                 placement = place(config, len(prepared.todo), own)
-                config = settle_numbers(config, placement)
+                config = settle_numbers(config, placement, own)
                 scoring = {**scoring, "dtype": config.model.dtype}
                 replicas = _score(prepared, config, scoring, placement)
         finally:

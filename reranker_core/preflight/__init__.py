@@ -4,17 +4,19 @@ Checks come in groups; `preflight.checks.<group>` says what a failure does. Each
 it measured, what was expected, and the remedy.
 """
 
-from reranker_core.preflight.files import check_checkpoint
-from reranker_core.preflight.report import Check, Report, enforce
-from reranker_core.preflight.scores import check_scores
-from reranker_core.preflight.weights import check_tokenizer, check_weights
+from __future__ import annotations
 
-__all__ = [
-    "Check",
-    "Report",
-    "check_checkpoint",
-    "check_scores",
-    "check_tokenizer",
-    "check_weights",
-    "enforce",
-]
+from reranker_core.checkpoint import Checkpoint
+from reranker_core.checks import Check
+from reranker_core.config import ModelConfig
+from reranker_core.preflight.architecture import check_architecture
+from reranker_core.preflight.files import check_files
+from reranker_core.preflight.tokenizer import check_vocabulary_file
+
+
+def check_checkpoint(checkpoint: Checkpoint, model: ModelConfig) -> list[Check]:
+    """All checks that need nothing but the folder; they take seconds, and run on the driver too."""
+    found = check_files(checkpoint, model)
+    if not checkpoint.config:
+        return found
+    return [*found, check_vocabulary_file(checkpoint), *check_architecture(checkpoint)]

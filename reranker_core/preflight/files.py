@@ -1,125 +1,165 @@
-"""Checks of a checkpoint that need no weights in memory: its files, and what it says it is."""
+"""Checks of a checkpoint's files, before any weight is in memory."""
 
 from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
-from reranker_core.checkpoint import VOCABULARY_FILES, Checkpoint
-from reranker_core.preflight.report import Check
+from reranker_core.checkpoint import Checkpoint
+from reranker_core.checks import Check
+from reranker_core.config import ModelConfig
 
 _HEADER_BYTES = 8
+_LFS_POINTER = b"version https://git-lfs"
+_COPY_AGAIN = "Download or copy the checkpoint again, and compare the sizes."
 
 
-def check_checkpoint(checkpoint: Checkpoint) -> list[Check]:
-    """Weight files present and whole; an architecture with one score a pair."""
-    return [
-        _check_files(checkpoint),
-        _check_tokenizer(checkpoint),
-        _check_architecture(checkpoint),
-        _check_labels(checkpoint),
-    ]
+def check_files(checkpoint: Checkpoint, model: ModelConfig) -> list[Check]:
+    """Everything there, whole, and of a kind that may be loaded."""
+    config = _check_config(checkpoint)
+    if not config.passed:
+        return [config]
+    found = [config, _check_weights(checkpoint), _check_format(checkpoint, model)]
+    found.append(_check_code(checkpoint, model))
+    if model.digest:
+        found.append(check_digest(checkpoint, model.digest, "model.digest"))
+    return found
 
 
-def _check_files(checkpoint: Checkpoint) -> Check:
-    problems = [problem for path in checkpoint.weights if (problem := _file_problem(path))]
+def check_digest(checkpoint: Checkpoint, expected: str, origin: str) -> Check:
+    """The files are those that `expected` was made from."""
+    return Check(
+        "files",
+        "digest",
+        checkpoint.digest == expected,
+        f"digest {checkpoint.digest}",
+        f"{expected} ({origin})",
+        "The files are not those that were approved or that the run began with: another version, a "
+        "damaged copy, or a folder that changed. Copy the checkpoint again; if the new files are "
+        "meant, set the new digest and use another output.path.",
+    )
+
+
+def _check_config(checkpoint: Checkpoint) -> Check:
+    adapter = checkpoint.folder / "adapter_config.json"
+    if not checkpoint.config and adapter.exists():
+        return Check(
+            "files",
+            "not_an_adapter",
+            False,
+            f"{checkpoint.source} holds an adapter of {_base_of(adapter)}, and no model",
+            "a whole checkpoint",
+            "Merge the adapter into its base (peft: merge_and_unload, then save_pretrained, with "
+            "the tokenizer) and name the merged folder.",
+        )
+    held = ", ".join(sorted(path.name for path in checkpoint.folder.iterdir())[:10])
+    return Check(
+        "files",
+        "config_readable",
+        bool(checkpoint.config),
+        checkpoint.config_problem or "config.json",
+        "a config.json that describes a transformers model",
+        f"Is {checkpoint.source} the checkpoint's folder? It holds: {held or 'nothing'}.",
+    )
+
+
+def _base_of(adapter: Path) -> str:
+    try:
+        return str(json.loads(adapter.read_text(encoding="utf-8"))["base_model_name_or_path"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "an unnamed base"
+
+
+def _check_weights(checkpoint: Checkpoint) -> Check:
+    problems = list(_problems(checkpoint))
     if not checkpoint.weights:
         problems = ["no model.safetensors or pytorch_model.bin, whole or with an index"]
     return Check(
         "files",
         "weights_present",
         not problems,
-        "; ".join(problems) or f"{len(checkpoint.weights)} weight files, whole",
-        "all weight files there and as long as their headers say",
-        "Download or copy the checkpoint again." if problems else "",
+        "; ".join(problems[:4]) or f"{len(checkpoint.weights)} weight files, whole",
+        "all weight files there, as long as their headers say, holding what the index says",
+        _COPY_AGAIN,
     )
 
 
-def _file_problem(path: Path) -> str:
-    if not path.exists():
-        return f"{path.name} is missing, though the index names it"
-    size = path.stat().st_size
-    if path.suffix != ".safetensors":
-        return "" if size else f"{path.name} is empty"
-    with open(path, "rb") as file:
-        start = file.read(_HEADER_BYTES)
-        if len(start) < _HEADER_BYTES:
-            return f"{path.name} has {size} bytes and no header"
-        length = struct.unpack("<Q", start)[0]
-        if length + _HEADER_BYTES > size:
-            return f"{path.name} has {size} bytes, its header alone says {length}"
+def _problems(checkpoint: Checkpoint) -> Iterator[str]:
+    wanted = checkpoint.indexed
+    for path in checkpoint.weights:
+        if not path.exists():
+            yield f"{path.name} is missing, though the index names it"
+            continue
         try:
-            tensors = json.loads(file.read(length))
-            ends = [t["data_offsets"][1] for name, t in tensors.items() if name != "__metadata__"]
+            tensors = _tensors(path)
+        except ValueError as error:
+            yield f"{path.name} {error}"
+            continue
+        absent = sorted(wanted.get(path.name, set()) - tensors) if tensors is not None else []
+        if absent:
+            yield f"{path.name} lacks {len(absent)} tensors of the index, such as {absent[0]}"
+
+
+def _tensors(path: Path) -> set[str] | None:
+    """Names of a safetensors file's tensors; None for other kinds. Raises ValueError: damaged."""
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        start = file.read(len(_LFS_POINTER))
+        if start == _LFS_POINTER:
+            raise ValueError("is a git-lfs pointer, not the file itself (run `git lfs pull`)")
+        if path.suffix != ".safetensors":
+            if not size:
+                raise ValueError("is empty")
+            return None
+        if len(start) < _HEADER_BYTES:
+            raise ValueError(f"has {size} bytes and no header")
+        length = struct.unpack("<Q", start[:_HEADER_BYTES])[0]
+        if length + _HEADER_BYTES > size:
+            raise ValueError(f"has {size} bytes, its header alone says {length}")
+        file.seek(_HEADER_BYTES)
+        try:
+            header = json.loads(file.read(length))
+            header.pop("__metadata__", None)
+            ends = [tensor["data_offsets"][1] for tensor in header.values()]
+            hollow = [name for name, tensor in header.items() if 0 in tensor["shape"]]
         except (ValueError, TypeError, KeyError, AttributeError):
-            return f"{path.name} has a damaged header"
+            raise ValueError("has a damaged header") from None
     expected = _HEADER_BYTES + length + max(ends, default=0)
-    return "" if size == expected else f"{path.name} has {size} bytes, its header says {expected}"
+    if size != expected:
+        raise ValueError(f"has {size} bytes, its header says {expected}")
+    if hollow:
+        raise ValueError(
+            f"holds {len(hollow)} tensors without content, such as {hollow[0]} (saved from one "
+            "process of a sharded training, e.g. DeepSpeed ZeRO-3; gather the weights and save "
+            "again)"
+        )
+    return set(header)
 
 
-def _check_tokenizer(checkpoint: Checkpoint) -> Check:
-    # Without these transformers makes up an empty vocabulary, to which every word is unknown.
-    found = [name for name in VOCABULARY_FILES if (checkpoint.folder / name).exists()]
+def _check_format(checkpoint: Checkpoint, model: ModelConfig) -> Check:
+    pickles = [path.name for path in checkpoint.weights if path.suffix != ".safetensors"]
     return Check(
-        "tokenizer",
-        "vocabulary_present",
-        bool(found),
-        ", ".join(found) or f"no vocabulary file in {checkpoint.source}",
-        f"one of {', '.join(VOCABULARY_FILES)}",
-        "" if found else "Copy the tokenizer's files from the model it was trained from.",
+        "files",
+        "no_pickle",
+        not pickles or model.allow_pickle,
+        ", ".join(pickles[:4]) or "safetensors",
+        "weights as safetensors: unpickling can run anybody's code",
+        "Save the model again with save_pretrained, which writes safetensors; or, where you trust "
+        "its origin, set model.allow_pickle=true.",
     )
 
 
-def _check_architecture(checkpoint: Checkpoint) -> Check:
-    # Imported here: the table of families imports torch, and this file is for the driver's start.
-    from reranker_core.models import FAMILIES
-
-    name = checkpoint.architecture
-    passed = any(family.fits(name) for family in FAMILIES.values())
+def _check_code(checkpoint: Checkpoint, model: ModelConfig) -> Check:
     return Check(
-        "architecture",
-        "has_a_score",
-        passed,
-        f"config.json of {checkpoint.source} says {name or 'nothing'}, {_kind(name)}",
-        "a …ForSequenceClassification",
-        "" if passed else _architecture_remedy(name),
-    )
-
-
-def _kind(architecture: str) -> str:
-    if architecture.endswith("ForSequenceClassification"):
-        return "a classifier"
-    if architecture.endswith(("ForCausalLM", "LMHeadModel")):
-        return "a language model"
-    if architecture.endswith("ForMaskedLM"):
-        return "a masked language model without a classification head"
-    if architecture.endswith("Model"):
-        return "a base or embedding model without a classification head"
-    return "no reranker that is known here"
-
-
-def _architecture_remedy(architecture: str) -> str:
-    if architecture.endswith(("ForCausalLM", "LMHeadModel")):
-        return "Use an encoder reranker; language-model rerankers are not supported yet."
-    return (
-        "Its head would be drawn at random, and scores would be noise. Use the reranker that goes "
-        "with it (for bge-m3: bge-reranker-v2-m3), or the checkpoint that training wrote last."
-    )
-
-
-def _check_labels(checkpoint: Checkpoint) -> Check:
-    config = checkpoint.config
-    # transformers' default, where config.json names none, is two.
-    labels = len(config.get("id2label") or {}) or config.get("num_labels") or 2
-    return Check(
-        "architecture",
-        "one_label",
-        labels == 1,
-        f"{labels} labels",
-        "1",
-        ""
-        if labels == 1
-        else "A reranker has one score a pair. If this is a classifier, use a reranker; if it was "
-        "trained with one label, set id2label in its config.json.",
+        "files",
+        "no_remote_code",
+        not checkpoint.needs_remote_code or model.trust_remote_code,
+        f"config.json asks for code of its own ({checkpoint.config.get('model_type')})"
+        if checkpoint.needs_remote_code
+        else "none needed",
+        "a model type that transformers or this job knows",
+        "Read the .py files of the checkpoint, pin model.revision and model.digest, and set "
+        "model.trust_remote_code=true.",
     )

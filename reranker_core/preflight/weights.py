@@ -1,4 +1,4 @@
-"""Checks of loaded weights and of the tokenizer against them."""
+"""Checks of loaded weights."""
 
 from __future__ import annotations
 
@@ -6,21 +6,27 @@ import re
 
 import torch
 
-from reranker_core.models import LoadedModel, PairFormat
-from reranker_core.preflight.report import Check
+from reranker_core.checks import Check
+from reranker_core.models import LoadedModel
 
 # In the file, not used by the model, and harmless: tables that older transformers saved, and the
 # pooler of a base model whose classification head does without it.
 _HARMLESS = re.compile(r"(^|\.)(position_ids|token_type_ids|pooler\.dense\.(weight|bias))$")
 _SHOWN_KEYS = 4
+# Trained weights stay below a few hundred; a flipped high bit of an exponent gives 1e4 and more.
+_PLAUSIBLE = 1e4
 
 
 def check_weights(loaded: LoadedModel) -> list[Check]:
-    """Every weight comes from the checkpoint, fits, and is finite."""
+    """Every weight comes from the checkpoint, fits, and is a plausible number."""
     unexpected = tuple(key for key in loaded.unexpected if not _HARMLESS.search(key))
+    largest = {name: _largest(weight) for name, weight in loaded.model.named_parameters()}
     broken = tuple(
-        name for name, weight in loaded.model.state_dict().items() if not _is_finite(weight)
+        name
+        for name, weight in loaded.model.state_dict().items()
+        if weight.is_floating_point() and not torch.isfinite(weight).all()
     )
+    huge = tuple(n for n, value in largest.items() if _PLAUSIBLE < value < float("inf"))
     return [
         _keys(
             "none_missing",
@@ -48,31 +54,58 @@ def check_weights(loaded: LoadedModel) -> list[Check]:
             "no NaN or Inf in any weight",
             "The checkpoint is damaged or training diverged; take an earlier one.",
         ),
+        _keys(
+            "plausible",
+            huge,
+            f"no weight beyond {_PLAUSIBLE:g}",
+            "A flipped bit gives such numbers: copy the checkpoint again and compare digests.",
+        ),
     ]
 
 
-def check_tokenizer(pair_format: PairFormat, model: torch.nn.Module) -> list[Check]:
-    """The tokenizer's ids fit the embedding table."""
-    rows = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
-    largest = max(pair_format.tokenizer.get_vocab().values())
-    fits = largest < rows
-    return [
-        Check(
-            "tokenizer",
-            "fits_vocabulary",
-            fits,
-            f"largest token id {largest}, {rows} embeddings",
-            "every token id below the number of embeddings",
-            "" if fits else "Tokenizer and weights belong to different models.",
-        )
-    ]
+def check_head(loaded: LoadedModel, ranks: bool) -> Check:
+    """The head has been trained.
+
+    `ranks` is whether the canaries came out in order. A head that ranks has been trained, however
+    it looks, so only one that does not is looked at.
+    """
+    return Check(
+        "weights",
+        "head_trained",
+        ranks or not (how := _untouched(loaded)),
+        "trained" if ranks else how or "not as initialised",
+        "a head that training has changed",
+        "The head was saved as it was drawn or before it was trained. Take the checkpoint that "
+        "training wrote last.",
+    )
+
+
+def _untouched(loaded: LoadedModel) -> str:
+    """How the head's weights give away that nobody trained them, or ''.
+
+    Initialisation leaves every bias at exactly 0 (transformers) or every number within
+    1 / sqrt(inputs) (torch.nn.Linear), which training ends at its first step.
+    """
+    head = {n: p for n, p in loaded.model.named_parameters() if n.startswith(loaded.head)}
+    if not loaded.head or not head:
+        return ""
+    biases = [p for n, p in head.items() if n.endswith("bias")]
+    matrices = [p for p in head.values() if p.dim() == 2]
+    if any(not p.any() for p in matrices):
+        return "a weight matrix of the head is all 0"
+    if biases and not any(p.any() for p in biases):
+        return "every bias of the head is exactly 0"
+    bound = max((p.abs().max().item() * p.shape[1] ** 0.5 for p in matrices), default=2.0)
+    if matrices and 0.95 < bound <= 1:
+        return "all weights of the head lie within torch's range for new layers"
+    return ""
 
 
 def _keys(name: str, keys: tuple[str, ...], expected: str, remedy: str) -> Check:
     shown = ", ".join(keys[:_SHOWN_KEYS]) + (", …" if len(keys) > _SHOWN_KEYS else "")
     measured = f"{len(keys)} keys: {shown}" if keys else "none"
-    return Check("weights", name, not keys, measured, expected, remedy if keys else "")
+    return Check("weights", name, not keys, measured, expected, remedy)
 
 
-def _is_finite(weight: torch.Tensor) -> bool:
-    return not weight.is_floating_point() or bool(torch.isfinite(weight).all())
+def _largest(weight: torch.Tensor) -> float:
+    return weight.abs().max().item() if weight.is_floating_point() and weight.numel() else 0.0

@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import logging
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from reranker_core.config import PreflightChecks
+from reranker_core.checks import Check, Inspection
+from reranker_core.config import PreflightChecks, PreflightConfig
 from reranker_core.errors import PreflightRefused
 from reranker_core.guard import Scores
-from reranker_core.preflight import Check, Report, check_scores, enforce
-from reranker_core.preflight.scores import CANARIES
+from reranker_core.preflight.canaries import LANGUAGES, Pair
+from reranker_core.preflight.meaning import check_meaning
+from reranker_core.preflight.numerics import check_numerics
 from reranker_core.scorer import Scorer
 from tests import damage
 from tests.tables import config
@@ -180,7 +184,9 @@ def test_a_base_model_is_refused_by_its_weights_when_its_name_is_not_enforced(
 
     model = damage.with_weights(bert, tmp_path / "base", base)
     model = damage.with_config(model, tmp_path / "m", architectures=["BertModel"])
-    assert failures(refused(model, *only("weights"))) == {"weights/none_missing"}
+    error = refused(model, *only("weights"))
+    assert "weights/none_missing" in str(error)
+    assert "architecture/has_a_score" not in str(error)
 
 
 def test_a_real_embedding_model_is_refused():
@@ -269,7 +275,7 @@ def test_a_head_that_ignores_its_input_is_refused(bert: Path, tmp_path: Path):
 
 
 def overflow(weights: damage.Weights) -> None:
-    weights["bert.encoder.layer.0.output.dense.weight"] *= 3e4
+    weights["bert.encoder.layer.0.output.dense.weight"] *= 8e3
 
 
 def test_a_model_that_overflows_in_its_dtype_is_refused(bert: Path, tmp_path: Path):
@@ -283,7 +289,7 @@ def test_warn_lets_a_failed_check_through_with_a_line(
 ):
     model = damage.with_weights(bert, tmp_path / "m", zero_head)
     with caplog.at_level(logging.WARNING):
-        scorer = load(model, "preflight.checks.meaning=warn")
+        scorer = load(model, "preflight.checks.meaning=warn", "preflight.checks.weights=warn")
     assert "meaning/not_constant" in caplog.text
     assert "meaning" in {check.group for check in scorer.report.failed}
 
@@ -293,7 +299,7 @@ def test_off_lets_it_through_in_silence_and_in_the_report(
 ):
     model = damage.with_weights(bert, tmp_path / "m", zero_head)
     with caplog.at_level(logging.WARNING):
-        scorer = load(model, "preflight.checks.meaning=off")
+        scorer = load(model, "preflight.checks.meaning=off", "preflight.checks.weights=off")
     assert "not_constant" not in caplog.text
     assert "not_constant" in {check.name for check in scorer.report.failed}
 
@@ -311,22 +317,50 @@ def test_a_missing_head_let_through_has_other_failures_still_refused(bert: Path,
 def test_a_refusal_names_measure_expectation_and_remedy():
     check = Check("files", "whole", False, "3 bytes", "4 bytes", "Copy it again.")
     with pytest.raises(PreflightRefused) as caught:
-        enforce([check], PreflightChecks())
+        Inspection(PreflightChecks()).add([check])
     for text in ("files/whole", "3 bytes", "4 bytes", "Copy it again."):
         assert text in str(caught.value)
-    assert pickle.loads(pickle.dumps(caught.value)).report == Report((check,)).as_dict()
+    assert pickle.loads(pickle.dumps(caught.value)).report["checks"] == (asdict(check),)
 
 
-def canaries(score: Callable[..., np.ndarray]) -> dict[str, bool]:
-    def guarded(pairs: list[tuple[str, str]]) -> Scores:
-        return Scores(score(pairs), rescued=0)
+def test_a_refusal_holds_the_checks_of_earlier_stages_too():
+    inspection = Inspection(PreflightChecks())
+    inspection.add([Check("files", "whole", True, "", "")])
+    with pytest.raises(PreflightRefused) as caught:
+        inspection.add([Check("weights", "finite", False, "", "")])
+    assert [check["name"] for check in caught.value.report["checks"]] == ["whole", "finite"]
 
-    return {check.name: check.passed for check in check_scores(guarded, 64)}
+
+class Model:
+    """Stands for a loaded model: `rank` maps pairs to scores."""
+
+    max_length, largest_batch, dtype = 64, 4, "float32"
+
+    def __init__(
+        self, rank: Callable[[Sequence[Pair]], np.ndarray], alone: Any = None, exact: Any = None
+    ) -> None:
+        self._rank, self._alone, self._exact = rank, alone or rank, exact or rank
+
+    def score_texts(self, pairs: Sequence[Pair]) -> Scores:
+        return Scores(self._rank(pairs), rescued=0)
+
+    def alone(self, pairs: Sequence[Pair]) -> np.ndarray:
+        return self._alone(pairs)
+
+    def reference(self, pairs: Sequence[Pair]) -> np.ndarray:
+        return self._exact(pairs)
 
 
-def right(pairs: list[tuple[str, str]]) -> np.ndarray:
-    own = dict(CANARIES)
-    return np.array([float(own.get(query) == passage) for query, passage in pairs], np.float32)
+def canaries(model: Any, **settings: Any) -> dict[str, bool]:
+    model = model if isinstance(model, Model) else Model(model)
+    numerics, english = check_numerics(model)
+    meaning = check_meaning(model, english, PreflightConfig(**settings))
+    return {check.name: check.passed for check in (*numerics, *meaning)}
+
+
+def right(pairs: Sequence[Pair]) -> np.ndarray:
+    own = {pair for pairs in LANGUAGES.values() for pair in pairs}
+    return np.array([float(pair in own) for pair in pairs], np.float32)
 
 
 def test_a_model_that_ranks_passes_every_check_of_scores():
@@ -363,7 +397,7 @@ def test_a_model_that_overflows_in_float16_is_refused_there_and_fine_in_float32(
     bert: Path, tmp_path: Path
 ):
     def overflow(weights: damage.Weights) -> None:
-        weights["bert.encoder.layer.0.output.dense.weight"] *= 3e4
+        weights["bert.encoder.layer.0.output.dense.weight"] *= 8e3
 
     model = damage.with_weights(bert, tmp_path / "m", overflow)
     with pytest.raises(PreflightRefused, match="numerics/finite"):

@@ -110,19 +110,19 @@ def test_a_model_that_is_not_there_is_named(folder: Path, model: str):
 def test_a_model_folder_without_config_is_named(folder: Path, tmp_path: Path):
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "weights.bin").write_bytes(b"")
-    with pytest.raises(ConfigError, match=r"no config\.json.*weights\.bin"):
+    with pytest.raises(PreflightRefused, match=r"no config\.json.*weights\.bin"):
         prepare(settings(folder, tmp_path / "m"))
 
 
 def test_a_damaged_config_of_the_model_is_named(folder: Path, bert: Path, tmp_path: Path):
     model = damage.with_file(bert, tmp_path / "m", "config.json", b'{"architectures": [')
-    with pytest.raises(ConfigError, match=r"config\.json is unreadable"):
+    with pytest.raises(PreflightRefused, match=r"config\.json is unreadable"):
         prepare(settings(folder, model))
 
 
 def test_a_config_of_the_model_that_is_no_object_is_named(folder: Path, bert: Path, tmp_path: Path):
     model = damage.with_file(bert, tmp_path / "m", "config.json", b"[]")
-    with pytest.raises(ConfigError, match=r"config\.json"):
+    with pytest.raises(PreflightRefused, match=r"config\.json"):
         prepare(settings(folder, model))
 
 

@@ -1,0 +1,62 @@
+"""Checks of what a checkpoint says it is."""
+
+from __future__ import annotations
+
+from reranker_core.checkpoint import Checkpoint
+from reranker_core.checks import Check
+
+
+def check_architecture(checkpoint: Checkpoint) -> list[Check]:
+    """A model with one score a pair."""
+    return [_check_kind(checkpoint), _check_labels(checkpoint)]
+
+
+def _check_kind(checkpoint: Checkpoint) -> Check:
+    # Imported here: the table of families imports torch, and this file is for the driver's start.
+    from reranker_core.models import FAMILIES
+
+    name = checkpoint.architecture
+    return Check(
+        "architecture",
+        "has_a_score",
+        any(family.fits(name) for family in FAMILIES.values()),
+        f"config.json of {checkpoint.source} says {name or 'nothing'}, {_kind(name)}",
+        "a …ForSequenceClassification",
+        _remedy(name),
+    )
+
+
+def _kind(architecture: str) -> str:
+    if architecture.endswith("ForSequenceClassification"):
+        return "a classifier"
+    if architecture.endswith(("ForCausalLM", "LMHeadModel")):
+        return "a language model"
+    if architecture.endswith("ForMaskedLM"):
+        return "a masked language model without a classification head"
+    if architecture.endswith("Model"):
+        return "a base or embedding model without a classification head"
+    return "no reranker that is known here"
+
+
+def _remedy(architecture: str) -> str:
+    if architecture.endswith(("ForCausalLM", "LMHeadModel")):
+        return "Use an encoder reranker; language-model rerankers are not supported yet."
+    return (
+        "Its head would be drawn at random, and scores would be noise. Use the reranker that goes "
+        "with it (for bge-m3: bge-reranker-v2-m3), or the checkpoint that training wrote last."
+    )
+
+
+def _check_labels(checkpoint: Checkpoint) -> Check:
+    config = checkpoint.config
+    # transformers' default, where config.json names none, is two.
+    labels = len(config.get("id2label") or {}) or config.get("num_labels") or 2
+    return Check(
+        "architecture",
+        "one_label",
+        labels == 1,
+        f"{labels} labels",
+        "1",
+        "A reranker has one score a pair. If this is a classifier, use a reranker; if it was "
+        "trained with one label, set id2label in its config.json.",
+    )

@@ -1,0 +1,90 @@
+"""Checks that scores mean relevance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from reranker_core.checks import Check
+from reranker_core.config import PreflightConfig
+from reranker_core.guard import Scores
+from reranker_core.preflight.canaries import LANGUAGES, grid, read_canaries
+from reranker_core.preflight.probe import Probe
+
+# Share of (query, own passage, other passage) triples in the right order; chance gives 0.5.
+RIGHT_ORDER = 0.8
+_INVERTED = 0.2
+
+
+def check_meaning(probe: Probe, english: Scores, config: PreflightConfig) -> list[Check]:
+    """Not constant, and relevant above irrelevant in the languages that are asked for.
+
+    `english` are the scores of `grid(ENGLISH)`. Other languages are measured, and reported.
+    """
+    spread = float(np.ptp(english.values))
+    shares = {"en": in_order(english.values)}
+    for name, pairs in LANGUAGES.items():
+        if name not in shares:
+            shares[name] = in_order(probe.score_texts(grid(pairs)).values)
+    found = [
+        Check(
+            "meaning",
+            "not_constant",
+            spread > 0,
+            f"canary scores span {spread:.3g}",
+            "different scores for different pairs",
+            "The model ignores its input; training collapsed, or the head is not the trained one.",
+        ),
+        _check_order(shares, config.languages),
+    ]
+    if config.canaries:
+        found.append(_check_own(probe, config.canaries))
+    return found
+
+
+def in_order(scores: np.ndarray) -> float:
+    """Share of comparisons between a query's own passage and the others that it wins.
+
+    `scores` is that of a `grid` of n pairs, shape (n * n,).
+    """
+    size = int(len(scores) ** 0.5)
+    matrix = scores.reshape(size, size)
+    others = matrix[~np.eye(size, dtype=bool)].reshape(size, size - 1)
+    return float((np.diag(matrix)[:, None] > others).mean())
+
+
+def _check_order(shares: dict[str, float], languages: Sequence[str]) -> Check:
+    asked = {name: shares[name] for name in languages}
+    worst = min(asked.values())
+    return Check(
+        "meaning",
+        "relevant_above_irrelevant",
+        worst >= RIGHT_ORDER,
+        "comparisons in the right order: " + ", ".join(f"{n} {s:.0%}" for n, s in shares.items()),
+        f"at least {RIGHT_ORDER:.0%} in {', '.join(asked)} (preflight.languages); a random model "
+        "has about 50%",
+        "These scores are upside down: high means irrelevant. The head's sign or label order is "
+        "wrong."
+        if worst <= _INVERTED
+        else "These weights do not rank. If the model is for other languages, name them in "
+        "preflight.languages; if it is for a field where such canaries mean nothing, bring your "
+        "own (preflight.canaries) and set preflight.checks.meaning=warn.",
+    )
+
+
+def _check_own(probe: Probe, path: str) -> Check:
+    canaries = read_canaries(path)
+    right = total = 0
+    for query, relevant, irrelevant in canaries:
+        scores = probe.score_texts([(query, text) for text in (*relevant, *irrelevant)]).values
+        above = scores[: len(relevant), None] > scores[None, len(relevant) :]
+        right, total = right + int(above.sum()), total + above.size
+    return Check(
+        "meaning",
+        "own_canaries",
+        right / total >= RIGHT_ORDER,
+        f"{right / total:.0%} of {total} comparisons in the right order",
+        f"at least {RIGHT_ORDER:.0%} of those in {path}",
+        "The model does not rank what you know; use another, or look at the canaries.",
+    )

@@ -1,0 +1,88 @@
+"""Checks of the arithmetic, in the number format and on the device of the run."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reranker_core.checks import Check
+from reranker_core.guard import Scores
+from reranker_core.preflight.canaries import ENGLISH, grid
+from reranker_core.preflight.probe import Probe
+
+# All as shares of the canaries' span of scores. In float32 CPU kernels may sum in another order
+# when threads are scarce (5e-6 was seen); dropout, a wrong mask or wrong positions change far more.
+_EXACT = 5e-3
+# Half precision has 8 (bfloat16) or 11 bits; a dozen layers of it moved scores by up to 2 %.
+_HALF_ALONE = 0.03
+_HALF_FLOAT32 = 0.05
+
+
+def check_numerics(probe: Probe) -> tuple[list[Check], Scores]:
+    """Finite at all lengths, repeatable, independent of the batch, close to float32.
+
+    Also returns the scores of `grid(ENGLISH)`, which other checks look at. A canary that had to be
+    rescued counts as not finite: in a run it would mean scoring most rows twice.
+    """
+    pairs = grid(ENGLISH)
+    first, again = probe.score_texts(pairs), probe.score_texts(pairs)
+    span = float(np.ptp(first.values))
+    some = [*range(0, len(pairs), len(ENGLISH) + 1), *range(len(ENGLISH) - 1)]  # own and other
+    chosen = [pairs[i] for i in some]
+    alone = probe.alone(chosen)
+    exact = probe.dtype == "float32"
+    reference = alone if exact else probe.reference(chosen)
+    return [
+        _check_finite(probe, first),
+        Check(
+            "numerics",
+            "repeatable",
+            _within(first.values, again.values, _EXACT * span),
+            f"two passes differ by {_apart(first.values, again.values, span)}",
+            f"equal scores for equal input, within {_EXACT:.1%}",
+            "Something in the model is random, such as dropout in custom code.",
+        ),
+        Check(
+            "numerics",
+            "same_alone_and_in_a_batch",
+            _within(first.values[some], alone, (_EXACT if exact else _HALF_ALONE) * span),
+            f"alone and in a batch differ by {_apart(first.values[some], alone, span)}",
+            f"the same score whatever else is in the batch, within "
+            f"{_EXACT if exact else _HALF_ALONE:.1%}",
+            "Padding is not masked, or positions count it: the model's code or the tokenizer's pad "
+            "token is wrong for it.",
+        ),
+        Check(
+            "numerics",
+            "close_to_float32",
+            _within(first.values[some], reference, (_EXACT if exact else _HALF_FLOAT32) * span),
+            f"{probe.dtype} and float32 differ by {_apart(first.values[some], reference, span)}",
+            f"at most {_EXACT if exact else _HALF_FLOAT32:.1%}",
+            "Set model.dtype=float32, or bfloat16 where it was float16.",
+        ),
+    ], first
+
+
+def _check_finite(probe: Probe, first: Scores) -> Check:
+    # Words enough that the pair is cut at max_length.
+    query, passage = ENGLISH[0]
+    longest = (query, " ".join([passage] * max(1, probe.max_length // 8)))
+    extremes = probe.score_texts([("", ""), *[longest] * probe.largest_batch])
+    bad = sum(s.rescued + int(np.isnan(s.values).sum()) for s in (first, extremes))
+    return Check(
+        "numerics",
+        "finite",
+        not bad,
+        f"{bad} of {len(first.values) + len(extremes.values)} canary scores are not finite",
+        f"finite scores from the shortest pair to a full batch of {probe.max_length} tokens each",
+        "Set model.dtype=bfloat16 or float32; if it is float32 already, the weights are bad.",
+    )
+
+
+def _within(one: np.ndarray, other: np.ndarray, tolerance: float) -> bool:
+    """Scores that are not finite are for the check of finiteness."""
+    return not np.abs(one - other).max() > tolerance
+
+
+def _apart(one: np.ndarray, other: np.ndarray, span: float) -> str:
+    difference = float(np.abs(one - other).max())
+    return f"up to {difference:.3g}, {difference / (span or 1):.2%} of the canaries' span"

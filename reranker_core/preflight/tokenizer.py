@@ -1,0 +1,75 @@
+"""Checks of the tokenizer, by itself and against the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from reranker_core.checkpoint import VOCABULARY_FILES, Checkpoint
+from reranker_core.checks import Check
+from reranker_core.models import PairFormat
+from reranker_core.preflight.canaries import ENGLISH
+
+# Embedding tables are padded to round numbers, by a few percent at most.
+_LEAST_COVERED = 0.9
+_MOST_UNKNOWN = 0.2
+
+
+def check_vocabulary_file(checkpoint: Checkpoint) -> Check:
+    """There is a vocabulary: without one transformers makes up an empty one, silently."""
+    found = [name for name in VOCABULARY_FILES if (checkpoint.folder / name).exists()]
+    return Check(
+        "tokenizer",
+        "vocabulary_present",
+        bool(found),
+        ", ".join(found) or f"no vocabulary file in {checkpoint.source}",
+        f"one of {', '.join(VOCABULARY_FILES)}",
+        "Copy the tokenizer's files from the model it was trained from.",
+    )
+
+
+def check_tokenizer(pair_format: PairFormat, model: torch.nn.Module) -> list[Check]:
+    """Ids fit the embedding table, words are known, padding is padding."""
+    tokenizer = pair_format.tokenizer
+    rows = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
+    ids = tokenizer.get_vocab().values()
+    largest = max(ids, default=-1)
+    unknown = _unknown_share(tokenizer)
+    pad, pad_of_model = tokenizer.pad_token_id, getattr(model.config, "pad_token_id", None)
+    return [
+        Check(
+            "tokenizer",
+            "fits_vocabulary",
+            largest < rows and len(ids) >= _LEAST_COVERED * rows,
+            f"{len(ids)} tokens up to id {largest}, {rows} embeddings",
+            f"every id below the number of embeddings, and at least {_LEAST_COVERED:.0%} of them "
+            "in use",
+            "Tokenizer and weights belong to different models; copy both from one place.",
+        ),
+        Check(
+            "tokenizer",
+            "padding",
+            pad is not None and (pad_of_model is None or pad == pad_of_model),
+            f"pad token id {pad}, config.json says {pad_of_model}",
+            "a pad token, the same in both",
+            "Copy tokenizer_config.json and special_tokens_map.json of the model.",
+        ),
+        Check(
+            "tokenizer",
+            "knows_words",
+            unknown <= _MOST_UNKNOWN,
+            f"{unknown:.0%} of the tokens of plain English text are unknown",
+            f"at most {_MOST_UNKNOWN:.0%}",
+            "The vocabulary is not the one of this model; copy the tokenizer's files again. If the "
+            "model is for a script where English is unknown, set preflight.checks.tokenizer=warn.",
+        ),
+    ]
+
+
+def _unknown_share(tokenizer: Any) -> float:
+    if tokenizer.unk_token_id is None:
+        return 0.0
+    texts = [text for pair in ENGLISH for text in pair]
+    ids = [i for run in tokenizer(texts, add_special_tokens=False)["input_ids"] for i in run]
+    return ids.count(tokenizer.unk_token_id) / max(len(ids), 1)
