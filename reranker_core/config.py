@@ -69,23 +69,76 @@ class OutputConfig(Section):
     columns: OutputColumns = OutputColumns()
 
 
+_PLACEHOLDERS = ("{query}", "{passage}")
+
+
+class Template(Section):
+    """How a pair becomes the input of a language model, and which tokens answer.
+
+    `segments` are tokenized one by one and their ids joined, since a text cut at other places gives
+    other ids. They hold `{query}` and `{passage}` once each, and may hold `{instruction}` and
+    `{prompt}`.
+    """
+
+    segments: list[str] = Field(min_length=1)
+    answers: dict[str, float] = Field({}, description="weight of each answer's logit in the score")
+    answer_ids: dict[int, float] = Field({}, description="the same, for vocabulary ids")
+    prompt: str = ""
+    instruction: str = ""
+    instruction_format: str = Field(
+        "{instruction}", description="what stands for {instruction}; nothing if there is none"
+    )
+    specials: Literal["none", "bos", "bos_unless_pad", "tokenizer"] = Field(
+        "none", description="tokenizer: what the tokenizer itself puts around a text"
+    )
+    strip: bool = Field(False, description="without white space around query and passage")
+    max_length: int = Field(512, ge=8, description="where model.max_length is null")
+    counted: Literal["all", "texts", "flag_embedding"] = Field(
+        "all",
+        description="what max_length counts. texts: from the first text to the last; "
+        "flag_embedding: that, less all that stands behind the passage",
+    )
+    temperature: float = Field(1.0, gt=0, description="of the family's own normalisation")
+
+    @model_validator(mode="after")
+    def _one_query_one_passage(self) -> Template:
+        for placeholder in _PLACEHOLDERS:
+            count = sum(segment.count(placeholder) for segment in self.segments)
+            if count != 1:
+                raise ValueError(f"segments hold {placeholder} {count} times; expected once")
+        return self
+
+
 class ModelConfig(Section):
     """Which reranker, and how a pair becomes its input."""
 
     path: str = Field(description="folder or hub id")
     revision: str | None = Field(None, description="hub branch, tag or commit")
-    family: Literal["auto", "encoder"] = Field("auto", description="auto: from the checkpoint")
+    family: Literal["auto", "encoder", "llm"] = Field(
+        "auto", description="auto: from the checkpoint"
+    )
+    template: str | Template = Field(
+        "auto",
+        description="language models: a built-in one (docs/families.md), or one's own; auto: from "
+        "the checkpoint",
+    )
+    prompt: str | None = Field(None, description="replaces the template's {prompt}")
+    instruction: str | None = Field(None, description="replaces the template's {instruction}")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     max_length: int | None = Field(
-        None, ge=8, description="tokens a pair, specials included; null: the model's, at most 512"
+        None,
+        ge=8,
+        description="tokens a pair, specials included; null: the template's, or the model's, at "
+        "most 512",
     )
     query_max_length: int | None = Field(
         None, ge=1, description="tokens a query; null: three quarters of max_length"
     )
     truncation: Literal["only_passage", "longest_first"] = Field(
         "only_passage",
-        description="only_passage: as FlagReranker; longest_first: as sentence-transformers",
+        description="only_passage: as FlagReranker; longest_first: as sentence-transformers, "
+        "encoders only",
     )
     digest: str | None = Field(
         None, description="what the checkpoint's files must be; jobs.preflight prints it"

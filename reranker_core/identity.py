@@ -35,9 +35,7 @@ def fingerprint(
         "family": family,
         "dtype": config.model.dtype,
         "model": checkpoint.digests,
-        "max_length": pair_format.max_length,
-        "query_max_length": pair_format.query_max_length,
-        "truncation": config.model.truncation,
+        **pair_format.record,
         "normalize": config.output.normalize,
     }
 

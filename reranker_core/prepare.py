@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,12 @@ from reranker_core.checks import Inspection
 from reranker_core.config import Config
 from reranker_core.identity import fingerprint, identity, recorded, refuse_differences
 from reranker_core.manifest import committed_parts
-from reranker_core.models import FAMILIES, recognise
+from reranker_core.models import FAMILIES, choose
 from reranker_core.plan import Part, Plan, make_plan
 from reranker_core.preflight import check_checkpoint
 from reranker_core.storage import Store
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Prepared:
         store: the output.
         fingerprint: what the scores depend on; its dtype is `auto` until a replica's device is
             known.
+        choice: family and template, and why these.
         begun: whether the output holds this run already.
 
     """
@@ -36,6 +40,7 @@ class Prepared:
     todo: tuple[Part, ...]
     store: Store
     fingerprint: dict[str, Any]
+    choice: str
     begun: bool
 
 
@@ -53,7 +58,14 @@ def prepare(config: Config) -> Prepared:
     inspection = Inspection(config.preflight.checks)
     inspection.add(check_checkpoint(checkpoint, config.model))
     # Workers have another working directory, and a hub's branch may move on.
-    pinned = {"path": checkpoint.pinned_path, "revision": checkpoint.revision}
+    family, template, choice = choose(checkpoint, config.model)
+    log.info("%s is scored as %s", config.model.path, choice)
+    pinned = {
+        "path": checkpoint.pinned_path,
+        "revision": checkpoint.revision,
+        "family": family,
+        "template": template,
+    }
     store = Store(config.output.path)
     config = config.model_copy(
         update={
@@ -61,7 +73,6 @@ def prepare(config: Config) -> Prepared:
             "output": config.output.model_copy(update={"path": store.url}),
         }
     )
-    family = recognise(checkpoint, config.model.family)
     pair_format = inspection.loading(lambda: FAMILIES[family].pair_format(checkpoint, config.model))
     before = recorded(store)
     if before is not None and config.model.dtype == "auto":
@@ -72,4 +83,4 @@ def prepare(config: Config) -> Prepared:
         refuse_differences(store, before, identity(scoring, plan, config))
     done = set() if before is None else committed_parts(store, plan)
     todo = tuple(part for part in plan.parts if part.name not in done)
-    return Prepared(config, plan, todo, store, scoring, begun=before is not None)
+    return Prepared(config, plan, todo, store, scoring, choice, begun=before is not None)

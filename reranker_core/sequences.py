@@ -35,6 +35,34 @@ class Ragged:
 
 
 @dataclass(frozen=True)
+class Runs:
+    """A run of `source` for each of N pairs; pairs may share runs."""
+
+    source: Ragged
+    index: Int64s  # shape (N,)
+
+    @property
+    def lengths(self) -> Int64s:
+        """Length of each pair's run, shape (N,)."""
+        return self.source.lengths[self.index]
+
+    @classmethod
+    def same(cls, ids: Sequence[int], count: int) -> Runs:
+        """The same run for all of `count` pairs."""
+        return cls(Ragged.of([ids]), np.zeros(count, np.int64))
+
+    @classmethod
+    def joined(cls, pieces: Sequence[Runs]) -> Runs:
+        """The pieces of each pair, one behind the other."""
+        count = len(pieces[0].index)
+        return cls(concatenate([piece.all() for piece in pieces], count), np.arange(count))
+
+    def all(self) -> Ragged:
+        """A run of its own for each pair."""
+        return take(self.source, self.index, self.lengths)
+
+
+@dataclass(frozen=True)
 class TokenSequences:
     """The model inputs of D distinct pairs, special tokens included, truncated, unpadded.
 

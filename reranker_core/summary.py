@@ -26,7 +26,8 @@ def print_plan(prepared: Prepared, console: Console) -> None:
     table.add_row("model", prepared.config.model.path)
     scoring = prepared.fingerprint
     lengths = f"{scoring['max_length']} tokens a pair, {scoring['query_max_length']} a query"
-    table.add_row("lengths", f"{lengths}, {scoring['truncation']}")
+    table.add_row("lengths", lengths)
+    table.add_row("scored as", prepared.choice)
     table.add_row("dtype", scoring["dtype"])
     console.print(table)
 

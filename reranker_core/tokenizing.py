@@ -16,7 +16,7 @@ _SPARE_TOKENS = 128
 def tokenize(tokenizer: Any, texts: list[str], limit: int) -> Ragged:
     """Token ids of each text, at most `limit`, from the tokenizer's side of truncation."""
     if tokenizer.truncation_side == "right":
-        texts = [_beginning(tokenizer, text, limit) for text in texts]
+        texts = [beginning(tokenizer, text, limit) for text in texts]
     return Ragged.of(_ids(tokenizer, texts, limit))
 
 
@@ -29,7 +29,7 @@ def _ids(tokenizer: Any, texts: list[str], limit: int) -> list[list[int]]:
     return [item.ids for item in backend.encode_batch_fast(texts, add_special_tokens=False)]
 
 
-def _beginning(tokenizer: Any, text: str, limit: int) -> str:
+def beginning(tokenizer: Any, text: str, limit: int) -> str:
     """A prefix of `text` that gives the same first `limit` tokens.
 
     It ends at white space where there is some, and is lengthened until it has some tokens more

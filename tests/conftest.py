@@ -11,7 +11,7 @@ os.environ["RAY_AUTH_MODE"] = "disabled"
 import pytest
 import torch
 
-from tests import checkpoints
+from tests import checkpoints, decoder_checkpoints
 
 # Threads only get in each other's way on models this small.
 torch.set_num_threads(1)
@@ -40,3 +40,39 @@ def distilbert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def electra(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return checkpoints.electra(tmp_path_factory.mktemp("electra"))
+
+
+@pytest.fixture(scope="session")
+def gemma(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return decoder_checkpoints.gemma(tmp_path_factory.mktemp("gemma"))
+
+
+@pytest.fixture(scope="session")
+def gemma_right(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("gemma_right")
+    return decoder_checkpoints.gemma(folder, padding_side="right")
+
+
+@pytest.fixture(scope="session")
+def gemma_untied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return decoder_checkpoints.gemma_untied(tmp_path_factory.mktemp("gemma_untied"))
+
+
+@pytest.fixture(scope="session")
+def gemma2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return decoder_checkpoints.gemma2(tmp_path_factory.mktemp("gemma2"))
+
+
+@pytest.fixture(scope="session")
+def qwen3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return decoder_checkpoints.qwen3(tmp_path_factory.mktemp("qwen3"))
+
+
+@pytest.fixture(scope="session")
+def qwen2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return decoder_checkpoints.qwen2(tmp_path_factory.mktemp("qwen2"))
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return decoder_checkpoints.llama(tmp_path_factory.mktemp("llama"))

@@ -7,26 +7,28 @@ and joined with the tokenizer's own special tokens. The score is the one logit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification
 
 from reranker_core.batching import Batch
 from reranker_core.checkpoint import Checkpoint
-from reranker_core.checks import Check, refusal
 from reranker_core.config import ModelConfig
-from reranker_core.errors import ConfigError, brief
-from reranker_core.models.family import LoadedModel
+from reranker_core.errors import ConfigError
+from reranker_core.models.family import Answer, LoadedModel
+from reranker_core.models.loading import (
+    inputs_to_float32,
+    load_tokenizer,
+    load_weights,
+    longest_input,
+)
 from reranker_core.sequences import Int64s, TokenSequences, concatenate, take
 from reranker_core.tokenizing import tokenize
 
 _DEFAULT_MAX_LENGTH = 512
-_UNBOUNDED = 1 << 20  # transformers' tokenizers say 1e30 when they do not know
-# These number their positions from padding_idx + 1, so that many fewer can be used.
-_OFFSET_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer"}
 
 
 def fits(architecture: str) -> bool:
@@ -43,7 +45,7 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PairFormat:
 
     """
     tokenizer = load_tokenizer(checkpoint, model)
-    longest = _longest_input(checkpoint.config, tokenizer)
+    longest = longest_input(checkpoint, tokenizer)
     max_length = model.max_length or min(_DEFAULT_MAX_LENGTH, longest)
     if max_length > longest:
         raise ConfigError(
@@ -52,35 +54,6 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PairFormat:
         )
     query_max_length = model.query_max_length or max_length * 3 // 4
     return PairFormat.of(tokenizer, max_length, query_max_length, model.truncation)
-
-
-def load_tokenizer(checkpoint: Checkpoint, model: ModelConfig) -> Any:
-    """The checkpoint's tokenizer.
-
-    Raises:
-        PreflightRefused: it cannot be loaded, or only a slow one can.
-
-    """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            checkpoint.folder, trust_remote_code=model.trust_remote_code
-        )
-        problem = "" if tokenizer.is_fast else f"a slow {type(tokenizer).__name__}"
-    except Exception as error:  # noqa: BLE001 - loaders raise whatever they meet
-        problem = brief(error)
-    if problem:
-        raise refusal(
-            Check(
-                "tokenizer",
-                "loadable",
-                False,
-                f"{checkpoint.source}: {problem}",
-                "a fast tokenizer that transformers loads",
-                "Copy the tokenizer's files again, or save it as tokenizer.json beside the "
-                "weights.",
-            )
-        )
-    return tokenizer
 
 
 def load(
@@ -92,53 +65,21 @@ def load(
         PreflightRefused: transformers cannot make a classification model of the folder.
 
     """
-    try:
-        loaded, info = AutoModelForSequenceClassification.from_pretrained(
-            checkpoint.folder,
-            dtype=dtype,
-            trust_remote_code=model.trust_remote_code,
-            use_safetensors=None if model.allow_pickle else True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # reported by preflight, with the keys
-        )
-    except Exception as error:  # noqa: BLE001 - loaders raise whatever they meet
-        raise refusal(
-            Check(
-                "weights",
-                "loadable",
-                False,
-                f"{checkpoint.source}: {brief(error)}",
-                "a folder of which transformers makes a classification model",
-                "Copy or save the checkpoint again; a model type that transformers does not know "
-                "may need a newer version of it.",
-            )
-        ) from None
-    head = {n: m for n, m in loaded.named_children() if n != loaded.base_model_prefix}
+    loaded = load_weights(
+        AutoModelForSequenceClassification,
+        "encoder",
+        checkpoint,
+        model,
+        dtype=dtype,
+        trust_remote_code=model.trust_remote_code,
+    )
+    body = loaded.model.base_model_prefix
+    head = {name: part for name, part in loaded.model.named_children() if name != body}
     if dtype != torch.float32:
         for module in head.values():
-            module.float().register_forward_pre_hook(_inputs_to_float32)
-    return LoadedModel(
-        loaded.to(device),
-        missing=tuple(sorted(info["missing_keys"])),
-        unexpected=tuple(sorted(info["unexpected_keys"])),
-        mismatched=tuple(sorted(str(key[0]) for key in info["mismatched_keys"])),
-        head=tuple(f"{name}." for name in head),
-    )
-
-
-def _inputs_to_float32(module: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(
-        value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
-        for value in inputs
-    )
-
-
-def _longest_input(config: dict[str, Any], tokenizer: Any) -> int:
-    """Most ids that both the position table and the tokenizer allow."""
-    positions = config.get("max_position_embeddings") or _UNBOUNDED
-    if config.get("model_type") in _OFFSET_POSITIONS:
-        positions -= config.get("pad_token_id", 1) + 1
-    return int(min(positions, tokenizer.model_max_length, _UNBOUNDED))
+            module.float().register_forward_pre_hook(inputs_to_float32)
+    loaded.model.to(device)
+    return replace(loaded, head=tuple(f"{name}." for name in head))
 
 
 @dataclass(frozen=True)
@@ -175,6 +116,27 @@ class PairFormat:
         return cls(
             tokenizer, max_length, query_max_length, truncation, prefix, middle, suffix, types
         )
+
+    @property
+    def answers(self) -> tuple[Answer, ...]:
+        """None: the head gives the score."""
+        return ()
+
+    @property
+    def layout(self) -> str:
+        """The whole input as text, with `{query}` and `{passage}` where these go."""
+        around = (self.prefix, self.middle, self.suffix)
+        first, middle, last = (self.tokenizer.decode(ids) for ids in around)
+        return f"{first}{{query}}{middle}{{passage}}{last}"
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The lengths, and what is cut."""
+        return {
+            "max_length": self.max_length,
+            "query_max_length": self.query_max_length,
+            "truncation": self.truncation,
+        }
 
     def encode(
         self, queries: list[str], passages: list[str], query_of: Int64s, passage_of: Int64s

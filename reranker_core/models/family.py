@@ -13,6 +13,22 @@ from reranker_core.config import ModelConfig
 from reranker_core.sequences import Int64s, TokenSequences
 
 
+@dataclass(frozen=True)
+class Answer:
+    """A token that a language model may answer with.
+
+    Attributes:
+        text: as the template has it; None for an answer that is given by its id.
+        ids: all ids of the text. Only the first one is used, so there should be one.
+        weight: of its logit in the score.
+
+    """
+
+    text: str | None
+    ids: tuple[int, ...]
+    weight: float
+
+
 class PairFormat(Protocol):
     """Turns texts of pairs into the model's input ids."""
 
@@ -22,11 +38,23 @@ class PairFormat(Protocol):
 
     @property
     def max_length(self) -> int:
-        """Most ids of a sequence, special tokens included."""
+        """Most ids of a sequence, prompt and special tokens included."""
 
     @property
     def query_max_length(self) -> int:
         """Most ids of a query."""
+
+    @property
+    def answers(self) -> tuple[Answer, ...]:
+        """Whose logits make the score; empty for families with a head."""
+
+    @property
+    def layout(self) -> str:
+        """The whole input as text, with `{query}` and `{passage}` where these go."""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Everything of the format that changes a score, as plain data for the fingerprint."""
 
     def encode(
         self, queries: list[str], passages: list[str], query_of: Int64s, passage_of: Int64s
@@ -43,7 +71,7 @@ class LoadedModel:
     to a base model to make it a reranker.
     """
 
-    model: torch.nn.Module
+    model: Any
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     mismatched: tuple[str, ...]
@@ -51,7 +79,11 @@ class LoadedModel:
 
 
 class Family(Protocol):
-    """A module of this package."""
+    """A module of this package.
+
+    Whatever a tokenizer's own padding side is, batches are padded on the right: causal models
+    then need no mask, and positions count from the first token.
+    """
 
     def pair_format(self, checkpoint: Checkpoint, model: ModelConfig) -> PairFormat:
         """The pair format of a checkpoint. Needs no weights, so that encode tasks can call it."""

@@ -64,6 +64,7 @@ def run(prepared: Prepared) -> Totals:
         claim(prepared.store, identity(scoring, prepared.plan, config))
     facts = {
         "fingerprint": scoring,
+        "scored_as": prepared.choice,
         "preflight_not_enforced": [
             group for group, action in config.preflight.checks if action != "refuse"
         ],

@@ -5,6 +5,11 @@ from __future__ import annotations
 from reranker_core.checkpoint import Checkpoint
 from reranker_core.checks import Check
 
+_REMEDY = (
+    "Its head would be drawn at random, and scores would be noise. Use the reranker that goes with "
+    "it (for bge-m3: bge-reranker-v2-m3), or the checkpoint that training wrote last."
+)
+
 
 def check_architecture(checkpoint: Checkpoint) -> list[Check]:
     """A model with one score a pair."""
@@ -21,8 +26,8 @@ def _check_kind(checkpoint: Checkpoint) -> Check:
         "has_a_score",
         any(family.fits(name) for family in FAMILIES.values()),
         f"config.json of {checkpoint.source} says {name or 'nothing'}, {_kind(name)}",
-        "a …ForSequenceClassification",
-        _remedy(name),
+        "a reranker of a known family: a …ForSequenceClassification or …ForCausalLM",
+        _REMEDY,
     )
 
 
@@ -38,17 +43,10 @@ def _kind(architecture: str) -> str:
     return "no reranker that is known here"
 
 
-def _remedy(architecture: str) -> str:
-    if architecture.endswith(("ForCausalLM", "LMHeadModel")):
-        return "Use an encoder reranker; language-model rerankers are not supported yet."
-    return (
-        "Its head would be drawn at random, and scores would be noise. Use the reranker that goes "
-        "with it (for bge-m3: bge-reranker-v2-m3), or the checkpoint that training wrote last."
-    )
-
-
 def _check_labels(checkpoint: Checkpoint) -> Check:
     config = checkpoint.config
+    if not checkpoint.architecture.endswith("ForSequenceClassification"):
+        return Check("architecture", "one_label", True, "no labels", "1")
     # transformers' default, where config.json names none, is two.
     labels = len(config.get("id2label") or {}) or config.get("num_labels") or 2
     return Check(

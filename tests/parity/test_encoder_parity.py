@@ -15,16 +15,12 @@ from FlagEmbedding.utils.tokenizer_compat import prepare_for_model_compat
 from sentence_transformers import CrossEncoder
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from reranker_core.config import load_config
-from reranker_core.scorer import Scorer
-from tests.checkpoints import LONGEST, TEXTS
-
-Pair = tuple[str, str]
+from tests.checkpoints import LONGEST
+from tests.parity.common import Pair, assert_same, encode, load, sample_pairs, words
 
 # max_length and query_max_length; None is three quarters of max_length. FlagReranker needs some
 # room beside the query: tokenized again, a query cut within a word may become longer.
 LENGTHS = [(LONGEST, None), (64, 40), (33, None), (16, 5)]
-TOLERANCE = 1e-5
 
 
 @pytest.fixture(scope="module", params=["bert", "xlm_roberta", "modernbert"])
@@ -146,75 +142,6 @@ def test_bfloat16_scores_keep_the_digits_of_float32(folder: Path):
     assert np.mean(scores == rounded) < 0.1
 
 
-def sample_pairs(max_length: int, query_max_length: int | None) -> list[Pair]:
-    """Ragged, over-long, empty, equal and multilingual pairs, and some at the edge of a cut."""
-    rng = random.Random(5)
-    vocabulary = " ".join(TEXTS).split()
-    ragged = [
-        (
-            " ".join(rng.choices(vocabulary, k=rng.randrange(1, 12))),
-            " ".join(rng.choices(vocabulary, k=rng.randrange(1, 30))),
-        )
-        for _ in range(20)
-    ]
-    natural = [(rng.choice(TEXTS), passage) for passage in TEXTS]
-    long = [
-        (" ".join(rng.choices(vocabulary, k=200)), TEXTS[0]),
-        (TEXTS[0], " ".join(rng.choices(vocabulary, k=200))),
-        (" ".join(rng.choices(vocabulary, k=100)), " ".join(rng.choices(vocabulary, k=300))),
-        (" ".join(rng.choices(vocabulary, k=300)), " ".join(rng.choices(vocabulary, k=100))),
-    ]
-    odd = [
-        ("", ""),
-        ("", TEXTS[1]),
-        (TEXTS[1], ""),
-        ("  \n\t", TEXTS[2]),
-        ("a", "a"),
-        ("ⵣ ☃", "⚙ is not in the vocabulary"),
-        ("a special [SEP] </s> in the text", "and <s> [CLS] <pad> [PAD] here"),
-    ]
-    query_limit = query_max_length or max_length * 3 // 4
-    edges = []
-    for query_size in (1, 4, query_limit - 1, query_limit, query_limit + 1, 2 * query_limit):
-        left = max_length - min(query_size, query_limit)
-        # 3 or 4 special tokens, so that the passage just fits, or is cut by one token.
-        edges += [(words(query_size, rng), words(left - less, rng)) for less in range(1, 6)]
-    return [*ragged, *natural, *long, *odd, *edges, *natural[:5]]
-
-
-def words(count: int, rng: random.Random) -> str:
-    """A text of `count` tokens for each of the tokenizers here."""
-    return " ".join(rng.choices("ab", k=max(count, 0)))
-
-
-@cache
-def load(folder: Path, max_length: int, query_max_length: int | None, *overrides: str) -> Scorer:
-    return Scorer.load(
-        load_config(
-            None,
-            [
-                "input.path=none",
-                "output.path=none",
-                f"model.path={folder}",
-                f"model.max_length={max_length}",
-                f"model.query_max_length={query_max_length or 'null'}",
-                "model.dtype=float32",
-                "model.device=cpu",
-                "preflight.checks.meaning=off",  # random weights mean nothing
-                *overrides,
-            ],
-        )
-    )
-
-
-def encode(scorer: Scorer, pairs: list[Pair]) -> list[list[int]]:
-    """The ids of each pair."""
-    index = np.arange(len(pairs))
-    queries, passages = map(list, zip(*pairs, strict=True))
-    tokens = scorer.pair_format.encode(queries, passages, index, index).tokens
-    return [ids.tolist() for ids in np.split(tokens.values, np.cumsum(tokens.lengths)[:-1])]
-
-
 class Joined(NamedTuple):
     ids: list[int]
     token_types: list[int]
@@ -283,9 +210,3 @@ def flag_reranker_ids(
         truncation="only_second",
         max_length=max_length,
     )["input_ids"]
-
-
-def assert_same(scores: object, expected: object) -> None:
-    expected = np.asarray(expected)
-    # Relative to a score, or to how far scores lie apart where one happens to be close to zero.
-    np.testing.assert_allclose(scores, expected, rtol=TOLERANCE, atol=TOLERANCE * expected.std())

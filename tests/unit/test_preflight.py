@@ -162,7 +162,7 @@ def test_a_config_that_names_no_labels_has_two(bert: Path, tmp_path: Path):
     [
         ("BertModel", "embedding model"),
         ("BertForMaskedLM", "masked language model"),
-        ("LlamaForCausalLM", "a language model"),
+        ("Qwen3Model", "embedding model"),
         ("Whatever", "no reranker"),
         (None, "nothing"),
     ],

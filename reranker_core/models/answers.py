@@ -1,0 +1,73 @@
+"""A language model that computes nothing but the logits of its answer tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from reranker_core.errors import ConfigError
+from reranker_core.models.family import Answer
+
+_PROBE_TOKENS = 8
+# Between our float32 head and the model's own one in its number format.
+_SAME = 0.05
+
+
+class AnswerModel(torch.nn.Module):
+    """The layers of a causal language model, and the rows of its output embeddings that matter.
+
+    A vocabulary has up to 256,000 rows, a score needs one or two, at the last token only. They are
+    kept in float32, so that scores keep their digits.
+    """
+
+    def __init__(self, model: Any, answers: Sequence[Answer]) -> None:
+        super().__init__()
+        head = model.get_output_embeddings()
+        ids = [answer.ids[0] for answer in answers]
+        self.config = model.config
+        self.body = model.get_decoder()
+        self.rows = torch.nn.Parameter(head.weight[ids].detach().float(), requires_grad=False)
+        bias = getattr(head, "bias", None)
+        self.bias = None if bias is None else torch.nn.Parameter(bias[ids].detach().float(), False)
+        self.weights = torch.nn.Parameter(torch.tensor([a.weight for a in answers]), False)
+        self.softcap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
+        self._refuse_other_logits(model, ids)
+
+    def get_input_embeddings(self) -> torch.nn.Module:
+        """The embedding table, for preflight."""
+        return self.body.get_input_embeddings()
+
+    def forward(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Float32 scores, shape (R,), of sequences that are padded on the right, shape (R, W)."""
+        logits = self.logits(ids, lengths)
+        return (logits * self.weights).sum(-1)
+
+    def logits(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Float32 logits of the answers behind the last token, shape (R, answers)."""
+        # No mask: the padding stands behind all tokens, and causal attention looks back only.
+        hidden = self.body(input_ids=ids, use_cache=False).last_hidden_state
+        last = hidden[torch.arange(len(ids), device=ids.device), lengths - 1]
+        logits = torch.nn.functional.linear(last.float(), self.rows, self.bias)
+        return logits if self.softcap is None else torch.tanh(logits / self.softcap) * self.softcap
+
+    def _refuse_other_logits(self, model: Any, answers: list[int]) -> None:
+        """Some models scale their logits in ways of their own.
+
+        Raises:
+            ConfigError: the model's own logits are other ones.
+
+        """
+        ids = torch.arange(_PROBE_TOKENS)[None]
+        with torch.inference_mode():
+            own = model(input_ids=ids, use_cache=False).logits[0, -1, answers].float()
+            ours = self.logits(ids, torch.tensor([_PROBE_TOKENS]))[0]
+        if not torch.isfinite(own).all():
+            return  # preflight says it better
+        if ((own - ours).abs() > _SAME * (1 + own.abs())).any():
+            raise ConfigError(
+                f"{type(model).__name__} computes its logits in a way that is not known here: "
+                f"{own.tolist()} for the answers, where its output embeddings alone give "
+                f"{ours.tolist()}. Use a model of a known kind, such as Gemma, Llama or Qwen"
+            )

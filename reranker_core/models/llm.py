@@ -1,0 +1,74 @@
+"""Language-model rerankers: the logits of answer tokens behind the last token make the score.
+
+bge-reranker-v2-gemma, Qwen3-Reranker, mxbai-rerank-v2, zerank, contextual-rerank, and others by a
+template of one's own. The pair's ids are the template's business; this module's is the model.
+"""
+
+from __future__ import annotations
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from reranker_core.batching import Batch
+from reranker_core.checkpoint import Checkpoint
+from reranker_core.config import ModelConfig
+from reranker_core.errors import ConfigError
+from reranker_core.models.answers import AnswerModel
+from reranker_core.models.family import LoadedModel
+from reranker_core.models.loading import load_weights
+from reranker_core.models.prompting import PromptFormat, prompt_format
+
+_LANGUAGE_MODELS = ("ForCausalLM", "LMHeadModel")
+
+
+def fits(architecture: str) -> bool:
+    """Whether the class that wrote a checkpoint is a language model with a vocabulary head."""
+    # An embedding model made from a decoder says …Model, though its weights would load here.
+    return architecture.endswith(_LANGUAGE_MODELS)
+
+
+def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PromptFormat:
+    """The prompt format of a checkpoint.
+
+    Raises:
+        ConfigError: template, tokenizer, or lengths do not fit; or the template has no answers.
+
+    """
+    found = prompt_format(checkpoint, model)
+    if not found.answers:
+        raise ConfigError(
+            f"model.template={found.name} names no answer tokens, which make the score of a "
+            "language model; add `answers`, such as {'Yes': 1}"
+        )
+    for answer in found.answers:
+        if not answer.ids:
+            raise ConfigError(f"model.template: the answer '{answer.text}' has no token")
+    return found
+
+
+def load(
+    checkpoint: Checkpoint, model: ModelConfig, dtype: torch.dtype, device: str
+) -> LoadedModel:
+    """The language model's layers, and its output embeddings of the answers in float32.
+
+    Raises:
+        PreflightRefused: transformers cannot make a language model of the folder.
+
+    """
+    answers = pair_format(checkpoint, model).answers
+    loaded = load_weights(
+        AutoModelForCausalLM,
+        "llm",
+        checkpoint,
+        model,
+        dtype=dtype,
+        trust_remote_code=model.trust_remote_code,
+    )
+    scoring = AnswerModel(loaded.model.eval(), answers).to(device)
+    return LoadedModel(scoring, loaded.missing, loaded.unexpected, loaded.mismatched)
+
+
+def forward(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
+    """Float32 scores of a batch, shape (rows,)."""
+    scores: torch.Tensor = model(batch.ids, batch.mask.sum(1))
+    return scores

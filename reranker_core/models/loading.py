@@ -1,0 +1,109 @@
+"""Loading tokenizers and weights of a checkpoint, with our errors instead of the libraries'."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer
+
+from reranker_core.checkpoint import Checkpoint
+from reranker_core.checks import Check, refusal
+from reranker_core.config import ModelConfig
+from reranker_core.errors import brief
+from reranker_core.models.family import LoadedModel
+
+_UNBOUNDED = 1 << 20  # transformers' tokenizers say 1e30 when they do not know
+# These number their positions from padding_idx + 1, so that many fewer can be used.
+_OFFSET_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer"}
+
+
+def load_tokenizer(checkpoint: Checkpoint, model: ModelConfig) -> Any:
+    """The checkpoint's tokenizer.
+
+    Raises:
+        PreflightRefused: it cannot be loaded, or only a slow one can.
+
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            checkpoint.folder, trust_remote_code=model.trust_remote_code
+        )
+        problem = "" if tokenizer.is_fast else f"a slow {type(tokenizer).__name__}"
+    except Exception as error:  # noqa: BLE001 - loaders raise whatever they meet
+        problem = brief(error)
+    if problem:
+        raise refusal(
+            Check(
+                "tokenizer",
+                "loadable",
+                False,
+                f"{checkpoint.source}: {problem}",
+                "a fast tokenizer that transformers loads",
+                "Copy the tokenizer's files again, or save it as tokenizer.json beside the "
+                "weights.",
+            )
+        )
+    return tokenizer
+
+
+def longest_input(checkpoint: Checkpoint, tokenizer: Any) -> int:
+    """Most ids that both the position table and the tokenizer allow."""
+    config = checkpoint.config
+    positions = config.get("max_position_embeddings") or _UNBOUNDED
+    if config.get("model_type") in _OFFSET_POSITIONS:
+        positions -= config.get("pad_token_id", 1) + 1
+    return int(min(positions, tokenizer.model_max_length, _UNBOUNDED))
+
+
+def load_weights(
+    architecture: Any, family: str, checkpoint: Checkpoint, model: ModelConfig, **options: Any
+) -> LoadedModel:
+    """`architecture.from_pretrained`, on the CPU, with its account of the weights.
+
+    Raises:
+        PreflightRefused: transformers cannot make such a model of the folder.
+
+    """
+    try:
+        loaded, info = architecture.from_pretrained(
+            checkpoint.folder,
+            use_safetensors=None if model.allow_pickle else True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported by preflight, with the keys
+            **options,
+        )
+    except Exception as error:  # noqa: BLE001 - loaders raise whatever they meet
+        raise refusal(
+            Check(
+                "weights",
+                "loadable",
+                False,
+                f"{checkpoint.source}: {brief(error)}",
+                f"a folder of which transformers makes a reranker of the family '{family}'",
+                "Copy or save the checkpoint again; a model type that transformers does not know "
+                "may need a newer version of it.",
+            )
+        ) from None
+    return LoadedModel(
+        loaded,
+        missing=tuple(sorted(info["missing_keys"])),
+        unexpected=tuple(sorted(info["unexpected_keys"])),
+        mismatched=tuple(sorted(str(key[0]) for key in info["mismatched_keys"])),
+    )
+
+
+def inputs_to_float32(module: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A forward pre-hook for heads that stay in float32, so that scores keep their digits."""
+    return tuple(
+        value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+        for value in inputs
+    )
+
+
+def specials_around(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """The ids that the tokenizer itself puts before and behind a single text."""
+    encoded = tokenizer("a")
+    text = [i for i, segment in enumerate(encoded.sequence_ids(0)) if segment == 0]
+    ids = encoded["input_ids"]
+    return ids[: text[0]], ids[text[-1] + 1 :]

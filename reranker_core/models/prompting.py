@@ -1,0 +1,295 @@
+"""How a pair becomes a prompt's ids, by a template.
+
+Each segment of the template is tokenized on its own. A segment with the query, or the passage,
+alone is tokenized once for each distinct text; one that holds both, once for each pair, because
+there tokens may reach over the seams. What is cut is the end of the passage, and of a query that is
+too long; never what the template says itself.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from reranker_core.checkpoint import Checkpoint
+from reranker_core.config import ModelConfig, Template
+from reranker_core.errors import ConfigError
+from reranker_core.models.family import Answer
+from reranker_core.models.loading import load_tokenizer, longest_input, specials_around
+from reranker_core.models.templates import choose_template, resolve_template
+from reranker_core.sequences import Int64s, Ragged, Runs, TokenSequences, concatenate, take
+from reranker_core.tokenizing import beginning, tokenize
+
+_PLACEHOLDER = re.compile(r"\{(query|passage|instruction|prompt)\}")
+
+
+def prompt_format(checkpoint: Checkpoint, model: ModelConfig) -> PromptFormat:
+    """The prompt format of a checkpoint under the configured template and length rules.
+
+    Raises:
+        ConfigError: no such template, no tokenizer, or the lengths do not fit.
+
+    """
+    if model.truncation != "only_passage":
+        raise ConfigError(
+            f"model.truncation={model.truncation} is for encoder rerankers; with a template only "
+            "the passage is cut. Leave it out"
+        )
+    name, _ = choose_template(checkpoint, model)
+    template = resolve_template(checkpoint, model)
+    tokenizer = load_tokenizer(checkpoint, model)
+    longest = longest_input(checkpoint, tokenizer)
+    return PromptFormat.of(tokenizer, template, name, model, longest)
+
+
+@dataclass(frozen=True)
+class PromptFormat:
+    """A template, its literal segments as ids, and the lengths that it allows.
+
+    Attributes:
+        max_length: most ids of a whole sequence.
+        query_max_length: most ids of the query's segment, or where query and passage share one, of
+            the query in a pair that is too long.
+
+    """
+
+    tokenizer: Any
+    template: Template
+    name: str
+    max_length: int
+    query_max_length: int
+    passage_max_length: int
+    prefix: list[int]  # special tokens
+    suffix: list[int]
+    literals: dict[str, list[int]] = field(repr=False)  # ids of segments without a text of users
+
+    @classmethod
+    def of(
+        cls, tokenizer: Any, template: Template, name: str, model: ModelConfig, longest: int
+    ) -> PromptFormat:
+        """Work out the lengths.
+
+        Raises:
+            ConfigError: the prompt leaves no room for texts, or does not fit the model.
+
+        """
+        prefix, suffix = _specials(tokenizer, template.specials)
+        literals = {
+            segment: _ids(tokenizer, _filled(template, segment))
+            for segment in template.segments
+            if not _has_text(segment)
+        }
+        texts = [i for i, segment in enumerate(template.segments) if _has_text(segment)]
+        outside = len(prefix) + len(suffix)
+        for i, segment in enumerate(template.segments):
+            if i < texts[0] or i > texts[-1]:
+                outside += len(literals[segment])
+        last = next(i for i, segment in enumerate(template.segments) if "{passage}" in segment)
+        behind = sum(
+            len(literals.get(segment, ())) for segment in template.segments[last + 1 :]
+        ) + len(suffix)
+        extra = {"all": 0, "texts": outside, "flag_embedding": 2 * behind}[template.counted]
+        empty = "".join(_filled(template, segment) for segment in template.segments)
+        fixed = len(prefix) + len(suffix) + len(_ids(tokenizer, empty))
+        counted = model.max_length or min(template.max_length, longest - extra)
+        if counted + extra > longest:
+            raise ConfigError(
+                f"model.max_length={counted} and the {extra} tokens that the template '{name}' "
+                f"has beside it are beyond the {longest} positions of {model.path}; set it to at "
+                f"most {longest - extra}"
+            )
+        share = counted - fixed if template.counted == "all" else counted
+        query_max_length = model.query_max_length or share * 3 // 4
+        if query_max_length < 1 or query_max_length + fixed >= counted + extra:
+            raise ConfigError(
+                f"model.max_length={counted} with query_max_length={query_max_length} and {fixed} "
+                f"tokens of the template '{name}' leaves no room for a passage; raise the first, "
+                "or lower the second"
+            )
+        return cls(
+            tokenizer=tokenizer,
+            template=template,
+            name=name,
+            max_length=counted + extra,
+            query_max_length=query_max_length,
+            passage_max_length=counted,
+            prefix=prefix,
+            suffix=suffix,
+            literals=literals,
+        )
+
+    @property
+    def answers(self) -> tuple[Answer, ...]:
+        """The answer tokens; by text first, then by id."""
+        texts = [
+            Answer(text, tuple(_ids(self.tokenizer, text)), weight)
+            for text, weight in self.template.answers.items()
+        ]
+        ids = [Answer(None, (id_,), weight) for id_, weight in self.template.answer_ids.items()]
+        return (*texts, *ids)
+
+    @property
+    def layout(self) -> str:
+        """The whole input as text, with `{query}` and `{passage}` where these go."""
+        inner = "".join(
+            _filled(self.template, segment, "{query}", "{passage}")
+            for segment in self.template.segments
+        )
+        return self.tokenizer.decode(self.prefix) + inner + self.tokenizer.decode(self.suffix)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The template and the lengths."""
+        return {
+            "max_length": self.max_length,
+            "query_max_length": self.query_max_length,
+            "template": self.template.model_dump(),
+        }
+
+    def encode(
+        self, queries: list[str], passages: list[str], query_of: Int64s, passage_of: Int64s
+    ) -> TokenSequences:
+        """Ids of the pairs (queries[query_of[i]], passages[passage_of[i]])."""
+        if self.template.strip:
+            queries = [text.strip() for text in queries]
+            passages = [text.strip() for text in passages]
+        before, passage, after = self._pieces(queries, passages, query_of, passage_of)
+        room = self.max_length - before.lengths - after.lengths
+        kept = np.minimum(passage.lengths, np.maximum(room, 0))
+        tokens = concatenate(
+            [
+                before.all(),
+                take(passage.source, passage.index, kept, self.tokenizer.truncation_side),
+                after.all(),
+            ],
+            len(query_of),
+        )
+        return TokenSequences(tokens, before.lengths.astype(np.int32))
+
+    def _pieces(
+        self, queries: list[str], passages: list[str], query_of: Int64s, passage_of: Int64s
+    ) -> tuple[Runs, Runs, Runs]:
+        """What stands before each pair's passage, the passage, and what stands behind it."""
+        before: list[Runs] = [Runs.same(self.prefix, len(query_of))]
+        passage: Runs | None = None
+        after: list[Runs] = []
+        for segment in self.template.segments:
+            pieces = before if passage is None else after
+            if segment in self.literals:
+                pieces.append(Runs.same(self.literals[segment], len(query_of)))
+            elif "{passage}" not in segment:
+                texts = [_filled(self.template, segment, query=query) for query in queries]
+                ids = tokenize(self.tokenizer, texts, self.query_max_length)
+                pieces.append(Runs(ids, query_of))
+            elif "{query}" not in segment:
+                texts = [_filled(self.template, segment, passage=passage) for passage in passages]
+                ids = tokenize(self.tokenizer, texts, self.passage_max_length)
+                passage = Runs(ids, passage_of)
+            else:
+                head, passage, tail = self._joint(segment, queries, passages, query_of, passage_of)
+                before.append(head)
+                after.append(tail)
+        after.append(Runs.same(self.suffix, len(query_of)))
+        assert passage is not None  # the template has been validated
+        return Runs.joined(before), passage, Runs.joined(after)
+
+    def _joint(
+        self,
+        segment: str,
+        queries: list[str],
+        passages: list[str],
+        query_of: Int64s,
+        passage_of: Int64s,
+    ) -> tuple[Runs, Runs, Runs]:
+        """A segment with both texts: its ids up to the passage, the passage's, and the rest."""
+        if self.tokenizer.truncation_side == "right":
+            passages = [beginning(self.tokenizer, text, self.max_length) for text in passages]
+        outside = len(self.prefix) + len(self.suffix) + sum(map(len, self.literals.values()))
+        room = self.max_length - outside
+        texts, spans = [], []
+        for q, p in zip(query_of, passage_of, strict=True):
+            text, query_span, passage_span = _with_spans(
+                self.template, segment, queries[q], passages[p]
+            )
+            texts.append(text)
+            spans.append((query_span, passage_span))
+        backend = self.tokenizer.backend_tokenizer
+        backend.no_padding()
+        backend.no_truncation()
+        heads, middles, tails = [], [], []
+        for encoding, (query_span, passage_span) in zip(
+            backend.encode_batch(texts, add_special_tokens=False), spans, strict=True
+        ):
+            ids = encoding.ids
+            ends = [end for _, end in encoding.offsets]
+            first, last = (bisect_right(ends, char) for char in passage_span)
+            head, middle, tail = ids[:first], ids[first:last], ids[last:]
+            if len(ids) > room:
+                start, stop = (bisect_right(ends, char) for char in query_span)
+                others = len(ids) - len(middle) - (stop - start)
+                keep = max(0, min(self.query_max_length, room - others))
+                if stop <= first:
+                    head = head[: min(start + keep, stop)] + head[stop:]
+                else:
+                    tail = tail[: min(start - last + keep, stop - last)] + tail[stop - last :]
+            heads.append(head)
+            middles.append(middle)
+            tails.append(tail)
+        index = np.arange(len(texts))
+        head_runs, middle_runs, tail_runs = (
+            Runs(Ragged.of(runs), index) for runs in (heads, middles, tails)
+        )
+        return head_runs, middle_runs, tail_runs
+
+
+def _filled(template: Template, segment: str, query: str = "", passage: str = "") -> str:
+    return _with_spans(template, segment, query, passage)[0]
+
+
+def _with_spans(
+    template: Template, segment: str, query: str, passage: str
+) -> tuple[str, tuple[int, int], tuple[int, int]]:
+    """The segment with its texts in place, and where query and passage are, in characters."""
+    instruction = template.instruction
+    values = {
+        "query": query,
+        "passage": passage,
+        "prompt": template.prompt,
+        "instruction": instruction
+        and template.instruction_format.replace("{instruction}", instruction),
+    }
+    text, position = "", 0
+    spans = {"query": (0, 0), "passage": (0, 0)}
+    for found in _PLACEHOLDER.finditer(segment):
+        text += segment[position : found.start()]
+        spans[found[1]] = (len(text), len(text) + len(values[found[1]]))
+        text += values[found[1]]
+        position = found.end()
+    return text + segment[position:], spans["query"], spans["passage"]
+
+
+def _has_text(segment: str) -> bool:
+    return any(f"{{{name}}}" in segment for name in ("query", "passage", "instruction"))
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+
+def _specials(tokenizer: Any, which: str) -> tuple[list[int], list[int]]:
+    if which == "tokenizer":
+        return specials_around(tokenizer)
+    bos = tokenizer.bos_token_id
+    if which == "bos" and bos is None:
+        raise ConfigError("the template begins with a BOS token, but the tokenizer has none")
+    if (
+        which == "none"
+        or bos is None
+        or (which == "bos_unless_pad" and bos == tokenizer.pad_token_id)
+    ):
+        return [], []
+    return [bos], []

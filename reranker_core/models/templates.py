@@ -1,0 +1,160 @@
+"""The built-in templates of language-model rerankers, and which checkpoint gets which.
+
+A template is data (`config.Template`). A new one is an entry here, or a mapping at `model.template`
+of one's own configuration.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+from reranker_core.checkpoint import Checkpoint
+from reranker_core.config import ModelConfig, Template
+from reranker_core.errors import ConfigError
+
+TEMPLATES: dict[str, Template] = {
+    # FlagEmbedding 1.4.2, FlagLLMReranker; also of LayerWiseFlagLLMReranker, but for the BOS.
+    "bge-gemma": Template(
+        segments=["A: {query}", "\n", "B: {passage}", "\n", "{prompt}"],
+        prompt="Given a query A and a passage B, determine whether the passage contains an answer "
+        "to the query by providing a prediction of either 'Yes' or 'No'.",
+        answers={"Yes": 1.0},
+        specials="bos_unless_pad",
+        counted="flag_embedding",
+    ),
+    # Model card of Qwen/Qwen3-Reranker-0.6B, -4B and -8B.
+    "qwen3-reranker": Template(
+        segments=[
+            "<|im_start|>system\nJudge whether the Document meets the requirements based on the "
+            'Query and the Instruct provided. Note that the answer can only be "yes" or "no".'
+            "<|im_end|>\n<|im_start|>user\n",
+            "<Instruct>: {instruction}\n<Query>: {query}\n<Document>: {passage}",
+            "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
+        ],
+        instruction="Given a web search query, retrieve relevant passages that answer the query",
+        answers={"yes": 1.0, "no": -1.0},
+        max_length=8192,
+    ),
+    # github.com/mixedbread-ai/mxbai-rerank, MxbaiRerankV2.
+    "mxbai-rerank-v2": Template(
+        segments=[
+            "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful "
+            "assistant.<|im_end|>\n<|im_start|>user\n",
+            "{instruction}query: {query}",
+            "\n",
+            "document: {passage}",
+            "\n",
+            "{prompt}",
+            "<|im_end|>\n<|im_start|>assistant\n",
+        ],
+        prompt="You are a search relevance expert who evaluates how well documents match search "
+        "queries. For each query-document pair, carefully analyze the semantic relationship "
+        "between them, then provide your binary relevance judgment (0 for not relevant, 1 for "
+        "relevant).\nRelevance:",
+        instruction_format="instruction: {instruction}\n",
+        answers={"1": 1.0, "0": -1.0},
+        max_length=8192,
+        counted="texts",
+    ),
+    # modeling_zeranker.py of zeroentropy/zerank-1 and -1-small: query and document as turns of
+    # Qwen3's chat template.
+    "zerank": Template(
+        segments=[
+            "<|im_start|>system\n{query}<|im_end|>\n<|im_start|>user\n{passage}",
+            "<|im_end|>\n<|im_start|>assistant\n",
+        ],
+        strip=True,
+        answers={"Yes": 1.0},
+        max_length=8192,
+        temperature=5.0,
+    ),
+    # Model card of ContextualAI/ctxl-rerank-v2-instruct-multilingual-1b, -2b and -6b.
+    "contextual-rerank": Template(
+        segments=[
+            "Check whether a given document contains information helpful to answer the query.\n"
+            "<Document> {passage}\n<Query> {query}{instruction} ??"
+        ],
+        instruction_format=" {instruction}",
+        answer_ids={0: 1.0},
+        specials="tokenizer",
+        max_length=8192,
+    ),
+    # Model card of nvidia/llama-nemotron-rerank-1b-v2: the head of its own class gives the score.
+    "nemotron": Template(
+        segments=["question:{query} \n \n passage:{passage}"], specials="tokenizer"
+    ),
+}
+
+# The first pattern that is found in a checkpoint's name wins.
+_BY_NAME = (
+    (r"nemotron.*rerank|rerankqa", "nemotron"),
+    (r"zerank", "zerank"),
+    (r"ctxl-?rerank|contextual.*rerank", "contextual-rerank"),
+    (r"mxbai-?rerank.*v2", "mxbai-rerank-v2"),
+    (r"qwen3.*rerank", "qwen3-reranker"),
+    (r"bge-?reranker", "bge-gemma"),
+)
+# Where the name tells nothing: what the known rerankers of a model type expect.
+_BY_TYPE = {"gemma": "bge-gemma", "qwen2": "mxbai-rerank-v2", "qwen3": "qwen3-reranker"}
+_FALLBACK = "bge-gemma"
+
+
+def choose_template(checkpoint: Checkpoint, model: ModelConfig) -> tuple[str, str]:
+    """Name of the template for a language model, and why it is that one."""
+    if isinstance(model.template, Template):
+        return "own", "model.template is a template of its own"
+    if model.template != "auto":
+        return model.template, "as configured"
+    named = named_template(checkpoint)
+    if named is not None:
+        return named
+    kind = str(checkpoint.config.get("model_type"))
+    if kind in _BY_TYPE:
+        return _BY_TYPE[kind], f"its model_type is {kind}"
+    return _FALLBACK, f"no other is known for model_type {kind}; FlagEmbedding's default"
+
+
+def named_template(checkpoint: Checkpoint) -> tuple[str, str] | None:
+    """The template that a checkpoint's name calls for, and why; None if it calls for none."""
+    path = checkpoint.source.rstrip("/").replace("\\", "/")
+    names = {
+        # A hub cache has models--org--name/snapshots/<commit>.
+        "model.path": "/".join(path.split("/")[-3:]),
+        "_name_or_path": str(checkpoint.config.get("_name_or_path") or ""),
+    }
+    for where, name in names.items():
+        for pattern, template in _BY_NAME:
+            found = re.search(pattern, name, re.IGNORECASE)
+            if found:
+                return template, f"{where} has '{found.group()}'"
+    return None
+
+
+def resolve_template(checkpoint: Checkpoint, model: ModelConfig) -> Template:
+    """The template with the configured prompt and instruction.
+
+    Raises:
+        ConfigError: there is no template of that name, or it has no place for what is configured.
+
+    """
+    name, _ = choose_template(checkpoint, model)
+    template = model.template if isinstance(model.template, Template) else TEMPLATES.get(name)
+    if template is None:
+        near = difflib.get_close_matches(name, TEMPLATES, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise ConfigError(
+            f"model.template={name}: there is no such template{hint} Built in are "
+            f"{', '.join(TEMPLATES)}; for one of your own write a mapping with `segments`"
+        )
+    for key in ("prompt", "instruction"):
+        value = getattr(model, key)
+        if value is None:
+            continue
+        if not any(f"{{{key}}}" in segment for segment in template.segments):
+            raise ConfigError(
+                f"model.{key} is set, but the template '{name}' has no {{{key}}}; leave it out, or "
+                "write a template of your own"
+            )
+        template = template.model_copy(update={key: value})
+    return template

@@ -1,0 +1,176 @@
+"""Tiny language-model rerankers on disk, as `tests.checkpoints` makes encoders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers.processors import TemplateProcessing
+
+from tests.checkpoints import TEXTS
+
+LONGEST = 2000  # ids that every checkpoint here takes at most
+_QWEN = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+_WIDTH = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": LONGEST,
+    "initializer_range": 0.25,
+}
+# So that the answers are single tokens, as they are in the real vocabularies.
+_ANSWERS = "Yes No yes no true false 1 0 Yes No yes no true false 1 0"
+
+
+def gemma(folder: Path, padding_side: str = "left") -> Path:
+    """As bge-reranker-v2-gemma: tied embeddings, one key-value head, a BOS of its own."""
+    tokenizer = sentence_pieces(padding_side)
+    config = transformers.GemmaConfig(
+        **_WIDTH, **_ids(tokenizer), head_dim=8, num_key_value_heads=1, tie_word_embeddings=True
+    )
+    return save(folder, transformers.GemmaForCausalLM, config, tokenizer)
+
+
+def gemma_untied(folder: Path) -> Path:
+    """Output embeddings of their own, padding on the right."""
+    tokenizer = sentence_pieces("right")
+    config = transformers.GemmaConfig(
+        **_WIDTH, **_ids(tokenizer), head_dim=8, num_key_value_heads=4, tie_word_embeddings=False
+    )
+    return save(folder, transformers.GemmaForCausalLM, config, tokenizer)
+
+
+def gemma2(folder: Path) -> Path:
+    """Soft caps on attention and logits, layers with a sliding window."""
+    tokenizer = sentence_pieces("right")
+    config = transformers.Gemma2Config(
+        **_WIDTH,
+        **_ids(tokenizer),
+        head_dim=8,
+        num_key_value_heads=2,
+        query_pre_attn_scalar=8,
+        attn_logit_softcapping=5.0,
+        final_logit_softcapping=3.0,
+        sliding_window=24,
+    )
+    return save(folder, transformers.Gemma2ForCausalLM, config, tokenizer)
+
+
+def qwen3(folder: Path) -> Path:
+    """As Qwen3-Reranker: byte-level BPE without a BOS, grouped queries, padding on the left."""
+    tokenizer = byte_pairs()
+    config = transformers.Qwen3Config(
+        **_WIDTH,
+        vocab_size=len(tokenizer),
+        pad_token_id=tokenizer.pad_token_id,
+        head_dim=8,
+        num_key_value_heads=2,
+        tie_word_embeddings=True,
+    )
+    return save(folder, transformers.Qwen3ForCausalLM, config, tokenizer)
+
+
+def qwen2(folder: Path) -> Path:
+    """As mxbai-rerank-v2: attention with biases, tied."""
+    tokenizer = byte_pairs()
+    config = transformers.Qwen2Config(
+        **_WIDTH,
+        vocab_size=len(tokenizer),
+        pad_token_id=tokenizer.pad_token_id,
+        num_key_value_heads=2,
+        tie_word_embeddings=True,
+    )
+    return save(folder, transformers.Qwen2ForCausalLM, config, tokenizer)
+
+
+def llama(folder: Path) -> Path:
+    """Grouped queries, untied, and a BOS that is the PAD as well."""
+    tokenizer = sentence_pieces("right", pad="<bos>")
+    assert tokenizer.bos_token_id == tokenizer.pad_token_id
+    config = transformers.LlamaConfig(
+        **_WIDTH, **_ids(tokenizer), num_key_value_heads=2, tie_word_embeddings=False
+    )
+    return save(folder, transformers.LlamaForCausalLM, config, tokenizer)
+
+
+def sentence_pieces(padding_side: str, pad: str = "<pad>") -> Any:
+    """BPE on words with a leading `▁` and bytes for the rest; puts a BOS first, as Gemma's."""
+    specials = ["<pad>", "<eos>", "<bos>", "<unk>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    trainer = trainers.BpeTrainer(
+        vocab_size=900, special_tokens=specials, min_frequency=2, show_progress=False
+    )
+    tokenizer.train_from_iterator([*TEXTS, *[_ANSWERS, *_ANSWERS.split()] * 3], trainer)
+    tokenizer.post_processor = TemplateProcessing(
+        single="<bos> $A", pair="<bos> $A <bos> $B", special_tokens=[("<bos>", 2)]
+    )
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        padding_side=padding_side,
+        pad_token=pad,
+        eos_token="<eos>",
+        bos_token="<bos>",
+        unk_token="<unk>",
+        model_input_names=["input_ids", "attention_mask"],
+    )
+
+
+def byte_pairs() -> Any:
+    """Byte-level BPE with the chat tokens of Qwen."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=700,
+        special_tokens=list(_QWEN),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([*TEXTS, *[_ANSWERS, *_ANSWERS.split()] * 3], trainer)
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        padding_side="left",
+        pad_token="<|endoftext|>",
+        eos_token="<|im_end|>",
+        model_input_names=["input_ids", "attention_mask"],
+    )
+
+
+def save(folder: Path, architecture: Any, config: Any, tokenizer: Any) -> Path:
+    """Weights drawn wide, so that scores differ; norms too, which are all ones or zeros else."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(17)
+        model = architecture(config)
+        for name, weight in model.named_parameters():
+            if "norm" in name:
+                torch.nn.init.normal_(weight, mean=weight.detach().mean().item(), std=0.2)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def change(folder: Path, file: str, **values: Any) -> Path:
+    """Set keys of one of a checkpoint's JSON files."""
+    path = folder / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    return folder
+
+
+def _ids(tokenizer: Any) -> dict[str, int]:
+    return {
+        "vocab_size": len(tokenizer),
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }

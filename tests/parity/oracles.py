@@ -1,0 +1,160 @@
+"""What others compute for the same checkpoints: FlagEmbedding, sentence-transformers, and a plain
+float64 forward of transformers' own class on ids that are joined as the authors' code joins them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from FlagEmbedding import FlagLLMReranker
+from sentence_transformers import CrossEncoder
+from sentence_transformers.base.modules import Transformer
+from sentence_transformers.cross_encoder.modules import LogitScore
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tests.parity.common import Pair
+
+Join = Callable[[Any, str, str, int, int], list[int]]
+
+FLAG_PROMPT = (
+    "Given a query A and a passage B, determine whether the passage contains an answer to the "
+    "query by providing a prediction of either 'Yes' or 'No'."
+)
+QWEN_PREFIX = (
+    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and "
+    'the Instruct provided. Note that the answer can only be "yes" or "no".<|im_end|>\n'
+    "<|im_start|>user\n"
+)
+QWEN_SUFFIX = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+QWEN_TASK = "Given a web search query, retrieve relevant passages that answer the query"
+MXBAI_PREFIX = (
+    "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant."
+    "<|im_end|>\n<|im_start|>user\n"
+)
+MXBAI_TASK = (
+    "You are a search relevance expert who evaluates how well documents match search queries. For "
+    "each query-document pair, carefully analyze the semantic relationship between them, then "
+    "provide your binary relevance judgment (0 for not relevant, 1 for relevant).\nRelevance:"
+)
+
+
+def ids_of(tokenizer: Any, text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def flag_llm(tokenizer: Any, query: str, passage: str, most: int, query_most: int) -> list[int]:
+    """FlagLLMReranker: [BOS] A: q \\n B: p \\n prompt, the passage cut to make room."""
+    newline, prompt = ids_of(tokenizer, "\n"), ids_of(tokenizer, FLAG_PROMPT)
+    bos = (
+        [] if tokenizer.bos_token_id in (None, tokenizer.pad_token_id) else [tokenizer.bos_token_id]
+    )
+    first = bos + ids_of(tokenizer, "A: " + query)[:query_most]
+    second = newline + ids_of(tokenizer, "B: " + passage)[:most]
+    return (first + second)[: most + len(newline) + len(prompt)] + newline + prompt
+
+
+def qwen3_card(tokenizer: Any, query: str, passage: str, most: int, query_most: int) -> list[int]:
+    """The model card of Qwen3-Reranker: the body is one text, cut at its end."""
+    prefix, suffix = ids_of(tokenizer, QWEN_PREFIX), ids_of(tokenizer, QWEN_SUFFIX)
+    body = f"<Instruct>: {QWEN_TASK}\n<Query>: {query}\n<Document>: {passage}"
+    return prefix + ids_of(tokenizer, body)[: most - len(prefix) - len(suffix)] + suffix
+
+
+def mxbai(tokenizer: Any, query: str, passage: str, most: int, query_most: int) -> list[int]:
+    """MxbaiRerankV2.prepare_inputs."""
+    query_ids = ids_of(tokenizer, f"query: {query}")[:query_most]
+    document = ids_of(tokenizer, "\n") + ids_of(tokenizer, f"document: {passage}")[:most]
+    return [
+        *ids_of(tokenizer, MXBAI_PREFIX),
+        *(query_ids + document)[:most],
+        *ids_of(tokenizer, "\n"),
+        *ids_of(tokenizer, MXBAI_TASK),
+        *ids_of(tokenizer, "<|im_end|>\n<|im_start|>assistant\n"),
+    ]
+
+
+def zerank(tokenizer: Any, query: str, passage: str, most: int, query_most: int) -> list[int]:
+    """modeling_zeranker.py on the turns of Qwen3's chat template; it cuts no tokens."""
+    return ids_of(
+        tokenizer,
+        f"<|im_start|>system\n{query.strip()}<|im_end|>\n<|im_start|>user\n{passage.strip()}"
+        "<|im_end|>\n<|im_start|>assistant\n",
+    )
+
+
+def contextual(tokenizer: Any, query: str, passage: str, most: int, query_most: int) -> list[int]:
+    """The model card of ctxl-rerank-v2, whose own truncation would cut the query."""
+    return list(
+        tokenizer(
+            "Check whether a given document contains information helpful to answer the query.\n"
+            f"<Document> {passage}\n<Query> {query} ??"
+        )["input_ids"]
+    )
+
+
+class Float64:
+    """A causal language model in float64, without padding."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.model = AutoModelForCausalLM.from_pretrained(folder).double().eval()
+
+    def scores(self, inputs: list[list[int]], answers: dict[int, float]) -> np.ndarray:
+        """Weighted sum of the answers' logits behind the last token."""
+        scores = np.empty(len(inputs))
+        lengths = np.array([len(ids) for ids in inputs])
+        for length in set(lengths):
+            rows = np.flatnonzero(lengths == length)
+            with torch.inference_mode():
+                logits = self.model(torch.tensor([inputs[row] for row in rows])).logits[:, -1]
+            scores[rows] = sum(logits[:, i] * weight for i, weight in answers.items()).numpy()
+        return scores
+
+
+@cache
+def float64(folder: Path) -> Float64:
+    return Float64(folder)
+
+
+@cache
+def _flag_llm_reranker(folder: Path) -> FlagLLMReranker:
+    return FlagLLMReranker(str(folder), use_fp16=False, devices="cpu")
+
+
+def flag_llm_scores(folder: Path, pairs: list[Pair], most: int, query_most: int) -> np.ndarray:
+    reranker = _flag_llm_reranker(folder)
+    return np.array(
+        reranker.compute_score(pairs, max_length=most, query_max_length=query_most, batch_size=16)
+    )
+
+
+@cache
+def _cross_encoder(folder: Path) -> CrossEncoder:
+    chat = (
+        QWEN_PREFIX + "<Instruct>: " + QWEN_TASK + "\n<Query>: "
+        "{{ messages | selectattr('role', 'eq', 'query') | map(attribute='content') | first }}"
+        "\n<Document>: "
+        "{{ messages | selectattr('role', 'eq', 'document') | map(attribute='content') | first }}"
+        + QWEN_SUFFIX.replace("\n", "{{ '\\n' }}")
+    )
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = Transformer(
+        str(folder),
+        transformer_task="text-generation",
+        processor_kwargs={"chat_template": chat},
+        model_kwargs={"device_map": "cpu"},
+    )
+    yes, no = (ids_of(tokenizer, word)[0] for word in ("yes", "no"))
+    return CrossEncoder(
+        modules=[model, LogitScore(yes, no)], device="cpu", activation_fn=torch.nn.Identity()
+    )
+
+
+def cross_encoder_scores(folder: Path, pairs: list[Pair]) -> np.ndarray:
+    """sentence-transformers, with the prompt of Qwen3-Reranker as chat template."""
+    return _cross_encoder(folder).predict(pairs, show_progress_bar=False)
