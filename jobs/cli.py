@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -30,20 +30,30 @@ exit codes:
 
 @dataclass(frozen=True)
 class Arguments:
-    """What the command line says besides the configuration."""
+    """What the command line says besides the configuration: the options of the job itself."""
 
-    dry_run: bool
+    options: argparse.Namespace
     console: Console
 
 
-def main(job: Callable[[Config, Arguments], None], description: str | None) -> int:
-    """Parse the command line, run `job`, and turn what it raises into an exit code."""
-    parsed = _parser(description or "").parse_intermixed_args()
+def main(
+    job: Callable[[Config, Arguments], None],
+    description: str | None,
+    add_options: Callable[[argparse.ArgumentParser], object] = lambda parser: None,
+    placeholders: Mapping[str, str] | None = None,
+) -> int:
+    """Parse the command line, run `job`, and turn what it raises into an exit code.
+
+    `placeholders` are for required keys that the job has no use for.
+    """
+    parser = _parser(description or "")
+    add_options(parser)
+    parsed = parser.parse_intermixed_args()
     _quieten()
     try:
         stop_on_signals()
-        config = load_config(parsed.config, parsed.overrides)
-        job(config, Arguments(parsed.dry_run, Console()))
+        config = load_config(parsed.config, parsed.overrides, placeholders)
+        job(config, Arguments(parsed, Console()))
     except RerankError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -57,9 +67,6 @@ def _parser(description: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config", metavar="FILE", help="YAML file; see configs/")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="print the plan and what a resume would skip; no Ray"
-    )
     parser.add_argument("overrides", nargs="*", metavar="section.field=value")
     return parser
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 
@@ -17,7 +18,7 @@ def rerank(config: Config, arguments: Arguments) -> None:
 
     start = time.monotonic()
     prepared = prepare(config)
-    if arguments.dry_run:
+    if arguments.options.dry_run:
         print_plan(prepared, arguments.console)
         return
     from reranker_core.pipeline.run import run
@@ -26,5 +27,12 @@ def rerank(config: Config, arguments: Arguments) -> None:
     print_totals(totals, prepared, time.monotonic() - start, arguments.console)
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of this job."""
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the plan and what a resume would skip; no Ray"
+    )
+
+
 if __name__ == "__main__":
-    sys.exit(main(rerank, __doc__))
+    sys.exit(main(rerank, __doc__, add_options))

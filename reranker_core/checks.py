@@ -59,6 +59,11 @@ class Report:
         """The checks that did not pass, whether enforced or not."""
         return tuple(check for check in self.checks if not check.passed)
 
+    @classmethod
+    def from_dict(cls, report: dict[str, Any]) -> Report:
+        """The inverse of `as_dict`."""
+        return cls(**{**report, "checks": tuple(Check(**check) for check in report["checks"])})
+
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return asdict(self)

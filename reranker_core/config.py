@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -243,11 +243,16 @@ class Config(Section):
     ray: RayConfig = RayConfig()
 
 
-def load_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Config:
+def load_config(
+    path: str | Path | None,
+    overrides: Iterable[str] = (),
+    placeholders: Mapping[str, str] | None = None,
+) -> Config:
     """Read `path` (YAML) if given, lay `section.field=value` overrides over it, validate.
 
     Values of overrides are YAML, so `replicas.max=2`, `output.rank=true` and
-    `input.path=[a.parquet, b.parquet]` mean what they look like.
+    `input.path=[a.parquet, b.parquet]` mean what they look like. `placeholders` are values of
+    keys that are set nowhere.
 
     Raises:
         ConfigError: the file is missing or no mapping, an override has no `=`, a key is unknown,
@@ -257,6 +262,10 @@ def load_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Confi
     tree = _read_yaml(path) if path is not None else {}
     for override in overrides:
         _apply(tree, override)
+    for key, value in (placeholders or {}).items():
+        section, _, name = key.partition(".")
+        if isinstance(node := tree.setdefault(section, {}), dict):
+            node.setdefault(name, value)
     # An empty or absent section is one whose keys all have their defaults, or are named as missing.
     sections = {name: {} if tree.get(name) is None else tree[name] for name in Config.model_fields}
     try:

@@ -49,3 +49,8 @@ def number_formats(configured: str, device: str) -> dict[str, str]:
             "float32": "the last resort",
         }
     return {"float32": "this CPU has no fast bfloat16"}
+
+
+def is_lost(error: Exception) -> bool:
+    """Whether an error leaves the device useless for this process, as a CUDA assertion does."""
+    return isinstance(error, torch.AcceleratorError)

@@ -29,6 +29,7 @@ class Status(IntEnum):
     INVALID_UTF8 = 3
     MISALIGNED_CANDIDATES = 4  # the row's candidate lists differ in length
     NOT_FINITE = 5  # NaN or Inf, also in float32
+    ENDS_PROCESS = 6  # the process that scores it dies: out of memory, an assertion on the GPU
 
     @property
     def label(self) -> str:

@@ -44,6 +44,7 @@ class ScoredPart:
         score[known] = scores.values[part.distinct_of[known]]
         status = part.status.copy()
         status[known & np.isnan(score)] = Status.NOT_FINITE
+        status[known & np.isin(part.distinct_of, scores.fatal)] = Status.ENDS_PROCESS
         return cls(part.rows, part.per_row, status, score, scores.rescued)
 
 

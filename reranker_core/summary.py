@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from reranker_core.checks import Report
+from reranker_core.config import PreflightChecks
 from reranker_core.manifest import Totals
 from reranker_core.prepare import Prepared
 
@@ -53,6 +56,27 @@ def print_totals(totals: Totals, prepared: Prepared, seconds: float, console: Co
         table.add_row("not enforced", f"preflight.checks: {', '.join(relaxed)}")
     table.add_row("output", prepared.store.url)
     console.print(table)
+
+
+def print_report(
+    report: Report, actions: PreflightChecks, digest: str, seconds: float, console: Console
+) -> None:
+    """All checks of a preflight: what was measured, and what to do where one failed."""
+    table = Table(title="Preflight", title_justify="left", box=None, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for check in report.checks:
+        action = getattr(actions, check.group)
+        verdict = "[green]passed" if check.passed else f"[red]failed ({action})"
+        table.add_row(verdict, f"{check.group}/{check.name}", escape(check.measured))
+        if not check.passed:
+            table.add_row("", "", f"expected: {escape(check.expected)}")
+            table.add_row("", "", escape(check.remedy))
+    console.print(table)
+    where = f"{report.device} in {report.dtype} ({report.dtype_reason}), " if report.device else ""
+    console.print(f"{where}{seconds:.1f} s with loading", highlight=False)
+    console.print(f"model.digest={digest}", highlight=False, soft_wrap=True)
 
 
 def _table(title: str) -> Table:

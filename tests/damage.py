@@ -37,3 +37,40 @@ def with_file(source: Path, folder: Path, name: str, content: bytes) -> Path:
     shutil.copytree(source, folder)
     (folder / name).write_bytes(content)
     return folder
+
+
+def with_forward(bert: Path, folder: Path, body: str) -> Path:
+    """A BERT checkpoint with code of its own, which runs `body` on `input_ids` and `logits` before
+    it returns the logits. Needs model.trust_remote_code=true.
+    """
+    code = f"""
+import os
+import torch
+from transformers import BertConfig, BertForSequenceClassification
+
+
+class OwnConfig(BertConfig):
+    model_type = "own-bert"
+
+
+class OwnForSequenceClassification(BertForSequenceClassification):
+    config_class = OwnConfig
+
+    def forward(self, input_ids=None, **given):
+        output = super().forward(input_ids=input_ids, **given)
+        logits = output.logits
+        {body}
+        return output
+"""
+    with_config(
+        bert,
+        folder,
+        model_type="own-bert",
+        architectures=["OwnForSequenceClassification"],
+        auto_map={
+            "AutoConfig": "own.OwnConfig",
+            "AutoModelForSequenceClassification": "own.OwnForSequenceClassification",
+        },
+    )
+    (folder / "own.py").write_text(code)
+    return folder

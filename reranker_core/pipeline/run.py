@@ -24,6 +24,7 @@ from reranker_core.errors import Incomplete, PreflightRefused, RerankError, brie
 from reranker_core.identity import claim, digest, identity
 from reranker_core.manifest import SUCCESS, Totals, conclude
 from reranker_core.pipeline.cluster import Placement, connect, place, settle_numbers
+from reranker_core.pipeline.coordinator import start_coordinator
 from reranker_core.pipeline.datasource import PartSource
 from reranker_core.pipeline.stages import Job, Replica, commit_parts, encode
 from reranker_core.plan import read_groups
@@ -86,21 +87,28 @@ def _score(
     whose = identity(scoring, prepared.plan, config)
     claim(store, whose)
     store.delete(SUCCESS)
-    job = Job(config, prepared.plan.schema, digest(whose))
+    job = Job(config, prepared.plan.schema, digest(whose), scoring["model"])
+    enforced = config.preflight.checks.agreement == "refuse"
+    coordinator = start_coordinator(placement.initial, enforced)
     reports: dict[str, Any] = {}
+    sent_away: list[dict[str, str]] = []
     with Progress(prepared.plan, prepared.todo) as progress:
         log.info("%d parts to score by up to %s", len(prepared.todo), placement)
-        for row in _stages(job, prepared, placement).iter_rows():
+        for row in _stages(job, prepared, placement, coordinator).iter_rows():
             preflight = json.loads(row["preflight"])
             if preflight["replica"] not in reports:
                 reports[preflight["replica"]] = preflight
-                _write_preflight(store, {"replicas": list(reports.values())})
+                outliers = ray.get(coordinator.outliers.remote())
+                for outlier in outliers[len(sent_away) :]:
+                    log.warning("replica %(replica)s on %(node)s was replaced: %(reason)s", outlier)
+                sent_away = outliers
+                _write_preflight(store, {"replicas": list(reports.values()), "replaced": sent_away})
                 _log_relaxed(preflight, config)
             progress.advance(Receipt.from_json(row["receipt"]))
     return len(reports)
 
 
-def _stages(job: Job, prepared: Prepared, placement: Placement) -> Dataset:
+def _stages(job: Job, prepared: Prepared, placement: Placement, coordinator: Any) -> Dataset:
     plan = prepared.plan
     groups = list(read_groups(prepared.todo, plan))
     source = PartSource(groups, plan.schema.columns)
@@ -110,7 +118,7 @@ def _stages(job: Job, prepared: Prepared, placement: Placement) -> Dataset:
         .map_batches(encode, num_cpus=1, **of_job)
         .map_batches(
             Replica,
-            fn_constructor_args=(job, placement.threads),
+            fn_constructor_args=(job, placement.threads, coordinator),
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=placement.num_cpus,

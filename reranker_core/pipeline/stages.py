@@ -4,24 +4,37 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import os
 import time
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import ray
 import torch
+from ray.actor import ActorHandle
+from ray.exceptions import RayTaskError
 
 from reranker_core.checkpoint import open_checkpoint
 from reranker_core.commit import commit
 from reranker_core.config import Config, ModelConfig
+from reranker_core.device import is_lost
 from reranker_core.encoding import encode_part
+from reranker_core.errors import PreflightRefused
+from reranker_core.guard import Scores
 from reranker_core.models import FAMILIES, PairFormat, recognise
 from reranker_core.pipeline import wire
+from reranker_core.poison import Caution
+from reranker_core.preflight.agreement import Finding, Verdict
 from reranker_core.results import ScoredPart, output_table, quarantined
 from reranker_core.schema import InputSchema
 from reranker_core.scorer import Scorer
+from reranker_core.sequences import TokenSequences
 from reranker_core.storage import Store
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,6 +44,7 @@ class Job:
     config: Config
     schema: InputSchema
     run: str
+    model: dict[str, str]  # digests of the model's files, as the driver sees them
 
 
 def encode(block: pa.Table, job: Job) -> pa.Table:
@@ -48,42 +62,96 @@ def encode(block: pa.Table, job: Job) -> pa.Table:
 class Replica:
     """One loaded model in one actor.
 
-    What goes wrong while loading is kept until the first part and raised there: Ray reduces what
-    an actor's constructor raises to text, and the driver needs the error itself.
+    Whether it may score is asked for at the first part, and what goes wrong while loading is
+    raised there: Ray reduces what an actor's constructor raises to text, and the driver needs the
+    error itself.
     """
 
-    def __init__(self, job: Job, threads: int) -> None:
-        self._refusal: Exception | None = None
+    def __init__(self, job: Job, threads: int, coordinator: ActorHandle) -> None:
+        self._coordinator = coordinator
+        self._error: Exception | None = None
+        self._name = f"{os.uname().nodename}:{os.getpid()}"
+        self._admitted = False
         torch.set_num_threads(threads)
         start = time.perf_counter()
         try:
-            self._scorer = Scorer.load(job.config)
+            self._scorer = Scorer.load(job.config, job.model)
+        except PreflightRefused as refused:
+            finding = self._finding("", (), str(refused), refused.report)
         except Exception as error:  # noqa: BLE001 - it is raised, later
-            self._refusal = error
+            self._error = error
             return
-        self._preflight = {
-            "replica": f"{os.uname().nodename}:{os.getpid()}",
-            "seconds": round(time.perf_counter() - start, 3),
-            **self._scorer.report.as_dict(),
-        }
+        else:
+            report = self._scorer.report
+            self._preflight = {
+                "replica": self._name,
+                "seconds": round(time.perf_counter() - start, 3),
+                **report.as_dict(),
+            }
+            finding = self._finding(report.dtype, report.canaries, "", self._preflight)
+        self._verdict: Any = coordinator.admit.remote(finding)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Score the parts of a block."""
-        if self._refusal is not None:
-            raise self._refusal
+        if not self._admitted:
+            self._ask()
         return pa.concat_tables([self._score(row) for row in wire.rows(block)])
+
+    def _finding(
+        self, dtype: str, canaries: tuple[float, ...], refused: str, report: dict[str, Any]
+    ) -> Finding:
+        node = ray.get_runtime_context().get_node_id()
+        name = f"{os.uname().nodename} ({node[:8]})"
+        return Finding(self._name, name, dtype, canaries, refused, report)
+
+    def _ask(self) -> None:
+        if self._error is not None:
+            raise self._error
+        verdict: Verdict = self._wait(self._verdict)
+        if verdict.action == "refuse":
+            raise PreflightRefused(verdict.reason, verdict.report)
+        if verdict.action == "leave":
+            os._exit(1)  # Ray starts another one in its place
+        self._admitted = True
 
     def _score(self, row: dict[str, pa.Scalar]) -> pa.Table:
         part, encoded = wire.encoded_of_row(row)
         start = time.perf_counter()
-        scores = self._scorer.score(encoded.sequences)
+        caution = self._tell("begin", part.name)
+        try:
+            scores = self._scores(part.name, encoded.sequences, caution)
+        except Exception as error:
+            if is_lost(error):
+                log.exception("part %s lost the device; the process ends", part.name)
+                os._exit(1)
+            raise
         measures = {
             "distinct": len(encoded.sequences),
             "tokens": int(encoded.sequences.tokens.lengths.sum()),
             "seconds": round(time.perf_counter() - start, 4),
         }
+        self._tell("finish", part.name)
         notes = {"measures": measures, "preflight": self._preflight}
         return wire.row_of_scored(part, ScoredPart.of(encoded, scores), notes)
+
+    def _scores(self, part: str, sequences: TokenSequences, caution: Caution | None) -> Scores:
+        if caution is None:
+            return self._scorer.score(sequences)
+        return self._scorer.score_warily(
+            sequences,
+            np.array(caution.fatal, np.int64),
+            np.array(caution.suspects, np.int64),
+            lambda rows: self._tell("announce", part, rows.tolist()),
+        )
+
+    def _tell(self, what: str, *values: Any) -> Any:
+        return self._wait(getattr(self._coordinator, what).remote(*values))
+
+    def _wait(self, answer: Any) -> Any:
+        try:
+            return ray.get(answer)
+        except RayTaskError as error:
+            raise error.cause from None  # the coordinator's own error, not Ray's wrapper
 
 
 def commit_parts(block: pa.Table, job: Job) -> dict[str, list[Any]]:

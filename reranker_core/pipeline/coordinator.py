@@ -1,0 +1,55 @@
+"""The one actor that outlives replicas: whether they agree, and which rows end their processes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from reranker_core.poison import Attempts, Caution
+from reranker_core.preflight.agreement import Agreement, Finding, Verdict
+
+# Seconds to wait, from the first finding on, for the others of the replicas a run starts with.
+_PATIENCE = 120.0
+_POLL = 0.05
+
+
+class Coordinator:
+    """Answers the replicas of one run. Its methods are called one at a time."""
+
+    def __init__(self, replicas: int, agreement_enforced: bool) -> None:
+        self._agreement = Agreement(replicas, _PATIENCE, agreement_enforced, time.monotonic)
+        self._attempts = Attempts()
+
+    async def admit(self, finding: Finding) -> Verdict:
+        """Whether a replica may score, once enough others have reported."""
+        self._agreement.add(finding)
+        while (verdict := self._agreement.verdict(finding)) is None:
+            await asyncio.sleep(_POLL)
+        return verdict
+
+    async def begin(self, part: str) -> Caution | None:
+        """See `Attempts.begin`."""
+        return self._attempts.begin(part)
+
+    async def announce(self, part: str, rows: list[int]) -> None:
+        """See `Attempts.announce`."""
+        self._attempts.announce(part, rows)
+
+    async def finish(self, part: str) -> None:
+        """See `Attempts.finish`."""
+        self._attempts.finish(part)
+
+    async def outliers(self) -> list[dict[str, str]]:
+        """The replicas that were sent away, and why."""
+        return self._agreement.outliers
+
+
+def start_coordinator(replicas: int, agreement_enforced: bool) -> Any:
+    """Start it beside the driver, with which it lives and dies."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    actor = ray.remote(Coordinator).options(num_cpus=0, scheduling_strategy=here)
+    return actor.remote(replicas, agreement_enforced)
