@@ -43,6 +43,7 @@ class Report:
         device, dtype: where and in which number format the scores were computed.
         dtype_reason: why that number format.
         model: SHA-256 of weights, tokenizer and config files.
+        prompt: the whole input as text, with `{query}` and `{passage}` where these go.
         canaries: float32 scores of the built-in canaries, which replicas compare.
 
     """
@@ -52,6 +53,7 @@ class Report:
     dtype: str = ""
     dtype_reason: str = ""
     model: dict[str, str] | None = None
+    prompt: str = ""
     canaries: tuple[float, ...] = ()
 
     @property

@@ -327,7 +327,7 @@ def _override_value(field: Any, text: str) -> Any:
     except yaml.YAMLError:
         return text
     kinds = () if field is None else (field.annotation, *get_args(field.annotation))
-    if str in kinds and not isinstance(value, str | list | None):
+    if str in kinds and not isinstance(value, str | list | dict | None):
         return text  # a path such as 2026-01-31 or a revision such as 1234567
     if float in kinds and isinstance(value, str):
         with contextlib.suppress(ValueError):

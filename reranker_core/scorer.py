@@ -29,6 +29,7 @@ from reranker_core.preflight.canaries import Pair
 from reranker_core.preflight.golden import check_golden
 from reranker_core.preflight.meaning import RIGHT_ORDER, check_meaning, in_order
 from reranker_core.preflight.numerics import check_numerics
+from reranker_core.preflight.prompt import check_prompt
 from reranker_core.preflight.tokenizer import check_tokenizer
 from reranker_core.preflight.weights import check_head, check_weights
 from reranker_core.sequences import Int64s, TokenSequences
@@ -106,6 +107,7 @@ class Scorer:
     ) -> Scorer:
         family = models.FAMILIES[models.recognise(checkpoint, config.model.family)]
         pair_format = inspection.loading(lambda: family.pair_format(checkpoint, config.model))
+        inspection.add(check_prompt(checkpoint, pair_format))
         loaded = inspection.loading(
             lambda: family.load(checkpoint, config.model, DTYPES[dtype], device)
         )
@@ -122,6 +124,7 @@ class Scorer:
             dtype,
             reason,
             checkpoint.digests,
+            pair_format.layout,
             tuple(english.values.tolist()),
         )
         if config.preflight.golden:

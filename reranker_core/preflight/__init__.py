@@ -19,4 +19,4 @@ def check_checkpoint(checkpoint: Checkpoint, model: ModelConfig) -> list[Check]:
     found = check_files(checkpoint, model)
     if not checkpoint.config:
         return found
-    return [*found, check_vocabulary_file(checkpoint), *check_architecture(checkpoint)]
+    return [*found, check_vocabulary_file(checkpoint), *check_architecture(checkpoint, model)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reranker_core.checkpoint import Checkpoint
 from reranker_core.checks import Check
+from reranker_core.config import ModelConfig
 
 _REMEDY = (
     "Its head would be drawn at random, and scores would be noise. Use the reranker that goes with "
@@ -11,20 +12,21 @@ _REMEDY = (
 )
 
 
-def check_architecture(checkpoint: Checkpoint) -> list[Check]:
+def check_architecture(checkpoint: Checkpoint, model: ModelConfig) -> list[Check]:
     """A model with one score a pair."""
-    return [_check_kind(checkpoint), _check_labels(checkpoint)]
+    return [_check_kind(checkpoint, model), _check_labels(checkpoint)]
 
 
-def _check_kind(checkpoint: Checkpoint) -> Check:
+def _check_kind(checkpoint: Checkpoint, model: ModelConfig) -> Check:
     # Imported here: the table of families imports torch, and this file is for the driver's start.
-    from reranker_core.models import FAMILIES
+    from reranker_core.models import FAMILIES, recognise
 
     name = checkpoint.architecture
+    family = recognise(checkpoint, model.family)
     return Check(
         "architecture",
         "has_a_score",
-        any(family.fits(name) for family in FAMILIES.values()),
+        FAMILIES[family].fits(name),
         f"config.json of {checkpoint.source} says {name or 'nothing'}, {_kind(name)}",
         "a reranker of a known family: a …ForSequenceClassification or …ForCausalLM",
         _REMEDY,

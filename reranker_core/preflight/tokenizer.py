@@ -50,9 +50,10 @@ def check_tokenizer(pair_format: PairFormat, model: torch.nn.Module) -> list[Che
         Check(
             "tokenizer",
             "padding",
-            pad is not None and (pad_of_model is None or pad == pad_of_model),
+            # Causal models look back only, so what is behind the last token does not matter.
+            bool(pair_format.answers) or (pad is not None and pad_of_model in (None, pad)),
             f"pad token id {pad}, config.json says {pad_of_model}",
-            "a pad token, the same in both",
+            "a pad token, the same in both, where the model has a head",
             "Copy tokenizer_config.json and special_tokens_map.json of the model.",
         ),
         Check(
@@ -64,7 +65,25 @@ def check_tokenizer(pair_format: PairFormat, model: torch.nn.Module) -> list[Che
             "The vocabulary is not the one of this model; copy the tokenizer's files again. If the "
             "model is for a script where English is unknown, set preflight.checks.tokenizer=warn.",
         ),
+        _check_answers(pair_format),
     ]
+
+
+def _check_answers(pair_format: PairFormat) -> Check:
+    split = [a for a in pair_format.answers if len(a.ids) != 1]
+    unknown = [a for a in pair_format.answers if pair_format.tokenizer.unk_token_id in a.ids]
+    return Check(
+        "tokenizer",
+        "answers_are_tokens",
+        not split and not unknown,
+        ", ".join(f"{a.text!r} is {len(a.ids)} tokens" for a in split)
+        or ", ".join(f"{a.text!r} is unknown" for a in unknown)
+        or ", ".join(f"{a.text!r} is {a.ids[0]}" for a in pair_format.answers)
+        or "the score comes from a head",
+        "every answer one token of the vocabulary",
+        "The score would be the logit of a piece of the answer. The tokenizer or model.template "
+        "is not the one of this model.",
+    )
 
 
 def _unknown_share(tokenizer: Any) -> float:

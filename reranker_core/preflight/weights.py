@@ -13,20 +13,23 @@ from reranker_core.models import LoadedModel
 # pooler of a base model whose classification head does without it.
 _HARMLESS = re.compile(r"(^|\.)(position_ids|token_type_ids|pooler\.dense\.(weight|bias))$")
 _SHOWN_KEYS = 4
-# Trained weights stay below a few hundred; a flipped high bit of an exponent gives 1e4 and more.
-_PLAUSIBLE = 1e4
+# Trained weights stay below a few hundred, and those far beyond the others of their matrix below a
+# hundred; a flipped high bit of an exponent multiplies by 65,536 and more.
+_LARGEST = 1e4
+_LARGEST_OUTLIER = 100.0
+_OUTLIER = 3e3  # times the median
+_SAMPLE = 100_000
 
 
 def check_weights(loaded: LoadedModel) -> list[Check]:
     """Every weight comes from the checkpoint, fits, and is a plausible number."""
     unexpected = tuple(key for key in loaded.unexpected if not _HARMLESS.search(key))
-    largest = {name: _largest(weight) for name, weight in loaded.model.named_parameters()}
     broken = tuple(
         name
         for name, weight in loaded.model.state_dict().items()
         if weight.is_floating_point() and not torch.isfinite(weight).all()
     )
-    huge = tuple(n for n, value in largest.items() if _PLAUSIBLE < value < float("inf"))
+    huge = tuple(name for name, weight in loaded.model.named_parameters() if _is_huge(weight))
     return [
         _keys(
             "none_missing",
@@ -57,7 +60,8 @@ def check_weights(loaded: LoadedModel) -> list[Check]:
         _keys(
             "plausible",
             huge,
-            f"no weight beyond {_PLAUSIBLE:g}",
+            f"no weight beyond {_LARGEST:g}, or beyond {_LARGEST_OUTLIER:g} and {_OUTLIER:g} times "
+            "the median of its matrix",
             "A flipped bit gives such numbers: copy the checkpoint again and compare digests.",
         ),
     ]
@@ -107,5 +111,12 @@ def _keys(name: str, keys: tuple[str, ...], expected: str, remedy: str) -> Check
     return Check("weights", name, not keys, measured, expected, remedy)
 
 
-def _largest(weight: torch.Tensor) -> float:
-    return weight.abs().max().item() if weight.is_floating_point() and weight.numel() else 0.0
+def _is_huge(weight: torch.Tensor) -> bool:
+    if not weight.is_floating_point() or not weight.numel():
+        return False
+    largest = weight.abs().max().item()
+    if not _LARGEST_OUTLIER < largest < float("inf"):
+        return False
+    sample = weight.detach().flatten()[:: weight.numel() // _SAMPLE + 1]
+    outlier = weight.dim() > 1 and largest > _OUTLIER * sample.abs().float().median().item()
+    return largest > _LARGEST or outlier
