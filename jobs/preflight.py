@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from pathlib import Path
 
 from jobs.cli import Arguments, main
@@ -32,17 +31,15 @@ def preflight(config: Config, arguments: Arguments) -> None:
             raise ConfigError("--record: set preflight.golden=FILE, where the scores are to go")
         section = config.preflight.model_copy(update={"golden": None})
         config = config.model_copy(update={"preflight": section})
-    start = time.monotonic()
     refused = None
     try:
         report = Scorer.load(config).report
     except PreflightRefused as error:
         report, refused = Report.from_dict(error.report), error
-    seconds = time.monotonic() - start
     digest = open_checkpoint(config.model).digest
-    print_report(report, config.preflight.checks, digest, seconds, arguments.console)
+    print_report(report, config.preflight.checks, digest, arguments.console)
     if options.json:
-        content = {"seconds": round(seconds, 3), "digest": digest, **report.as_dict()}
+        content = {"digest": digest, **report.as_dict()}
         Path(options.json).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     if refused is not None:
         raise refused

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
@@ -45,6 +47,7 @@ class Report:
         model: SHA-256 of weights, tokenizer and config files.
         prompt: the whole input as text, with `{query}` and `{passage}` where these go.
         canaries: float32 scores of the built-in canaries, which replicas compare.
+        loading_seconds, seconds: what loading the model took, and what the checks took.
 
     """
 
@@ -55,6 +58,8 @@ class Report:
     model: dict[str, str] | None = None
     prompt: str = ""
     canaries: tuple[float, ...] = ()
+    loading_seconds: float = 0.0
+    seconds: float = 0.0
 
     @property
     def failed(self) -> tuple[Check, ...]:
@@ -78,6 +83,8 @@ class Inspection:
 
     def __init__(self, actions: PreflightChecks) -> None:
         self._actions = actions
+        self._start = time.perf_counter()
+        self._loading = 0.0
         self.checks: list[Check] = []
 
     def add(self, found: Sequence[Check]) -> None:
@@ -98,17 +105,29 @@ class Inspection:
 
     def copy(self) -> Inspection:
         """The same checks so far."""
-        other = Inspection(self._actions)
+        other = copy.copy(self)
         other.checks = [*self.checks]
         return other
 
     def loading(self, load: Callable[[], T]) -> T:
         """What `load` gives; a refusal that it raises gets the checks before it as data, too."""
+        start = time.perf_counter()
         try:
             return load()
         except PreflightRefused as error:
             found = [Check(**check) for check in error.report["checks"]]
             raise refusal(*found, checks=[*self.checks, *found]) from None
+        finally:
+            self._loading += time.perf_counter() - start
+
+    def report(self, **facts: Any) -> Report:
+        """The checks so far with what they hold for and what they took."""
+        return Report(
+            checks=tuple(self.checks),
+            loading_seconds=round(self._loading, 3),
+            seconds=round(time.perf_counter() - self._start - self._loading, 3),
+            **facts,
+        )
 
 
 def refusal(*refused: Check, checks: Sequence[Check] = ()) -> PreflightRefused:

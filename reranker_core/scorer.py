@@ -7,7 +7,6 @@ scorer.score_pairs([("how to cache", "lru_cache keeps the results of …")])
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -27,11 +26,11 @@ from reranker_core.preflight import check_checkpoint
 from reranker_core.preflight.agreement import check_same_files
 from reranker_core.preflight.canaries import Pair
 from reranker_core.preflight.golden import check_golden
-from reranker_core.preflight.meaning import RIGHT_ORDER, check_meaning, in_order
+from reranker_core.preflight.meaning import check_meaning
 from reranker_core.preflight.numerics import check_numerics
 from reranker_core.preflight.prompt import check_prompt
 from reranker_core.preflight.tokenizer import check_tokenizer
-from reranker_core.preflight.weights import check_head, check_weights
+from reranker_core.preflight.weights import check_weights
 from reranker_core.sequences import Int64s, TokenSequences
 
 
@@ -115,22 +114,18 @@ class Scorer:
         inspection.add([*check_weights(loaded), *check_tokenizer(pair_format, loaded.model)])
         scorer = cls(loaded.model, family, pair_format, config.score.max_batch_tokens, dtype)
         numerics, english = check_numerics(scorer)
-        meaning = check_meaning(scorer, english, config.preflight)
-        head = check_head(loaded, ranks=in_order(english.values) >= RIGHT_ORDER)
-        inspection.add([*numerics, *meaning, head])
-        scorer.report = Report(
-            tuple(inspection.checks),
-            device,
-            dtype,
-            reason,
-            checkpoint.digests,
-            pair_format.layout,
-            tuple(english.values.tolist()),
-        )
+        inspection.add([*numerics, *check_meaning(scorer, english, config.preflight)])
+        facts = {
+            "device": device,
+            "dtype": dtype,
+            "dtype_reason": reason,
+            "model": checkpoint.digests,
+            "prompt": pair_format.layout,
+            "canaries": tuple(english.values.tolist()),
+        }
         if config.preflight.golden:
-            golden = check_golden(scorer.report, config.preflight.golden)
-            inspection.add([golden])
-            scorer.report = replace(scorer.report, checks=tuple(inspection.checks))
+            inspection.add([check_golden(inspection.report(**facts), config.preflight.golden)])
+        scorer.report = inspection.report(**facts)
         return scorer
 
     def score(self, sequences: TokenSequences) -> Scores:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -58,9 +60,7 @@ def print_totals(totals: Totals, prepared: Prepared, seconds: float, console: Co
     console.print(table)
 
 
-def print_report(
-    report: Report, actions: PreflightChecks, digest: str, seconds: float, console: Console
-) -> None:
+def print_report(report: Report, actions: PreflightChecks, digest: str, console: Console) -> None:
     """All checks of a preflight: what was measured, and what to do where one failed."""
     table = Table(title="Preflight", title_justify="left", box=None, show_header=False)
     table.add_column(no_wrap=True)
@@ -74,8 +74,13 @@ def print_report(
             table.add_row("", "", f"expected: {escape(check.expected)}")
             table.add_row("", "", escape(check.remedy))
     console.print(table)
-    where = f"{report.device} in {report.dtype} ({report.dtype_reason}), " if report.device else ""
-    console.print(f"{where}{seconds:.1f} s with loading", highlight=False)
+    if report.device:
+        console.print(
+            f"{report.device} in {report.dtype} ({report.dtype_reason}); loading took "
+            f"{report.loading_seconds:.1f} s, the checks {report.seconds:.1f} s",
+            highlight=False,
+        )
+        console.print(f"input: {escape(json.dumps(report.prompt, ensure_ascii=False))}")
     console.print(f"model.digest={digest}", highlight=False, soft_wrap=True)
 
 

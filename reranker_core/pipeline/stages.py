@@ -73,7 +73,6 @@ class Replica:
         self._name = f"{os.uname().nodename}:{os.getpid()}"
         self._admitted = False
         torch.set_num_threads(threads)
-        start = time.perf_counter()
         try:
             self._scorer = Scorer.load(job.config, job.model)
         except PreflightRefused as refused:
@@ -83,11 +82,7 @@ class Replica:
             return
         else:
             report = self._scorer.report
-            self._preflight = {
-                "replica": self._name,
-                "seconds": round(time.perf_counter() - start, 3),
-                **report.as_dict(),
-            }
+            self._preflight = {"replica": self._name, **report.as_dict()}
             finding = self._finding(report.dtype, report.canaries, "", self._preflight)
         self._verdict: Any = coordinator.admit.remote(finding)
 

@@ -13,7 +13,7 @@ from reranker_core.preflight.canaries import LANGUAGES, grid, read_canaries
 from reranker_core.preflight.probe import Probe
 
 # Share of (query, own passage, other passage) triples in the right order; chance gives 0.5.
-RIGHT_ORDER = 0.8
+_RIGHT_ORDER = 0.8
 _INVERTED = 0.2
 
 
@@ -60,9 +60,9 @@ def _check_order(shares: dict[str, float], languages: Sequence[str]) -> Check:
     return Check(
         "meaning",
         "relevant_above_irrelevant",
-        worst >= RIGHT_ORDER,
+        worst >= _RIGHT_ORDER,
         "comparisons in the right order: " + ", ".join(f"{n} {s:.0%}" for n, s in shares.items()),
-        f"at least {RIGHT_ORDER:.0%} in {', '.join(asked)} (preflight.languages); a random model "
+        f"at least {_RIGHT_ORDER:.0%} in {', '.join(asked)} (preflight.languages); a random model "
         "has about 50%",
         "These scores are upside down: high means irrelevant. The head's sign or label order is "
         "wrong."
@@ -83,8 +83,8 @@ def _check_own(probe: Probe, path: str) -> Check:
     return Check(
         "meaning",
         "own_canaries",
-        right / total >= RIGHT_ORDER,
+        right / total >= _RIGHT_ORDER,
         f"{right / total:.0%} of {total} comparisons in the right order",
-        f"at least {RIGHT_ORDER:.0%} of those in {path}",
+        f"at least {_RIGHT_ORDER:.0%} of those in {path}",
         "The model does not rank what you know; use another, or look at the canaries.",
     )

@@ -64,24 +64,16 @@ def check_weights(loaded: LoadedModel) -> list[Check]:
             "the median of its matrix",
             "A flipped bit gives such numbers: copy the checkpoint again and compare digests.",
         ),
+        Check(
+            "weights",
+            "head_trained",
+            not (how := _untouched(loaded)),
+            how or "not as initialised",
+            "a head that training has changed",
+            "The head was saved as it was drawn, before it was trained. Take the checkpoint that "
+            "training wrote last.",
+        ),
     ]
-
-
-def check_head(loaded: LoadedModel, ranks: bool) -> Check:
-    """The head has been trained.
-
-    `ranks` is whether the canaries came out in order. A head that ranks has been trained, however
-    it looks, so only one that does not is looked at.
-    """
-    return Check(
-        "weights",
-        "head_trained",
-        ranks or not (how := _untouched(loaded)),
-        "trained" if ranks else how or "not as initialised",
-        "a head that training has changed",
-        "The head was saved as it was drawn or before it was trained. Take the checkpoint that "
-        "training wrote last.",
-    )
 
 
 def _untouched(loaded: LoadedModel) -> str:
