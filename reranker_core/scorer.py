@@ -226,8 +226,9 @@ class Scorer:
 
 
 def _failed_numerics(refused: PreflightRefused) -> list[str]:
-    """The failed checks, if all of them are of the arithmetic."""
-    failed = [check for check in refused.report["checks"] if not check["passed"]]
-    if any(check["group"] != "numerics" for check in failed):
-        return []
-    return [f"numerics/{check['name']}" for check in failed]
+    """The failed checks of the arithmetic. Others may have failed because of these."""
+    return [
+        f"numerics/{check['name']}"
+        for check in refused.report["checks"]
+        if check["group"] == "numerics" and not check["passed"]
+    ]

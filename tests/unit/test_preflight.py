@@ -17,9 +17,10 @@ from safetensors.torch import load_file, save_file
 
 from reranker_core.checks import Check, Inspection
 from reranker_core.config import PreflightChecks, PreflightConfig
-from reranker_core.errors import PreflightRefused
+from reranker_core.errors import ConfigError, PreflightRefused
 from reranker_core.guard import Scores
 from reranker_core.preflight.canaries import LANGUAGES, Pair
+from reranker_core.preflight.golden import record
 from reranker_core.preflight.meaning import check_meaning
 from reranker_core.preflight.numerics import check_numerics
 from reranker_core.scorer import Scorer
@@ -270,8 +271,9 @@ def zero_head(weights: damage.Weights) -> None:
 
 def test_a_head_that_ignores_its_input_is_refused(bert: Path, tmp_path: Path):
     model = damage.with_weights(bert, tmp_path / "m", zero_head)
-    error = refused(model, "preflight.checks.meaning=refuse")
-    assert "meaning/not_constant" in failures(error)
+    assert failures(refused(model)) == {"weights/head_trained"}
+    unweighed = ("preflight.checks.weights=warn", "preflight.checks.meaning=refuse")
+    assert "meaning/not_constant" in failures(refused(model, *unweighed))
 
 
 def overflow(weights: damage.Weights) -> None:
@@ -361,6 +363,126 @@ def canaries(model: Any, **settings: Any) -> dict[str, bool]:
 def right(pairs: Sequence[Pair]) -> np.ndarray:
     own = {pair for pairs in LANGUAGES.values() for pair in pairs}
     return np.array([float(pair in own) for pair in pairs], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (lambda head: head.bias.zero_(), "every bias of the head is exactly 0"),
+        (lambda head: head.reset_parameters(), "torch's range for new layers"),
+        (lambda head: head.weight.zero_(), "all 0"),
+    ],
+)
+def test_a_head_as_initialised_is_refused_though_its_keys_are_there(
+    bert: Path, tmp_path: Path, edit: Callable[[torch.nn.Linear], Any], said: str
+):
+    def untrain(weights: damage.Weights) -> None:
+        torch.manual_seed(0)
+        head = torch.nn.Linear(32, 1)
+        with torch.no_grad():
+            head.weight.copy_(weights[HEAD])
+            head.bias.copy_(weights["classifier.bias"])
+            edit(head)
+        weights |= {HEAD: head.weight.detach(), "classifier.bias": head.bias.detach()}
+
+    error = refused(damage.with_weights(bert, tmp_path / "m", untrain))
+    assert failures(error) == {"weights/head_trained"}
+    assert said in str(error)
+
+
+def test_other_languages_are_measured_and_enforced_where_asked_for():
+    english = set(LANGUAGES["en"])
+
+    def rank(pairs: Sequence[Pair]) -> np.ndarray:
+        return np.array([float(pair in english) for pair in pairs], np.float32)
+
+    assert canaries(rank)["relevant_above_irrelevant"]
+    assert not canaries(rank, languages=["en", "de"])["relevant_above_irrelevant"]
+    assert canaries(right, languages=[*LANGUAGES])["relevant_above_irrelevant"]
+
+
+def test_own_canaries_are_held_against_the_model(tmp_path: Path):
+    path = tmp_path / "own.jsonl"
+    lines = [{"query": "q", "relevant": ["good"], "irrelevant": ["bad", "worse"]}]
+    path.write_text("\n".join(map(json.dumps, lines)))
+
+    def rank(pairs: Sequence[Pair]) -> np.ndarray:
+        return right(pairs) + np.array([p == "good" for _, p in pairs], np.float32)
+
+    assert canaries(rank, canaries=str(path))["own_canaries"]
+    assert not canaries(right, canaries=str(path))["own_canaries"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        "[]",
+        '{"query": "q"}',
+        '{"query": 1, "relevant": ["a"], "irrelevant": ["b"]}',
+        '{"query": "q", "relevant": "a", "irrelevant": ["b"]}',
+        "",
+    ],
+)
+def test_a_file_of_canaries_that_is_wrong_is_named(tmp_path: Path, line: str):
+    path = tmp_path / "own.jsonl"
+    path.write_text(line)
+    with pytest.raises(ConfigError, match=r"preflight\.canaries=.*own\.jsonl"):
+        canaries(right, canaries=str(path))
+
+
+def test_scores_that_depend_on_the_batch_are_refused():
+    def alone(pairs: Sequence[Pair]) -> np.ndarray:
+        return right(pairs) + np.linspace(0, 0.1, len(pairs))
+
+    found = canaries(Model(right, alone=alone))
+    assert not found["same_alone_and_in_a_batch"]
+
+
+def test_half_precision_that_is_far_from_float32_is_refused():
+    def exact(pairs: Sequence[Pair]) -> np.ndarray:
+        return right(pairs) * 1.2
+
+    model = Model(right, exact=exact)
+    model.dtype = "bfloat16"
+    found = canaries(model)
+    assert not found["close_to_float32"]
+    assert found["same_alone_and_in_a_batch"]
+
+
+def test_a_full_batch_of_the_longest_pairs_is_tried():
+    asked: list[int] = []
+
+    def rank(pairs: Sequence[Pair]) -> np.ndarray:
+        asked.append(sum(len(passage.split()) >= 64 for _, passage in pairs))
+        return right(pairs)
+
+    canaries(rank)
+    assert max(asked) == Model.largest_batch
+
+
+def test_auto_takes_the_first_number_format_that_passes(
+    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    formats = {"float16": "fast", "float32": "the last resort"}
+    monkeypatch.setattr("reranker_core.scorer.number_formats", lambda configured, device: formats)
+    settings = ("model.dtype=auto", "preflight.checks.numerics=refuse")
+    model = damage.with_weights(bert, tmp_path / "m", overflow)
+    report = load(model, *settings).report
+    assert report.dtype == "float32"
+    assert report.dtype_reason.startswith("float16 failed numerics/finite")
+
+
+def test_recorded_scores_are_held_against_a_model(bert: Path, tmp_path: Path):
+    golden = tmp_path / "golden.json"
+    report = load(bert).report
+    record(report, str(golden))
+    on = (f"preflight.golden={golden}", "preflight.checks.meaning=off")
+    assert "golden" not in {check.name for check in load(bert, *on).report.failed}
+    content = json.loads(golden.read_text())
+    content["canaries"][3] += 1.0
+    golden.write_text(json.dumps(content))
+    assert "golden" in {check.name for check in load(bert, *on).report.failed}
 
 
 def test_a_model_that_ranks_passes_every_check_of_scores():
