@@ -1,10 +1,16 @@
-"""Committing a scored part: one immutable data file, then its receipt. The receipt is the commit.
+"""Committing a scored part: one immutable data file, then its receipt.
 
 Layout below the output path:
 
     <part>.parquet              the part's rows, in input order, with the score columns
     _quarantine/<part>.jsonl    one line a pair that has no score (only where there are such)
     _receipts/<part>.json       written last; a part without it does not count as done
+
+The data file is created only if it is not there. So of several attempts, be they retries, zombies
+or other drivers, one creates it and none replaces it: what a reader sees once stays as it is. All
+others find it there, and what they write beside it is computed from that file, not from their own
+scores. So whoever finishes a part leaves the same objects, and any of them may be written twice.
+A reply that was lost makes an attempt one of those others, in front of its own file.
 """
 
 from __future__ import annotations
@@ -12,118 +18,115 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reranker_core.errors import OutputConflict
+from reranker_core.config import OutputConfig
+from reranker_core.contents import Columns, check_content
+from reranker_core.errors import OutputConflict, RerankError
 from reranker_core.pairs import Status
 from reranker_core.plan import Part
-from reranker_core.results import ScoredPart
+from reranker_core.receipts import Facts, Receipt, receipt_name
+from reranker_core.results import ScoredPart, output_table, quarantined
+from reranker_core.schema import InputSchema
 from reranker_core.storage import Store
 
-RECEIPTS = "_receipts"
 QUARANTINE = "_quarantine"
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """Proof that a part is complete.
-
-    Attributes:
-        part: its name; the data file is `<part>.parquet`.
-        run: the digest of the run's identity.
-        shard, start, stop: the input rows, `stop` exclusive.
-        rows, pairs: what the data file holds.
-        scored, quarantined: pairs with a score; pairs without one, by reason.
-        rescued: scores that were not finite at first and were computed again in float32.
-        distinct, tokens: sequences that were run through the model, and their tokens.
-        size, sha256: of the data file; the size in bytes.
-        seconds: that the replica took.
-        scores: count, min, mean, max and quantiles of the part's scores, share of tied scores.
-
-    """
-
-    part: str
-    run: str
-    shard: str
-    start: int
-    stop: int
-    rows: int
-    pairs: int
-    scored: int
-    quarantined: dict[str, int]
-    rescued: int
-    distinct: int
-    tokens: int
-    size: int
-    sha256: str
-    seconds: float
-    scores: dict[str, float]
-
-    def to_json(self) -> bytes:
-        """As stored."""
-        return json.dumps(asdict(self), indent=1).encode()
-
-    @classmethod
-    def from_json(cls, data: bytes) -> Receipt:
-        """The inverse of `to_json`. Raises ValueError if the data is no receipt."""
-        try:
-            return cls(**json.loads(data))
-        except TypeError as error:
-            raise ValueError(str(error)) from None
+_SUFFIX = ".parquet"
+_FACTS = b"batch-reranker"
 
 
 def data_name(part: str) -> str:
     """The name of a part's data file below the output."""
-    return f"{part}.parquet"
+    return f"{part}{_SUFFIX}"
 
 
-def receipt_name(part: str) -> str:
-    """The name of a part's receipt below the output."""
-    return f"{RECEIPTS}/{part}.json"
+def part_of(name: str) -> str | None:
+    """The inverse of `data_name`; None for names of other things."""
+    return name.removesuffix(_SUFFIX) if name.endswith(_SUFFIX) and "/" not in name else None
+
+
+def quarantine_name(part: str) -> str:
+    """The name of the list of a part's pairs without a score below the output."""
+    return f"{QUARANTINE}/{part}.jsonl"
 
 
 def commit(
     store: Store,
     part: Part,
     scored: ScoredPart,
-    table: pa.Table,
-    records: list[dict[str, Any]],
+    schema: InputSchema,
+    output: OutputConfig,
     measures: dict[str, Any],
     run: str,
 ) -> Receipt:
-    """Write a part's files and its receipt, unless another attempt has committed it already.
+    """Write a part's files and its receipt, or find that they are there, and return the receipt.
 
-    All attempts write the same names, and a receipt only after both files, so that whoever comes
-    second changes nothing that a reader could see.
+    Args:
+        store: the output.
+        part: which.
+        scored: its rows and scores.
+        schema: the input's columns.
+        output: which columns the data file gets.
+        measures: `distinct`, `tokens` and `seconds` of the receipt.
+        run: the digest of the run's identity.
 
     Raises:
-        OutputConflict: the part was committed by a run of another identity.
+        OutputConflict: the data file's name is taken by a run of another identity.
 
     """
-    earlier = _earlier_receipt(store, part, run)
-    if earlier is not None:
-        return earlier
-    data = _parquet(table)
-    store.write(data_name(part.name), data)
+    facts = _facts(part, scored, measures, run)
+    table = output_table(scored, schema, output)
+    problems = check_content(table, Columns.of(schema, output), facts)
+    if problems:
+        raise RerankError(f"part {part.name} is not written, for it is wrong: {problems}")
+    data = _parquet(table, facts)
+    if not store.create(data_name(part.name), data):
+        theirs = store.read(data_name(part.name))
+        if theirs != data:
+            data, facts = theirs, _facts_of(store, part, theirs, run)
+            scored = _with_status_of(theirs, scored, output.columns.status)
+    records = quarantined(scored, schema, part.start)
     if records:
         lines = "".join(
             json.dumps({"shard": part.shard, **record}, default=_as_text) + "\n"
             for record in records
         )
-        store.write(f"{QUARANTINE}/{part.name}.jsonl", lines.encode())
-    reasons = np.bincount(scored.status, minlength=len(Status))
+        store.write(quarantine_name(part.name), lines.encode())
     receipt = Receipt(
+        **asdict(facts),
+        size=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        md5=hashlib.md5(data, usedforsecurity=False).hexdigest(),
+        seconds=measures["seconds"],
+    )
+    store.write(receipt_name(part.name), receipt.to_json())
+    return receipt
+
+
+def read_facts(data: bytes) -> Facts | None:
+    """What a data file says of itself, or None if it is none of this job's."""
+    try:
+        metadata = pq.read_metadata(io.BytesIO(data)).metadata or {}
+        return Facts(**json.loads(metadata[_FACTS]))
+    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError):
+        return None
+
+
+def _facts(part: Part, scored: ScoredPart, measures: dict[str, Any], run: str) -> Facts:
+    reasons = np.bincount(scored.status, minlength=len(Status))
+    return Facts(
         part=part.name,
         run=run,
-        shard=part.shard,
+        shard=part.shard_name,
+        etag=part.etag,
         start=part.start,
         stop=part.stop,
-        rows=table.num_rows,
+        rows=scored.rows.num_rows,
         pairs=len(scored.status),
         scored=int(reasons[Status.SCORED]),
         quarantined={
@@ -132,26 +135,29 @@ def commit(
             if status is not Status.SCORED and reasons[status]
         },
         rescued=scored.rescued,
-        size=len(data),
-        sha256=hashlib.sha256(data).hexdigest(),
+        distinct=measures["distinct"],
+        tokens=measures["tokens"],
         scores=describe_scores(scored.score[scored.status == Status.SCORED]),
-        **measures,
     )
-    store.write(receipt_name(part.name), receipt.to_json())
-    return receipt
 
 
-def _earlier_receipt(store: Store, part: Part, run: str) -> Receipt | None:
-    try:
-        receipt = Receipt.from_json(store.read(receipt_name(part.name)))
-    except (FileNotFoundError, ValueError):  # none, or a damaged one, which proves nothing
-        return None
-    if receipt.run != run:
+def _facts_of(store: Store, part: Part, data: bytes, run: str) -> Facts:
+    facts = read_facts(data)
+    if facts is None or (facts.part, facts.run) != (part.name, run):
+        whose = f"run {facts.run}" if facts else "something else"
         raise OutputConflict(
-            f"{store.url}: part {part.name} was committed by run {receipt.run}, this is run {run}; "
-            "two runs that differ were begun under one output.path. Give each its own"
+            f"{store.url}/{data_name(part.name)}: was written by {whose}, this is run {run}; two "
+            "runs that differ were begun under one output.path. Give each its own"
         )
-    return receipt
+    return facts
+
+
+def _with_status_of(data: bytes, scored: ScoredPart, column: str) -> ScoredPart:
+    status = pq.read_table(io.BytesIO(data), columns=[column]).column(column).combine_chunks()
+    if scored.per_row is not None:
+        status = status.flatten()
+    codes = {kind.label: kind for kind in Status}
+    return replace(scored, status=np.array([codes[s] for s in status.to_pylist()], np.int8))
 
 
 def describe_scores(scores: np.ndarray) -> dict[str, float]:
@@ -166,9 +172,11 @@ def describe_scores(scores: np.ndarray) -> dict[str, float]:
     return described
 
 
-def _parquet(table: pa.Table) -> bytes:
+def _parquet(table: pa.Table, facts: Facts) -> bytes:
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
+    with pq.ParquetWriter(buffer, table.schema, compression="zstd") as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({_FACTS: json.dumps(asdict(facts)).encode()})
     return buffer.getvalue()
 
 

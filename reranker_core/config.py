@@ -43,6 +43,11 @@ class InputConfig(Section):
     layout: Literal["auto", "flat", "nested"] = Field(
         "auto", description="flat: a row a pair; nested: a row a query with lists of candidates"
     )
+    changed: Literal["refuse", "rescore"] = Field(
+        "refuse",
+        description="what to do when shards of a begun output have changed, come or gone: exit "
+        "with 6, or score just those and remove what was of their old state",
+    )
 
 
 class OutputColumns(Section):
@@ -179,6 +184,18 @@ class GuardConfig(Section):
     """What is tolerated."""
 
     max_quarantined_fraction: float = Field(0.01, ge=0, le=1)
+    max_stall_seconds: float = Field(
+        1200, gt=0, description="without a committed part, loading of models included"
+    )
+
+
+class VerifyConfig(Section):
+    """How the output is proven, at the end of a run and by jobs.verify."""
+
+    read: Literal["unproven", "all"] = Field(
+        "unproven",
+        description="data files to open: those whose checksum the store does not list, or all",
+    )
 
 
 def _yaml_off(value: Any) -> Any:
@@ -239,6 +256,7 @@ class Config(Section):
     plan: PlanConfig = PlanConfig()
     score: ScoreConfig = ScoreConfig()
     guard: GuardConfig = GuardConfig()
+    verify: VerifyConfig = VerifyConfig()
     preflight: PreflightConfig = PreflightConfig()
     ray: RayConfig = RayConfig()
 

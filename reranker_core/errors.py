@@ -2,10 +2,12 @@
 
     RerankError                 has an exit code, and says whether running again can help
     ├── ConfigError         2   the configuration is wrong
+    │   └── StoreRefused    2   a store turns us away: credentials, bucket, region
     ├── InputError          2   a shard cannot be read, or its columns do not fit
     ├── PreflightRefused    3   a replica's model failed a check, so no row may be scored
     ├── QuarantineExceeded  4   finished, but more rows were quarantined than allowed
     ├── Incomplete          5   not all parts are committed; run again to resume
+    │   └── StoreUnavailable 5  a store throttles, fails or cannot be reached
     └── OutputConflict      6   the output belongs to another run
 
 A message says what is wrong, where, the value, what was expected, and the remedy. Callers look
@@ -45,6 +47,10 @@ class ConfigError(RerankError):
     exit_code = 2
 
 
+class StoreRefused(ConfigError):
+    """A store turns every request away until somebody mends credentials, bucket or region."""
+
+
 class InputError(RerankError):
     """A shard is missing, unreadable, or its columns are not those that were configured."""
 
@@ -75,6 +81,10 @@ class Incomplete(RerankError):
 
     exit_code = 5
     retryable = True
+
+
+class StoreUnavailable(Incomplete):
+    """A store throttled, failed or could not be reached for longer than is waited for it."""
 
 
 class OutputConflict(RerankError):

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from reranker_core.checkpoint import Checkpoint
 from reranker_core.config import Config
-from reranker_core.errors import ConfigError, OutputConflict, brief
+from reranker_core.errors import ConfigError, OutputConflict, RerankError, brief
 from reranker_core.models import PairFormat
 from reranker_core.plan import Plan
 from reranker_core.storage import Store
@@ -48,27 +47,25 @@ def identity(scoring: dict[str, Any], plan: Plan, config: Config) -> dict[str, A
         "input": {
             "layout": "nested" if plan.schema.nested else "flat",
             "columns": config.input.columns.model_dump(),
-            "shards": _shards(plan),
+            "shards": {
+                shard.file.name: {
+                    "rows": shard.rows,
+                    "size": shard.file.size,
+                    "etag": shard.file.etag,
+                }
+                for shard in plan.shards
+            },
         },
         "output": config.output.model_dump(exclude={"path", "normalize"}),
     }
 
 
-def _shards(plan: Plan) -> dict[str, str]:
-    """What each shard looked like; a name that occurs again (day1/x, day2/x) gets a number."""
-    states: dict[str, str] = {}
-    seen: Counter[str] = Counter()
-    for shard in plan.shards:
-        name = shard.file.name
-        seen[name] += 1
-        key = name if seen[name] == 1 else f"{name} #{seen[name]}"
-        states[key] = f"{shard.rows} rows, {shard.file.size} bytes, {shard.file.etag}"
-    return states
-
-
 def digest(run: dict[str, Any]) -> str:
-    """A short name for an identity."""
-    return hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()[:16]
+    """A short name for all that parts of a run have in common. What a shard looked like is told
+    by each part's own name and receipt, so that other shards may come, change and go.
+    """
+    common = json.dumps(without_shards(run), sort_keys=True)
+    return hashlib.sha256(common.encode()).hexdigest()[:16]
 
 
 def recorded(store: Store) -> dict[str, Any] | None:
@@ -86,6 +83,8 @@ def recorded(store: Store) -> dict[str, Any] | None:
         return run
     except FileNotFoundError:
         pass
+    except RerankError:
+        raise
     except ValueError:
         raise OutputConflict(
             f"output.path={store.url}: {RUN_FILE} is damaged, so it is not known whose the output "
@@ -93,7 +92,7 @@ def recorded(store: Store) -> dict[str, Any] | None:
         ) from None
     except Exception as error:  # noqa: BLE001 - each store has its own
         raise ConfigError(f"output.path={store.url}: cannot be read: {brief(error)}") from None
-    foreign = sorted(store.sizes())[:3]
+    foreign = [o.name for o in store.list() if not o.name.startswith("_lease/")][:3]
     if foreign:
         raise OutputConflict(
             f"output.path={store.url} holds files that no run of this job has begun: "
@@ -102,24 +101,44 @@ def recorded(store: Store) -> dict[str, Any] | None:
     return None
 
 
-def claim(store: Store, run: dict[str, Any]) -> None:
-    """Make a fresh output this run's.
+def require_recorded(store: Store) -> dict[str, Any]:
+    """As `recorded`, for who needs an output that was begun.
+
+    Raises:
+        OutputConflict, ConfigError: as `recorded`; also if nothing is there.
+
+    """
+    run = recorded(store)
+    if run is None:
+        raise ConfigError(f"output.path={store.url}: no run was begun there; nothing to verify")
+    return run
+
+
+def claim(store: Store, run: dict[str, Any], before: dict[str, Any] | None) -> None:
+    """Make a fresh output this run's, or record what its shards look like now.
 
     Raises:
         OutputConflict: another run was quicker.
-        ConfigError: the output cannot be written.
 
     """
-    before = recorded(store)
-    if before is None:
-        try:
-            store.write(RUN_FILE, json.dumps(run, indent=1).encode())
-        except Exception as error:  # noqa: BLE001 - each store has its own
-            raise ConfigError(
-                f"output.path={store.url}: cannot be written: {brief(error)}"
-            ) from None
-        before = recorded(store)
-    refuse_differences(store, before or {}, run)
+    if before != run:
+        data = json.dumps(run, indent=1).encode()
+        if before is None:
+            store.create(RUN_FILE, data)
+        elif recorded(store) == before:
+            store.write(RUN_FILE, data)
+    refuse_differences(store, recorded(store) or {}, run)
+
+
+def shard_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Each shard that has changed, come or gone between two runs, with how."""
+    return list(_differences(before["input"]["shards"], now["input"]["shards"]))
+
+
+def without_shards(run: dict[str, Any]) -> dict[str, Any]:
+    """An identity without what its shards look like."""
+    known = run.get("input", {})
+    return {**run, "input": {key: known[key] for key in known if key != "shards"}}
 
 
 def refuse_differences(store: Store, before: dict[str, Any], now: dict[str, Any]) -> None:
@@ -140,7 +159,8 @@ def refuse_differences(store: Store, before: dict[str, Any], now: dict[str, Any]
             [
                 f"output.path={store.url} belongs to another run, which differs in:",
                 *shown,
-                "Use another output.path, or restore what the run was begun with",
+                "Use another output.path, or restore what the run was begun with; for shards only,"
+                " input.changed=rescore scores those that are new or have changed",
             ]
         )
     )
@@ -156,4 +176,6 @@ def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
 
 def _short(value: Any) -> str:
     text = "nothing" if value is None else str(value)
+    if isinstance(value, dict):
+        text = ", ".join(f"{item} {key}" for key, item in value.items())
     return text if len(text) <= 80 else text[:77] + "…"

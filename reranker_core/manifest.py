@@ -1,90 +1,57 @@
-"""The end of a run: proof from the output itself, the manifest, and `_SUCCESS`."""
+"""A run begins and ends in its output: claim; then proof, manifest, and `_SUCCESS`."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from reranker_core import __version__
-from reranker_core.commit import RECEIPTS, Receipt, data_name, receipt_name
 from reranker_core.config import Config
-from reranker_core.errors import Incomplete, OutputConflict, QuarantineExceeded, RerankError
-from reranker_core.plan import Plan
+from reranker_core.errors import (
+    Incomplete,
+    QuarantineExceeded,
+    RerankError,
+    StoreUnavailable,
+)
+from reranker_core.identity import claim, digest
+from reranker_core.inventory import Outstanding, retire
+from reranker_core.proof import Totals, prove
 from reranker_core.storage import Store
 
 MANIFEST = "_manifest.json"
 SUCCESS = "_SUCCESS"
-_IO_THREADS = 16
-_SHOWN_PROBLEMS = 5
 
 
-@dataclass
-class Totals:
-    """Sums over receipts."""
+def begin(
+    store: Store, run: dict[str, Any], before: dict[str, Any] | None, left: Outstanding
+) -> None:
+    """Make the output that of `run`, and remove what is no longer of it.
 
-    parts: int = 0
-    rows: int = 0
-    pairs: int = 0
-    scored: int = 0
-    rescued: int = 0
-    distinct: int = 0
-    tokens: int = 0
-    size: int = 0
-    quarantined: Counter[str] = field(default_factory=Counter)
-
-    def add(self, receipt: Receipt) -> None:
-        """Count one more part."""
-        self.parts += 1
-        for name in ("rows", "pairs", "scored", "rescued", "distinct", "tokens", "size"):
-            setattr(self, name, getattr(self, name) + getattr(receipt, name))
-        self.quarantined.update(receipt.quarantined)
-
-    @property
-    def quarantined_pairs(self) -> int:
-        """Pairs without a score, for whatever reason."""
-        return sum(self.quarantined.values())
-
-    @property
-    def quarantined_fraction(self) -> float:
-        """Of all pairs."""
-        return self.quarantined_pairs / max(self.pairs, 1)
-
-
-def committed_parts(store: Store, plan: Plan) -> set[str]:
-    """The names of the plan's parts that have a receipt.
+    Args:
+        store: the output.
+        run: its identity.
+        before: the identity that was found in the output; None if there was none.
+        left: what the run has to do.
 
     Raises:
-        OutputConflict: there are data files that belong to no part.
+        OutputConflict: another run was quicker.
 
     """
-    sizes = store.sizes()
-    refuse_foreign(store, sizes, plan)
-    return {part.name for part in plan.parts if receipt_name(part.name) in sizes}
+    if left.todo or left.discard or before != run:
+        store.delete(SUCCESS)
+    # Before the new state is recorded: what is removed must never be taken for a part of it.
+    retire(store, left.discard)
+    claim(store, run, before)
 
 
-def refuse_foreign(store: Store, sizes: dict[str, int], plan: Plan) -> None:
-    """Refuse data files that belong to no part of the plan.
-
-    Raises:
-        OutputConflict: naming one of them.
-
-    """
-    names = {data_name(part.name) for part in plan.parts}
-    foreign = sorted(n for n in sizes if n not in names and not n.startswith("_"))
-    if foreign:
-        raise OutputConflict(
-            f"{store.url} holds {len(foreign)} files that are not of this run, such as "
-            f"{foreign[0]}; readers would take them for results. Move them away and run again"
-        )
-
-
-def conclude(store: Store, plan: Plan, config: Config, run: str, facts: dict[str, Any]) -> Totals:
+def conclude(store: Store, run: dict[str, Any], config: Config, facts: dict[str, Any]) -> Totals:
     """Prove the output, write the manifest, and `_SUCCESS` if nothing is amiss.
+
+    Args:
+        store: the output.
+        run: its identity.
+        config: for the quarantine limit.
+        facts: what else the manifest says; `last_session` only if something was scored.
 
     Raises:
         Incomplete: a part has no receipt, or its file is not what the receipt says.
@@ -93,16 +60,19 @@ def conclude(store: Store, plan: Plan, config: Config, run: str, facts: dict[str
 
     """
     try:
-        totals = prove(store, plan, run)
+        totals = prove(store, run, config.verify.read == "all")
+    except StoreUnavailable:
+        raise
     except RerankError:
         store.delete(SUCCESS)  # of an earlier run, and true no longer
         raise
-    exceeded = totals.quarantined_fraction > config.guard.max_quarantined_fraction
+    facts = {"last_session": _recorded(store).get("last_session"), **facts}
+    exceeded = _exceeded(totals, config)
     manifest = {
         "state": "over_quarantine_limit" if exceeded else "complete",
         "version": __version__,
-        "run": run,
-        "shards": len(plan.shards),
+        "run": digest(run),
+        "shards": len(run["input"]["shards"]),
         "parts": totals.parts,
         "rows": totals.rows,
         "pairs": totals.pairs,
@@ -117,68 +87,49 @@ def conclude(store: Store, plan: Plan, config: Config, run: str, facts: dict[str
     store.write(MANIFEST, json.dumps(manifest, indent=1).encode())
     if exceeded:
         store.delete(SUCCESS)
-        raise QuarantineExceeded(
-            f"{totals.quarantined_pairs} of {totals.pairs} pairs "
-            f"({totals.quarantined_fraction:.2%}) have no score, more than "
-            f"guard.max_quarantined_fraction={config.guard.max_quarantined_fraction:.2%}: "
-            f"{dict(totals.quarantined)}. They are listed in {store.url}/_quarantine. Mend the "
-            "input, or raise the limit and run again: what is scored stays"
-        )
+        raise _over_the_limit(store, totals, config)
     store.write(SUCCESS, b"")
     return totals
 
 
-def prove(store: Store, plan: Plan, run: str) -> Totals:
-    """Check the data files against receipts and plan: none missing, none foreign, rows as planned.
+def verify(store: Store, run: dict[str, Any], config: Config) -> Totals:
+    """Prove a finished output again, and change nothing.
 
     Raises:
-        Incomplete, OutputConflict: as for `conclude`.
+        Incomplete, OutputConflict, QuarantineExceeded: as for `conclude`; also if the output does
+            not say of itself that it is finished.
 
     """
-    sizes = store.sizes()
-    refuse_foreign(store, sizes, plan)
-    unfinished = [part.name for part in plan.parts if receipt_name(part.name) not in sizes]
-    if unfinished:
+    totals = prove(store, run, config.verify.read == "all")
+    if _exceeded(totals, config):
+        raise _over_the_limit(store, totals, config)
+    manifest = _recorded(store)
+    counted = {name: getattr(totals, name) for name in ("parts", "rows", "pairs", "scored")}
+    if not store.exists(SUCCESS) or counted != {name: manifest.get(name) for name in counted}:
         raise Incomplete(
-            f"{len(unfinished)} of {len(plan.parts)} parts are not committed, such as "
-            f"{unfinished[0]}; run the same command again to resume"
-        )
-    receipts = store.read_many([receipt_name(part.name) for part in plan.parts])
-    totals = Totals()
-    problems: list[str] = []
-    with ThreadPoolExecutor(_IO_THREADS) as threads:
-        rows = threads.map(lambda part: _file_rows(store, data_name(part.name)), plan.parts)
-        for part, data, found in zip(plan.parts, receipts, rows, strict=True):
-            try:
-                receipt = Receipt.from_json(data)
-            except ValueError:
-                problems.append(f"{receipt_name(part.name)}: is damaged")
-                continue
-            totals.add(receipt)
-            accounted = receipt.scored + sum(receipt.quarantined.values())
-            if not (
-                found == receipt.rows == part.rows
-                and sizes.get(data_name(part.name)) == receipt.size
-                and accounted == receipt.pairs
-                and receipt.run == run
-            ):
-                problems.append(
-                    f"{data_name(part.name)}: {found} rows, {sizes.get(data_name(part.name))} "
-                    f"bytes, run {receipt.run}; "
-                    f"expected {part.rows} rows, {receipt.size} bytes, run {run}"
-                )
-    if problems:
-        shown = "\n".join(f"  {problem}" for problem in problems[:_SHOWN_PROBLEMS])
-        raise Incomplete(
-            f"{len(problems)} files in {store.url} are not what was committed:\n{shown}\n"
-            f"Delete their receipts in {RECEIPTS}/ and run again to score them anew"
+            f"{store.url}: all parts are proven, but {SUCCESS} is missing, or {MANIFEST} says "
+            "otherwise; run the job again to conclude it"
         )
     return totals
 
 
-def _file_rows(store: Store, name: str) -> int | None:
+def _recorded(store: Store) -> dict[str, Any]:
     try:
-        with store.filesystem.open(store.path(name), "rb") as file:
-            return int(pq.ParquetFile(file).metadata.num_rows)
-    except (OSError, ValueError):
-        return None
+        manifest = json.loads(store.read(MANIFEST))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
+
+
+def _exceeded(totals: Totals, config: Config) -> bool:
+    return totals.quarantined_fraction > config.guard.max_quarantined_fraction
+
+
+def _over_the_limit(store: Store, totals: Totals, config: Config) -> QuarantineExceeded:
+    return QuarantineExceeded(
+        f"{totals.quarantined_pairs} of {totals.pairs} pairs "
+        f"({totals.quarantined_fraction:.2%}) have no score, more than "
+        f"guard.max_quarantined_fraction={config.guard.max_quarantined_fraction:.2%}: "
+        f"{dict(totals.quarantined)}. They are listed in {store.url}/_quarantine. Mend the "
+        "input, or raise the limit and run again: what is scored stays"
+    )

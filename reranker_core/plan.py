@@ -11,10 +11,9 @@ import hashlib
 import math
 import re
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 
 import pyarrow as pa
@@ -37,6 +36,7 @@ class Part:
 
     name: str
     shard: str  # URL
+    shard_name: str  # below input.path
     etag: str
     start: int
     stop: int
@@ -123,7 +123,7 @@ def make_plan(config: Config) -> Plan:
         parts.extend(_parts_of(shard, cuts))
     if by_query:
         check_query_order([shard.file.url for shard in shards if shard.rows], schema.query_id)
-    return Plan(schema, tuple(shards), tuple(_distinct_names(parts)))
+    return Plan(schema, tuple(shards), tuple(parts))
 
 
 def cut(row_groups: Iterable[RowGroup], part_rows: int, part_bytes: int) -> list[tuple[int, int]]:
@@ -236,17 +236,9 @@ def _parts_of(shard: Shard, cuts: list[tuple[int, int]]) -> Iterator[Part]:
         yield Part(
             name=f"{stem}-{start:010d}-{digest}",
             shard=shard.file.url,
+            shard_name=shard.file.name,
             etag=shard.file.etag,
             start=start,
             stop=stop,
             pairs=round((stop - start) * density),
         )
-
-
-def _distinct_names(parts: list[Part]) -> Iterator[Part]:
-    # Two shards may have one name and equal content (day1/x.parquet, day2/x.parquet).
-    seen: Counter[str] = Counter()
-    for part in parts:
-        seen[part.name] += 1
-        again = seen[part.name] - 1
-        yield replace(part, name=f"{part.name}-{again}") if again else part

@@ -9,8 +9,16 @@ from typing import Any
 from reranker_core.checkpoint import open_checkpoint
 from reranker_core.checks import Inspection
 from reranker_core.config import Config
-from reranker_core.identity import fingerprint, identity, recorded, refuse_differences
-from reranker_core.manifest import committed_parts
+from reranker_core.identity import (
+    digest,
+    fingerprint,
+    identity,
+    recorded,
+    refuse_differences,
+    shard_changes,
+    without_shards,
+)
+from reranker_core.inventory import Outstanding, outstanding
 from reranker_core.models import FAMILIES, choose
 from reranker_core.plan import Part, Plan, make_plan
 from reranker_core.preflight import check_checkpoint
@@ -26,22 +34,33 @@ class Prepared:
     Attributes:
         config: with `model.dtype` filled in where a resumed run has settled it.
         plan: all parts.
-        todo: the parts without a receipt, in order.
+        outstanding: what is still to do.
         store: the output.
         fingerprint: what the scores depend on; its dtype is `auto` until a replica's device is
             known.
         choice: family and template, and why these.
-        begun: whether the output holds this run already.
+        before: the identity that the output holds; None for a fresh one.
 
     """
 
     config: Config
     plan: Plan
-    todo: tuple[Part, ...]
+    outstanding: Outstanding
     store: Store
     fingerprint: dict[str, Any]
     choice: str
-    begun: bool
+    before: dict[str, Any] | None
+
+    @property
+    def todo(self) -> tuple[Part, ...]:
+        """The parts without a receipt, in order."""
+        return self.outstanding.todo
+
+    @property
+    def changes(self) -> list[str]:
+        """Shards that have changed, come or gone since the output was begun."""
+        now = identity(self.fingerprint, self.plan, self.config)
+        return [] if self.before is None else shard_changes(self.before, now)
 
 
 def prepare(config: Config) -> Prepared:
@@ -79,8 +98,12 @@ def prepare(config: Config) -> Prepared:
         model = config.model.model_copy(update={"dtype": before["fingerprint"]["dtype"]})
         config = config.model_copy(update={"model": model})
     scoring = fingerprint(config, checkpoint, pair_format, family)
-    if before is not None:
-        refuse_differences(store, before, identity(scoring, plan, config))
-    done = set() if before is None else committed_parts(store, plan)
-    todo = tuple(part for part in plan.parts if part.name not in done)
-    return Prepared(config, plan, todo, store, scoring, choice, begun=before is not None)
+    if before is None:
+        return Prepared(config, plan, Outstanding(plan.parts), store, scoring, choice, None)
+    now = identity(scoring, plan, config)
+    if config.input.changed == "rescore":
+        refuse_differences(store, without_shards(before), without_shards(now))
+    else:
+        refuse_differences(store, before, now)
+    left = outstanding(store, plan, digest(now))
+    return Prepared(config, plan, left, store, scoring, choice, before)

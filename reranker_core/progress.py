@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from reranker_core.commit import Receipt
 from reranker_core.plan import Part, Plan
+from reranker_core.receipts import Receipt
 
 log = logging.getLogger(__name__)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import fsspec
 import pyarrow as pa
@@ -14,8 +16,9 @@ import pyarrow.parquet as pq
 from fsspec.utils import glob_translate
 
 from reranker_core.config import Config
-from reranker_core.errors import ConfigError, InputError, brief
-from reranker_core.storage import entity_tag, is_local, open_filesystem
+from reranker_core.errors import ConfigError, InputError, RerankError, brief
+from reranker_core.storage import RangeReader, Store, entity_tag, is_local, open_filesystem
+from reranker_core.store_errors import patiently
 
 _SUFFIXES = (".parquet", ".parq", ".pq")
 _MAGIC = "*?["
@@ -62,7 +65,7 @@ def list_shards(config: Config) -> list[ShardFile]:
         if shard.url in seen:
             raise InputError(f"input.path names {shard.url} twice; its rows would be scored twice")
         seen.add(shard.url)
-    return shards
+    return list(_distinct_names(shards))
 
 
 @contextmanager
@@ -75,8 +78,11 @@ def open_shard(url: str) -> Iterator[pq.ParquetFile]:
     """
     filesystem, path = open_filesystem(url)
     try:
-        with filesystem.open(path, "rb") as stream:
-            yield pq.ParquetFile(stream, pre_buffer=not is_local(filesystem))
+        if is_local(filesystem):
+            with filesystem.open(path, "rb") as stream:
+                yield pq.ParquetFile(stream)
+        else:
+            yield pq.ParquetFile(RangeReader(filesystem, path), pre_buffer=True)
     except FileNotFoundError:
         raise InputError(
             f"{url}: has disappeared while the job ran. Put it back and run again, or take it out "
@@ -92,6 +98,15 @@ def open_shard(url: str) -> Iterator[pq.ParquetFile]:
         ) from None
 
 
+def _distinct_names(shards: list[ShardFile]) -> Iterator[ShardFile]:
+    # Entries of input.path may have shards of one name (day1/x.parquet, day2/x.parquet).
+    seen: Counter[str] = Counter()
+    for shard in shards:
+        seen[shard.name] += 1
+        count = seen[shard.name]
+        yield shard if count == 1 else replace(shard, name=f"{shard.name} #{count}")
+
+
 def _list_entry(entry: str) -> list[ShardFile]:
     if entry.startswith(("http://", "https://")) and "?" in entry:
         raise ConfigError(
@@ -99,29 +114,14 @@ def _list_entry(entry: str) -> list[ShardFile]:
             "into receipts and names; use the store's own URL and credentials from the environment"
         )
     filesystem, path = open_filesystem(entry)
-    filesystem.invalidate_cache()
     try:
-        if any(sign in path for sign in _MAGIC) and not filesystem.exists(path):
-            base = _fixed_prefix(path)
-            infos = list(filesystem.glob(path, detail=True).values())
-        elif filesystem.isdir(path):
-            base = path.rstrip("/")
-            infos = [
-                info
-                for info in filesystem.find(path, detail=True).values()
-                if _is_shard(info["name"][len(base) :])
-            ]
-        elif filesystem.exists(path):
-            base, infos = posixpath.dirname(path), [filesystem.info(path)]
-        else:
-            return []
-    except PermissionError as error:
-        raise InputError(f"input.path={entry}: not permitted to read it: {brief(error)}") from None
+        base, infos = patiently(lambda: _find(filesystem, path), f"input.path={entry}")
+        if not infos:
+            _ask_for_bucket(filesystem, path)
+    except RerankError:
+        raise
     except Exception as error:  # noqa: BLE001 - each store has its own
-        raise InputError(
-            f"input.path={entry}: cannot be listed: {brief(error)}. For S3, are credentials and "
-            "endpoint in the environment (AWS_*)?"
-        ) from None
+        raise InputError(f"input.path={entry}: cannot be listed: {brief(error)}") from None
     return [
         ShardFile(
             url=_url(filesystem, info["name"]),
@@ -132,6 +132,26 @@ def _list_entry(entry: str) -> list[ShardFile]:
         for info in sorted(infos, key=lambda info: str(info["name"]))
         if info["type"] == "file"
     ]
+
+
+def _find(filesystem: fsspec.AbstractFileSystem, path: str) -> tuple[str, list[dict[str, Any]]]:
+    """What names are relative to, and what the store says of each file."""
+    filesystem.invalidate_cache()
+    if any(sign in path for sign in _MAGIC) and not filesystem.exists(path):
+        return _fixed_prefix(path), list(filesystem.glob(path, detail=True).values())
+    if filesystem.isdir(path):
+        base = path.rstrip("/")
+        files = filesystem.find(path, detail=True).values()
+        return base, [info for info in files if _is_shard(info["name"][len(base) :])]
+    if filesystem.exists(path):
+        return posixpath.dirname(path), [filesystem.info(path)]
+    return path, []
+
+
+def _ask_for_bucket(filesystem: fsspec.AbstractFileSystem, path: str) -> None:
+    """Raise StoreRefused if there is no such bucket, which s3fs takes for an empty one."""
+    if "s3" in filesystem.protocol:
+        next(Store(f"s3://{path.partition('/')[0]}").list(), None)
 
 
 def _is_shard(relative: str) -> bool:

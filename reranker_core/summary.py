@@ -10,8 +10,9 @@ from rich.table import Table
 
 from reranker_core.checks import Report
 from reranker_core.config import PreflightChecks
-from reranker_core.manifest import Totals
 from reranker_core.prepare import Prepared
+from reranker_core.proof import Totals
+from reranker_core.storage import Store
 
 
 def print_plan(prepared: Prepared, console: Console) -> None:
@@ -19,13 +20,16 @@ def print_plan(prepared: Prepared, console: Console) -> None:
     plan = prepared.plan
     done = len(plan.parts) - len(prepared.todo)
     table = _table("Plan")
-    table.add_row("input", f"{len(plan.shards):,} shards, {_size(plan.input_bytes)}")
+    table.add_row("input", f"{_count(len(plan.shards), 'shard')}, {_size(plan.input_bytes)}")
     table.add_row("layout", "nested" if plan.schema.nested else "flat")
     about = "about " if plan.schema.nested else ""
     table.add_row("rows", f"{plan.rows:,} ({about}{plan.pairs:,} pairs)")
     table.add_row("parts", f"{len(plan.parts):,}")
-    table.add_row("already committed", f"{done:,} parts, which this run would skip")
-    table.add_row("to score", f"{len(prepared.todo):,} parts")
+    table.add_row("already committed", f"{_count(done, 'part')}, which this run would skip")
+    table.add_row("to score", _count(len(prepared.todo), "part"))
+    if prepared.changes:
+        table.add_row("shards changed", f"{len(prepared.changes):,}")
+        table.add_row("to remove", _count(len(prepared.outstanding.discard), "part"))
     table.add_row("passed through", ", ".join(plan.schema.carried))
     table.add_row("output", prepared.store.url)
     table.add_row("model", prepared.config.model.path)
@@ -40,15 +44,14 @@ def print_plan(prepared: Prepared, console: Console) -> None:
 def print_totals(totals: Totals, prepared: Prepared, seconds: float, console: Console) -> None:
     """The closing summary."""
     table = _table("Complete")
-    table.add_row("rows", f"{totals.rows:,} in {totals.parts:,} parts")
-    table.add_row("pairs scored", f"{totals.scored:,}")
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in totals.quarantined.items())
-    table.add_row("quarantined", f"{totals.quarantined_pairs:,} {reasons and f'({reasons})'}")
+    _add_counts(table, totals)
     if totals.rescued:
         table.add_row("rescued in float32", f"{totals.rescued:,}")
     table.add_row("distinct pairs", f"{totals.distinct:,}, {totals.tokens:,} tokens")
     skipped = totals.parts - len(prepared.todo)
-    table.add_row("time", f"{seconds:,.1f} s" + (f", {skipped:,} parts resumed" if skipped else ""))
+    table.add_row(
+        "time", f"{seconds:,.1f} s" + (f", {_count(skipped, 'part')} resumed" if skipped else "")
+    )
     relaxed = [
         f"{group}={action}"
         for group, action in prepared.config.preflight.checks
@@ -82,6 +85,29 @@ def print_report(report: Report, actions: PreflightChecks, digest: str, console:
         )
         console.print(f"input: {escape(json.dumps(report.prompt, ensure_ascii=False))}")
     console.print(f"model.digest={digest}", highlight=False, soft_wrap=True)
+
+
+def print_proof(totals: Totals, store: Store, seconds: float, console: Console) -> None:
+    """What `jobs.verify` shows."""
+    table = _table("Proven")
+    _add_counts(table, totals)
+    table.add_row("data", _size(totals.size))
+    by_listing = totals.parts - totals.opened
+    table.add_row("files", f"{totals.opened:,} read, {by_listing:,} by the checksum in the listing")
+    table.add_row("time", f"{seconds:,.1f} s")
+    table.add_row("output", store.url)
+    console.print(table)
+
+
+def _add_counts(table: Table, totals: Totals) -> None:
+    table.add_row("rows", f"{totals.rows:,} in {_count(totals.parts, 'part')}")
+    table.add_row("pairs scored", f"{totals.scored:,}")
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in totals.quarantined.items())
+    table.add_row("quarantined", f"{totals.quarantined_pairs:,} {reasons and f'({reasons})'}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _table(title: str) -> Table:

@@ -123,6 +123,27 @@ def place(config: Config, parts: int, own: bool) -> Placement:
     return Placement(min(wanted.min or 1, initial), initial, most, num_cpus, num_gpus)
 
 
+def living_nodes() -> int:
+    """How many nodes the cluster has now."""
+    return sum(node["Alive"] for node in ray.nodes())
+
+
+def describe(nodes: int, placement: Placement) -> str:
+    """The cluster in words, for who wonders what a run of `placement` waits for.
+
+    Args:
+        nodes: how many there were when the run began.
+        placement: what its replicas ask for.
+
+    """
+    free = ray.available_resources()
+    return (
+        f"{living_nodes()} nodes are alive, {nodes} when the run began; a replica asks for "
+        f"{placement.num_cpus:g} CPUs and {placement.num_gpus:g} GPUs, free are "
+        f"{free.get('CPU', 0):g} CPUs and {free.get('GPU', 0):g} GPUs"
+    )
+
+
 def settle_numbers(config: Config, placement: Placement, own: bool) -> Config:
     """The configuration with the device and number format that all replicas will use.
 

@@ -18,18 +18,28 @@ from ray.data import ActorPoolStrategy, Dataset
 from ray.exceptions import RayError, RayTaskError
 
 from reranker_core.checks import Check
-from reranker_core.commit import Receipt
 from reranker_core.config import Config
 from reranker_core.errors import Incomplete, PreflightRefused, RerankError, brief
-from reranker_core.identity import claim, digest, identity
-from reranker_core.manifest import SUCCESS, Totals, conclude
-from reranker_core.pipeline.cluster import Placement, connect, place, settle_numbers
+from reranker_core.identity import digest, identity
+from reranker_core.lease import Lease
+from reranker_core.manifest import begin, conclude
+from reranker_core.pipeline.cluster import (
+    Placement,
+    connect,
+    describe,
+    living_nodes,
+    place,
+    settle_numbers,
+)
 from reranker_core.pipeline.coordinator import start_coordinator
 from reranker_core.pipeline.datasource import PartSource
 from reranker_core.pipeline.stages import Job, Replica, commit_parts, encode
+from reranker_core.pipeline.watch import watched
 from reranker_core.plan import read_groups
 from reranker_core.prepare import Prepared
 from reranker_core.progress import Progress
+from reranker_core.proof import Totals
+from reranker_core.receipts import Gatherer, Receipt
 from reranker_core.stopping import stop_on_signals
 from reranker_core.storage import Store
 
@@ -47,54 +57,73 @@ def run(prepared: Prepared) -> Totals:
         RerankError: one of its kinds, each with its exit code.
 
     """
+    with Lease.acquire(prepared.store) as lease:
+        return _run(prepared, lease)
+
+
+def _run(prepared: Prepared, lease: Lease) -> Totals:
     start = time.monotonic()
-    config, scoring = prepared.config, prepared.fingerprint
+    config, scoring, store = prepared.config, prepared.fingerprint, prepared.store
+    whose = identity(scoring, prepared.plan, config)
+    for change in prepared.changes:
+        log.info("input.changed=%s: %s", config.input.changed, change)
     replicas = 0
     if prepared.todo:
         own = connect(config)
         stop_on_signals()  # again: ray.init sets handlers of its own
         try:
-            with _our_errors(prepared.store):
+            with _our_errors(store):
                 placement = place(config, len(prepared.todo), own)
                 config = settle_numbers(config, placement, own)
                 scoring = {**scoring, "dtype": config.model.dtype}
-                replicas = _score(prepared, config, scoring, placement)
+                whose = identity(scoring, prepared.plan, config)
+                lease.confirm()
+                begin(store, whose, prepared.before, prepared.outstanding)
+                job = Job(
+                    config, prepared.plan.schema, digest(whose), scoring["model"], lease.fence
+                )
+                replicas = _score(prepared, job, placement, lease)
         finally:
             ray.shutdown()
-    elif not prepared.begun:  # an input without rows
-        claim(prepared.store, identity(scoring, prepared.plan, config))
+    else:
+        lease.confirm()
+        begin(store, whose, prepared.before, prepared.outstanding)
+    lease.confirm()
     facts = {
         "fingerprint": scoring,
         "scored_as": prepared.choice,
         "preflight_not_enforced": [
             group for group, action in config.preflight.checks if action != "refuse"
         ],
-        "last_session": {
+    }
+    if prepared.todo:
+        facts["last_session"] = {
             "parts": len(prepared.todo),
             "seconds": round(time.monotonic() - start, 1),
             "replicas": replicas,
-        },
-    }
-    run_digest = digest(identity(scoring, prepared.plan, config))
-    return conclude(prepared.store, prepared.plan, config, run_digest, facts)
+        }
+    return conclude(store, whose, config, facts)
 
 
-def _score(
-    prepared: Prepared, config: Config, scoring: dict[str, Any], placement: Placement
-) -> int:
+def _score(prepared: Prepared, job: Job, placement: Placement, lease: Lease) -> int:
     """Run the stages until all parts are committed; the number of replicas that took part."""
     store = prepared.store
-    whose = identity(scoring, prepared.plan, config)
-    claim(store, whose)
-    store.delete(SUCCESS)
-    job = Job(config, prepared.plan.schema, digest(whose), scoring["model"])
-    enforced = config.preflight.checks.agreement == "refuse"
-    coordinator = start_coordinator(placement.initial, enforced)
     reports: dict[str, Any] = {}
+    gatherer = Gatherer(store, list(prepared.outstanding.singles))
+    left = {part.name for part in prepared.todo}
+    nodes = living_nodes()
+
+    def waiting_for() -> str:
+        return f"{len(left)} parts are left, such as {min(left)}; {describe(nodes, placement)}"
+
+    enforced = job.config.preflight.checks.agreement == "refuse"
+    coordinator = start_coordinator(placement.initial, enforced)
     sent_away: list[dict[str, str]] = []
+    rows = _stages(job, prepared, placement, coordinator).iter_rows()
+    longest = job.config.guard.max_stall_seconds
     with Progress(prepared.plan, prepared.todo) as progress:
         log.info("%d parts to score by up to %s", len(prepared.todo), placement)
-        for row in _stages(job, prepared, placement, coordinator).iter_rows():
+        for row in watched(rows, lease.check, waiting_for, longest):
             preflight = json.loads(row["preflight"])
             if preflight["replica"] not in reports:
                 reports[preflight["replica"]] = preflight
@@ -103,8 +132,11 @@ def _score(
                     log.warning("replica %(replica)s on %(node)s was replaced: %(reason)s", outlier)
                 sent_away = outliers
                 _write_preflight(store, {"replicas": list(reports.values()), "replaced": sent_away})
-                _log_relaxed(preflight, config)
-            progress.advance(Receipt.from_json(row["receipt"]))
+                _log_relaxed(preflight, job.config)
+            receipt = Receipt.from_json(row["receipt"])
+            left.discard(receipt.part)
+            gatherer.add(receipt)
+            progress.advance(receipt)
     return len(reports)
 
 

@@ -24,11 +24,12 @@ from reranker_core.device import is_lost
 from reranker_core.encoding import encode_part
 from reranker_core.errors import PreflightRefused
 from reranker_core.guard import Scores
+from reranker_core.lease import Fence
 from reranker_core.models import FAMILIES, PairFormat, recognise
 from reranker_core.pipeline import wire
 from reranker_core.poison import Caution
 from reranker_core.preflight.agreement import Finding, Verdict
-from reranker_core.results import ScoredPart, output_table, quarantined
+from reranker_core.results import ScoredPart
 from reranker_core.schema import InputSchema
 from reranker_core.scorer import Scorer
 from reranker_core.sequences import TokenSequences
@@ -45,6 +46,7 @@ class Job:
     schema: InputSchema
     run: str
     model: dict[str, str]  # digests of the model's files, as the driver sees them
+    fence: Fence
 
 
 def encode(block: pa.Table, job: Job) -> pa.Table:
@@ -158,14 +160,9 @@ def commit_parts(block: pa.Table, job: Job) -> dict[str, list[Any]]:
     receipts, reports = [], []
     for row in wire.rows(block):
         part, scored, notes = wire.scored_of_row(row)
+        job.fence.check(store)
         receipt = commit(
-            store,
-            part,
-            scored,
-            output_table(scored, job.schema, job.config.output),
-            quarantined(scored, job.schema, part.start),
-            notes["measures"],
-            job.run,
+            store, part, scored, job.schema, job.config.output, notes["measures"], job.run
         )
         receipts.append(receipt.to_json())
         reports.append(json.dumps(notes["preflight"]))

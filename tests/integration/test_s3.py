@@ -1,68 +1,23 @@
 """The job from and to a real S3 server, with signatures enforced."""
 
-import os
-import random
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from pathlib import Path
-
 import fsspec
 import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 
 from tests.running import run_job
+from tests.servers import clients_of, seaweedfs
 from tests.texts import flat_table
-
-WEED = Path(sys.executable).parent / "weed"
 
 
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory):
-    """A SeaweedFS with the bucket `demo`; the environment that its clients need."""
-    folder = tmp_path_factory.mktemp("weed")
-    first = random.randrange(20_000, 30_000, 10)  # gRPC takes each port plus 10,000
-    names = ("s3.port", "master.port", "volume.port", "filer.port", "admin.port")
-    ports = [f"-{name}={first + offset}" for offset, name in enumerate(names)]
-    credentials = {"AWS_ACCESS_KEY_ID": "demokey", "AWS_SECRET_ACCESS_KEY": "demosecret"}
-    address = ("-ip=127.0.0.1", "-ip.bind=127.0.0.1")
-    switched_off = [
-        *("-master.telemetry=false", "-webdav=false", "-admin.ui=false"),
-        *("-s3.port.iceberg=0", "-s3.port.lance=0"),
-    ]
-    server = subprocess.Popen(
-        [WEED, "mini", f"-dir={folder}", *address, "-bucket=demo", *ports, *switched_off],
-        env=os.environ | credentials | {"GOMEMLIMIT": "400MiB"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    endpoint = f"http://127.0.0.1:{first}"
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in credentials.items():
-            patch.setenv(name, value)
-        patch.setenv("AWS_ENDPOINT_URL", endpoint)
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        _wait_for(endpoint)
-        yield endpoint
-    server.terminate()
-    server.wait(30)
-
-
-def _wait_for(endpoint):
-    filesystem = fsspec.filesystem("s3", skip_instance_cache=True)
-    for _ in range(150):
-        try:
-            urllib.request.urlopen(endpoint, timeout=1)
-        except urllib.error.HTTPError:
-            if filesystem.exists("demo"):
-                return
-        except OSError:
-            pass
-        time.sleep(0.2)
-    pytest.fail("the S3 server did not come up")
+    """A SeaweedFS with the bucket `demo`, and the environment that its clients need."""
+    with (
+        seaweedfs(tmp_path_factory.mktemp("weed")) as server,
+        clients_of(server.endpoint),
+    ):
+        yield server.endpoint
 
 
 def test_shards_on_s3_are_scored_to_s3_and_resumed(s3, bert):
@@ -94,5 +49,5 @@ def test_bad_credentials_are_named_before_anything_is_started(s3, bert, monkeypa
     printed = run_job(
         "input.path=s3://demo/in", "output.path=s3://demo/out", f"model.path={bert}", expect=2
     )
-    assert "not permitted" in printed
+    assert "the credentials are missing, wrong or expired" in printed
     assert "wrong-secret" not in printed

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-from datetime import date
+from dataclasses import asdict, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,39 +18,59 @@ import pytest
 
 from reranker_core.commit import (
     QUARANTINE,
-    Receipt,
     commit,
     data_name,
     describe_scores,
-    receipt_name,
+    quarantine_name,
+    read_facts,
 )
-from reranker_core.errors import OutputConflict
+from reranker_core.config import OutputColumns, OutputConfig
+from reranker_core.errors import OutputConflict, RerankError
 from reranker_core.pairs import Status
 from reranker_core.plan import Part
+from reranker_core.receipts import Receipt, receipt_name
 from reranker_core.results import ScoredPart
+from reranker_core.schema import Field, InputSchema
 from reranker_core.storage import Store
+from tests.outputs import sizes
 
-PART = Part("a-0000000004-00ff", "in/a.parquet", "etag", 4, 7, 3)
+PART = Part("a-0000000004-00ff", "in/a.parquet", "a.parquet", "etag", 4, 7, 3)
 MEASURES = {"distinct": 2, "tokens": 40, "seconds": 0.25}
+OUTPUT = OutputConfig(path="unused")
 
 
-def scored(scores: list[float | None], rescued: int = 0) -> ScoredPart:
+def schema(table: pa.Table, nested: bool = False) -> InputSchema:
+    return InputSchema(
+        nested=nested,
+        query_id="query_id",
+        query="query",
+        doc_id=Field("doc_id"),
+        passage=Field("passage"),
+        columns=tuple(table.column_names),
+        types=tuple(table.schema.types),
+        carried=tuple(table.column_names),
+    )
+
+
+def scored(scores: list[float | None], **columns: Any) -> ScoredPart:
     """A flat part; None is a pair that was not finite."""
     values = np.array([np.nan if score is None else score for score in scores], np.float32)
     status = np.where(np.isnan(values), Status.NOT_FINITE, Status.SCORED).astype(np.int8)
-    rows = pa.table({"doc_id": [f"d{i}" for i in range(len(scores))]})
-    return ScoredPart(rows, None, status, values, rescued)
+    numbers = range(len(scores))
+    ids = {"query_id": [f"q{i}" for i in numbers], "doc_id": [f"d{i}" for i in numbers]}
+    return ScoredPart(pa.table(ids | columns), None, status, values, rescued=0)
 
 
 def committed(
     store: Store,
     scores: list[float | None],
     part: Part = PART,
-    records: list[dict[str, Any]] | None = None,
+    run: str = "run",
+    measures: dict[str, Any] = MEASURES,
+    **columns: Any,
 ) -> Receipt:
-    result = scored(scores)
-    table = result.rows.append_column("score", pa.array(result.score, mask=np.isnan(result.score)))
-    return commit(store, part, result, table, records or [], MEASURES, "run")
+    result = scored(scores, **columns)
+    return commit(store, part, result, schema(result.rows), OUTPUT, measures, run)
 
 
 @pytest.fixture
@@ -59,7 +80,7 @@ def store(tmp_path: Path) -> Store:
 
 def test_a_part_is_its_data_and_its_receipt(store: Store):
     receipt = committed(store, [1.0, 2.0, 3.0])
-    assert set(store.sizes()) == {data_name(PART.name), receipt_name(PART.name)}
+    assert set(sizes(store)) == {data_name(PART.name), receipt_name(PART.name)}
     assert Receipt.from_json(store.read(receipt_name(PART.name))) == receipt
 
 
@@ -72,7 +93,7 @@ def test_the_data_are_the_table(store: Store):
 
 def test_the_receipt_counts_what_the_file_holds(store: Store):
     receipt = committed(store, [1.0, None, 3.0])
-    assert (receipt.part, receipt.run, receipt.shard) == (PART.name, "run", PART.shard)
+    assert (receipt.part, receipt.run, receipt.shard) == (PART.name, "run", PART.shard_name)
     assert (receipt.start, receipt.stop) == (4, 7)
     assert (receipt.rows, receipt.pairs, receipt.scored) == (3, 3, 2)
     assert receipt.quarantined == {"not_finite": 1}
@@ -92,19 +113,60 @@ def test_a_receipt_survives_json(store: Store):
     assert json.loads(receipt.to_json())["quarantined"] == {"not_finite": 1}
 
 
+def content(store: Store) -> dict[str, bytes]:
+    return {name: store.read(name) for name in sizes(store)}
+
+
 def test_who_comes_second_changes_nothing(store: Store):
-    first = committed(store, [1.0, 2.0, 3.0])
-    before = {name: store.read(name) for name in store.sizes()}
-    second = committed(store, [7.0, None, 9.0], records=[{"row": 5}])
+    first = committed(store, [1.0, None, 3.0])
+    before = content(store)
+    second = committed(store, [7.0, 8.0, None])
     assert second == first
-    assert {name: store.read(name) for name in store.sizes()} == before
+    assert content(store) == before
 
 
-def test_a_part_whose_receipt_was_never_written_is_written_anew(store: Store):
-    store.write(data_name(PART.name), b"what a killed attempt left")
-    receipt = committed(store, [1.0, 2.0, 3.0])
-    assert store.sizes()[data_name(PART.name)] == receipt.size
-    assert pq.read_table(store.path(data_name(PART.name))).num_rows == 3
+@pytest.mark.parametrize("kept", [1, 2, 3])
+def test_what_an_attempt_left_unfinished_is_finished_as_it_was_begun(store: Store, kept: int):
+    committed(store, [1.0, None, 3.0])
+    whole = content(store)
+    order = [data_name(PART.name), quarantine_name(PART.name), receipt_name(PART.name)]
+    store.delete(*order[kept:])
+    committed(store, [7.0, 8.0, None])
+    assert content(store) == whole
+
+
+def test_how_long_it_took_is_all_that_two_receipts_of_a_part_may_differ_in(store: Store):
+    first = committed(store, [1.0, None, 3.0])
+    second = committed(store, [7.0, 8.0, 9.0], measures=MEASURES | {"seconds": 9.0})
+    assert replace(second, seconds=first.seconds) == first
+
+
+def test_a_file_that_nobody_vouches_for_is_not_taken_for_a_part(store: Store):
+    store.write(data_name(PART.name), b"PAR1")
+    with pytest.raises(OutputConflict, match="something else"):
+        committed(store, [1.0, 2.0, 3.0])
+    assert receipt_name(PART.name) not in sizes(store)
+
+
+def test_a_data_file_says_what_it_is(store: Store):
+    receipt = committed(store, [1.0, None, 3.0])
+    facts = read_facts(store.read(data_name(PART.name)))
+    assert facts is not None
+    assert asdict(facts).items() <= asdict(receipt).items()
+
+
+def test_files_of_somebody_else_say_nothing():
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"a": [1]}), sink)
+    assert read_facts(sink.getvalue()) is None
+    assert read_facts(b"") is None
+
+
+def test_scores_that_contradict_their_status_are_never_written(store: Store):
+    part = replace(scored([1.0, 2.0]), score=np.array([1.0, np.inf], np.float32))
+    with np.errstate(invalid="ignore"), pytest.raises(RerankError, match="not finite"):
+        commit(store, PART, part, schema(part.rows), OUTPUT, MEASURES, "run")
+    assert sizes(store) == {}
 
 
 def test_the_same_scores_give_the_same_bytes(tmp_path: Path):
@@ -113,34 +175,53 @@ def test_the_same_scores_give_the_same_bytes(tmp_path: Path):
 
 
 def test_quarantined_pairs_are_a_line_each_with_their_shard(store: Store):
-    records = [{"row": 5, "reason": "not_finite"}, {"row": 6, "reason": "null_query"}]
-    committed(store, [1.0, None, None], records=records)
-    lines = store.read(f"{QUARANTINE}/{PART.name}.jsonl").decode().splitlines()
+    committed(store, [1.0, None, None])
+    lines = store.read(quarantine_name(PART.name)).decode().splitlines()
+    shared = {"shard": PART.shard, "candidate": None, "reason": "not_finite"}
     assert [json.loads(line) for line in lines] == [
-        {"shard": PART.shard, **record} for record in records
+        shared | {"row": row, "query_id": f"q{row - 4}", "doc_id": f"d{row - 4}"} for row in (5, 6)
     ]
 
 
 def test_no_quarantine_file_without_records(store: Store):
     committed(store, [1.0, 2.0, 3.0])
-    assert store.sizes(QUARANTINE) == {}
+    assert sizes(store, QUARANTINE) == {}
 
 
 def test_ids_that_json_does_not_know_are_text(store: Store):
-    ids = {"query_id": b"\x00\xff", "doc_id": Decimal("1.50"), "day": date(2026, 1, 31)}
-    committed(store, [1.0, None, 3.0], records=[ids])
-    (line,) = store.read(f"{QUARANTINE}/{PART.name}.jsonl").decode().splitlines()
+    committed(
+        store,
+        [1.0, None],
+        query_id=pa.array([b"", b"\x00\xff"]),
+        doc_id=pa.array([Decimal("0.00"), Decimal("1.50")]),
+    )
+    (line,) = store.read(quarantine_name(PART.name)).decode().splitlines()
     found = json.loads(line)
-    assert (found["query_id"], found["doc_id"], found["day"]) == ("00ff", "1.50", "2026-01-31")
+    assert (found["query_id"], found["doc_id"]) == ("00ff", "1.50")
+
+
+def nested_part(status: list[Status]) -> ScoredPart:
+    rows = pa.table({"query_id": ["a", "b"], "doc_id": [["x", "y"], ["z"]]})
+    values = np.where(np.array(status) == Status.SCORED, 1.0, np.nan).astype(np.float32)
+    return ScoredPart(rows, np.array([2, 1]), np.array(status, np.int8), values, 1)
 
 
 def test_nested_pairs_are_counted_apart_from_rows(store: Store):
-    status = np.array([Status.SCORED, Status.NULL_PASSAGE, Status.SCORED], np.int8)
-    values = np.array([1, np.nan, 2], np.float32)
-    part = ScoredPart(pa.table({"query_id": ["a", "b"]}), np.array([2, 1]), status, values, 1)
-    receipt = commit(store, PART, part, part.rows, [], MEASURES, "run")
+    part = nested_part([Status.SCORED, Status.NULL_PASSAGE, Status.SCORED])
+    receipt = commit(store, PART, part, schema(part.rows, True), OUTPUT, MEASURES, "run")
     assert (receipt.rows, receipt.pairs, receipt.scored, receipt.rescued) == (2, 3, 2, 1)
     assert receipt.quarantined == {"null_passage": 1}
+
+
+def test_who_comes_second_lists_the_nested_pairs_of_the_first(store: Store):
+    output = OutputConfig(path="unused", columns=OutputColumns(status="how"))
+    first = nested_part([Status.SCORED, Status.NULL_PASSAGE, Status.SCORED])
+    commit(store, PART, first, schema(first.rows, True), output, MEASURES, "run")
+    before = content(store)
+    store.delete(quarantine_name(PART.name), receipt_name(PART.name))
+    second = nested_part([Status.NOT_FINITE, Status.SCORED, Status.SCORED])
+    commit(store, PART, second, schema(second.rows, True), output, MEASURES, "run")
+    assert content(store) == before
 
 
 def test_scores_are_described():
@@ -166,9 +247,8 @@ def test_quarantined_pairs_are_not_in_the_description(store: Store):
 def whole(store: Store) -> Store:
     """Three parts with every companion that a run leaves."""
     for number, scores in enumerate([[1.0, 2.0], [None, 4.0], [5.0]]):
-        part = Part(f"p{number}", "in/a.parquet", "etag", 0, len(scores), len(scores))
-        records = [{"row": 0}] if None in scores else []
-        committed(store, scores, part, records)
+        part = Part(f"p{number}", "in/a.parquet", "a", "etag", 0, len(scores), len(scores))
+        committed(store, scores, part)
     for name in ("_run.json", "_preflight.json", "_manifest.json", "_SUCCESS"):
         store.write(name, b"{}")
     return store
@@ -203,7 +283,6 @@ def test_duckdb_reads_the_output_as_one_data_set(whole: Store):
 
 
 def test_a_part_of_another_run_is_never_taken_for_ones_own(store: Store):
-    part = scored([1.0, 2.0])
-    commit(store, PART, part, part.rows, [], MEASURES, "one")
+    committed(store, [1.0, 2.0], run="one")
     with pytest.raises(OutputConflict, match="run one"):
-        commit(store, PART, part, part.rows, [], MEASURES, "other")
+        committed(store, [1.5, 2.0], run="other")

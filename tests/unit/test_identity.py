@@ -63,7 +63,7 @@ def test_files_of_somebody_else_are_not_taken_over(store: Store):
 
 def test_a_claimed_output_tells_whose_it_is(store: Store, source: Path, bert: Path):
     run = run_of(source, bert)
-    claim(store, run)
+    claim(store, run, None)
     assert recorded(store) == run
     refuse_differences(store, recorded(store) or {}, run)
 
@@ -109,7 +109,7 @@ def test_what_changes_no_output_is_the_same_run(source: Path, bert: Path, overri
 def test_what_changes_the_output_is_another_run_and_named(
     store: Store, source: Path, bert: Path, override: str, key: str
 ):
-    claim(store, run_of(source, bert))
+    claim(store, run_of(source, bert), None)
     with pytest.raises(OutputConflict, match=f"  {key}: begun with ") as caught:
         refuse_differences(store, recorded(store) or {}, run_of(source, bert, override))
     assert store.url in str(caught.value)

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from reranker_core.commit import receipt_name
+from reranker_core.commit import data_name
 from reranker_core.config import Config
 from reranker_core.errors import ConfigError, InputError, OutputConflict, PreflightRefused
-from reranker_core.identity import claim, identity
+from reranker_core.identity import claim, digest, identity, recorded
 from reranker_core.prepare import Prepared, prepare
+from reranker_core.receipts import receipt_name
 from tests import damage
+from tests.outputs import commit_part
 from tests.tables import config, flat, write
 
 
@@ -29,19 +31,22 @@ def settings(folder: Path, bert: Path, *overrides: str) -> Config:
 def begin(prepared: Prepared, dtype: str = "float32") -> None:
     """Claim the output, as a run does once a replica's dtype is known."""
     scoring = prepared.fingerprint | {"dtype": dtype}
-    claim(prepared.store, identity(scoring, prepared.plan, prepared.config))
+    run = identity(scoring, prepared.plan, prepared.config)
+    claim(prepared.store, run, prepared.before)
 
 
 def finish(prepared: Prepared, *numbers: int) -> None:
+    run = digest(recorded(prepared.store) or {})
     for number in numbers:
-        prepared.store.write(receipt_name(prepared.plan.parts[number].name), b"{}")
+        part = prepared.plan.parts[number]
+        commit_part(prepared.store, part, prepared.plan.schema, prepared.config, run)
 
 
 def test_a_fresh_run_has_all_to_do(folder: Path, bert: Path):
     found = prepare(settings(folder, bert))
     assert found.todo == found.plan.parts
     assert len(found.todo) == 4
-    assert not found.begun
+    assert found.before is None
 
 
 def test_preparing_writes_nothing(folder: Path, bert: Path):
@@ -54,7 +59,7 @@ def test_a_resumed_run_has_what_is_left_to_do_in_order(folder: Path, bert: Path)
     begin(first)
     finish(first, 1, 3)
     found = prepare(settings(folder, bert))
-    assert found.begun
+    assert found.before is not None
     assert found.todo == (first.plan.parts[0], first.plan.parts[2])
 
 
@@ -63,6 +68,69 @@ def test_a_finished_run_has_nothing_to_do(folder: Path, bert: Path):
     begin(first)
     finish(first, 0, 1, 2, 3)
     assert prepare(settings(folder, bert)).todo == ()
+
+
+@pytest.mark.parametrize("name", [data_name, receipt_name])
+def test_a_part_that_lost_its_file_or_its_receipt_is_to_do_again(folder: Path, bert: Path, name):
+    first = prepare(settings(folder, bert))
+    begin(first)
+    finish(first, 0, 1, 2, 3)
+    first.store.delete(name(first.plan.parts[2].name))
+    assert prepare(settings(folder, bert)).todo == (first.plan.parts[2],)
+
+
+def test_a_part_whose_file_has_another_length_is_discarded_and_done_again(folder: Path, bert: Path):
+    first = prepare(settings(folder, bert))
+    begin(first)
+    finish(first, 0, 1, 2, 3)
+    damaged = first.plan.parts[1]
+    first.store.write(data_name(damaged.name), b"PAR1")
+    found = prepare(settings(folder, bert))
+    assert found.todo == (damaged,)
+    assert found.outstanding.discard == (damaged.name,)
+
+
+def test_changed_new_and_missing_shards_are_refused_unless_asked_for(folder: Path, bert: Path):
+    write(folder / "in" / "c.parquet", flat(5))
+    first = prepare(settings(folder, bert))
+    begin(first)
+    finish(first, 0, 1, 2, 3, 4)
+    a, b, c = (f"{name}.parquet" for name in "abc")
+    write(folder / "in" / a, flat(10, first=50))
+    (folder / "in" / b).unlink()
+    write(folder / "in" / "d.parquet", flat(5))
+    with pytest.raises(OutputConflict) as caught:
+        prepare(settings(folder, bert))
+    assert all(name in str(caught.value) for name in (a, b, "d.parquet"))
+    assert c not in str(caught.value)
+    assert "input.changed=rescore" in str(caught.value)
+
+    found = prepare(settings(folder, bert, "input.changed=rescore"))
+    assert [part.shard_name for part in found.todo] == [a, a, "d.parquet"]
+    assert set(found.outstanding.discard) == {
+        part.name for part in first.plan.parts if part.shard_name != c
+    }
+    assert len(found.changes) > 0
+
+
+def test_other_settings_are_refused_whatever_becomes_of_shards(folder: Path, bert: Path):
+    begin(prepare(settings(folder, bert)))
+    with pytest.raises(OutputConflict, match="max_length"):
+        prepare(settings(folder, bert, "model.max_length=64", "input.changed=rescore"))
+
+
+def test_an_orphan_of_a_shard_that_changed_is_known_by_what_it_says_of_itself(
+    folder: Path, bert: Path
+):
+    first = prepare(settings(folder, bert))
+    begin(first)
+    finish(first, 0)
+    orphan = first.plan.parts[0]
+    first.store.delete(receipt_name(orphan.name))
+    write(folder / "in" / "a.parquet", flat(10, first=50))
+    found = prepare(settings(folder, bert, "input.changed=rescore"))
+    assert found.outstanding.discard == (orphan.name,)
+    assert len(found.todo) == 4
 
 
 def test_a_resumed_run_keeps_the_dtype_that_it_began_with(folder: Path, bert: Path):

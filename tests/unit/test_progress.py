@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from reranker_core.commit import Receipt
 from reranker_core.plan import Part, Plan, make_plan
 from reranker_core.progress import Progress
+from reranker_core.receipts import Receipt
 from tests.tables import config, flat, write
 
 

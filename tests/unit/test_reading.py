@@ -23,7 +23,7 @@ COLUMNS = ("query_id", "query", "doc_id", "passage")
 def part(path: Path, start: int, stop: int) -> Part:
     filesystem, name = open_filesystem(str(path))
     etag = entity_tag(filesystem.info(name))
-    return Part(f"p{start}", str(path), etag, start, stop, stop - start)
+    return Part(f"p{start}", str(path), path.name, etag, start, stop, stop - start)
 
 
 def read(

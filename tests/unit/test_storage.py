@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import resource
 import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
-from reranker_core.storage import Store, entity_tag
+from reranker_core.storage import (
+    RangeReader,
+    Store,
+    entity_tag,
+    in_parallel,
+    open_filesystem,
+)
+from tests.outputs import sizes
 
 
 @pytest.fixture(params=["disk", "memory"])
@@ -52,47 +64,101 @@ def test_exists(store: Store):
     assert not store.exists("sub/b")
 
 
-def test_many_are_read_in_the_order_asked_for(store: Store):
-    names = [f"n{i}" for i in range(50)]
-    for name in names:
-        store.write(name, name.encode())
-    asked = names[::-1]
-    assert store.read_many(asked) == [name.encode() for name in asked]
+def test_only_the_first_creates(store: Store):
+    assert store.create("sub/a", b"first")
+    assert not store.create("sub/a", b"second")
+    assert store.read("sub/a") == b"first"
 
 
-def test_reading_many_fails_when_one_is_absent(store: Store):
-    store.write("a", b"")
-    with pytest.raises(FileNotFoundError):
-        store.read_many(["a", "b"])
+def test_of_many_who_create_at_once_one_succeeds(store: Store):
+    with ThreadPoolExecutor(16) as threads:
+        won = list(threads.map(lambda i: store.create("a", str(i).encode()), range(64)))
+    if isinstance(store.filesystem, MemoryFileSystem):
+        pytest.skip("fsspec's memory store has no locks")
+    assert won.count(True) == 1
+    assert store.read("a") == str(won.index(True)).encode()
+
+
+def test_a_disk_without_hard_links_keeps_the_first_too(tmp_path, monkeypatch):
+    def refuse(*paths):
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    store = Store(str(tmp_path))
+    assert store.create("a", b"first")
+    assert not store.create("a", b"second")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"first"]
+
+
+def test_what_is_deleted_is_gone_and_what_was_absent_is_no_error(store: Store):
+    for name in "abc":
+        store.write(name, b"1")
+    store.delete("a", "absent", "c")
+    store.delete("absent")
+    store.delete()
+    assert list(sizes(store)) == ["b"]
+
+
+def test_results_come_in_order_and_no_more_is_taken_than_is_worked_on():
+    taken = []
+
+    def items():
+        for number in range(1000):
+            taken.append(number)
+            yield number
+
+    results = in_parallel(lambda number: 2 * number, items(), threads=4)
+    assert [next(results) for _ in range(10)] == list(range(0, 20, 2))
+    assert len(taken) <= 20
+    assert list(results) == list(range(20, 2000, 2))
+
+
+def test_an_error_of_one_item_is_raised():
+    with pytest.raises(ZeroDivisionError):
+        list(in_parallel(lambda number: 1 / number, [2, 1, 0]))
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000])
+def test_a_range_reader_reads_as_a_file_does(size: int):
+    content = bytes(i % 251 for i in range(size))
+    filesystem, path = open_filesystem(f"memory://{uuid.uuid4()}/x")
+    filesystem.pipe_file(path, content)
+    reader, file = RangeReader(filesystem, path), io.BytesIO(content)
+    for step in [(10,), (0,), (10_000,), (5,)]:
+        assert reader.read(*step) == file.read(*step)
+        assert reader.tell() == file.tell()
+    for place in [(0, 0), (3, 0), (2, 1), (-size // 2, 2)]:
+        assert reader.seek(*place) == file.seek(*place)
+        assert reader.read() == file.read()
 
 
 def test_sizes_are_by_relative_name(store: Store):
     store.write("x.parquet", b"12345")
     store.write("_receipts/x.json", b"12")
-    assert store.sizes() == {"x.parquet": 5, "_receipts/x.json": 2}
+    assert sizes(store) == {"x.parquet": 5, "_receipts/x.json": 2}
 
 
 def test_sizes_of_a_folder_keep_the_names_of_the_whole_store(store: Store):
     store.write("x.parquet", b"12345")
     store.write("_receipts/x.json", b"12")
-    assert store.sizes("_receipts") == {"_receipts/x.json": 2}
+    assert sizes(store, "_receipts") == {"_receipts/x.json": 2}
 
 
 def test_an_absent_folder_holds_nothing(store: Store):
-    assert store.sizes() == {}
-    assert store.sizes("_receipts") == {}
+    assert sizes(store) == {}
+    assert sizes(store, "_receipts") == {}
 
 
 def test_sizes_are_fresh(tmp_path: Path):
     store = Store(str(tmp_path))
-    assert store.sizes() == {}
+    assert sizes(store) == {}
     (tmp_path / "late").write_bytes(b"123")
-    assert store.sizes() == {"late": 3}
+    assert sizes(store) == {"late": 3}
 
 
 def test_a_trailing_slash_changes_nothing(tmp_path: Path):
     Store(f"{tmp_path}/").write("a", b"1")
-    assert Store(str(tmp_path)).sizes() == {"a": 1}
+    assert sizes(Store(str(tmp_path))) == {"a": 1}
 
 
 def test_a_relative_path_is_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -100,7 +166,7 @@ def test_a_relative_path_is_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     store = Store("out")
     store.write("a/b", b"1")
     assert (tmp_path / "out" / "a" / "b").read_bytes() == b"1"
-    assert store.sizes() == {"a/b": 1}
+    assert sizes(store) == {"a/b": 1}
 
 
 def test_a_reader_never_sees_half_an_object(tmp_path: Path):
@@ -141,7 +207,7 @@ def test_an_object_is_not_listed_while_it_is_written(tmp_path: Path):
 
     def poll() -> None:
         while not done.is_set():
-            listed.update(store.sizes())
+            listed.update(sizes(store))
 
     reader = threading.Thread(target=poll)
     reader.start()
@@ -156,7 +222,7 @@ def test_what_a_killed_writer_left_is_not_listed(tmp_path: Path):
     store = Store(str(tmp_path))
     store.write("a.parquet", b"1")
     (tmp_path / ".a.parquet.0123abcd.tmp").write_bytes(b"half")
-    assert store.sizes() == {"a.parquet": 1}
+    assert sizes(store) == {"a.parquet": 1}
 
 
 def test_the_tag_changes_when_a_file_is_rewritten_in_the_same_length(tmp_path: Path):

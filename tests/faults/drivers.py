@@ -1,0 +1,50 @@
+"""Drivers that can be killed or paused at any request, without the cost of a process."""
+
+from __future__ import annotations
+
+import random
+import threading
+from typing import Any
+
+from reranker_core.storage import Store
+
+
+class Killed(BaseException):
+    """The process is no more: nothing catches this, nothing is cleaned up."""
+
+
+class MortalStore(Store):
+    """The store as one driver and its workers see it. After `lives` requests every request raises
+    Killed, in all threads; at request `pause_at` all of them stand still for `pause` seconds.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        lives: int | None = None,
+        pause_at: int | None = None,
+        pause: float = 0.0,
+        patience: float = 60.0,
+    ) -> None:
+        super().__init__(url, patience)
+        self._lives, self._pause_at, self._pause = lives, pause_at, pause
+        self._requests = 0
+        self._lock = threading.Lock()
+        self._awake = threading.Event()
+        self._awake.set()
+
+    def _try(self, name: str, operation: Any) -> Any:
+        with self._lock:
+            self._requests += 1
+            number = self._requests
+        if number == self._pause_at:
+            self._awake.clear()
+            threading.Timer(self._pause, self._awake.set).start()
+        self._awake.wait()
+        if self._lives is not None and number > self._lives:
+            raise Killed
+        result = super()._try(name, operation)
+        # Half of those who die do so after the store has done what they asked for.
+        if self._lives is not None and number == self._lives and random.random() < 0.5:
+            raise Killed
+        return result

@@ -1,0 +1,134 @@
+"""Outputs without a model: real shards, plan, commits and receipts, scores made up from doc ids."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from reranker_core.commit import commit
+from reranker_core.config import Config
+from reranker_core.identity import (
+    claim,
+    digest,
+    identity,
+    recorded,
+    refuse_differences,
+    without_shards,
+)
+from reranker_core.inventory import Outstanding, outstanding
+from reranker_core.lease import Lease
+from reranker_core.manifest import begin, conclude
+from reranker_core.pairs import Status
+from reranker_core.plan import Part, Plan, make_plan
+from reranker_core.proof import Totals
+from reranker_core.reading import read_parts
+from reranker_core.receipts import Gatherer, Receipt
+from reranker_core.results import ScoredPart
+from reranker_core.schema import InputSchema
+from reranker_core.storage import Store, in_parallel
+from tests.tables import config
+
+MEASURES = {"distinct": 4, "tokens": 100, "seconds": 0.5}
+
+
+def sizes(store: Store, folder: str = "") -> dict[str, int]:
+    """Name -> bytes."""
+    return {listed.name: listed.size for listed in store.list(folder)}
+
+
+class Output:
+    """An input in `folder`/in, planned, and an output that its parts can be committed to."""
+
+    def __init__(self, source: Path, output: Path | str, *overrides: str) -> None:
+        self.config: Config = config(source, output, "plan.part_rows=4", *overrides)
+        self.plan: Plan = make_plan(self.config)
+        self.store = Store(self.config.output.path)
+        scoring = {"normalize": self.config.output.normalize, "dtype": "float32"}
+        self.run: dict[str, Any] = identity(scoring, self.plan, self.config)
+
+    @property
+    def digest(self) -> str:
+        return digest(self.run)
+
+    def claim(self) -> None:
+        claim(self.store, self.run, None)
+
+    def commit(
+        self, part: Part, bad: int = 0, noise: float = 0.0, store: Store | None = None
+    ) -> Receipt:
+        """Commit a part, its first `bad` pairs without a score. `noise` is what other hardware
+        makes of the same scores.
+        """
+        return commit_part(
+            store or self.store, part, self.plan.schema, self.config, self.digest, bad, noise
+        )
+
+    def drive(self, noise: float = 0.0, term: float = 1.0, store: Store | None = None) -> Totals:
+        """What a driver does from lease to `_SUCCESS`, with threads in place of Ray's workers and
+        made-up scores in place of a model's.
+        """
+        store = store or self.store
+        with Lease.acquire(store, term) as lease:
+            before = recorded(store)
+            left = Outstanding(self.plan.parts)
+            if before is not None:
+                refuse_differences(store, without_shards(before), without_shards(self.run))
+                left = outstanding(store, self.plan, self.digest)
+            lease.confirm()
+            begin(store, self.run, before, left)
+            gatherer = Gatherer(store, list(left.singles))
+
+            def work(part: Part) -> Receipt:
+                lease.fence.check(store)
+                return self.commit(part, noise=noise, store=store)
+
+            for receipt in in_parallel(work, left.todo, threads=3):
+                lease.check()
+                gatherer.add(receipt)
+            lease.confirm()
+            return conclude(store, self.run, self.config, {})
+
+    def commit_all(self, skip: int | None = None, bad: int = 0) -> None:
+        """Commit every part but number `skip`, the first with pairs that have no score."""
+        for number, part in enumerate(self.plan.parts):
+            if number != skip:
+                self.commit(part, bad=bad if number == 0 else 0)
+
+
+def commit_part(
+    store: Store,
+    part: Part,
+    schema: InputSchema,
+    settings: Config,
+    run: str,
+    bad: int = 0,
+    noise: float = 0.0,
+) -> Receipt:
+    """Commit a part with made-up scores."""
+    scored = scored_part(part, schema, bad, noise)
+    return commit(store, part, scored, schema, settings.output, MEASURES, run)
+
+
+def scored_part(part: Part, schema: InputSchema, bad: int = 0, noise: float = 0.0) -> ScoredPart:
+    """The part's rows as they are in its shard, and a score for each of its pairs."""
+    ((_, rows),) = read_parts([part], schema.columns)
+    per_row = None
+    ids = rows.column(schema.doc_id.column).combine_chunks()
+    if schema.nested:
+        per_row = ids.value_lengths().to_numpy()
+        ids = ids.flatten()
+    score = np.array([made_up(value) + noise for value in ids.to_pylist()], np.float32)
+    status = np.full(len(score), Status.SCORED, np.int8)
+    status[:bad] = Status.NOT_FINITE
+    score[:bad] = np.nan
+    carried = pa.table({name: rows.column(name) for name in schema.carried})
+    return ScoredPart(carried, per_row, status, score, rescued=0)
+
+
+def made_up(doc_id: object) -> float:
+    """The score of a document."""
+    return zlib.crc32(str(doc_id).encode()) % 1000 / 100
