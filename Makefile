@@ -7,7 +7,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test check setup setup-dev kill bench lock clean
+.PHONY: demo test check setup setup-dev kill chaos bench lock clean
 
 demo: setup
 	$(BIN)/python -m demo.run $(ARGS)
@@ -24,6 +24,10 @@ check: setup-dev
 # kill -9 of the driver at random moments, then resume: RUNS rounds
 kill: setup-dev
 	RUNS=$(or $(RUNS),10) $(BIN)/python -m pytest -s tests/faults/test_killed_driver.py
+
+# Faults of all kinds at once, from a seed, and a table of them: RUNS runs
+chaos: setup-dev
+	RUNS=$(or $(RUNS),200) SEED=$(or $(SEED),1) $(BIN)/python -m pytest -s tests/faults/test_chaos.py
 
 bench: setup-dev
 	$(BIN)/python -m benchmarks.whole_job

@@ -24,7 +24,7 @@ exit codes:
   3  preflight refused the model
   4  finished, but over the quarantine limit
   5  incomplete; run the same command again to resume
-  6  the output belongs to another run
+  6  the output belongs to another run, or another driver is at work on it
 """
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from reranker_core.commit import commit
+from reranker_core.commit import commit, data_name
 from reranker_core.config import Config
 from reranker_core.identity import (
     claim,
@@ -91,6 +93,11 @@ class Output:
                 gatherer.add(receipt)
             lease.confirm()
             return conclude(store, self.run, self.config, {})
+
+    def tables(self) -> list[pa.Table]:
+        """The data files of all parts, in input order."""
+        names = [data_name(part.name) for part in self.plan.parts]
+        return [pq.read_table(io.BytesIO(self.store.read(name))) for name in names]
 
     def commit_all(self, skip: int | None = None, bad: int = 0) -> None:
         """Commit every part but number `skip`, the first with pairs that have no score."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 import threading
 import time
@@ -57,15 +56,9 @@ def output(source: Path, tmp_path: Path) -> Output:
     return Output(source, f"s3://{BUCKET}/{tmp_path.name}")
 
 
-def table_of(output: Output) -> pa.Table:
-    """The whole output, in input order."""
-    names = [data_name(part.name) for part in output.plan.parts]
-    return pa.concat_tables(pq.read_table(io.BytesIO(output.store.read(name))) for name in names)
-
-
 def assert_undisturbed(output: Output) -> None:
     """Nothing lost, doubled or wrong, and proven so from every byte."""
-    found = table_of(output)
+    found = pa.concat_tables(output.tables())
     ids = [f"d{i}" for i in range(ROWS)]
     assert found["doc_id"].to_pylist() == ids
     np.testing.assert_allclose(found["score"], [made_up(i) for i in ids], atol=1e-4)
