@@ -1,0 +1,53 @@
+"""`python -m jobs.verify` as a process: what it prints, and its exit codes."""
+
+import subprocess
+import sys
+
+import pytest
+
+from reranker_core.commit import data_name
+from tests.outputs import Output, sizes
+from tests.running import ROOT
+from tests.tables import flat, write
+
+
+@pytest.fixture
+def output(tmp_path):
+    write(tmp_path / "in" / "a.parquet", flat(22))
+    found = Output(tmp_path / "in", tmp_path / "out", "output.rank=true")
+    found.drive()
+    return found
+
+
+def verify(path, expect):
+    done = subprocess.run(
+        [sys.executable, "-m", "jobs.verify", f"output.path={path}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    printed = done.stdout + done.stderr
+    assert done.returncode == expect, printed
+    assert "Traceback" not in printed
+    return printed
+
+
+def test_a_whole_output_is_proven_and_left_as_it_is(output, tmp_path):
+    before = {name: output.store.read(name) for name in sizes(output.store)}
+    printed = verify(tmp_path / "out", expect=0)
+    assert "22 in 6 parts" in printed
+    assert "6 read" in printed
+    assert {name: output.store.read(name) for name in sizes(output.store)} == before
+
+
+def test_damage_exits_5_foreign_files_6_and_nothing_2(output, tmp_path):
+    name = data_name(output.plan.parts[1].name)
+    data = bytearray(output.store.read(name))
+    data[60] ^= 1
+    output.store.write(name, bytes(data))
+    assert name in verify(tmp_path / "out", expect=5)
+    output.store.write("mine.parquet", b"PAR1")
+    assert "mine.parquet" in verify(tmp_path / "out", expect=6)
+    assert "no run was begun there" in verify(tmp_path / "nothing", expect=2)
