@@ -24,7 +24,7 @@ from reranker_core.errors import InputError, brief
 from reranker_core.query_cuts import check_query_order, move_to_query_starts
 from reranker_core.schema import InputSchema, check_schema, common_schema, resolve_schema
 from reranker_core.shards import ShardFile, list_shards
-from reranker_core.storage import open_filesystem
+from reranker_core.storage import open_filesystem, open_to_read
 
 _FOOTER_THREADS = 16
 _SHOWN_PROBLEMS = 10
@@ -186,7 +186,7 @@ def _read_footers(files: list[ShardFile]) -> list[pq.FileMetaData]:
             return f"{file.url}: is empty (0 bytes); expected a Parquet file"
         try:
             filesystem, path = open_filesystem(file.url)
-            with filesystem.open(path, "rb") as stream:
+            with open_to_read(filesystem, path) as stream:
                 return pq.ParquetFile(stream).metadata
         except (pa.ArrowException, OSError) as error:
             return f"{file.url}: cannot be read as Parquet, {file.size} bytes: {brief(error)}"

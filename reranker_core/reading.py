@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from reranker_core.errors import InputError
 from reranker_core.plan import Part
 from reranker_core.shards import open_shard
-from reranker_core.storage import entity_tag, open_filesystem
+from reranker_core.storage import entity_tag, info_of, open_filesystem
 
 _BATCH_ROWS = 4096
 
@@ -25,7 +25,7 @@ def read_parts(parts: list[Part], columns: tuple[str, ...]) -> Iterator[tuple[Pa
     shard = parts[0].shard
     with open_shard(shard) as file:
         filesystem, path = open_filesystem(shard)
-        if entity_tag(filesystem.info(path)) != parts[0].etag:
+        if entity_tag(info_of(filesystem, path)) != parts[0].etag:
             raise InputError(
                 f"{shard}: was changed while the job ran. Parts that are committed are of the old "
                 "state; begin a new run with an output.path of its own"

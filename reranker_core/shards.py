@@ -17,7 +17,7 @@ from fsspec.utils import glob_translate
 
 from reranker_core.config import Config
 from reranker_core.errors import ConfigError, InputError, RerankError, brief
-from reranker_core.storage import RangeReader, Store, entity_tag, is_local, open_filesystem
+from reranker_core.storage import Store, entity_tag, is_local, open_filesystem, open_to_read
 from reranker_core.store_errors import patiently
 
 _SUFFIXES = (".parquet", ".parq", ".pq")
@@ -78,11 +78,8 @@ def open_shard(url: str) -> Iterator[pq.ParquetFile]:
     """
     filesystem, path = open_filesystem(url)
     try:
-        if is_local(filesystem):
-            with filesystem.open(path, "rb") as stream:
-                yield pq.ParquetFile(stream)
-        else:
-            yield pq.ParquetFile(RangeReader(filesystem, path), pre_buffer=True)
+        with open_to_read(filesystem, path) as stream:
+            yield pq.ParquetFile(stream, pre_buffer=not is_local(filesystem))
     except FileNotFoundError:
         raise InputError(
             f"{url}: has disappeared while the job ran. Put it back and run again, or take it out "

@@ -18,7 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar
 
 import fsspec
 
@@ -57,6 +57,18 @@ def open_filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     if hasattr(filesystem, "retries"):
         filesystem.retries = 1
     return filesystem, path
+
+
+def open_to_read(filesystem: fsspec.AbstractFileSystem, path: str) -> IO[bytes] | RangeReader:
+    """A file to read from, with requests that are tried again where the store is remote."""
+    if is_local(filesystem):
+        return filesystem.open(path, "rb")
+    return RangeReader(filesystem, path)
+
+
+def info_of(filesystem: fsspec.AbstractFileSystem, path: str) -> dict[str, Any]:
+    """What the store says of a file: size, etag. Raises FileNotFoundError."""
+    return patiently(lambda: filesystem.info(path), str(filesystem.unstrip_protocol(path)))
 
 
 def is_local(filesystem: fsspec.AbstractFileSystem) -> bool:
@@ -199,7 +211,7 @@ class RangeReader(io.RawIOBase):
 
     def __init__(self, filesystem: fsspec.AbstractFileSystem, path: str) -> None:
         self._filesystem, self._path = filesystem, path
-        self.info = self._try(lambda: filesystem.info(path))
+        self._size = info_of(filesystem, path)["size"]
         self._position = 0
 
     def readable(self) -> bool:
@@ -216,13 +228,13 @@ class RangeReader(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Move to `offset` from the start, from here, or from the end."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.info["size"]}
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}
         self._position = base[whence] + offset
         return self._position
 
     def read(self, size: int = -1) -> bytes:
         """The next `size` bytes, fewer only at the end."""
-        left = self.info["size"] - self._position
+        left = self._size - self._position
         stop = self._position + (left if size is None or size < 0 else min(size, left))
         if stop <= self._position:
             return b""
