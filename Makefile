@@ -12,8 +12,10 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 demo: setup
 	$(BIN)/python -m demo.run $(ARGS)
 
+# The README's commands run apart: one of them ends every Ray of the machine.
 test: setup-dev check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/readme
+	$(BIN)/python -m pytest tests/readme
 
 check: setup-dev
 	$(BIN)/ruff check .

@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 
 from reranker_core.config import OutputConfig
 from reranker_core.contents import Columns, check_content
+from reranker_core.distribution import describe
 from reranker_core.errors import OutputConflict, RerankError
 from reranker_core.pairs import Status
 from reranker_core.plan import Part
@@ -137,7 +138,7 @@ def _facts(part: Part, scored: ScoredPart, measures: dict[str, Any], run: str) -
         rescued=scored.rescued,
         distinct=measures["distinct"],
         tokens=measures["tokens"],
-        scores=describe_scores(scored.score[scored.status == Status.SCORED]),
+        scores=describe(scored.score[scored.status == Status.SCORED]),
     )
 
 
@@ -158,18 +159,6 @@ def _with_status_of(data: bytes, scored: ScoredPart, column: str) -> ScoredPart:
         status = status.flatten()
     codes = {kind.label: kind for kind in Status}
     return replace(scored, status=np.array([codes[s] for s in status.to_pylist()], np.int8))
-
-
-def describe_scores(scores: np.ndarray) -> dict[str, float]:
-    """How scores are distributed, so that a part unlike the others can be seen."""
-    if not len(scores):
-        return {}
-    quantiles = np.quantile(scores, [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1])
-    names = ("min", "p05", "p25", "p50", "p75", "p95", "max")
-    described = {name: round(float(value), 6) for name, value in zip(names, quantiles, strict=True)}
-    described["mean"] = round(float(scores.mean(dtype=np.float64)), 6)
-    described["tied"] = round(1 - len(np.unique(scores)) / len(scores), 6)
-    return described
 
 
 def _parquet(table: pa.Table, facts: Facts) -> bytes:

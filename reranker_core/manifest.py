@@ -82,6 +82,7 @@ def conclude(store: Store, run: dict[str, Any], config: Config, facts: dict[str,
         "distinct_pairs": totals.distinct,
         "tokens": totals.tokens,
         "bytes": totals.size,
+        "scores": totals.scores.summary(),
         **facts,
     }
     store.write(MANIFEST, json.dumps(manifest, indent=1).encode())

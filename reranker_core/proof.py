@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from reranker_core.commit import data_name, quarantine_name
 from reranker_core.contents import Columns, check_content
+from reranker_core.distribution import Distribution
 from reranker_core.errors import Incomplete
 from reranker_core.identity import digest
 from reranker_core.inventory import Inventory, foreign_files, not_of, take_inventory
@@ -33,7 +34,9 @@ _SHOWN_PROBLEMS = 5
 
 @dataclass
 class Totals:
-    """Sums over receipts; `opened` counts the files that were read to prove them."""
+    """Sums over receipts, and the distribution of all scores; `opened` counts the files that were
+    read to prove them.
+    """
 
     parts: int = 0
     rows: int = 0
@@ -45,6 +48,7 @@ class Totals:
     size: int = 0
     opened: int = 0
     quarantined: Counter[str] = field(default_factory=Counter)
+    scores: Distribution = field(default_factory=Distribution, compare=False)
 
     def add(self, receipt: Receipt) -> None:
         """Count one more part."""
@@ -52,6 +56,7 @@ class Totals:
         for name in ("rows", "pairs", "scored", "rescued", "distinct", "tokens", "size"):
             setattr(self, name, getattr(self, name) + getattr(receipt, name))
         self.quarantined.update(receipt.quarantined)
+        self.scores.add(receipt.part, receipt.scored, receipt.scores)
 
     @property
     def quarantined_pairs(self) -> int:

@@ -14,6 +14,8 @@ from reranker_core.prepare import Prepared
 from reranker_core.proof import Totals
 from reranker_core.storage import Store
 
+_SHOWN_PARTS = 3
+
 
 def print_plan(prepared: Prepared, console: Console) -> None:
     """What `--dry-run` shows: shards, parts, rows, bytes, and what a resume would skip."""
@@ -104,6 +106,14 @@ def _add_counts(table: Table, totals: Totals) -> None:
     table.add_row("pairs scored", f"{totals.scored:,}")
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in totals.quarantined.items())
     table.add_row("quarantined", f"{totals.quarantined_pairs:,} {reasons and f'({reasons})'}")
+    scores = totals.scores.summary()
+    if scores["count"]:
+        quantiles = " / ".join(
+            f"{scores[name]:.4g}" for name in ("min", "p05", "p50", "p95", "max")
+        )
+        table.add_row("scores", f"{quantiles} (min / 5 % / median / 95 % / max)")
+        for part in scores["unlike"][:_SHOWN_PARTS]:
+            table.add_row("unlike the others", f"{part['part']}: median {part['median']:.4g}")
 
 
 def _count(number: int, noun: str) -> str:

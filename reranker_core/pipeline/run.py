@@ -67,7 +67,7 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
     whose = identity(scoring, prepared.plan, config)
     for change in prepared.changes:
         log.info("input.changed=%s: %s", config.input.changed, change)
-    replicas = 0
+    preflights: list[dict[str, Any]] = []
     if prepared.todo:
         own = connect(config)
         stop_on_signals()  # again: ray.init sets handlers of its own
@@ -82,7 +82,7 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
                 job = Job(
                     config, prepared.plan.schema, digest(whose), scoring["model"], lease.fence
                 )
-                replicas = _score(prepared, job, placement, lease)
+                preflights = _score(prepared, job, placement, lease)
         finally:
             ray.shutdown()
     else:
@@ -97,16 +97,27 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
         ],
     }
     if prepared.todo:
+        seconds = time.monotonic() - start
+        checks = max((report["seconds"] for report in preflights), default=0.0)
         facts["last_session"] = {
             "parts": len(prepared.todo),
-            "seconds": round(time.monotonic() - start, 1),
-            "replicas": replicas,
+            "seconds": round(seconds, 1),
+            "replicas": len(preflights),
+            "preflight": {
+                "longest_loading_seconds": max(
+                    (report["loading_seconds"] for report in preflights), default=0.0
+                ),
+                "longest_seconds": checks,
+                "share_of_session": round(checks / seconds, 4),
+            },
         }
     return conclude(store, whose, config, facts)
 
 
-def _score(prepared: Prepared, job: Job, placement: Placement, lease: Lease) -> int:
-    """Run the stages until all parts are committed; the number of replicas that took part."""
+def _score(
+    prepared: Prepared, job: Job, placement: Placement, lease: Lease
+) -> list[dict[str, Any]]:
+    """Run the stages until all parts are committed; the preflight reports of the replicas."""
     store = prepared.store
     reports: dict[str, Any] = {}
     gatherer = Gatherer(store, list(prepared.outstanding.singles))
@@ -137,7 +148,7 @@ def _score(prepared: Prepared, job: Job, placement: Placement, lease: Lease) -> 
             left.discard(receipt.part)
             gatherer.add(receipt)
             progress.advance(receipt)
-    return len(reports)
+    return list(reports.values())
 
 
 def _stages(job: Job, prepared: Prepared, placement: Placement, coordinator: Any) -> Dataset:

@@ -20,7 +20,6 @@ from reranker_core.commit import (
     QUARANTINE,
     commit,
     data_name,
-    describe_scores,
     quarantine_name,
     read_facts,
 )
@@ -224,18 +223,7 @@ def test_who_comes_second_lists_the_nested_pairs_of_the_first(store: Store):
     assert content(store) == before
 
 
-def test_scores_are_described():
-    found = describe_scores(np.array([0, 1, 2, 3, 4], np.float32))
-    assert (found["min"], found["p25"], found["p50"], found["max"]) == (0, 1, 2, 4)
-    assert (found["mean"], found["tied"]) == (2, 0)
-
-
-def test_tied_scores_are_told():
-    assert describe_scores(np.array([1, 1, 1, 1], np.float32))["tied"] == 0.75
-
-
-def test_no_scores_have_no_description(store: Store):
-    assert describe_scores(np.array([], np.float32)) == {}
+def test_a_part_without_scores_has_no_description(store: Store):
     assert committed(store, [None, None, None]).scores == {}
 
 
