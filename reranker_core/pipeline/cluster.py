@@ -11,7 +11,7 @@ from ray.data import DataContext
 
 from reranker_core.config import Config
 from reranker_core.device import number_formats, resolve_device
-from reranker_core.errors import ConfigError, brief
+from reranker_core.errors import ConfigError, Incomplete, brief
 from reranker_core.scorer import Scorer
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ def connect(config: Config) -> bool:
 
     Raises:
         ConfigError: there is no Ray at the address.
+        Incomplete: an own one did not come up.
 
     """
     address = config.ray.address or os.environ.get("RAY_ADDRESS") or "local"
@@ -67,6 +68,11 @@ def connect(config: Config) -> bool:
             f"ray.address={address}: cannot be joined ({brief(error)}). Start a Ray with `ray "
             "start --head`, of the same Ray and Python versions and with its token at hand if it "
             "wants one (RAY_AUTH_MODE); or leave ray.address out to use an own one"
+        ) from None
+    except Exception as error:  # noqa: BLE001 - what Ray raises when its parts are slow to start
+        raise Incomplete(
+            f"Ray did not start ({brief(error)}); the machine may be overloaded or out of memory. "
+            "Nothing was scored; run the same command again"
         ) from None
     context = DataContext.get_current()
     context.enable_progress_bars = False
