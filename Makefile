@@ -27,9 +27,9 @@ check: setup-dev
 kill: setup-dev
 	RUNS=$(or $(RUNS),10) $(BIN)/python -m pytest -s tests/faults/test_killed_driver.py
 
-# Faults of all kinds at once, from a seed, and a table of them: RUNS runs
+# Faults of all kinds at once, from a seed, and a table of them: RUNS runs; then lost Ray nodes
 chaos: setup-dev
-	RUNS=$(or $(RUNS),200) SEED=$(or $(SEED),1) $(BIN)/python -m pytest -s tests/faults/test_chaos.py
+	RUNS=$(or $(RUNS),200) SEED=$(or $(SEED),1) $(BIN)/python -m pytest -s tests/faults/test_chaos.py tests/faults/test_lost_nodes.py
 
 bench: setup-dev
 	$(BIN)/python -m benchmarks.whole_job

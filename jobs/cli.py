@@ -99,5 +99,7 @@ def _quieten() -> None:
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "TRANSFORMERS_VERBOSITY": "error",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        # A thread of Ray Data that outlives the run must not start a Ray of its own.
+        "RAY_ENABLE_AUTO_CONNECT": "0",
     }.items():
         os.environ.setdefault(name, value)

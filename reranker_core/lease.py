@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 FOLDER = "_lease"
 TERM = 30.0  # seconds without a sign of life after which a lease is free
 _BEATS = 6  # signs of life a term
+_PATIENCE = 15.0  # seconds; a sign of life that comes later is none
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Lease:
 
         """
         state = _state(term)
+        store = store.with_patience(_PATIENCE)
         while True:
             number, other = _latest(store)
             if number and not _is_free(other):

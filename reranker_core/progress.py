@@ -31,6 +31,7 @@ class Progress:
         self._pairs = 0
         self._first: tuple[float, int] | None = None  # when, and how many pairs
         self._last_line = time.monotonic()
+        self._told = self._parts  # how many the last line told of
         console = Console(stderr=True)
         self._bar = Bar(
             TextColumn("scoring"),
@@ -52,7 +53,7 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         self._bar.stop()
-        if self._bar.disable and self._first:
+        if self._bar.disable and self._parts > self._told:
             log.info(self.state())
 
     def advance(self, receipt: Receipt) -> None:
@@ -63,7 +64,7 @@ class Progress:
         self._first = self._first or (now, self._pairs)
         self._bar.update(self._task, completed=self._pairs, description=self.state())
         if self._bar.disable and now - self._last_line >= _SECONDS_BETWEEN_LINES:
-            self._last_line = now
+            self._last_line, self._told = now, self._parts
             log.info(self.state())
 
     def state(self) -> str:

@@ -7,6 +7,7 @@ is what a single PUT gives; on a local disk it is a temporary file that gets its
 from __future__ import annotations
 
 import base64
+import copy
 import errno
 import io
 import os
@@ -106,6 +107,12 @@ class Store:
         self.root = path.rstrip("/")
         self.url = self.root if is_local(self.filesystem) else url.rstrip("/")
         self._patience = patience
+
+    def with_patience(self, seconds: float) -> Store:
+        """The same store for who cannot wait as long."""
+        store = copy.copy(self)
+        store._patience = seconds
+        return store
 
     def path(self, name: str) -> str:
         """The full path of `name` within the filesystem."""

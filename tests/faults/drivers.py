@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 from typing import Any
@@ -28,15 +29,12 @@ class MortalStore(Store):
     ) -> None:
         super().__init__(url, patience)
         self._lives, self._pause_at, self._pause = lives, pause_at, pause
-        self._requests = 0
-        self._lock = threading.Lock()
+        self._requests = itertools.count(1)  # one for all copies; next() is atomic
         self._awake = threading.Event()
         self._awake.set()
 
     def _try(self, name: str, operation: Any) -> Any:
-        with self._lock:
-            self._requests += 1
-            number = self._requests
+        number = next(self._requests)
         if number == self._pause_at:
             self._awake.clear()
             threading.Timer(self._pause, self._awake.set).start()

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,8 +14,9 @@ from tests.texts import flat_table
 RAY = Path(sys.executable).parent / "ray"
 
 
-def submit(cluster, *arguments):
+def submit(cluster, *arguments, options=()):
     command = [RAY, "job", "submit", "--address", cluster.dashboard, "--working-dir", "."]
+    command += options
     entrypoint = [sys.executable, "-m", "jobs.rerank", "--config", "configs/local.yaml"]
     done = subprocess.run(
         [*command, "--", *entrypoint, *arguments],
@@ -25,6 +27,36 @@ def submit(cluster, *arguments):
         check=False,
     )
     return done.returncode, done.stdout + done.stderr
+
+
+def job(cluster, *arguments):
+    command = [RAY, "job", *arguments, "--address", cluster.dashboard]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return done.stdout + done.stderr
+
+
+def test_a_stopped_job_leaves_what_the_same_command_finishes(ray_cluster, bert, tmp_path):
+    pq.write_table(flat_table(3000, seed=2), tmp_path / "in.parquet")
+    arguments = [
+        f"input.path={tmp_path}/in.parquet",
+        f"output.path={tmp_path}/out",
+        f"model.path={bert}",
+        "preflight.checks.meaning=off",
+        "plan.part_rows=50",
+    ]
+    name = f"stopped-{tmp_path.parent.name}"
+    submit(ray_cluster, *arguments, options=["--no-wait", "--submission-id", name])
+    end = time.monotonic() + 180
+    while not list((tmp_path / "out").glob("_receipts/*.json")):
+        assert time.monotonic() < end, job(ray_cluster, "logs", name)
+        time.sleep(0.05)
+    assert "was stopped" in job(ray_cluster, "stop", name)
+    assert not (tmp_path / "out/_SUCCESS").exists()
+    committed = len(list((tmp_path / "out/_receipts").iterdir()))
+    assert committed < 60
+    code, printed = submit(ray_cluster, *arguments)
+    assert code == 0, printed
+    assert (tmp_path / "out/_SUCCESS").exists()
 
 
 def test_a_submitted_job_completes_resumes_and_exits_as_documented(ray_cluster, bert, tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from reranker_core import progress as progress_module
 from reranker_core.plan import Part, Plan, make_plan
 from reranker_core.progress import Progress
 from reranker_core.receipts import Receipt
@@ -80,6 +81,16 @@ def test_nothing_is_logged_when_nothing_was_done(plan: Plan, caplog: pytest.LogC
     with caplog.at_level(logging.INFO), Progress(plan, plan.parts):
         pass
     assert caplog.text == ""
+
+
+def test_the_last_state_is_not_logged_twice(
+    plan: Plan, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(progress_module, "_SECONDS_BETWEEN_LINES", 0.0)
+    with caplog.at_level(logging.INFO), Progress(plan, plan.parts) as progress:
+        for part in plan.parts:
+            progress.advance(receipt(part))
+    assert caplog.text.count("4/4 parts") == 1
 
 
 def test_a_run_without_parts_has_a_state(plan: Plan):
