@@ -62,12 +62,12 @@ def wait_for_receipts(process, folder, count):
 @pytest.mark.timeout(900)
 def test_a_node_that_is_lost_costs_nothing_and_losing_all_ends_with_5(cluster, bert, tmp_path):
     nodes = [cluster.add_node(num_cpus=3) for _ in range(2)]
-    process = start(cluster, tmp_path, bert, "guard.max_stall_seconds=60", "replicas.max=2")
+    process = start(cluster, tmp_path, bert, "guard.max_stall_seconds=120", "replicas.max=2")
     wait_for_receipts(process, tmp_path, 3)
     cluster.remove_node(nodes[0], allow_graceful=False)
     wait_for_receipts(process, tmp_path, len(list((tmp_path / "out/_receipts").iterdir())) + 2)
     cluster.remove_node(nodes[1], allow_graceful=False)
-    printed, _ = process.communicate(timeout=240)
+    printed, _ = process.communicate(timeout=400)
     assert process.returncode == 5, printed[-3000:]
     assert re.search(r"stalled: no part was committed for \d+ s", printed), printed[-3000:]
     assert "1 nodes are alive, 3 when the run began" in printed
@@ -75,7 +75,7 @@ def test_a_node_that_is_lost_costs_nothing_and_losing_all_ends_with_5(cluster, b
 
     cluster.add_node(num_cpus=3)
     process = start(cluster, tmp_path, bert)
-    printed, _ = process.communicate(timeout=240)
+    printed, _ = process.communicate(timeout=400)
     assert process.returncode == 0, printed[-3000:]
     found = pyarrow.dataset.dataset(str(tmp_path / "out")).to_table()
     assert found["doc_id"].to_pylist() == [f"d1-{i}" for i in range(PARTS * 100)]
