@@ -8,49 +8,93 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from reranker_core.config import ScoreConfig
 from reranker_core.sequences import Int64s, TokenSequences
 
-# Matrix kernels run fastest on widths that are multiples of this; measured on AMX.
-WIDTH_STEP = 16
+# What is fastest differs by device; docs/performance.md has the figures.
+_TOKENS = {"cpu": 4096, "cuda": 16_384}
+_STEP_AMX, _STEP_CUDA, _STEP_FIXED = 16, 8, 16
+
+
+@dataclass
+class Shapes:
+    """Which shapes batches may have: widths in steps, and as many rows as the budget allows.
+
+    Attributes:
+        max_tokens: rows x width, padding included; a single row may be longer.
+        longest: most tokens of a sequence; no width is rounded up beyond it.
+        step: widths are rounded up to a multiple of it.
+        fixed: whether all batches of a width have the same number of rows, and all sequences of a
+            length the same width. What a sequence is computed in then depends on its length only.
+
+    """
+
+    max_tokens: int
+    longest: int
+    step: int = 1
+    fixed: bool = False
+
+    @classmethod
+    def of(cls, device: str, longest: int, score: ScoreConfig) -> Shapes:
+        """Those that suit a device, `cpu` or `cuda`."""
+        step = 1
+        if device == "cuda":
+            step = _STEP_CUDA
+        elif torch.cpu.get_capabilities().get("amx_bf16"):
+            step = _STEP_AMX
+        if score.reproducible:
+            step = _STEP_FIXED
+        return cls(score.max_batch_tokens or _TOKENS[device], longest, step, score.reproducible)
+
+    def width(self, length: int) -> int:
+        """The width of a batch whose longest sequence has this length."""
+        return max(length, min(-(-length // self.step) * self.step, self.longest))
+
+    def rows(self, width: int) -> int:
+        """How many rows a batch of this width may have; has, if shapes are fixed."""
+        return max(1, self.max_tokens // width)
 
 
 @dataclass(frozen=True)
 class Batch:
     """R sequences padded on the right to a common width W."""
 
-    rows: Int64s  # which sequences of the part these are, shape (R,)
     ids: torch.Tensor  # int64, shape (R, W)
     mask: torch.Tensor  # int64, 1 for tokens and 0 for padding, shape (R, W)
     passage_starts: torch.Tensor  # int64, shape (R,)
 
 
-def plan_batches(
-    lengths: Int64s, max_batch_tokens: int, max_width: int
-) -> Iterator[tuple[Int64s, int]]:
-    """Rows and padded width of each batch; rows x width stays within `max_batch_tokens` (but for
-    a single row that is longer). Widths are rounded up, though never past `max_width`.
+def plan_batches(lengths: Int64s, shapes: Shapes) -> Iterator[tuple[Int64s, int]]:
+    """Rows and padded width of each batch, the longest first.
+
+    Lazy, so that a budget that is lowered meanwhile holds for the batches that follow.
     """
     order = np.argsort(-lengths, kind="stable")
     begin = 0
     while begin < len(order):
-        longest = int(lengths[order[begin]])
-        width = max(longest, min(-(-longest // WIDTH_STEP) * WIDTH_STEP, max_width))
-        count = max(1, max_batch_tokens // width)
-        yield order[begin : begin + count], width
-        begin += count
+        width = shapes.width(int(lengths[order[begin]]))
+        rows = order[begin : begin + shapes.rows(width)]
+        if shapes.fixed:
+            rows = rows[[shapes.width(int(length)) == width for length in lengths[rows]]]
+        yield rows, width
+        begin += len(rows)
 
 
 def make_batch(
     sequences: TokenSequences, rows: Int64s, width: int, pad_id: int, device: torch.device
 ) -> Batch:
-    """Pad the chosen rows to `width` and move them to `device`."""
+    """Pad the chosen rows to `width` and move them to `device`, in one transfer."""
     tokens = sequences.tokens
     lengths = tokens.lengths[rows]
     columns = np.arange(width)
-    mask = columns < lengths[:, None]
-    ids = np.full(mask.shape, pad_id, np.int64)
-    positions = tokens.starts[rows][:, None] + columns
-    ids[mask] = tokens.values[positions[mask]]
-    starts = sequences.passage_starts[rows].astype(np.int64)
-    tensors = (torch.from_numpy(array).to(device) for array in (ids, mask.astype(np.int64), starts))
-    return Batch(rows, *tensors)
+    inside = columns < lengths[:, None]
+    packed = np.full((len(rows), width + 2), pad_id, np.int32)
+    packed[:, :width][inside] = tokens.values[(tokens.starts[rows][:, None] + columns)[inside]]
+    packed[:, width] = lengths
+    packed[:, width + 1] = sequences.passage_starts[rows]
+    moved = torch.from_numpy(packed)
+    if device.type == "cuda":
+        moved = moved.pin_memory().to(device, non_blocking=True)
+    moved = moved.long()
+    mask = torch.arange(width, device=device) < moved[:, width, None]
+    return Batch(moved[:, :width].contiguous(), mask.long(), moved[:, width + 1])

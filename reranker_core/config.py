@@ -175,9 +175,16 @@ class PlanConfig(Section):
 
 
 class ScoreConfig(Section):
-    """How a replica forms batches. Never part of the fingerprint."""
+    """How a replica forms batches. Part of the fingerprint only where scores are reproducible."""
 
-    max_batch_tokens: int = Field(16_384, ge=8, description="rows x padded length of a batch")
+    max_batch_tokens: int | None = Field(
+        None, ge=8, description="rows x padded length of a batch; null: what suits the device"
+    )
+    reproducible: bool = Field(
+        False,
+        description="a pair's score is the same to the bit whatever it is batched with, on equal "
+        "hardware and software",
+    )
 
 
 class GuardConfig(Section):

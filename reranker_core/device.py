@@ -54,3 +54,17 @@ def number_formats(configured: str, device: str) -> dict[str, str]:
 def is_lost(error: Exception) -> bool:
     """Whether an error leaves the device useless for this process, as a CUDA assertion does."""
     return isinstance(error, torch.AcceleratorError)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a forward failed for want of memory, and can be tried with less."""
+    # On a CPU torch raises no class of its own, so that only the text tells.
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    )
+
+
+def release_memory(device: torch.device) -> None:
+    """Give memory that is cached, but not used, back to where it came from."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()

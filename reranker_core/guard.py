@@ -19,12 +19,14 @@ class Scores:
         values: float32, shape (D,); NaN exactly where no finite score could be had.
         rescued: how many were not finite at first, and finite in float32.
         fatal: those that were not computed, because computing them ended the process.
+        computed_tokens: tokens that were run through the model, padding included.
 
     """
 
     values: npt.NDArray[np.float32]
     rescued: int
     fatal: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    computed_tokens: int = 0
 
 
 def rescue(values: npt.NDArray[np.float32], redo: Callable[[int], float]) -> Scores:

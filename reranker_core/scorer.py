@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
 
 from reranker_core import models
-from reranker_core.batching import make_batch, plan_batches
+from reranker_core.batching import Shapes
 from reranker_core.checkpoint import Checkpoint, open_checkpoint
 from reranker_core.checks import Inspection, Report
 from reranker_core.config import Config
 from reranker_core.device import DTYPES, number_formats, resolve_device
+from reranker_core.engine import Engine
 from reranker_core.errors import PreflightRefused
 from reranker_core.guard import Scores, float32_copy, rescue
-from reranker_core.models import Family, PairFormat
+from reranker_core.models import PairFormat
 from reranker_core.preflight import check_checkpoint
 from reranker_core.preflight.agreement import check_same_files
 from reranker_core.preflight.canaries import Pair
@@ -46,23 +46,12 @@ class Scorer:
 
     report: Report
 
-    def __init__(
-        self,
-        model: torch.nn.Module,
-        family: Family,
-        pair_format: PairFormat,
-        max_batch_tokens: int,
-        dtype: str,
-    ) -> None:
-        self._model = model.eval()
-        self._family = family
-        self._device = next(model.parameters()).device
-        self._max_batch_tokens = max_batch_tokens
-        self._pad_id = int(pair_format.tokenizer.pad_token_id or 0)
+    def __init__(self, engine: Engine, pair_format: PairFormat, dtype: str) -> None:
+        self._engine = engine
         self.pair_format = pair_format
         self.dtype = dtype
         self.max_length = pair_format.max_length
-        self.largest_batch = max(1, max_batch_tokens // self.max_length)
+        self.largest_batch = engine.shapes.rows(engine.shapes.width(self.max_length))
 
     @classmethod
     def load(cls, config: Config, expected: dict[str, str] | None = None) -> Scorer:
@@ -112,7 +101,9 @@ class Scorer:
         )
         # Broken weights are not run: what they compute would only repeat the finding.
         inspection.add([*check_weights(loaded), *check_tokenizer(pair_format, loaded.model)])
-        scorer = cls(loaded.model, family, pair_format, config.score.max_batch_tokens, dtype)
+        shapes = Shapes.of(device, pair_format.max_length, config.score)
+        pad_id = int(pair_format.tokenizer.pad_token_id or 0)
+        scorer = cls(Engine(loaded.model, family, pad_id, shapes), pair_format, dtype)
         numerics, english = check_numerics(scorer)
         inspection.add([*numerics, *check_meaning(scorer, english, config.preflight)])
         facts = {
@@ -130,18 +121,9 @@ class Scorer:
 
     def score(self, sequences: TokenSequences) -> Scores:
         """Scores of all sequences. Non-finite ones are computed again in float32."""
-        values = np.empty(len(sequences), np.float32)
-        order: list[Any] = []
-        outputs: list[torch.Tensor] = []
-        lengths = sequences.tokens.lengths
-        with torch.inference_mode():
-            for rows, width in plan_batches(lengths, self._max_batch_tokens, self.max_length):
-                order.append(rows)
-                outputs.append(self._forward(self._model, sequences, rows, width))
-            if outputs:
-                # One transfer for all batches, so that a GPU is not waited for after each.
-                values[np.concatenate(order)] = torch.cat(outputs).cpu().numpy()
-            return rescue(values, lambda index: self._score_in_float32(sequences, index))
+        computed = self._engine.compute(sequences)
+        scores = rescue(computed.values, lambda index: self._in_float32(sequences, index))
+        return replace(scores, computed_tokens=computed.tokens)
 
     def score_warily(
         self,
@@ -158,23 +140,17 @@ class Scorer:
         """
         values = np.full(len(sequences), np.nan, np.float32)
         others = np.setdiff1d(np.arange(len(sequences)), np.union1d(fatal, suspects))
-        lengths = sequences.tokens.lengths
-        batches = [
-            (others[rows], width)
-            for rows, width in plan_batches(
-                lengths[others], self._max_batch_tokens, self.max_length
-            )
-        ]
-        batches += [(np.array([i]), int(lengths[i])) for i in np.setdiff1d(suspects, fatal)]
-        redone = 0
-        with torch.inference_mode():
-            for rows, width in batches:
-                before(rows)
-                found = self._forward(self._model, sequences, rows, width).cpu().numpy()
-                scores = rescue(found, self._redo(sequences, rows))
-                values[rows] = scores.values
-                redone += scores.rescued
-        return Scores(values, redone, fatal)
+        batches = [rows for rows, _ in self._engine.batches(sequences, others)]
+        batches += [np.array([index]) for index in np.setdiff1d(suspects, fatal)]
+        rescued = tokens = 0
+        for rows in batches:
+            before(rows)
+            computed = self._engine.one_batch(sequences, rows)
+            scores = rescue(computed.values, self._redo(sequences, rows))
+            values[rows] = scores.values
+            rescued += scores.rescued
+            tokens += computed.tokens
+        return Scores(values, rescued, fatal, tokens)
 
     def score_pairs(self, pairs: Sequence[Pair]) -> np.ndarray:
         """Float32 scores of (query, passage) texts; NaN where none could be had."""
@@ -186,20 +162,16 @@ class Scorer:
 
     def alone(self, pairs: Sequence[Pair]) -> np.ndarray:
         """Each pair by itself, unpadded, in the run's number format."""
-        return self._one_by_one(self._model, pairs)
+        return self._one_by_one(self._engine.model, pairs)
 
     def reference(self, pairs: Sequence[Pair]) -> np.ndarray:
         """Each pair by itself, unpadded, in float32."""
-        return self._one_by_one(float32_copy(self._model), pairs)
+        return self._one_by_one(float32_copy(self._engine.model), pairs)
 
     def _one_by_one(self, model: torch.nn.Module, pairs: Sequence[Pair]) -> np.ndarray:
         sequences = self._encode(pairs)
-        with torch.inference_mode():
-            scores = [
-                self._forward(model, sequences, np.array([index]), int(length)).cpu()
-                for index, length in enumerate(sequences.tokens.lengths)
-            ]
-        return torch.cat(scores).numpy()
+        scores = [self._engine.plain(model, sequences, row) for row in range(len(sequences))]
+        return np.array(scores, np.float32)
 
     def _encode(self, pairs: Sequence[Pair]) -> TokenSequences:
         queries = [query for query, _ in pairs]
@@ -207,22 +179,15 @@ class Scorer:
         index = np.arange(len(pairs))
         return self.pair_format.encode(queries, passages, index, index)
 
-    def _forward(
-        self, model: torch.nn.Module, sequences: TokenSequences, rows: np.ndarray, width: int
-    ) -> torch.Tensor:
-        batch = make_batch(sequences, rows, width, self._pad_id, self._device)
-        return self._family.forward(model, batch)
-
     def _redo(self, sequences: TokenSequences, rows: Int64s) -> Callable[[int], float]:
-        return lambda index: self._score_in_float32(sequences, int(rows[index]))
+        return lambda index: self._in_float32(sequences, int(rows[index]))
 
-    def _score_in_float32(self, sequences: TokenSequences, index: int) -> float:
-        width = int(sequences.tokens.lengths[index])
-        return float(self._forward(self._float32, sequences, np.array([index]), width))
+    def _in_float32(self, sequences: TokenSequences, index: int) -> float:
+        return self._engine.plain(self._float32, sequences, index)
 
     @cached_property
     def _float32(self) -> torch.nn.Module:
-        return float32_copy(self._model)
+        return float32_copy(self._engine.model)
 
 
 def _failed_numerics(refused: PreflightRefused) -> list[str]:

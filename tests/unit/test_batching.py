@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
-from reranker_core.batching import make_batch, plan_batches
+from reranker_core.batching import Shapes, make_batch, plan_batches
 from reranker_core.sequences import Ragged, TokenSequences
 
 CPU = torch.device("cpu")
@@ -21,55 +23,86 @@ def sequences(runs: list[list[int]], starts: list[int]) -> TokenSequences:
     return TokenSequences(Ragged.of(runs), np.array(starts, np.int32))
 
 
+def plan(all_lengths: np.ndarray, max_tokens: int, longest: int = 130, **others: Any) -> list:
+    return list(plan_batches(all_lengths, Shapes(max_tokens, longest, **others)))
+
+
+@pytest.mark.parametrize("fixed", [False, True])
 @pytest.mark.parametrize("count", [0, 1, 7, 1000])
 @pytest.mark.parametrize("budget", [8, 500, 16_384])
-def test_every_row_stands_in_exactly_one_batch(count: int, budget: int):
-    batches = [rows for rows, _ in plan_batches(lengths(count), budget, 130)]
+def test_every_row_stands_in_exactly_one_batch(count: int, budget: int, fixed: bool):
+    batches = [rows for rows, _ in plan(lengths(count), budget, step=16, fixed=fixed)]
     rows = np.concatenate([np.array([], np.int64), *batches])
     assert sorted(rows.tolist()) == list(range(count))
 
 
+@pytest.mark.parametrize("step", [1, 16])
 @pytest.mark.parametrize("budget", [200, 500, 4096, 16_384])
-def test_rows_times_width_stay_within_the_budget(budget: int):
-    for rows, width in plan_batches(lengths(1000), budget, 130):
+def test_rows_times_width_stay_within_the_budget(budget: int, step: int):
+    for rows, width in plan(lengths(1000), budget, step=step):
         assert len(rows) * width <= budget
 
 
 def test_a_row_longer_than_the_budget_stands_alone():
-    batches = list(plan_batches(np.array([100, 5, 90]), 64, 130))
-    assert [rows.tolist() for rows, _ in batches] == [[0], [2], [1]]
+    assert [rows.tolist() for rows, _ in plan(np.array([100, 5, 90]), 64)] == [[0], [2], [1]]
 
 
-def test_all_rows_fit_in_their_batchs_width():
+@pytest.mark.parametrize("step", [1, 16])
+def test_all_rows_fit_in_their_batchs_width(step: int):
     all_lengths = lengths(1000)
-    for rows, width in plan_batches(all_lengths, 1000, 130):
+    for rows, width in plan(all_lengths, 1000, step=step):
         assert all_lengths[rows].max() <= width
 
 
-def test_widths_are_multiples_of_16_or_the_longest_allowed():
-    widths = {width for _, width in plan_batches(lengths(1000), 1000, 130)}
+def test_widths_are_multiples_of_the_step_or_the_longest_allowed():
+    widths = {width for _, width in plan(lengths(1000), 1000, step=16)}
     assert {width for width in widths if width % 16} == {130}
     assert len(widths) > 4
 
 
 def test_rows_that_are_longer_than_the_longest_allowed_are_not_cut():
-    assert [width for _, width in plan_batches(np.array([200]), 1000, 130)] == [200]
+    assert [width for _, width in plan(np.array([200]), 1000, step=16)] == [200]
 
 
 def test_the_longest_rows_come_first():
-    widths = [width for _, width in plan_batches(lengths(1000), 1000, 130)]
+    widths = [width for _, width in plan(lengths(1000), 1000)]
     assert widths == sorted(widths, reverse=True)
 
 
-def test_little_is_padding():
-    all_lengths = lengths(5000)
-    padded = sum(len(rows) * width for rows, width in plan_batches(all_lengths, 4096, 130))
-    assert padded < 1.15 * all_lengths.sum()
+def natural(count: int) -> np.ndarray:
+    """Lengths as of docstrings: mean 145, median 120, a long tail."""
+    return np.random.default_rng(0).lognormal(4.75, 0.65, count).clip(12, 512).astype(np.int64)
+
+
+def test_less_than_two_percent_of_a_natural_part_is_padding():
+    all_lengths = natural(8192)
+    padded = sum(len(rows) * width for rows, width in plan(all_lengths, 4096, 512))
+    assert padded < 1.02 * all_lengths.sum()
 
 
 def test_equally_long_rows_fill_the_budget():
-    sizes = [len(rows) for rows, _ in plan_batches(np.full(100, 32), 320, 130)]
-    assert sizes == [10] * 10
+    assert [len(rows) for rows, _ in plan(np.full(100, 32), 320)] == [10] * 10
+
+
+def test_where_shapes_are_fixed_a_length_always_gets_the_same_shape():
+    shapes = Shapes(2048, 512, step=16, fixed=True)
+    found: dict[int, set[int]] = {}
+    for seed in range(5):
+        some = np.random.default_rng(seed).permutation(natural(3000))[: 500 * (seed + 1)]
+        for rows, width in plan_batches(some, shapes):
+            for length in some[rows].tolist():
+                found.setdefault(length, set()).add(width)
+            assert len(rows) <= shapes.rows(width)
+    assert {len(widths) for widths in found.values()} == {1}
+    assert len(found) > 100
+
+
+def test_a_budget_that_is_lowered_holds_for_the_batches_that_follow():
+    shapes = Shapes(320, 130)
+    batches = plan_batches(np.full(100, 32), shapes)
+    assert len(next(batches)[0]) == 10
+    shapes.max_tokens = 64
+    assert {len(rows) for rows, _ in batches} == {2}
 
 
 def test_a_batch_holds_the_chosen_rows_padded_on_the_right():
@@ -85,11 +118,10 @@ def test_the_mask_is_one_for_tokens_and_zero_for_padding():
     assert batch.mask.tolist() == [[1, 1, 0, 0], [1, 1, 1, 0]]
 
 
-def test_a_batch_knows_its_rows_and_where_passages_start():
+def test_a_batch_knows_where_passages_start():
     batch = make_batch(
         sequences([[1, 2], [3, 4], [5, 6]], [0, 1, 2]), np.array([2, 0]), 16, PAD, CPU
     )
-    assert batch.rows.tolist() == [2, 0]
     assert batch.passage_starts.tolist() == [2, 0]
 
 
@@ -98,8 +130,8 @@ def test_all_batches_together_hold_all_tokens():
     runs = [rng.integers(10, 99, size).tolist() for size in lengths(200, 40)]
     everything = sequences(runs, [0] * 200)
     found: dict[int, list[int]] = {}
-    for rows, width in plan_batches(everything.tokens.lengths, 300, 40):
+    for rows, width in plan(everything.tokens.lengths, 300, 40):
         batch = make_batch(everything, rows, width, PAD, CPU)
-        for row, ids, mask in zip(batch.rows.tolist(), batch.ids, batch.mask, strict=True):
+        for row, ids, mask in zip(rows.tolist(), batch.ids, batch.mask, strict=True):
             found[row] = ids[mask.bool()].tolist()
     assert [found[row] for row in range(200)] == runs

@@ -99,7 +99,7 @@ def spoil(scorer: Scorer, pairs: list[int], in_float32: bool) -> None:
                     output.logits[row] = NAN
         return output
 
-    scorer._model.register_forward_hook(hook, with_kwargs=True)
+    scorer._engine.model.register_forward_hook(hook, with_kwargs=True)
 
 
 def encoded(scorer: Scorer) -> Any:
