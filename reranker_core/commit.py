@@ -73,7 +73,7 @@ def commit(
         scored: its rows and scores.
         schema: the input's columns.
         output: which columns the data file gets.
-        measures: `distinct`, `tokens` and `seconds` of the receipt.
+        measures: `distinct`, `tokens`, `computed_tokens`, `seconds` and `waited` of the receipt.
         run: the digest of the run's identity.
 
     Raises:
@@ -103,7 +103,9 @@ def commit(
         size=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
         md5=hashlib.md5(data, usedforsecurity=False).hexdigest(),
+        computed_tokens=measures["computed_tokens"],
         seconds=measures["seconds"],
+        waited=measures["waited"],
     )
     store.write(receipt_name(part.name), receipt.to_json())
     return receipt

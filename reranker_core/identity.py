@@ -28,7 +28,10 @@ _SHOWN_DIFFERENCES = 8
 def fingerprint(
     config: Config, checkpoint: Checkpoint, pair_format: PairFormat, family: str
 ) -> dict[str, Any]:
-    """Everything that changes a score; not batch sizes, replicas, or paths."""
+    """Everything that changes a score; not batch sizes (but where scores are to be the same to the
+    bit), replicas, or paths.
+    """
+    score = config.score
     return {
         "scoring_version": SCORING_VERSION,
         "family": family,
@@ -36,6 +39,7 @@ def fingerprint(
         "model": checkpoint.digests,
         **pair_format.record,
         "normalize": config.output.normalize,
+        **({"reproducible": score.model_dump()} if score.reproducible else {}),
     }
 
 

@@ -30,6 +30,8 @@ from reranker_core.receipts import Receipt, read_receipts
 from reranker_core.storage import Store, in_parallel
 
 _SHOWN_PROBLEMS = 5
+_COUNTS = ("rows", "pairs", "scored", "rescued", "distinct", "tokens", "computed_tokens", "size")
+_SUMMED = (*_COUNTS, "seconds", "waited")
 
 
 @dataclass
@@ -46,6 +48,9 @@ class Totals:
     distinct: int = 0
     tokens: int = 0
     size: int = 0
+    computed_tokens: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
     opened: int = 0
     quarantined: Counter[str] = field(default_factory=Counter)
     scores: Distribution = field(default_factory=Distribution, compare=False)
@@ -53,7 +58,7 @@ class Totals:
     def add(self, receipt: Receipt) -> None:
         """Count one more part."""
         self.parts += 1
-        for name in ("rows", "pairs", "scored", "rescued", "distinct", "tokens", "size"):
+        for name in _SUMMED:
             setattr(self, name, getattr(self, name) + getattr(receipt, name))
         self.quarantined.update(receipt.quarantined)
         self.scores.add(receipt.part, receipt.scored, receipt.scores)
@@ -62,6 +67,16 @@ class Totals:
     def quarantined_pairs(self) -> int:
         """Pairs without a score, for whatever reason."""
         return sum(self.quarantined.values())
+
+    @property
+    def padding_fraction(self) -> float:
+        """Of the tokens that went through the model."""
+        return 1 - self.tokens / max(self.computed_tokens, self.tokens, 1)
+
+    @property
+    def waiting_fraction(self) -> float:
+        """Of the replicas' time, between their first part and their last."""
+        return self.waited / max(self.seconds + self.waited, 1e-9)
 
     @property
     def quarantined_fraction(self) -> float:

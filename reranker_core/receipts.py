@@ -59,14 +59,18 @@ class Receipt(Facts):
     Attributes:
         size, sha256, md5: of the data file; the size in bytes. Object stores list the MD5 of each
             object, which proves a file without fetching it.
+        computed_tokens: that went through the model, padding included.
         seconds: that the replica took.
+        waited: seconds that the replica had nothing to do before it got the part; 0 for its first.
 
     """
 
     size: int
     sha256: str
     md5: str
+    computed_tokens: int
     seconds: float
+    waited: float
 
     def to_json(self) -> bytes:
         """As stored."""

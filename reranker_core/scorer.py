@@ -7,6 +7,7 @@ scorer.score_pairs([("how to cache", "lru_cache keeps the results of …")])
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np

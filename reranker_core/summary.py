@@ -50,6 +50,11 @@ def print_totals(totals: Totals, prepared: Prepared, seconds: float, console: Co
     if totals.rescued:
         table.add_row("rescued in float32", f"{totals.rescued:,}")
     table.add_row("distinct pairs", f"{totals.distinct:,}, {totals.tokens:,} tokens")
+    table.add_row(
+        "replicas",
+        f"{totals.padding_fraction:.1%} of what they computed was padding; "
+        f"{totals.waiting_fraction:.1%} of the time they waited for parts",
+    )
     skipped = totals.parts - len(prepared.todo)
     table.add_row(
         "time", f"{seconds:,.1f} s" + (f", {_count(skipped, 'part')} resumed" if skipped else "")

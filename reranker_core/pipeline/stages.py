@@ -74,6 +74,7 @@ class Replica:
         self._error: Exception | None = None
         self._name = f"{os.uname().nodename}:{os.getpid()}"
         self._admitted = False
+        self._free_since: float | None = None
         torch.set_num_threads(threads)
         try:
             self._scorer = Scorer.load(job.config, job.model)
@@ -114,6 +115,7 @@ class Replica:
     def _score(self, row: dict[str, pa.Scalar]) -> pa.Table:
         part, encoded = wire.encoded_of_row(row)
         start = time.perf_counter()
+        waited = start - (self._free_since or start)
         caution = self._tell("begin", part.name)
         try:
             scores = self._scores(part.name, encoded.sequences, caution)
@@ -125,9 +127,12 @@ class Replica:
         measures = {
             "distinct": len(encoded.sequences),
             "tokens": int(encoded.sequences.tokens.lengths.sum()),
+            "computed_tokens": scores.computed_tokens,
             "seconds": round(time.perf_counter() - start, 4),
+            "waited": round(waited, 4),
         }
         self._tell("finish", part.name)
+        self._free_since = time.perf_counter()
         notes = {"measures": measures, "preflight": self._preflight}
         return wire.row_of_scored(part, ScoredPart.of(encoded, scores), notes)
 

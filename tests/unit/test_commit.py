@@ -34,7 +34,7 @@ from reranker_core.storage import Store
 from tests.outputs import sizes
 
 PART = Part("a-0000000004-00ff", "in/a.parquet", "a.parquet", "etag", 4, 7, 3)
-MEASURES = {"distinct": 2, "tokens": 40, "seconds": 0.25}
+MEASURES = {"distinct": 2, "tokens": 40, "computed_tokens": 44, "seconds": 0.25, "waited": 0.5}
 OUTPUT = OutputConfig(path="unused")
 
 
@@ -97,6 +97,7 @@ def test_the_receipt_counts_what_the_file_holds(store: Store):
     assert (receipt.rows, receipt.pairs, receipt.scored) == (3, 3, 2)
     assert receipt.quarantined == {"not_finite": 1}
     assert (receipt.distinct, receipt.tokens, receipt.seconds) == (2, 40, 0.25)
+    assert (receipt.computed_tokens, receipt.waited) == (44, 0.5)
 
 
 def test_the_receipt_knows_size_and_digest_of_the_file(store: Store):

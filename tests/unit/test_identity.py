@@ -97,6 +97,7 @@ def test_what_changes_no_output_is_the_same_run(source: Path, bert: Path, overri
         ("model.truncation=longest_first", "fingerprint.truncation"),
         ("model.dtype=float16", "fingerprint.dtype"),
         ("output.normalize=sigmoid", "fingerprint.normalize"),
+        ("score.reproducible=true", "fingerprint.reproducible"),
         ("output.rank=true", "output.rank"),
         ("output.text=true", "output.text"),
         ("output.passthrough=[]", "output.passthrough"),
