@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-import queue
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from types import FrameType
 from typing import Any
 
 from reranker_core.errors import Incomplete
@@ -23,10 +24,13 @@ def watched(
     waiting_for: Callable[[], str],
     longest: float,
 ) -> Iterator[Any]:
-    """The items, as they come.
+    """The items, as they come. To be called in the main thread.
+
+    The stream is taken from in this very thread, so that it is closed in order whatever ends it; a
+    thread beside it watches, and interrupts it by a signal.
 
     Args:
-        items: iterated over in a thread of its own.
+        items: the stream.
         check: called every second; what it raises ends the iteration.
         waiting_for: says in words what the stream may be waiting for.
         longest: seconds without an item after which it counts as stalled.
@@ -35,41 +39,58 @@ def watched(
         Incomplete: nothing came for `longest` seconds.
 
     """
-    arrived: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-    threading.Thread(target=_pull, args=(items, arrived), daemon=True, name="stream").start()
-    last = told = time.monotonic()
-    while True:
-        try:
-            kind, item = arrived.get(timeout=_TICK)
-        except queue.Empty:
-            kind, item = "nothing", None
-        check()
-        now = time.monotonic()
-        if kind == "item":
-            last = told = now
-            yield item
-        elif kind == "error":
-            raise item
-        elif kind == "end":
-            return
-        elif now - last > longest:
-            raise Incomplete(
-                f"stalled: no part was committed for {now - last:.0f} s "
-                f"(guard.max_stall_seconds={longest:g}); {_in_words(waiting_for)}. What is "
-                "committed stays; the same command resumes"
-            )
-        elif now - told > _FIRST_WORD:
-            told = now
-            log.warning("nothing for %.0f s; %s", now - last, _in_words(waiting_for))
-
-
-def _pull(items: Iterable[Any], arrived: queue.SimpleQueue[tuple[str, Any]]) -> None:
+    watch = _Watch(check, waiting_for, longest)
+    before = signal.signal(signal.SIGUSR1, watch.interrupted)
+    watch.thread.start()
     try:
         for item in items:
-            arrived.put(("item", item))
-        arrived.put(("end", None))
-    except BaseException as error:  # noqa: BLE001 - it is raised where the items are taken
-        arrived.put(("error", error))
+            watch.last = time.monotonic()
+            yield item
+            watch.last = time.monotonic()
+    finally:
+        watch.end.set()
+        watch.thread.join(10)
+        signal.signal(signal.SIGUSR1, before)
+
+
+class _Watch:
+    def __init__(
+        self, check: Callable[[], None], waiting_for: Callable[[], str], longest: float
+    ) -> None:
+        self.last = time.monotonic()
+        self.end = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True, name="watch")
+        self._check, self._waiting_for, self._longest = check, waiting_for, longest
+        self._error: BaseException | None = None
+
+    def interrupted(self, number: int, frame: FrameType | None) -> None:
+        """What the signal does to the main thread."""
+        if self._error is not None and not self.end.is_set():
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            self._look()
+        except BaseException as error:  # noqa: BLE001 - it is raised where the items are taken
+            self._error = error
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+    def _look(self) -> None:
+        told = self.last
+        while not self.end.wait(_TICK):
+            self._check()
+            now = time.monotonic()
+            silent = now - self.last
+            if silent > self._longest:
+                raise Incomplete(
+                    f"stalled: no part was committed for {silent:.0f} s "
+                    f"(guard.max_stall_seconds={self._longest:g}); "
+                    f"{_in_words(self._waiting_for)}. What is committed stays; the same command "
+                    "resumes"
+                )
+            if now - max(told, self.last) > _FIRST_WORD:
+                told = now
+                log.warning("nothing for %.0f s; %s", silent, _in_words(self._waiting_for))
 
 
 def _in_words(waiting_for: Callable[[], str]) -> str:

@@ -31,7 +31,6 @@ def cluster():
 
 
 def start(cluster, folder, bert, *overrides):
-    pq.write_table(flat_table(PARTS * 100, seed=1), folder / "in.parquet")
     arguments = [
         f"input.path={folder}/in.parquet",
         f"output.path={folder}/out",
@@ -61,8 +60,9 @@ def wait_for_receipts(process, folder, count):
 @pytest.mark.skipif("RUNS" not in os.environ, reason="takes minutes: make chaos")
 @pytest.mark.timeout(900)
 def test_a_node_that_is_lost_costs_nothing_and_losing_all_ends_with_5(cluster, bert, tmp_path):
+    pq.write_table(flat_table(PARTS * 100, seed=1), tmp_path / "in.parquet")
     nodes = [cluster.add_node(num_cpus=3) for _ in range(2)]
-    process = start(cluster, tmp_path, bert, "guard.max_stall_seconds=120", "replicas.max=2")
+    process = start(cluster, tmp_path, bert, "guard.max_stall_seconds=90", "replicas.max=2")
     wait_for_receipts(process, tmp_path, 3)
     cluster.remove_node(nodes[0], allow_graceful=False)
     wait_for_receipts(process, tmp_path, len(list((tmp_path / "out/_receipts").iterdir())) + 2)
