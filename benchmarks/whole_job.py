@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -46,7 +47,7 @@ def main() -> None:
         write_shards(docs, queries, first_stage(docs, queries, CANDIDATES), folder / "in")
         rows = ds.dataset(folder / "in").to_table()
 
-        job_seconds, steady = _run_job(folder, model)
+        job_seconds, manifest, steady = _run_job(folder, model)
         peer_seconds, peer_scores = _run_peer(rows, model)
         scores = ds.dataset(folder / "out").to_table()["score"].to_numpy()
     difference = float(np.abs(scores - peer_scores).max())
@@ -58,7 +59,10 @@ def main() -> None:
         "crossencoder_pairs_per_second": round(len(rows) / peer_seconds, 1),
         "ratio_whole_job": round(peer_seconds / job_seconds, 3),
         "ratio_steady": round(steady / (len(rows) / peer_seconds), 3),
+        "padding": manifest["padding_fraction"],
+        "replica_waited": manifest["waiting_fraction"],
         "max_score_difference": difference,
+        "load_after": [round(value, 1) for value in os.getloadavg()],
         **describe(),
     }
     _print(result)
@@ -66,8 +70,8 @@ def main() -> None:
         sys.exit(f"scores differ by {difference}")
 
 
-def _run_job(folder: Path, model: Path) -> tuple[float, float]:
-    """Seconds of the whole process, and pairs/s of the replica while it scored."""
+def _run_job(folder: Path, model: Path) -> tuple[float, dict[str, Any], float]:
+    """Seconds of the whole process, the manifest, and pairs/s of the replica while it scored."""
     command = [
         *(sys.executable, "-m", "jobs.rerank", f"input.path={folder}/in"),
         *(f"output.path={folder}/out", f"model.path={model}", f"model.max_length={MAX_LENGTH}"),
@@ -77,8 +81,8 @@ def _run_job(folder: Path, model: Path) -> tuple[float, float]:
     start = time.monotonic()
     subprocess.run(command, check=True)
     seconds = time.monotonic() - start
-    receipts = [json.loads(p.read_text()) for p in (folder / "out/_receipts").iterdir()]
-    return seconds, sum(r["pairs"] for r in receipts) / sum(r["seconds"] for r in receipts)
+    manifest = json.loads((folder / "out/_manifest.json").read_text())
+    return seconds, manifest, manifest["pairs"] / manifest["scoring_seconds"]
 
 
 def _run_peer(rows: pa.Table, model: Path) -> tuple[float, np.ndarray]:

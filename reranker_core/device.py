@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from reranker_core.errors import ConfigError
@@ -49,6 +51,15 @@ def number_formats(configured: str, device: str) -> dict[str, str]:
             "float32": "the last resort",
         }
     return {"float32": "this CPU has no fast bfloat16"}
+
+
+def keep_order_of_sums() -> None:
+    """Let MKL sum in one order, however many of its threads get a core.
+
+    It reads this before its first product, so that a process must have made none.
+    """
+    torch.set_num_threads(torch.get_num_threads())  # also: no fewer when cores are busy
+    os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 
 def is_lost(error: Exception) -> bool:

@@ -18,7 +18,7 @@ from reranker_core.batching import Shapes
 from reranker_core.checkpoint import Checkpoint, open_checkpoint
 from reranker_core.checks import Inspection, Report
 from reranker_core.config import Config
-from reranker_core.device import DTYPES, number_formats, resolve_device
+from reranker_core.device import DTYPES, keep_order_of_sums, number_formats, resolve_device
 from reranker_core.engine import Engine
 from reranker_core.errors import PreflightRefused
 from reranker_core.guard import Scores, float32_copy, rescue
@@ -65,6 +65,8 @@ class Scorer:
             PreflightRefused: a check that is set to `refuse` failed.
 
         """
+        if config.score.reproducible:
+            keep_order_of_sums()
         checkpoint = open_checkpoint(config.model)
         inspection = Inspection(config.preflight.checks)
         if expected is not None:

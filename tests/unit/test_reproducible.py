@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +62,19 @@ def test_in_other_company_and_order(
 def test_by_another_replica(bert: Path, scorer: Scorer, expected: dict[int, bytes]):
     other = load(bert, f"model.dtype={scorer.dtype}", "preflight.checks.numerics=off")
     assert scores(other, ORDER) == expected
+
+
+@pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="another matrix library")
+def test_mkl_is_told_before_its_first_product():
+    program = (
+        "import torch; from reranker_core.device import keep_order_of_sums; keep_order_of_sums();"
+        "torch.ones(64, 64) @ torch.ones(64, 64)"
+    )
+    command = [sys.executable, "-c", program]
+    environment = os.environ | {"MKL_VERBOSE": "1"}
+    environment.pop("MKL_CBWR", None)
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert re.search(r"SGEMM.*CNR:AUTO,STRICT Dyn:0", said.stdout)
 
 
 def test_in_a_part_that_has_ended_a_process(scorer: Scorer, expected: dict[int, bytes]):
