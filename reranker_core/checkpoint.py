@@ -29,7 +29,8 @@ _TOKENIZER_FILES = (
     "added_tokens.json",
     "merges.txt",
 )
-_WANTED = ["*.json", "*.txt", "*.model", "*.py", "*.safetensors", "pytorch_model*.bin*"]
+_WANTED = ["*.json", "*.txt", "*.model", "*.py", "*.safetensors"]
+_PICKLES = "pytorch_model*.bin*"
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -68,11 +69,18 @@ class Checkpoint:
 
     @property
     def needs_remote_code(self) -> bool:
-        """Whether only code that lies in the checkpoint can build the model."""
+        """Whether only code that lies in the checkpoint can build the model: its type or its class
+        is none of transformers'. A class of its own under a known type loads there as another one.
+        """
+        import transformers
         from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
         known = self.config.get("model_type") in CONFIG_MAPPING_NAMES
-        return bool(self.config.get("auto_map")) and not known
+        return self._own_code and not (known and hasattr(transformers, self.architecture))
+
+    @property
+    def _own_code(self) -> bool:
+        return bool(self.config.get("auto_map"))
 
     @property
     def digest(self) -> str:
@@ -82,12 +90,13 @@ class Checkpoint:
 
     @cached_property
     def digests(self) -> dict[str, str]:
-        """SHA-256 of the weights, the tokenizer's files and config.json."""
+        """SHA-256 of the weights, the tokenizer's files, config.json, and code of its own."""
         tokenizer = [self.folder / name for name in _TOKENIZER_FILES]
         return {
             "weights": _digest(self.weights),
             "tokenizer": _digest([path for path in tokenizer if path.exists()]),
             "config": _digest([self.folder / "config.json"]),
+            **({"code": _digest(sorted(self.folder.glob("*.py")))} if self._own_code else {}),
         }
 
 
@@ -152,8 +161,9 @@ def _fetch(model: ModelConfig) -> Path:
             f"model.path={model.path}: no such folder on this machine; name a folder that all "
             "nodes can read, or a hub id"
         )
+    wanted = [*_WANTED, _PICKLES] if model.allow_pickle else _WANTED
     try:
-        return Path(snapshot_download(model.path, revision=model.revision, allow_patterns=_WANTED))
+        return Path(snapshot_download(model.path, revision=model.revision, allow_patterns=wanted))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise ConfigError(
             f"model.path={model.path}: no such folder here, and not to be had from the hub: "

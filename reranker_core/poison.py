@@ -1,20 +1,24 @@
 """Rows that end the process that scores them: found across its restarts, and left out.
 
-Out of memory or an assertion on a GPU ends a replica without an exception to catch; Ray starts
-another and gives it the same part again, for ever. So somebody who outlives replicas keeps count:
+Out of the machine's memory, or an assertion on a GPU, ends a replica without an exception to
+catch; Ray starts another and gives it the same part again, for ever. So somebody who outlives
+replicas keeps count:
 
 1. a part that has ended a process is scored warily: each batch is announced beforehand;
 2. if it ends a process again, the rows of the batch announced last are suspects, and are scored
    one by one, announced beforehand, after all others;
-3. a row that ends a process when it is alone is fatal: it is left out, and quarantined.
+3. a row that ends two processes when it is alone is fatal: it is left out, and quarantined.
+   Once may be a machine that was taken away.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from reranker_core.errors import Incomplete
 
+_FATAL_ENDS = 2
 _MOST_ENDS = 20  # of processes in one part: beyond it is not the rows
 
 
@@ -33,6 +37,7 @@ class _History:
     announced: tuple[int, ...] = ()
     fatal: set[int] = field(default_factory=set)
     suspects: set[int] = field(default_factory=set)
+    alone: Counter[int] = field(default_factory=Counter)  # ends while a row was alone
 
 
 class Attempts:
@@ -75,8 +80,8 @@ class Attempts:
 
     def _ended(self, history: _History) -> None:
         history.ends += 1
+        history.suspects.update(history.announced)
         if len(history.announced) == 1:
-            history.fatal.update(history.announced)
-            history.suspects.difference_update(history.announced)
-        else:
-            history.suspects.update(history.announced)
+            history.alone.update(history.announced)
+            history.fatal = {row for row, ends in history.alone.items() if ends >= _FATAL_ENDS}
+            history.suspects -= history.fatal

@@ -7,6 +7,7 @@ and joined with the tokenizer's own special tokens. The score is the one logit.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,12 +29,18 @@ from reranker_core.models.loading import (
 from reranker_core.sequences import Int64s, TokenSequences, concatenate, take
 from reranker_core.tokenizing import tokenize
 
+_DECODER = re.compile(
+    "Bloom|Falcon|GPT|Gemma|Llama|Ministral|Mistral|Mixtral|OPT|Olmo|Phi|Qwen|SmolLM|StableLm"
+)
 _DEFAULT_MAX_LENGTH = 512
 
 
 def fits(architecture: str) -> bool:
-    """Whether the class that wrote a checkpoint has a classification head."""
-    return architecture.endswith("ForSequenceClassification")
+    """Whether the class that wrote a checkpoint is an encoder with a classification head.
+
+    A decoder with such a head was trained with a prompt, which no file of it tells.
+    """
+    return architecture.endswith("ForSequenceClassification") and not _DECODER.match(architecture)
 
 
 def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PairFormat:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 from ray.data import DataContext
@@ -19,6 +21,7 @@ log = logging.getLogger(__name__)
 # Extra slots of an own Ray beside a CPU forward that has all cores: reading, tokenizing and
 # committing then run in between, instead of waiting for a core of their own.
 _TASK_SLOTS = 2
+_TOLD_EVERY = 60  # seconds, while waiting
 
 
 @dataclass(frozen=True)
@@ -162,13 +165,34 @@ def settle_numbers(config: Config, placement: Placement, own: bool) -> Config:
     model = config.model.model_copy(update={"device": device})
     config = config.model_copy(update={"model": model})
     formats = number_formats(config.model.dtype, "cpu")
-    if own and device == "cpu" and len(formats) == 1:
+    if config.model.dtype != "auto" or (own and device == "cpu" and len(formats) == 1):
         dtype, why = next(iter(formats.items()))
     else:  # the driver need not have the hardware that replicas will have
         ask = ray.remote(num_cpus=placement.num_cpus, num_gpus=placement.num_gpus)(_settle)
-        dtype, why = ray.get(ask.remote(config))
+        dtype, why = _answer(ask.remote(config), config.guard.max_stall_seconds)
     log.info("model.device=%s model.dtype=%s (%s)", device, dtype, why)
     return config.model_copy(update={"model": model.model_copy(update={"dtype": dtype})})
+
+
+def _answer(asked: Any, longest: float) -> Any:
+    """What a task gives, waited for in words.
+
+    Raises:
+        Incomplete: it did not come to run within `longest` seconds.
+
+    """
+    for waited in itertools.count(_TOLD_EVERY, _TOLD_EVERY):
+        ready, _ = ray.wait([asked], timeout=_TOLD_EVERY)
+        if ready:
+            return ray.get(asked)
+        if waited >= longest:
+            ray.cancel(asked, force=True)
+            raise Incomplete(
+                f"stalled: for {waited} s no node had room for a replica to settle the number "
+                "format (guard.max_stall_seconds). Free GPUs or add nodes, then run the same "
+                "command again"
+            )
+        log.warning("for %d s no node had room for a replica, to settle the number format", waited)
 
 
 def _settle(config: Config) -> tuple[str, str]:

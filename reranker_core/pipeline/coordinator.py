@@ -31,6 +31,10 @@ class Coordinator:
             await asyncio.sleep(_POLL)
         return verdict
 
+    async def report(self, replica: str) -> dict[str, Any]:
+        """What a replica's preflight measured."""
+        return self._agreement.report(replica)
+
     async def begin(self, part: str) -> Caution | None:
         """See `Attempts.begin`."""
         return self._attempts.begin(part)

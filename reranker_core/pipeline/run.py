@@ -135,15 +135,16 @@ def _score(
     with Progress(prepared.plan, prepared.todo) as progress:
         log.info("%d parts to score by up to %s", len(prepared.todo), placement)
         for row in watched(rows, lease.check, waiting_for, longest):
-            preflight = json.loads(row["preflight"])
-            if preflight["replica"] not in reports:
-                reports[preflight["replica"]] = preflight
+            replica = row["replica"]
+            if replica not in reports:
+                preflight = ray.get(coordinator.report.remote(replica))
+                reports[replica] = {"replica": replica, **preflight}
                 outliers = ray.get(coordinator.outliers.remote())
                 for outlier in outliers[len(sent_away) :]:
                     log.warning("replica %(replica)s on %(node)s was replaced: %(reason)s", outlier)
                 sent_away = outliers
                 _write_preflight(store, {"replicas": list(reports.values()), "replaced": sent_away})
-                _log_relaxed(preflight, job.config)
+                _log_relaxed(reports[replica], job.config)
             receipt = Receipt.from_json(row["receipt"])
             left.discard(receipt.part)
             gatherer.add(receipt)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import os
 import time
@@ -85,8 +84,7 @@ class Replica:
             return
         else:
             report = self._scorer.report
-            self._preflight = {"replica": self._name, **report.as_dict()}
-            finding = self._finding(report.dtype, report.canaries, "", self._preflight)
+            finding = self._finding(report.dtype, report.canaries, "", report.as_dict())
         self._verdict: Any = coordinator.admit.remote(finding)
 
     def __call__(self, block: pa.Table) -> pa.Table:
@@ -133,7 +131,7 @@ class Replica:
         }
         self._tell("finish", part.name)
         self._free_since = time.perf_counter()
-        notes = {"measures": measures, "preflight": self._preflight}
+        notes = {"measures": measures, "replica": self._name}
         return wire.row_of_scored(part, ScoredPart.of(encoded, scores), notes)
 
     def _scores(self, part: str, sequences: TokenSequences, caution: Caution | None) -> Scores:
@@ -159,10 +157,10 @@ class Replica:
 def commit_parts(block: pa.Table, job: Job) -> dict[str, list[Any]]:
     """Scored parts → their files and receipts in the store.
 
-    What goes on to the driver is the receipts, and what the replicas' preflight measured.
+    What goes on to the driver is the receipts, and which replicas scored.
     """
     store = Store(job.config.output.path)
-    receipts, reports = [], []
+    receipts, replicas = [], []
     for row in wire.rows(block):
         part, scored, notes = wire.scored_of_row(row)
         job.fence.check(store)
@@ -170,13 +168,18 @@ def commit_parts(block: pa.Table, job: Job) -> dict[str, list[Any]]:
             store, part, scored, job.schema, job.config.output, notes["measures"], job.run
         )
         receipts.append(receipt.to_json())
-        reports.append(json.dumps(notes["preflight"]))
-    return {"receipt": receipts, "preflight": reports}
+        replicas.append(notes["replica"])
+    return {"receipt": receipts, "replica": replicas}
+
+
+def _pair_format(model: ModelConfig) -> PairFormat:
+    return _loaded_pair_format(model.model_dump_json())
 
 
 @functools.lru_cache(maxsize=1)
-def _pair_format(model: ModelConfig) -> PairFormat:
-    """Loaded once a worker process, not once a part."""
+def _loaded_pair_format(settings: str) -> PairFormat:
+    """Loaded once a worker process, not once a part. A template would not be hashable."""
+    model = ModelConfig.model_validate_json(settings)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # Ray runs a task a core already
     checkpoint = open_checkpoint(model)
     return FAMILIES[recognise(checkpoint, model.family)].pair_format(checkpoint, model)

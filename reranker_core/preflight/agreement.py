@@ -93,6 +93,10 @@ class Agreement:
             self._first = self._clock()
         self._findings.append(finding)
 
+    def report(self, replica: str) -> dict[str, Any]:
+        """All checks of a replica that has reported, as plain data."""
+        return next(f.report for f in reversed(self._findings) if f.replica == replica)
+
     def verdict(self, finding: Finding) -> Verdict | None:
         """What the replica is to do; None while others are waited for."""
         if self._right is None:

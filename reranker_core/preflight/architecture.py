@@ -14,7 +14,7 @@ _REMEDY = (
 
 def check_architecture(checkpoint: Checkpoint, model: ModelConfig) -> list[Check]:
     """A model with one score a pair."""
-    return [_check_kind(checkpoint, model), _check_labels(checkpoint)]
+    return [_check_kind(checkpoint, model), _check_pooling(checkpoint), _check_labels(checkpoint)]
 
 
 def _check_kind(checkpoint: Checkpoint, model: ModelConfig) -> Check:
@@ -33,9 +33,25 @@ def _check_kind(checkpoint: Checkpoint, model: ModelConfig) -> Check:
     )
 
 
+def _check_pooling(checkpoint: Checkpoint) -> Check:
+    """Embedding models of sentence-transformers say so themselves, whatever their class."""
+    try:
+        modules = (checkpoint.folder / "modules.json").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        modules = ""
+    return Check(
+        "architecture",
+        "no_embedding_model",
+        ".Pooling" not in modules,
+        "modules.json pools tokens into an embedding" if ".Pooling" in modules else "none",
+        "a model that scores pairs",
+        _REMEDY,
+    )
+
+
 def _kind(architecture: str) -> str:
     if architecture.endswith("ForSequenceClassification"):
-        return "a classifier"
+        return "a classifier, whose prompt is not known if it was made from a language model"
     if architecture.endswith(("ForCausalLM", "LMHeadModel")):
         return "a language model"
     if architecture.endswith("ForMaskedLM"):

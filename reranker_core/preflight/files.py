@@ -44,12 +44,12 @@ def check_digest(checkpoint: Checkpoint, expected: str, origin: str) -> Check:
 
 def _check_config(checkpoint: Checkpoint) -> Check:
     adapter = checkpoint.folder / "adapter_config.json"
-    if not checkpoint.config and adapter.exists():
+    if adapter.exists():
         return Check(
             "files",
             "not_an_adapter",
             False,
-            f"{checkpoint.source} holds an adapter of {_base_of(adapter)}, and no model",
+            f"{checkpoint.source} holds an adapter of {_base_of(adapter)}",
             "a whole checkpoint",
             "Merge the adapter into its base (peft: merge_and_unload, then save_pretrained, with "
             "the tokenizer) and name the merged folder.",

@@ -30,8 +30,7 @@ def check_numerics(probe: Probe) -> tuple[list[Check], Scores]:
     chosen = [pairs[i] for i in some]
     alone = probe.alone(chosen)
     exact = probe.dtype == "float32"
-    reference = alone if exact else probe.reference(chosen)
-    return [
+    found = [
         _check_finite(probe, first),
         Check(
             "numerics",
@@ -51,15 +50,21 @@ def check_numerics(probe: Probe) -> tuple[list[Check], Scores]:
             "Padding is not masked, or positions count it: the model's code or the tokenizer's pad "
             "token is wrong for it.",
         ),
-        Check(
-            "numerics",
-            "close_to_float32",
-            _within(first.values[some], reference, (_EXACT if exact else _HALF_FLOAT32) * span),
-            f"{probe.dtype} and float32 differ by {_apart(first.values[some], reference, span)}",
-            f"at most {_EXACT if exact else _HALF_FLOAT32:.1%}",
-            "Set model.dtype=float32, or bfloat16 where it was float16.",
-        ),
-    ], first
+    ]
+    if not exact:
+        reference = probe.reference(chosen)
+        found.append(
+            Check(
+                "numerics",
+                "close_to_float32",
+                _within(first.values[some], reference, _HALF_FLOAT32 * span),
+                f"{probe.dtype} and float32 differ by "
+                f"{_apart(first.values[some], reference, span)}",
+                f"at most {_HALF_FLOAT32:.1%}",
+                "Set model.dtype=float32, or bfloat16 where it was float16.",
+            )
+        )
+    return found, first
 
 
 def _check_finite(probe: Probe, first: Scores) -> Check:

@@ -333,6 +333,32 @@ BROKEN: dict[str, Kind] = {
         config(architectures=["GemmaModel"]),
         base="gemma",
     ),
+    "decoder_embedding_model_as_lm": Kind(
+        "the same, saved as a language model, as Qwen3-Embedding is",
+        "architecture/no_embedding_model",
+        changed(
+            lambda folder: (folder / "modules.json").write_text(
+                '[{"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"}]'
+            )
+        ),
+        base="gemma",
+    ),
+    "decoder_with_a_head": Kind(
+        "a language model with a classification head, whose prompt no file tells",
+        "architecture/has_a_score",
+        config(architectures=["LlamaForSequenceClassification"], id2label={"0": "LABEL_0"}),
+        base="llama",
+    ),
+    "own_class": Kind(
+        "code of its own under a type that transformers knows, which would load as another model",
+        "files/no_remote_code",
+        config(architectures=["JinaBertForSequenceClassification"], auto_map=REMOTE),
+    ),
+    "adapter_beside": Kind(
+        "an adapter beside its base, which transformers would apply, or not, by what is installed",
+        "files/not_an_adapter",
+        changed(json_file("adapter_config.json", base_model_name_or_path="bge-reranker-base")),
+    ),
     "decoder_as_encoder": Kind(
         "a language model loaded with model.family=encoder",
         "architecture/has_a_score",

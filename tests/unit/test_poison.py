@@ -43,7 +43,7 @@ def _pass(attempts, part, caution, poison):
 def test_exactly_the_rows_that_end_processes_are_left_out(poison):
     ends, fatal = score(Attempts(), poison)
     assert fatal == poison
-    assert ends <= 1 + 2 * len(poison)  # once unwarily; then a batch and a row each
+    assert ends <= 1 + 3 * len(poison)  # once unwarily; then a batch, and twice a row, each
 
 
 def test_a_part_that_ends_nothing_is_scored_as_usual():
@@ -58,6 +58,17 @@ def test_a_preempted_process_costs_no_row():
     attempts.begin("p")  # and the process is gone
     assert attempts.begin("p") == Caution()
     attempts.finish("p")
+
+
+def test_a_process_preempted_while_a_row_was_alone_costs_no_row():
+    attempts = Attempts()
+    attempts.begin("p")
+    attempts.begin("p")
+    attempts.announce("p", [7])  # and the machine is taken away
+    assert attempts.begin("p") == Caution(suspects=(7,))
+    attempts.announce("p", [7])
+    attempts.announce("p", [8])  # it went well this time; but not with this one
+    assert attempts.begin("p") == Caution(suspects=(7, 8))
 
 
 def test_parts_do_not_mix():

@@ -368,7 +368,10 @@ def right(pairs: Sequence[Pair]) -> np.ndarray:
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
-        (lambda head: head.bias.zero_(), "every bias of the head is exactly 0"),
+        (
+            lambda head: (head.weight.normal_(std=0.3), head.bias.zero_()),
+            "every bias of the head is exactly 0",
+        ),
         (lambda head: head.reset_parameters(), "torch's range for new layers"),
         (lambda head: head.weight.zero_(), "all 0"),
     ],
@@ -388,6 +391,14 @@ def test_a_head_as_initialised_is_refused_though_its_keys_are_there(
     error = refused(damage.with_weights(bert, tmp_path / "m", untrain))
     assert failures(error) == {"weights/head_trained"}
     assert said in str(error)
+
+
+def test_a_trained_head_may_have_a_bias_of_0(bert: Path, tmp_path: Path):
+    def edit(weights: damage.Weights) -> None:
+        weights[HEAD] *= 2
+        weights["classifier.bias"].zero_()
+
+    load(damage.with_weights(bert, tmp_path / "m", edit))
 
 
 def test_other_languages_are_measured_and_enforced_where_asked_for():
