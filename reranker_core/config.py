@@ -192,7 +192,7 @@ class GuardConfig(Section):
 
     max_quarantined_fraction: float = Field(0.01, ge=0, le=1)
     max_stall_seconds: float = Field(
-        1200, gt=0, description="without a committed part, loading of models included"
+        1200, gt=0, description="without a batch or a part done, loading of models included"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +39,7 @@ class Engine:
     Attributes:
         model: as loaded.
         shapes: what batches may look like.
+        on_batch: called after each forward.
 
     """
 
@@ -48,6 +49,7 @@ class Engine:
         self._family = family
         self._pad_id = pad_id
         self._device = next(model.parameters()).device
+        self.on_batch: Callable[[], None] = lambda: None
 
     @torch.inference_mode()
     def compute(self, sequences: TokenSequences) -> Computed:
@@ -94,7 +96,8 @@ class Engine:
     def plain(self, model: torch.nn.Module, sequences: TokenSequences, row: int) -> float:
         """The score of one sequence by itself, unpadded, by another copy of the model."""
         width = int(sequences.tokens.lengths[row])
-        batch = make_batch(sequences, np.array([row]), width, self._pad_id, self._device)
+        device = next(model.parameters()).device
+        batch = make_batch(sequences, np.array([row]), width, self._pad_id, device)
         return float(self._family.forward(model, batch))
 
     def _split(self, sequences: TokenSequences, rows: Int64s, width: int) -> torch.Tensor:
@@ -106,6 +109,7 @@ class Engine:
             try:
                 outputs.append(self._forward(sequences, piece, width))
                 begin += len(piece)
+                self.on_batch()
                 continue
             except Exception as error:
                 if not is_out_of_memory(error):

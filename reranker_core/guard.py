@@ -42,5 +42,15 @@ def rescue(values: npt.NDArray[np.float32], redo: Callable[[int], float]) -> Sco
 
 
 def float32_copy(model: torch.nn.Module) -> torch.nn.Module:
-    """The same weights, computed with in float32: what overflows is the arithmetic."""
-    return copy.deepcopy(model).float()
+    """The same weights, computed with in float32: what overflows is the arithmetic.
+
+    It is on the CPU where the model's own device has no room for it beside the model.
+    """
+    weights = list(model.parameters())
+    device = weights[0].device
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if sum(weight.numel() for weight in weights) * 4 > free / 2:
+            device = torch.device("cpu")
+    memo = {id(w): torch.nn.Parameter(w.detach().to(device), w.requires_grad) for w in weights}
+    return copy.deepcopy(model, memo).to(device).float()

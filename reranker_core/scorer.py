@@ -155,6 +155,10 @@ class Scorer:
             tokens += computed.tokens
         return Scores(values, rescued, fatal, tokens)
 
+    def on_batch(self, call: Callable[[], None]) -> None:
+        """Have `call` called after each forward."""
+        self._engine.on_batch = call
+
     def score_pairs(self, pairs: Sequence[Pair]) -> np.ndarray:
         """Float32 scores of (query, passage) texts; NaN where none could be had."""
         return self.score_texts(pairs).values

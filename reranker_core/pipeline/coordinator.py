@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from reranker_core.poison import Attempts, Caution
@@ -15,6 +16,7 @@ from reranker_core.preflight.agreement import Agreement, Finding, Verdict
 # Seconds to wait, from the first finding on, for the others of the replicas a run starts with.
 _PATIENCE = 120.0
 _POLL = 0.05
+_ANSWER_SECONDS = 5.0
 
 
 class Coordinator:
@@ -23,6 +25,7 @@ class Coordinator:
     def __init__(self, replicas: int, agreement_enforced: bool) -> None:
         self._agreement = Agreement(replicas, _PATIENCE, agreement_enforced, time.monotonic)
         self._attempts = Attempts()
+        self._last_batch = time.monotonic()
 
     async def admit(self, finding: Finding) -> Verdict:
         """Whether a replica may score, once enough others have reported."""
@@ -47,9 +50,25 @@ class Coordinator:
         """See `Attempts.finish`."""
         self._attempts.finish(part)
 
+    async def batch_done(self) -> None:
+        """A replica is getting on with its part."""
+        self._last_batch = time.monotonic()
+
+    async def silence(self) -> float:
+        """Seconds since a replica last said that it is getting on."""
+        return time.monotonic() - self._last_batch
+
     async def outliers(self) -> list[dict[str, str]]:
         """The replicas that were sent away, and why."""
         return self._agreement.outliers
+
+
+def silence_of(coordinator: Any) -> float:
+    """Seconds since a replica last got on, or for ever if nobody can tell."""
+    try:
+        return float(ray.get(coordinator.silence.remote(), timeout=_ANSWER_SECONDS))
+    except RayError:
+        return float("inf")
 
 
 def start_coordinator(replicas: int, agreement_enforced: bool) -> Any:

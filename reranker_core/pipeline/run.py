@@ -31,7 +31,7 @@ from reranker_core.pipeline.cluster import (
     place,
     settle_numbers,
 )
-from reranker_core.pipeline.coordinator import start_coordinator
+from reranker_core.pipeline.coordinator import silence_of, start_coordinator
 from reranker_core.pipeline.datasource import PartSource
 from reranker_core.pipeline.stages import Job, Replica, commit_parts, encode
 from reranker_core.pipeline.watch import watched
@@ -134,7 +134,9 @@ def _score(
     longest = job.config.guard.max_stall_seconds
     with Progress(prepared.plan, prepared.todo) as progress:
         log.info("%d parts to score by up to %s", len(prepared.todo), placement)
-        for row in watched(rows, lease.check, waiting_for, longest):
+        for row in watched(
+            rows, lease.check, waiting_for, longest, lambda: silence_of(coordinator)
+        ):
             replica = row["replica"]
             if replica not in reports:
                 preflight = ray.get(coordinator.report.remote(replica))

@@ -36,6 +36,8 @@ from reranker_core.storage import Store
 
 log = logging.getLogger(__name__)
 
+_BEAT_SECONDS = 10.0  # at least, between two signs of life of a replica
+
 
 @dataclass(frozen=True)
 class Job:
@@ -73,6 +75,7 @@ class Replica:
         self._error: Exception | None = None
         self._name = f"{os.uname().nodename}:{os.getpid()}"
         self._admitted = False
+        self._told = 0.0
         self._free_since: float | None = None
         torch.set_num_threads(threads)
         try:
@@ -85,6 +88,7 @@ class Replica:
         else:
             report = self._scorer.report
             finding = self._finding(report.dtype, report.canaries, "", report.as_dict())
+            self._scorer.on_batch(self._batch_done)
         self._verdict: Any = coordinator.admit.remote(finding)
 
     def __call__(self, block: pa.Table) -> pa.Table:
@@ -143,6 +147,11 @@ class Replica:
             np.array(caution.suspects, np.int64),
             lambda rows: self._tell("announce", part, rows.tolist()),
         )
+
+    def _batch_done(self) -> None:
+        if time.monotonic() - self._told >= _BEAT_SECONDS:
+            self._told = time.monotonic()
+            self._coordinator.batch_done.remote()
 
     def _tell(self, what: str, *values: Any) -> Any:
         return self._wait(getattr(self._coordinator, what).remote(*values))

@@ -23,6 +23,7 @@ def watched(
     check: Callable[[], None],
     waiting_for: Callable[[], str],
     longest: float,
+    silence: Callable[[], float] = lambda: float("inf"),
 ) -> Iterator[Any]:
     """The items, as they come. To be called in the main thread.
 
@@ -34,12 +35,13 @@ def watched(
         check: called every second; what it raises ends the iteration.
         waiting_for: says in words what the stream may be waiting for.
         longest: seconds without an item after which it counts as stalled.
+        silence: seconds since something was last computed; a large item takes its time.
 
     Raises:
         Incomplete: nothing came for `longest` seconds.
 
     """
-    watch = _Watch(check, waiting_for, longest)
+    watch = _Watch(check, waiting_for, longest, silence)
     before = signal.signal(signal.SIGUSR1, watch.interrupted)
     watch.thread.start()
     try:
@@ -55,12 +57,17 @@ def watched(
 
 class _Watch:
     def __init__(
-        self, check: Callable[[], None], waiting_for: Callable[[], str], longest: float
+        self,
+        check: Callable[[], None],
+        waiting_for: Callable[[], str],
+        longest: float,
+        silence: Callable[[], float],
     ) -> None:
         self.last = time.monotonic()
         self.end = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True, name="watch")
         self._check, self._waiting_for, self._longest = check, waiting_for, longest
+        self._silence = silence
         self._error: BaseException | None = None
 
     def interrupted(self, number: int, frame: FrameType | None) -> None:
@@ -81,9 +88,9 @@ class _Watch:
             self._check()
             now = time.monotonic()
             silent = now - self.last
-            if silent > self._longest:
+            if silent > self._longest and self._silence() > self._longest:
                 raise Incomplete(
-                    f"stalled: no part was committed for {silent:.0f} s "
+                    f"stalled: nothing was computed or committed for {self._longest:.0f} s "
                     f"(guard.max_stall_seconds={self._longest:g}); "
                     f"{_in_words(self._waiting_for)}. What is committed stays; the same command "
                     "resumes"

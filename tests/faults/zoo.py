@@ -119,8 +119,14 @@ def content(change: Callable[[bytes], bytes]) -> Build:
     )
 
 
-def embedding_model(**values: object) -> Build:
-    return lambda source, folder: damage.with_config(MODEL_DIR, folder, **values)
+def embedding_weights(source: Path, folder: Path) -> None:
+    claims = {"architectures": ["BertForSequenceClassification"], "id2label": {"0": "LABEL_0"}}
+    damage.with_config(MODEL_DIR, folder, **claims)
+    (folder / "modules.json").unlink()
+
+
+def embedding_model(source: Path, folder: Path) -> None:
+    shutil.copytree(MODEL_DIR, folder)
 
 
 def renamed(rename: Callable[[str], str]) -> Build:
@@ -307,12 +313,12 @@ REMOTE = {"AutoModelForSequenceClassification": "own.OwnModel", "AutoConfig": "o
 
 BROKEN: dict[str, Kind] = {
     "embedding_model": Kind(
-        "a real embedding model, all-MiniLM-L6-v2", "architecture/has_a_score", embedding_model()
+        "a real embedding model, all-MiniLM-L6-v2", "architecture/has_a_score", embedding_model
     ),
     "embedding_model_renamed": Kind(
-        "the same, its config.json edited to claim a head",
+        "its weights alone, with a config.json that claims a head",
         "weights/none_missing",
-        embedding_model(architectures=["BertForSequenceClassification"], id2label={"0": "LABEL_0"}),
+        embedding_weights,
     ),
     "masked_language_model": Kind(
         "a base model, before any training as a reranker",

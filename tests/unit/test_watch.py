@@ -61,6 +61,16 @@ def test_slow_is_not_stalled():
     assert len(list(watched(slow(), nothing, str, 0.6))) == 5
 
 
+def test_a_large_part_that_gets_on_is_not_stalled():
+    def slow() -> Iterator[int]:
+        time.sleep(1)
+        yield 0
+
+    assert list(watched(slow(), nothing, str, 0.2, silence=lambda: 0.1)) == [0]
+    with pytest.raises(Incomplete):
+        list(watched(slow(), nothing, str, 0.2, silence=lambda: 0.3))
+
+
 def test_a_long_wait_is_told_of(caplog: pytest.LogCaptureFixture):
     with pytest.raises(Incomplete):
         next(watched(silent(), nothing, lambda: "1 node is alive", 0.4))
