@@ -32,7 +32,9 @@ chaos: setup-dev
 	RUNS=$(or $(RUNS),200) SEED=$(or $(SEED),1) $(BIN)/python -m pytest -s tests/faults/test_chaos.py tests/faults/test_lost_nodes.py
 
 bench: setup-dev
+	$(PIP) install --quiet --constraint requirements-dev.lock --no-build-isolation --editable ".[bench]"
 	$(BIN)/python -m benchmarks.peers
+	$(BIN)/python -m benchmarks.stages
 	$(BIN)/python -m benchmarks.whole_job
 	$(BIN)/python -m benchmarks.memory
 

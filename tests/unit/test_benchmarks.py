@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import gpu
+from benchmarks import gpu, stages
 from benchmarks.rates import MatrixProducts, useful_flops
 from reranker_core.config import ScoreConfig
+from tests.tables import flat, write
 
 
 @pytest.mark.parametrize("name", list(gpu.TINY))
@@ -33,6 +36,14 @@ def test_a_matrix_product_counts_two_operations_a_weight_and_token():
     with FlopCounterMode(display=False) as counter:
         products.run(1)
     assert counter.get_total_flops() == products.flops
+
+
+def test_all_stages_around_the_scorer_take_time(tmp_path: Path, bert: Path):
+    write(tmp_path / "in/a.parquet", flat(30))
+    pairs, seconds = stages.measure(tmp_path, bert)
+    assert pairs == 30
+    assert list(seconds) == ["read", "encode", "carry", "commit"]
+    assert len(list((tmp_path / "out").glob("*.parquet"))) == 1
 
 
 @pytest.mark.parametrize("name", list(gpu.TINY))
