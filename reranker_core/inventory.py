@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from reranker_core.commit import QUARANTINE, data_name, part_of, quarantine_name, read_facts
@@ -37,11 +38,15 @@ class Inventory:
         return [name for name in self.receipts if not is_batch(name)]
 
     def matches(self, receipt: Receipt) -> bool:
-        """Whether the part's data file is, as far as the listing shows, that of the receipt."""
+        """Whether the part's data file has the size of the receipt."""
         listed = self.data.get(receipt.part)
-        return (
-            listed is not None and listed.size == receipt.size and listed.md5 in (None, receipt.md5)
-        )
+        return listed is not None and listed.size == receipt.size
+
+    def doubtful(self, receipt: Receipt) -> bool:
+        """Whether the listing shows another checksum, though the size is the same: the file is
+        damaged, or the store's checksum is not the MD5, as where a KMS encrypts.
+        """
+        return self.data[receipt.part].md5 not in (None, receipt.md5)
 
 
 def take_inventory(store: Store) -> Inventory:
@@ -67,9 +72,25 @@ def committed_parts(store: Store, inventory: Inventory, run: str) -> tuple[set[s
     """
     whole: set[str] = set()
     damaged: set[str] = set()
-    for _, receipt in read_receipts(store, inventory.receipts):
-        if receipt is not None and receipt.run == run and receipt.part in inventory.data:
-            (whole if inventory.matches(receipt) else damaged).add(receipt.part)
+
+    def is_whole(receipt: Receipt) -> bool:
+        if not inventory.matches(receipt):
+            return False
+        if not inventory.doubtful(receipt):
+            return True
+        data = store.read(data_name(receipt.part))
+        return hashlib.sha256(data).hexdigest() == receipt.sha256
+
+    def ours() -> Iterator[Receipt]:
+        for _, receipt in read_receipts(store, inventory.receipts):
+            if receipt is not None and receipt.run == run and receipt.part in inventory.data:
+                yield receipt
+
+    def judge(receipt: Receipt) -> tuple[str, bool]:
+        return receipt.part, is_whole(receipt)
+
+    for part, found in in_parallel(judge, ours()):
+        (whole if found else damaged).add(part)
     return whole, damaged - whole
 
 

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 FOLDER = "_lease"
 TERM = 30.0  # seconds without a sign of life after which a lease is free
 _BEATS = 6  # signs of life a term
+_STOP_SECONDS = 2.0
 _PATIENCE = 15.0  # seconds; a sign of life that comes later is none
 
 
@@ -102,7 +103,7 @@ class Lease:
         trace: TracebackType | None,
     ) -> None:
         self._end.set()
-        self._beat.join()
+        self._beat.join(_STOP_SECONDS)  # it may be waiting for the store
         with suppress(RerankError, OSError):  # it runs out by itself
             if self._lost is None:
                 self._write(released=True)

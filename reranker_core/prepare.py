@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from reranker_core.checkpoint import open_checkpoint
@@ -93,17 +93,34 @@ def prepare(config: Config) -> Prepared:
         }
     )
     pair_format = inspection.loading(lambda: FAMILIES[family].pair_format(checkpoint, config.model))
-    before = recorded(store)
-    if before is not None and config.model.dtype == "auto":
-        model = config.model.model_copy(update={"dtype": before["fingerprint"]["dtype"]})
-        config = config.model_copy(update={"model": model})
     scoring = fingerprint(config, checkpoint, pair_format, family)
+    return compare(Prepared(config, plan, Outstanding(plan.parts), store, scoring, choice, None))
+
+
+def compare(prepared: Prepared) -> Prepared:
+    """The run against what its output holds now.
+
+    Raises:
+        OutputConflict: the output belongs to another run.
+
+    """
+    config, plan, store, scoring = (
+        prepared.config,
+        prepared.plan,
+        prepared.store,
+        prepared.fingerprint,
+    )
+    before = recorded(store)
     if before is None:
-        return Prepared(config, plan, Outstanding(plan.parts), store, scoring, choice, None)
+        return prepared
+    if config.model.dtype == "auto":
+        settled = {"dtype": before["fingerprint"]["dtype"]}
+        config = config.model_copy(update={"model": config.model.model_copy(update=settled)})
+        scoring = {**scoring, **settled}
     now = identity(scoring, plan, config)
     if config.input.changed == "rescore":
         refuse_differences(store, without_shards(before), without_shards(now))
     else:
         refuse_differences(store, before, now)
     left = outstanding(store, plan, digest(now))
-    return Prepared(config, plan, left, store, scoring, choice, before)
+    return replace(prepared, config=config, outstanding=left, fingerprint=scoring, before=before)

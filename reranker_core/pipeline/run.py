@@ -36,7 +36,7 @@ from reranker_core.pipeline.datasource import PartSource
 from reranker_core.pipeline.stages import Job, Replica, commit_parts, encode
 from reranker_core.pipeline.watch import watched
 from reranker_core.plan import read_groups
-from reranker_core.prepare import Prepared
+from reranker_core.prepare import Prepared, compare
 from reranker_core.progress import Progress
 from reranker_core.proof import Totals
 from reranker_core.receipts import Gatherer, Receipt
@@ -58,7 +58,8 @@ def run(prepared: Prepared) -> Totals:
 
     """
     with Lease.acquire(prepared.store) as lease:
-        return _run(prepared, lease)
+        # Another driver may have worked on the output since it was looked at.
+        return _run(compare(prepared), lease)
 
 
 def _run(prepared: Prepared, lease: Lease) -> Totals:

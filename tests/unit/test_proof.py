@@ -14,6 +14,7 @@ import pytest
 
 from reranker_core.commit import data_name, quarantine_name
 from reranker_core.errors import Incomplete, OutputConflict
+from reranker_core.inventory import outstanding
 from reranker_core.proof import prove
 from reranker_core.receipts import Receipt, receipt_name
 from tests.outputs import Output
@@ -201,3 +202,21 @@ def test_receipts_count_once_in_batches_and_alone(output: Output):
 
 def test_a_receipt_holds_nothing_of_the_text(output: Output):
     assert "passage" not in json.dumps(asdict(first_receipt(output)))
+
+
+def test_a_checksum_in_the_listing_that_is_no_md5_damns_no_file(
+    output: Output, monkeypatch: pytest.MonkeyPatch
+):
+    """As where a KMS encrypts: the ETag looks like an MD5 and is none."""
+    monkeypatch.setattr("reranker_core.storage._md5", lambda info: "0" * 32)
+    parts = {part.name for part in output.plan.parts}
+    assert proven(output).opened == len(parts)
+    left = outstanding(output.store, output.plan, output.digest)
+    assert (left.todo, left.discard) == ((), ())
+
+    name = data_name(output.plan.parts[0].name)
+    data = bytearray(output.store.read(name))
+    data[len(data) // 2] ^= 1
+    output.store.write(name, bytes(data))
+    left = outstanding(output.store, output.plan, output.digest)
+    assert [part.name for part in left.todo] == [*left.discard] == [output.plan.parts[0].name]
