@@ -31,6 +31,8 @@ _TOKENIZER_FILES = (
 )
 _WANTED = ["*.json", "*.txt", "*.model", "*.py", "*.safetensors"]
 _PICKLES = "pytorch_model*.bin*"
+# Classes that transformers does not know, and `models/` computes without their code.
+_BUILT_HERE = ("LayerWiseMiniCPMForCausalLM", "CostWiseGemmaForCausalLM")
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -75,6 +77,8 @@ class Checkpoint:
         import transformers
         from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
+        if self.architecture in _BUILT_HERE:
+            return False
         known = self.config.get("model_type") in CONFIG_MAPPING_NAMES
         return self._own_code and not (known and hasattr(transformers, self.architecture))
 

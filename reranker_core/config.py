@@ -119,13 +119,27 @@ class ModelConfig(Section):
 
     path: str = Field(description="folder or hub id")
     revision: str | None = Field(None, description="hub branch, tag or commit")
-    family: Literal["auto", "encoder", "llm"] = Field(
+    family: Literal["auto", "encoder", "llm", "layerwise", "lightweight", "seq2seq"] = Field(
         "auto", description="auto: from the checkpoint"
     )
     template: str | Template = Field(
         "auto",
         description="language models: a built-in one (docs/families.md), or one's own; auto: from "
         "the checkpoint",
+    )
+    cutoff_layer: int | None = Field(
+        None, ge=1, description="layerwise, lightweight: score behind this layer; null: the last"
+    )
+    compress_layers: list[int] = Field(
+        [8], description="lightweight: where the passage is compressed"
+    )
+    compress_ratio: Literal[1, 2, 4, 8] = Field(
+        1, description="lightweight: tokens that become one; 1: no compression"
+    )
+    lightweight_head: Literal["flag_embedding", "of_layer"] = Field(
+        "flag_embedding",
+        description="flag_embedding: the first head, as FlagEmbedding 1.4 takes whatever the "
+        "layer; of_layer: the cutoff layer's own",
     )
     prompt: str | None = Field(None, description="replaces the template's {prompt}")
     instruction: str | None = Field(None, description="replaces the template's {instruction}")

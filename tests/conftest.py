@@ -76,3 +76,23 @@ def qwen2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return decoder_checkpoints.llama(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="session")
+def minicpm_layerwise(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return decoder_checkpoints.minicpm_layerwise(tmp_path_factory.mktemp("minicpm_layerwise"))
+
+
+@pytest.fixture(scope="session")
+def gemma2_lightweight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return decoder_checkpoints.gemma2_lightweight(tmp_path_factory.mktemp("gemma2_lightweight"))
+
+
+@pytest.fixture(scope="session")
+def monot5(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return decoder_checkpoints.monot5(tmp_path_factory.mktemp("monot5"))
+
+
+@pytest.fixture(scope="session")
+def monot5_untied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return decoder_checkpoints.monot5(tmp_path_factory.mktemp("monot5_untied"), tied=False)

@@ -98,6 +98,71 @@ def llama(folder: Path) -> Path:
     return save(folder, transformers.LlamaForCausalLM, config, tokenizer)
 
 
+def minicpm_layerwise(folder: Path) -> Path:
+    """As bge-reranker-v2-minicpm-layerwise: scaled embeddings and residuals, a head a layer."""
+    from tests import flag_models
+
+    tokenizer = sentence_pieces("right")
+    config = flag_models.LayerWiseMiniCPMConfig(
+        **_WIDTH | {"num_hidden_layers": 6},
+        **_ids(tokenizer),
+        num_key_value_heads=2,
+        scale_emb=12,
+        scale_depth=1.4,
+        dim_model_base=8,
+        start_layer=2,
+        tie_word_embeddings=False,
+    )
+    save(folder, flag_models.LayerWiseMiniCPMForCausalLM, config, tokenizer)
+    code = {"AutoConfig": "configuration_minicpm_reranker.LayerWiseMiniCPMConfig"}
+    return change(folder, "config.json", auto_map=code)
+
+
+def gemma2_lightweight(folder: Path) -> Path:
+    """As bge-reranker-v2.5-gemma2-lightweight: soft caps, a head a layer."""
+    from tests import flag_models
+
+    tokenizer = sentence_pieces("left")
+    config = flag_models.CostWiseGemmaConfig(
+        **_WIDTH | {"num_hidden_layers": 6},
+        **_ids(tokenizer),
+        head_dim=8,
+        num_key_value_heads=2,
+        query_pre_attn_scalar=8,
+        attn_logit_softcapping=5.0,
+        final_logit_softcapping=3.0,
+        start_layer=2,
+        layer_sep=1,
+        layer_wise=True,
+    )
+    save(folder, flag_models.CostWiseGemmaForCausalLM, config, tokenizer)
+    code = {"AutoConfig": "gemma_config.CostWiseGemmaConfig"}
+    return change(folder, "config.json", auto_map=code)
+
+
+def monot5(folder: Path, tied: bool = True) -> Path:
+    """As monoT5: relative positions; tied ones scale the decoder's output."""
+    tokenizer = sentence_pieces("right")
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="$A <eos>", pair="$A <eos> $B <eos>", special_tokens=[("<eos>", 1)]
+    )
+    config = transformers.T5Config(
+        vocab_size=len(tokenizer),
+        d_model=32,
+        d_kv=8,
+        d_ff=64,
+        num_layers=2,
+        num_heads=4,
+        initializer_factor=1.0,
+        feed_forward_proj="relu" if tied else "gated-gelu",
+        tie_word_embeddings=tied,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        decoder_start_token_id=tokenizer.pad_token_id,
+    )
+    return save(folder, transformers.T5ForConditionalGeneration, config, tokenizer)
+
+
 def sentence_pieces(padding_side: str, pad: str = "<pad>") -> Any:
     """BPE on words with a leading `▁` and bytes for the rest; puts a BOS first, as Gemma's."""
     specials = ["<pad>", "<eos>", "<bos>", "<unk>", *(f"<0x{byte:02X}>" for byte in range(256))]
@@ -155,6 +220,7 @@ def save(folder: Path, architecture: Any, config: Any, tokenizer: Any) -> Path:
         for name, weight in model.named_parameters():
             if "norm" in name:
                 torch.nn.init.normal_(weight, mean=weight.detach().mean().item(), std=0.2)
+    model.config.architectures = [architecture.__name__]
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

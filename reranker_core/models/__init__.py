@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from reranker_core.checkpoint import Checkpoint
 from reranker_core.config import ModelConfig, Template
-from reranker_core.models import encoder, llm
+from reranker_core.errors import ConfigError
+from reranker_core.models import encoder, layerwise, lightweight, llm, seq2seq
 from reranker_core.models.family import Answer, Family, LoadedModel, PairFormat
 from reranker_core.models.templates import choose_template
 
@@ -22,10 +23,12 @@ __all__ = [
     "recognise",
 ]
 
-# The first that fits a checkpoint has it.
 FAMILIES: dict[str, Family] = {
     "encoder": encoder,
     "llm": llm,
+    "layerwise": layerwise,
+    "lightweight": lightweight,
+    "seq2seq": seq2seq,
 }
 
 
@@ -44,8 +47,13 @@ def choose(checkpoint: Checkpoint, model: ModelConfig) -> tuple[str, str | Templ
     """Family and template of a checkpoint, and why these, in a line for log and manifest.
 
     The template is what `model.template` would be to name it; `auto` where there is none.
+
+    Raises:
+        ConfigError: a key is set that the family does not heed.
+
     """
     family = recognise(checkpoint, model.family)
+    _refuse_unused(family, model)
     why = (
         "as configured"
         if model.family != "auto"
@@ -54,6 +62,28 @@ def choose(checkpoint: Checkpoint, model: ModelConfig) -> tuple[str, str | Templ
     line = f"family {family} ({why})"
     if family == "encoder":
         return family, model.template, line
-    name, reason = choose_template(checkpoint, model)
+    name, reason = choose_template(checkpoint, model, family)
     template = model.template if isinstance(model.template, Template) else name
     return family, template, f"{line}, template {name} ({reason})"
+
+
+# Keys of `model` that only some families heed.
+_HEEDED = {
+    "template": ("llm", "layerwise", "lightweight", "seq2seq"),
+    "prompt": ("llm", "layerwise", "lightweight", "seq2seq"),
+    "instruction": ("llm", "layerwise", "lightweight", "seq2seq"),
+    "cutoff_layer": ("layerwise", "lightweight"),
+    "compress_layers": ("lightweight",),
+    "compress_ratio": ("lightweight",),
+    "lightweight_head": ("lightweight",),
+}
+
+
+def _refuse_unused(family: str, model: ModelConfig) -> None:
+    for key, families in _HEEDED.items():
+        value, default = getattr(model, key), ModelConfig.model_fields[key].default
+        if value != default and family not in families:
+            raise ConfigError(
+                f"model.{key}={value} has no meaning for a reranker of the family '{family}', only "
+                f"for {', '.join(families)}; leave it out, or set model.family"
+            )

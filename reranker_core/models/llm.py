@@ -12,19 +12,19 @@ from transformers import AutoModelForCausalLM
 from reranker_core.batching import Batch
 from reranker_core.checkpoint import Checkpoint
 from reranker_core.config import ModelConfig
-from reranker_core.errors import ConfigError
 from reranker_core.models.answers import AnswerModel
 from reranker_core.models.family import LoadedModel
 from reranker_core.models.loading import load_weights
 from reranker_core.models.prompting import PromptFormat, prompt_format
 
 _LANGUAGE_MODELS = ("ForCausalLM", "LMHeadModel")
+_OTHERS = ("LayerWise", "CostWise")  # families of their own
 
 
 def fits(architecture: str) -> bool:
     """Whether the class that wrote a checkpoint is a language model with a vocabulary head."""
     # An embedding model made from a decoder says …Model, though its weights would load here.
-    return architecture.endswith(_LANGUAGE_MODELS)
+    return architecture.endswith(_LANGUAGE_MODELS) and not architecture.startswith(_OTHERS)
 
 
 def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PromptFormat:
@@ -34,15 +34,8 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PromptFormat:
         ConfigError: template, tokenizer, or lengths do not fit; or the template has no answers.
 
     """
-    found = prompt_format(checkpoint, model)
-    if not found.answers:
-        raise ConfigError(
-            f"model.template={found.name} names no answer tokens, which make the score of a "
-            "language model; add `answers`, such as {'Yes': 1}"
-        )
-    for answer in found.answers:
-        if not answer.ids:
-            raise ConfigError(f"model.template: the answer '{answer.text}' has no token")
+    found = prompt_format(checkpoint, model, "llm")
+    found.refuse_missing_answers()
     return found
 
 

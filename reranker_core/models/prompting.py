@@ -20,15 +20,19 @@ from reranker_core.config import ModelConfig, Template
 from reranker_core.errors import ConfigError
 from reranker_core.models.family import Answer
 from reranker_core.models.loading import load_tokenizer, longest_input, specials_around
-from reranker_core.models.templates import choose_template, resolve_template
+from reranker_core.models.templates import resolve_template
 from reranker_core.sequences import Int64s, Ragged, Runs, TokenSequences, concatenate, take
 from reranker_core.tokenizing import beginning, tokenize
 
 _PLACEHOLDER = re.compile(r"\{(query|passage|instruction|prompt)\}")
 
 
-def prompt_format(checkpoint: Checkpoint, model: ModelConfig) -> PromptFormat:
+def prompt_format(
+    checkpoint: Checkpoint, model: ModelConfig, family: str, **settings: Any
+) -> PromptFormat:
     """The prompt format of a checkpoint under the configured template and length rules.
+
+    `settings` are what else of the family changes a score; they go into the record.
 
     Raises:
         ConfigError: no such template, no tokenizer, or the lengths do not fit.
@@ -39,11 +43,10 @@ def prompt_format(checkpoint: Checkpoint, model: ModelConfig) -> PromptFormat:
             f"model.truncation={model.truncation} is for encoder rerankers; with a template only "
             "the passage is cut. Leave it out"
         )
-    name, _ = choose_template(checkpoint, model)
-    template = resolve_template(checkpoint, model)
+    name, template = resolve_template(checkpoint, model, family)
     tokenizer = load_tokenizer(checkpoint, model)
     longest = longest_input(checkpoint, tokenizer)
-    return PromptFormat.of(tokenizer, template, name, model, longest)
+    return PromptFormat.of(tokenizer, template, name, model, longest, settings)
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,18 @@ class PromptFormat:
     prefix: list[int]  # special tokens
     suffix: list[int]
     literals: dict[str, list[int]] = field(repr=False)  # ids of segments without a text of users
+    behind: int  # ids of the template that stand behind the passage's segment
+    settings: dict[str, Any]  # of the family
 
     @classmethod
     def of(
-        cls, tokenizer: Any, template: Template, name: str, model: ModelConfig, longest: int
+        cls,
+        tokenizer: Any,
+        template: Template,
+        name: str,
+        model: ModelConfig,
+        longest: int,
+        settings: dict[str, Any],
     ) -> PromptFormat:
         """Work out the lengths.
 
@@ -89,9 +100,8 @@ class PromptFormat:
             if i < texts[0] or i > texts[-1]:
                 outside += len(literals[segment])
         last = next(i for i, segment in enumerate(template.segments) if "{passage}" in segment)
-        behind = sum(
-            len(literals.get(segment, ())) for segment in template.segments[last + 1 :]
-        ) + len(suffix)
+        behind = len(suffix)
+        behind += sum(len(literals.get(part, ())) for part in template.segments[last + 1 :])
         extra = {"all": 0, "texts": outside, "flag_embedding": 2 * behind}[template.counted]
         empty = "".join(_filled(template, segment) for segment in template.segments)
         fixed = len(prefix) + len(suffix) + len(_ids(tokenizer, empty))
@@ -120,6 +130,8 @@ class PromptFormat:
             prefix=prefix,
             suffix=suffix,
             literals=literals,
+            behind=behind,
+            settings=settings,
         )
 
     @property
@@ -148,7 +160,24 @@ class PromptFormat:
             "max_length": self.max_length,
             "query_max_length": self.query_max_length,
             "template": self.template.model_dump(),
+            **self.settings,
         }
+
+    def refuse_missing_answers(self) -> None:
+        """For families whose score is made of them.
+
+        Raises:
+            ConfigError: the template names none, or one without a token.
+
+        """
+        if not self.answers:
+            raise ConfigError(
+                f"model.template={self.name} names no answer tokens, which make the score of a "
+                "language model; add `answers`, such as {'Yes': 1}"
+            )
+        for answer in self.answers:
+            if not answer.ids:
+                raise ConfigError(f"model.template: the answer '{answer.text}' has no token")
 
     def encode(
         self, queries: list[str], passages: list[str], query_of: Int64s, passage_of: Int64s

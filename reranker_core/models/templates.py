@@ -13,14 +13,31 @@ from reranker_core.checkpoint import Checkpoint
 from reranker_core.config import ModelConfig, Template
 from reranker_core.errors import ConfigError
 
+_FLAG_SEGMENTS = ["A: {query}", "\n", "B: {passage}", "\n", "{prompt}"]
+_FLAG_PROMPT = (
+    "Given a query A and a passage B, determine whether the passage contains an answer to the "
+    "query by providing a prediction of either 'Yes' or 'No'."
+)
+
 TEMPLATES: dict[str, Template] = {
-    # FlagEmbedding 1.4.2, FlagLLMReranker; also of LayerWiseFlagLLMReranker, but for the BOS.
+    # FlagEmbedding 1.4.2, FlagLLMReranker.
     "bge-gemma": Template(
-        segments=["A: {query}", "\n", "B: {passage}", "\n", "{prompt}"],
-        prompt="Given a query A and a passage B, determine whether the passage contains an answer "
-        "to the query by providing a prediction of either 'Yes' or 'No'.",
+        segments=_FLAG_SEGMENTS,
+        prompt=_FLAG_PROMPT,
         answers={"Yes": 1.0},
         specials="bos_unless_pad",
+        counted="flag_embedding",
+    ),
+    # FlagEmbedding 1.4.2, LayerWiseFlagLLMReranker. Heads, not answers, give the scores of this one
+    # and the next.
+    "bge-layerwise": Template(
+        segments=_FLAG_SEGMENTS, prompt=_FLAG_PROMPT, specials="bos", counted="flag_embedding"
+    ),
+    # FlagEmbedding 1.4.2, LightWeightFlagLLMReranker.
+    "bge-lightweight": Template(
+        segments=_FLAG_SEGMENTS,
+        prompt="Predict whether passage B contains an answer to query A.",
+        specials="bos",
         counted="flag_embedding",
     ),
     # Model card of Qwen/Qwen3-Reranker-0.6B, -4B and -8B.
@@ -80,6 +97,12 @@ TEMPLATES: dict[str, Template] = {
         specials="tokenizer",
         max_length=8192,
     ),
+    # Nogueira et al. 2020, arXiv:2003.06713, and castorini/pygaggle.
+    "monot5": Template(
+        segments=["Query: {query} Document: {passage} Relevant:"],
+        answers={"true": 1.0, "false": -1.0},
+        specials="tokenizer",
+    ),
     # Model card of nvidia/llama-nemotron-rerank-1b-v2: the head of its own class gives the score.
     "nemotron": Template(
         segments=["question:{query} \n \n passage:{passage}"], specials="tokenizer"
@@ -97,15 +120,22 @@ _BY_NAME = (
 )
 # Where the name tells nothing: what the known rerankers of a model type expect.
 _BY_TYPE = {"gemma": "bge-gemma", "qwen2": "mxbai-rerank-v2", "qwen3": "qwen3-reranker"}
+_BY_FAMILY = {
+    "layerwise": "bge-layerwise",
+    "lightweight": "bge-lightweight",
+    "seq2seq": "monot5",
+}
 _FALLBACK = "bge-gemma"
 
 
-def choose_template(checkpoint: Checkpoint, model: ModelConfig) -> tuple[str, str]:
+def choose_template(checkpoint: Checkpoint, model: ModelConfig, family: str) -> tuple[str, str]:
     """Name of the template for a language model, and why it is that one."""
     if isinstance(model.template, Template):
         return "own", "model.template is a template of its own"
     if model.template != "auto":
         return model.template, "as configured"
+    if family in _BY_FAMILY:
+        return _BY_FAMILY[family], "the family's own"
     named = named_template(checkpoint)
     if named is not None:
         return named
@@ -131,14 +161,16 @@ def named_template(checkpoint: Checkpoint) -> tuple[str, str] | None:
     return None
 
 
-def resolve_template(checkpoint: Checkpoint, model: ModelConfig) -> Template:
-    """The template with the configured prompt and instruction.
+def resolve_template(
+    checkpoint: Checkpoint, model: ModelConfig, family: str
+) -> tuple[str, Template]:
+    """The template with the configured prompt and instruction, and its name.
 
     Raises:
         ConfigError: there is no template of that name, or it has no place for what is configured.
 
     """
-    name, _ = choose_template(checkpoint, model)
+    name, _ = choose_template(checkpoint, model, family)
     template = model.template if isinstance(model.template, Template) else TEMPLATES.get(name)
     if template is None:
         near = difflib.get_close_matches(name, TEMPLATES, n=1)
@@ -157,4 +189,4 @@ def resolve_template(checkpoint: Checkpoint, model: ModelConfig) -> Template:
                 "write a template of your own"
             )
         template = template.model_copy(update={key: value})
-    return template
+    return name, template

@@ -28,7 +28,7 @@ def _check_kind(checkpoint: Checkpoint, model: ModelConfig) -> Check:
         "has_a_score",
         FAMILIES[family].fits(name),
         f"config.json of {checkpoint.source} says {name or 'nothing'}, {_kind(name)}",
-        "a reranker of a known family: a …ForSequenceClassification or …ForCausalLM",
+        "a reranker of a known family: …ForSequenceClassification, …ForCausalLM, a T5",
         _REMEDY,
     )
 

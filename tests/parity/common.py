@@ -8,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from reranker_core.checkpoint import open_checkpoint
 from reranker_core.config import load_config
+from reranker_core.device import DTYPES
+from reranker_core.models import FAMILIES, recognise
 from reranker_core.scorer import Scorer
 from tests.checkpoints import TEXTS
 
@@ -60,22 +63,26 @@ def words(count: int, rng: random.Random) -> str:
 
 @cache
 def load(folder: Path, max_length: int, query_max_length: int | None, *overrides: str) -> Scorer:
-    return Scorer.load(
-        load_config(
-            None,
-            [
-                "input.path=none",
-                "output.path=none",
-                f"model.path={folder}",
-                f"model.max_length={max_length}",
-                f"model.query_max_length={query_max_length or 'null'}",
-                "model.dtype=float32",
-                "model.device=cpu",
-                "preflight.checks.meaning=off",  # random weights mean nothing
-                *overrides,
-            ],
-        )
+    """A scorer without preflight, which random weights cannot pass and which takes its time."""
+    config = load_config(
+        None,
+        [
+            "input.path=none",
+            "output.path=none",
+            f"model.path={folder}",
+            f"model.max_length={max_length}",
+            f"model.query_max_length={query_max_length or 'null'}",
+            "model.dtype=float32",
+            "model.device=cpu",
+            *overrides,
+        ],
     )
+    checkpoint = open_checkpoint(config.model)
+    family = FAMILIES[recognise(checkpoint, config.model.family)]
+    pair_format = family.pair_format(checkpoint, config.model)
+    dtype = config.model.dtype
+    model = family.load(checkpoint, config.model, DTYPES[dtype], "cpu").model
+    return Scorer(model, family, pair_format, config.score.max_batch_tokens, dtype)
 
 
 def encode(scorer: Scorer, pairs: list[Pair]) -> list[list[int]]:

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 from FlagEmbedding import FlagLLMReranker
+from safetensors.torch import load_file
 from sentence_transformers import CrossEncoder
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.cross_encoder.modules import LogitScore
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, T5ForConditionalGeneration
 
+from tests import flag_models
 from tests.parity.common import Pair
 
 Join = Callable[[Any, str, str, int, int], list[int]]
@@ -48,14 +50,22 @@ def ids_of(tokenizer: Any, text: str) -> list[int]:
 
 
 def flag_llm(tokenizer: Any, query: str, passage: str, most: int, query_most: int) -> list[int]:
-    """FlagLLMReranker: [BOS] A: q \\n B: p \\n prompt, the passage cut to make room."""
-    newline, prompt = ids_of(tokenizer, "\n"), ids_of(tokenizer, FLAG_PROMPT)
-    bos = (
-        [] if tokenizer.bos_token_id in (None, tokenizer.pad_token_id) else [tokenizer.bos_token_id]
+    """FlagLLMReranker: the passage is cut to make room for all but the prompt."""
+    has_bos = tokenizer.bos_token_id not in (None, tokenizer.pad_token_id)
+    bos = [tokenizer.bos_token_id] if has_bos else []
+    before, rest, behind = _flag_parts(tokenizer, query, passage, most, query_most, FLAG_PROMPT)
+    return (bos + before + rest)[: most + len(behind)] + behind
+
+
+def _flag_parts(
+    tokenizer: Any, query: str, passage: str, most: int, query_most: int, prompt: str
+) -> tuple[list[int], list[int], list[int]]:
+    newline = ids_of(tokenizer, "\n")
+    return (
+        ids_of(tokenizer, "A: " + query)[:query_most] + newline,
+        ids_of(tokenizer, "B: " + passage)[:most],
+        newline + ids_of(tokenizer, prompt),
     )
-    first = bos + ids_of(tokenizer, "A: " + query)[:query_most]
-    second = newline + ids_of(tokenizer, "B: " + passage)[:most]
-    return (first + second)[: most + len(newline) + len(prompt)] + newline + prompt
 
 
 def qwen3_card(tokenizer: Any, query: str, passage: str, most: int, query_most: int) -> list[int]:
@@ -158,3 +168,85 @@ def _cross_encoder(folder: Path) -> CrossEncoder:
 def cross_encoder_scores(folder: Path, pairs: list[Pair]) -> np.ndarray:
     """sentence-transformers, with the prompt of Qwen3-Reranker as chat template."""
     return _cross_encoder(folder).predict(pairs, show_progress_bar=False)
+
+
+@cache
+def _in_float64(folder: Path, architecture: Any) -> Any:
+    # Not by from_pretrained, which leaves buffers of older code, such as RoPE's, uninitialised.
+    model = architecture(architecture.config_class.from_pretrained(folder))
+    weights = load_file(folder / "model.safetensors")
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    assert not unexpected
+    assert all("embed_tokens" in name or name == "lm_head.weight" for name in missing)  # tied
+    model.tie_weights()
+    return model.double().eval()
+
+
+def layerwise_scores(
+    folder: Path, pairs: list[Pair], most: int, query_most: int, cutoff: int
+) -> np.ndarray:
+    """FlagEmbedding's MiniCPM in float64, a pair at a time."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = _in_float64(folder, flag_models.LayerWiseMiniCPMForCausalLM)
+    scores = []
+    for pair in pairs:
+        before, rest, behind = _flag_parts(tokenizer, *pair, most, query_most, FLAG_PROMPT)
+        ids = ([tokenizer.bos_token_id, *before, *rest])[: most + len(behind)] + behind
+        with torch.inference_mode():
+            inputs = torch.tensor([ids])
+            mask = torch.ones_like(inputs)
+            out = model(inputs, attention_mask=mask, use_cache=False, cutoff_layers=[cutoff])
+        scores.append(out.logits[0][0, -1].item())
+    return np.array(scores)
+
+
+def lightweight_scores(
+    folder: Path,
+    pairs: list[Pair],
+    most: int,
+    query_most: int,
+    cutoff: int,
+    layers: list[int],
+    ratio: int,
+) -> np.ndarray:
+    """FlagEmbedding's compressing Gemma2 in float64, a pair at a time."""
+    prompt = "Predict whether passage B contains an answer to query A."
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = _in_float64(folder, flag_models.CostWiseGemmaForCausalLM)
+    model.config._attn_implementation = "eager"
+    scores = []
+    for pair in pairs:
+        before, rest, behind = _flag_parts(tokenizer, *pair, most, query_most, prompt)
+        before = [tokenizer.bos_token_id, *before]
+        ids = (before + rest)[: most + len(behind)] + behind
+        with torch.inference_mode():
+            inputs = torch.tensor([ids])
+            out = model(
+                inputs,
+                attention_mask=torch.ones_like(inputs),
+                use_cache=False,
+                output_hidden_states=True,
+                compress_layer=layers,
+                compress_ratio=ratio,
+                query_lengths=[len(before)],
+                prompt_lengths=[len(behind)],
+                cutoff_layers=[cutoff],
+            )
+        scores.append(out.logits[0][0, -1].item())
+    return np.array(scores)
+
+
+def monot5_scores(folder: Path, pairs: list[Pair]) -> np.ndarray:
+    """Logit of true less that of false at the decoder's first step, in float64."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = _in_float64(folder, T5ForConditionalGeneration)
+    true, false = (ids_of(tokenizer, word)[0] for word in ("true", "false"))
+    start = torch.tensor([[model.config.decoder_start_token_id]])
+    scores = []
+    for query, passage in pairs:
+        text = f"Query: {query} Document: {passage} Relevant:"
+        with torch.inference_mode():
+            inputs = torch.tensor([tokenizer(text)["input_ids"]])
+            logits = model(input_ids=inputs, decoder_input_ids=start).logits[0, 0]
+        scores.append((logits[true] - logits[false]).item())
+    return np.array(scores)

@@ -21,7 +21,6 @@ TEMPLATES = {
     "zerank": ("qwen3", oracles.zerank),
     "contextual-rerank": ("qwen3", oracles.contextual),
 }
-OFF = ("preflight.checks.architecture=off",)
 
 
 @pytest.fixture(scope="module", params=FLAG)
@@ -32,7 +31,7 @@ def folder(request: pytest.FixtureRequest) -> Path:
 @pytest.mark.parametrize(("most", "query_most"), LENGTHS)
 def test_scores_equal_flag_llm_reranker(folder: Path, most: int, query_most: int):
     pairs = sample_pairs(most, query_most)
-    scorer = load(folder, most, query_most, "model.template=bge-gemma", *OFF)
+    scorer = load(folder, most, query_most, "model.template=bge-gemma")
     scores = scorer.score_pairs(pairs)
     expected = oracles.flag_llm_scores(folder, pairs, most, query_most)
     assert_same(scores, expected)
@@ -45,7 +44,7 @@ def test_scores_equal_a_float64_forward_on_ids_joined_by_hand(
 ):
     pairs = sample_pairs(most, query_most)
     oracle = oracles.float64(folder)
-    scorer = load(folder, most, query_most, "model.template=bge-gemma", *OFF)
+    scorer = load(folder, most, query_most, "model.template=bge-gemma")
     ids = [oracles.flag_llm(oracle.tokenizer, *pair, most, query_most) for pair in pairs]
     yes = oracles.ids_of(oracle.tokenizer, "Yes")[0]
     assert_same(scorer.score_pairs(pairs), oracle.scores(ids, {yes: 1.0}))
@@ -58,7 +57,7 @@ def test_templates_score_as_their_authors_code_in_float64(
     name, join = TEMPLATES[template]
     folder = request.getfixturevalue(name)
     oracle = oracles.float64(folder)
-    scorer = load(folder, 512, 300, f"model.template={template}", *OFF)
+    scorer = load(folder, 512, 300, f"model.template={template}")
     pairs = [pair for pair in sample_pairs(128, 90) if max(map(len, pair)) < 500]
     ids = [join(oracle.tokenizer, *pair, 512, 300) for pair in pairs]
     assert encode(scorer, pairs) == ids
@@ -68,7 +67,7 @@ def test_templates_score_as_their_authors_code_in_float64(
 
 def test_scores_equal_cross_encoder_with_a_logit_score(qwen3: Path):
     pairs = [pair for pair in sample_pairs(128, 90) if max(map(len, pair)) < 500]
-    scorer = load(qwen3, LONGEST, 1000, "model.template=qwen3-reranker", *OFF)
+    scorer = load(qwen3, LONGEST, 1000, "model.template=qwen3-reranker")
     assert_same(scorer.score_pairs(pairs), oracles.cross_encoder_scores(qwen3, pairs))
 
 
@@ -77,7 +76,7 @@ def test_ids_equal_the_authors_at_every_boundary(template: str, request: pytest.
     name, join = TEMPLATES[template]
     folder = request.getfixturevalue(name)
     most = {"bge-gemma": 40, "mxbai-rerank-v2": 40, "qwen3-reranker": 240}[template]
-    scorer = load(folder, most, 20, f"model.template={template}", *OFF)
+    scorer = load(folder, most, 20, f"model.template={template}")
     tokenizer = oracles.float64(folder).tokenizer
     rng = random.Random(11)
     # Of Qwen3 the reference would cut a long query's passage away, and then the query.
@@ -96,8 +95,8 @@ def test_what_is_cut_is_one_run_of_the_passage_or_the_query(
     template: str, request: pytest.FixtureRequest
 ):
     folder = request.getfixturevalue(TEMPLATES[template][0])
-    cut = load(folder, 300, 20, f"model.template={template}", *OFF)
-    whole = load(folder, 1000, 500, f"model.template={template}", *OFF)
+    cut = load(folder, 300, 20, f"model.template={template}")
+    whole = load(folder, 1000, 500, f"model.template={template}")
     rng = random.Random(13)
     shorter = {}
     for query_size, passage_size in [(3, 400), (30, 400), (200, 3), (15, 250), (3, 3)]:
@@ -118,9 +117,9 @@ def test_a_pair_scores_the_same_wherever_it_stands(
 ):
     folder = request.getfixturevalue(TEMPLATES[template][0])
     pair, *others = sample_pairs(128, 90)[:30]
-    settings = (f"model.template={template}", *OFF)
-    scorer = load(folder, 400, 100, f"score.max_batch_tokens={max_batch_tokens}", *settings)
-    alone = load(folder, 400, 100, *settings).score_pairs([pair])
+    chosen = f"model.template={template}"
+    scorer = load(folder, 400, 100, f"score.max_batch_tokens={max_batch_tokens}", chosen)
+    alone = load(folder, 400, 100, chosen).score_pairs([pair])
     first = scorer.score_pairs([pair, *others])[0]
     last = scorer.score_pairs([*others, pair])[-1]
     assert_same([first, last], [alone[0], alone[0]])
@@ -128,8 +127,8 @@ def test_a_pair_scores_the_same_wherever_it_stands(
 
 def test_bfloat16_is_close_to_float32_and_keeps_its_digits(gemma: Path):
     pairs = sample_pairs(128, 90)
-    full = load(gemma, 128, 90, *OFF).score_pairs(pairs)
-    half = load(gemma, 128, 90, "model.dtype=bfloat16", *OFF).score_pairs(pairs)
+    full = load(gemma, 128, 90).score_pairs(pairs)
+    half = load(gemma, 128, 90, "model.dtype=bfloat16").score_pairs(pairs)
     assert np.corrcoef(half, full)[0, 1] > 0.99
     rounded = (half.view(np.uint32) & np.uint32(0xFFFF)) == 0
     assert rounded.mean() < 0.1

@@ -16,7 +16,7 @@ from reranker_core import models
 from reranker_core.checkpoint import Checkpoint, open_checkpoint
 from reranker_core.config import ModelConfig, Template, load_config
 from reranker_core.errors import ConfigError
-from reranker_core.models import llm
+from reranker_core.models import lightweight, llm
 from reranker_core.models.prompting import PromptFormat
 from tests.decoder_checkpoints import LONGEST, change
 
@@ -218,3 +218,67 @@ def test_a_decoder_that_is_an_embedding_model_is_no_reranker(qwen3: Path, tmp_pa
     assert json.loads((folder / "config.json").read_text())["model_type"] == "qwen3"
     found = open_checkpoint(ModelConfig(path=str(folder)))
     assert not any(family.fits(found.architecture) for family in models.FAMILIES.values())
+
+
+@pytest.mark.parametrize(
+    ("architecture", "family", "template"),
+    [
+        ("LayerWiseMiniCPMForCausalLM", "layerwise", "bge-layerwise"),
+        ("CostWiseGemmaForCausalLM", "lightweight", "bge-lightweight"),
+        ("T5ForConditionalGeneration", "seq2seq", "monot5"),
+        ("MT5ForConditionalGeneration", "seq2seq", "monot5"),
+    ],
+)
+def test_other_families_bring_their_template(architecture: str, family: str, template: str):
+    found = checkpoint("BAAI/bge-reranker-v2", "x", architecture)
+    assert [name for name, module in models.FAMILIES.items() if module.fits(architecture)] == [
+        family
+    ]
+    assert models.choose(found, ModelConfig(path="x"))[:2] == (family, template)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "settings"),
+    [
+        ("BertForSequenceClassification", {"prompt": "x"}),
+        ("GemmaForCausalLM", {"cutoff_layer": 3}),
+        ("LayerWiseMiniCPMForCausalLM", {"compress_ratio": 2}),
+    ],
+)
+def test_keys_that_a_family_does_not_heed_are_refused(architecture: str, settings: dict[str, Any]):
+    found = checkpoint("x", "x", architecture)
+    with pytest.raises(ConfigError, match=next(iter(settings))):
+        models.choose(found, ModelConfig(path="x", **settings))
+
+
+@pytest.mark.parametrize("name", ["minicpm_layerwise", "gemma2_lightweight"])
+def test_a_cutoff_without_a_head_is_refused(name: str, request: pytest.FixtureRequest):
+    folder = request.getfixturevalue(name)
+    for cutoff in (1, 7):
+        model = ModelConfig(path=str(folder), cutoff_layer=cutoff)
+        found = open_checkpoint(model)
+        with pytest.raises(ConfigError, match="layers 2 to 6"):
+            models.FAMILIES[models.recognise(found, "auto")].pair_format(found, model)
+
+
+@pytest.mark.parametrize("name", ["minicpm_layerwise", "gemma2_lightweight"])
+def test_layers_above_the_cutoff_are_not_loaded(name: str, request: pytest.FixtureRequest):
+    folder = request.getfixturevalue(name)
+    model = ModelConfig(path=str(folder), cutoff_layer=3)
+    found = open_checkpoint(model)
+    family = models.FAMILIES[models.recognise(found, "auto")]
+    loaded = family.load(found, model, torch.bfloat16, "cpu")
+    assert (loaded.missing, loaded.unexpected, loaded.mismatched) == ((), (), ())
+    assert len(loaded.model.model.layers) == 3
+    [head] = loaded.model.lm_head.parameters()
+    assert (head.dtype, head.shape) == (torch.float32, (1, 32))
+
+
+def test_compression_averages_windows_of_the_passage_only():
+    hidden = torch.arange(20.0).reshape(2, 10, 1)
+    lengths, starts = torch.tensor([10, 7]), torch.tensor([2, 3])
+    states, left = lightweight.compress(hidden, lengths, starts, behind=2, ratio=4)
+    assert left.tolist() == [6, 6]
+    # First: 2 before, passage 2 to 7 in windows of 4 and 2, 2 behind; second: 3, passage 13 and 14.
+    assert states[0, :, 0].tolist() == [0, 1, 3.5, 6.5, 8, 9]
+    assert states[1, :, 0].tolist() == [10, 11, 12, 13.5, 15, 16]

@@ -1,0 +1,172 @@
+"""`python -m tests.parity.table`: measures each family against each oracle, writes docs/parity.md."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import transformers
+from sentence_transformers import CrossEncoder
+
+from tests import checkpoints, decoder_checkpoints
+from tests.parity import oracles
+from tests.parity import test_encoder_parity as encoders
+from tests.parity.common import deviation, load, sample_pairs
+
+MOST, QUERY_MOST = 128, 96
+FLAG_CODE = "FlagEmbedding's modeling code¹, float64"
+PLAIN = "transformers, float64"
+TARGET = Path(__file__).parents[2] / "docs" / "parity.md"
+
+
+class Row(NamedTuple):
+    """One comparison: relative difference as in `common.deviation`, over so many pairs."""
+
+    family: str
+    checkpoint: str
+    oracle: str
+    pairs: int
+    difference: float
+
+
+def main() -> None:
+    """Measure and write."""
+    torch.set_num_threads(2)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [*encoder_rows(Path(folder)), *llm_rows(Path(folder)), *other_rows(Path(folder))]
+    lines = [
+        f"| {r.family} | {r.checkpoint} | {r.oracle} | {r.pairs} | {r.difference:.1e} |\n"
+        for r in rows
+    ]
+    head = HEAD.format(torch=torch.__version__, transformers=transformers.__version__)
+    TARGET.write_text("".join([head, *lines, FOOT]))
+    print(TARGET.read_text())
+
+
+def encoder_rows(root: Path) -> Iterator[Row]:
+    """Encoders: float64, FlagReranker where it keeps the ids, CrossEncoder."""
+    pairs = sample_pairs(MOST, QUERY_MOST)
+    for name in ("bert", "xlm_roberta", "modernbert"):
+        folder = getattr(checkpoints, name)(root / name)
+        scorer = load(folder, MOST, QUERY_MOST)
+        expected = encoders.oracle(folder).scores(pairs, MOST, QUERY_MOST)
+        yield row("encoder", name, PLAIN, scorer.score_pairs(pairs), expected)
+        kept = [
+            pair
+            for pair in pairs
+            if encoders.flag_reranker_ids(folder, pair, MOST, QUERY_MOST)
+            == encoders.oracle(folder).join(pair, MOST, QUERY_MOST).ids
+        ]
+        expected = encoders.flag_reranker(folder).compute_score(
+            kept, max_length=MOST, query_max_length=QUERY_MOST
+        )
+        yield row("encoder", name, "FlagReranker²", scorer.score_pairs(kept), expected)
+        if name != "modernbert":  # whose local attention CrossEncoder's padding does not change
+            longest_first = load(folder, MOST, QUERY_MOST, "model.truncation=longest_first")
+            reference = CrossEncoder(
+                str(folder), device="cpu", max_length=MOST, activation_fn=torch.nn.Identity()
+            )
+            expected = reference.predict(pairs, show_progress_bar=False)
+            yield row("encoder", name, "CrossEncoder", longest_first.score_pairs(pairs), expected)
+
+
+def llm_rows(root: Path) -> Iterator[Row]:
+    """Language models: FlagLLMReranker, float64, the authors' way to join ids."""
+    pairs = sample_pairs(MOST, QUERY_MOST)
+    for name in ("gemma", "gemma_untied", "gemma2", "llama"):
+        folder = getattr(decoder_checkpoints, name)(root / name)
+        scores = load(folder, MOST, QUERY_MOST, "model.template=bge-gemma").score_pairs(pairs)
+        expected = oracles.flag_llm_scores(folder, pairs, MOST, QUERY_MOST)
+        yield row("llm, bge-gemma", name, "FlagLLMReranker", scores, expected)
+        plain = oracles.float64(folder)
+        ids = [oracles.flag_llm(plain.tokenizer, *pair, MOST, QUERY_MOST) for pair in pairs]
+        yes = oracles.ids_of(plain.tokenizer, "Yes")[0]
+        yield row("llm, bge-gemma", name, PLAIN, scores, plain.scores(ids, {yes: 1.0}))
+    whole = [pair for pair in pairs if max(map(len, pair)) < 500]
+    for template, name, join in (
+        ("qwen3-reranker", "qwen3", oracles.qwen3_card),
+        ("mxbai-rerank-v2", "qwen2", oracles.mxbai),
+        ("zerank", "qwen3", oracles.zerank),
+        ("contextual-rerank", "qwen3", oracles.contextual),
+    ):
+        folder = root / name
+        if not folder.exists():
+            getattr(decoder_checkpoints, name)(folder)
+        scorer = load(folder, 512, 300, f"model.template={template}")
+        scores = scorer.score_pairs(whole)
+        plain = oracles.float64(folder)
+        ids = [join(plain.tokenizer, *pair, 512, 300) for pair in whole]
+        answers = {answer.ids[0]: answer.weight for answer in scorer.pair_format.answers}
+        yield row(f"llm, {template}", name, PLAIN, scores, plain.scores(ids, answers))
+        if template == "qwen3-reranker":
+            expected = oracles.cross_encoder_scores(folder, whole)
+            yield row(f"llm, {template}", name, "CrossEncoder", scores, expected)
+
+
+def other_rows(root: Path) -> Iterator[Row]:
+    """Families with a head a layer, and encoder-decoders."""
+    pairs = sample_pairs(MOST, QUERY_MOST)
+    folder = decoder_checkpoints.minicpm_layerwise(root / "minicpm")
+    for cutoff in (2, 6):
+        scores = load(folder, MOST, QUERY_MOST, f"model.cutoff_layer={cutoff}").score_pairs(pairs)
+        expected = oracles.layerwise_scores(folder, pairs, MOST, QUERY_MOST, cutoff)
+        yield row("layerwise", f"minicpm, cutoff {cutoff} of 6", FLAG_CODE, scores, expected)
+    folder = decoder_checkpoints.gemma2_lightweight(root / "lightweight")
+    for cutoff, layers, ratio in ((6, [], 1), (5, [2, 4], 2), (6, [1, 3], 4)):
+        settings = (
+            f"model.cutoff_layer={cutoff}",
+            f"model.compress_layers={layers}",
+            f"model.compress_ratio={ratio}",
+        )
+        scores = load(folder, MOST, QUERY_MOST, *settings).score_pairs(pairs)
+        expected = oracles.lightweight_scores(
+            folder, pairs, MOST, QUERY_MOST, cutoff, layers, ratio
+        )
+        what = f"gemma2, cutoff {cutoff}, layers {layers}, ratio {ratio}"
+        yield row("lightweight", what, FLAG_CODE, scores, expected)
+    whole = [pair for pair in pairs if max(map(len, pair)) < 500]
+    for tied in (True, False):
+        name = f"t5, {'tied' if tied else 'untied'}"
+        folder = decoder_checkpoints.monot5(root / name, tied)
+        scores = load(folder, 512, 400).score_pairs(whole)
+        yield row("seq2seq", name, PLAIN, scores, oracles.monot5_scores(folder, whole))
+
+
+def row(
+    family: str, checkpoint: str, oracle: str, scores: Iterable[float], expected: Iterable[float]
+) -> Row:
+    """Measured."""
+    return Row(family, checkpoint, oracle, len(list(expected)), deviation(scores, expected))
+
+
+HEAD = """# Parity
+
+Written by `python -m tests.parity.table` with torch {torch} and transformers {transformers}, on the
+CPU, in float32, and held in CI by `tests/parity` to 1e-5. The checkpoints are tiny, of the real
+architectures and with random weights, since no test needs a network: tied and untied, grouped
+queries, soft caps, a BOS that is the PAD, tokenizers that pad left and right. The pairs are ragged,
+empty, over-long, multilingual, equal, and at the edges of a cut.
+
+The difference is the largest one, relative to the score, or to the standard deviation of the scores
+where that is larger.
+
+| family | checkpoint | oracle | pairs | largest difference |
+|---|---|---|---|---|
+"""
+FOOT = """
+¹ FlagEmbedding 1.4.2's classes for these need transformers 4.46. Its modeling code is run on
+transformers 5 with the changes in `tests/flag_models.py`, none of which touch its arithmetic.
+
+² For the pairs whose ids it keeps: on transformers 5 it decodes ids and tokenizes them again.
+"""
+
+if __name__ == "__main__":
+    main()

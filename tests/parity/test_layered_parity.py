@@ -1,0 +1,89 @@
+"""Rerankers with a head a layer, and encoder-decoders, score as float64 and FlagEmbedding say.
+
+FlagEmbedding's classes need transformers 4.46; `tests.flag_models` adapts their modeling code,
+which is run here in float64, without padding, on ids that are joined by hand.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.parity import oracles
+from tests.parity.common import assert_same, load, sample_pairs
+
+LENGTHS = [(128, 96), (16, 5)]
+
+
+@pytest.mark.parametrize("cutoff", [2, 6])
+@pytest.mark.parametrize(("most", "query_most"), LENGTHS)
+def test_layerwise_scores_equal_flag_embeddings_code(
+    minicpm_layerwise: Path, cutoff: int, most: int, query_most: int
+):
+    pairs = sample_pairs(most, query_most)
+    scorer = load(minicpm_layerwise, most, query_most, f"model.cutoff_layer={cutoff}")
+    expected = oracles.layerwise_scores(minicpm_layerwise, pairs, most, query_most, cutoff)
+    assert_same(scorer.score_pairs(pairs), expected)
+
+
+@pytest.mark.parametrize(
+    ("cutoff", "layers", "ratio"),
+    [(6, [], 1), (5, [2, 4], 2), (6, [0, 1, 3], 4)],
+)
+@pytest.mark.parametrize(("most", "query_most"), LENGTHS)
+def test_lightweight_scores_equal_flag_embeddings_code(
+    gemma2_lightweight: Path, cutoff: int, layers: list[int], ratio: int, most: int, query_most: int
+):
+    pairs = sample_pairs(most, query_most)
+    settings = (
+        f"model.cutoff_layer={cutoff}",
+        f"model.compress_layers={layers}",
+        f"model.compress_ratio={ratio}",
+    )
+    scorer = load(gemma2_lightweight, most, query_most, *settings)
+    expected = oracles.lightweight_scores(
+        gemma2_lightweight, pairs, most, query_most, cutoff, layers, ratio
+    )
+    assert_same(scorer.score_pairs(pairs), expected)
+
+
+def test_the_lightweight_head_is_a_choice(gemma2_lightweight: Path):
+    pairs = sample_pairs(128, 96)[:20]
+    first = load(gemma2_lightweight, 128, 96, "model.cutoff_layer=4")
+    own = load(
+        gemma2_lightweight, 128, 96, "model.cutoff_layer=4", "model.lightweight_head=of_layer"
+    )
+    assert np.abs(first.score_pairs(pairs) - own.score_pairs(pairs)).max() > 0.01
+    assert first.pair_format.record != own.pair_format.record
+    # At the start layer they are one and the same.
+    lowest = ["model.cutoff_layer=2", "model.lightweight_head=of_layer"]
+    start = load(gemma2_lightweight, 128, 96, "model.cutoff_layer=2").score_pairs(pairs)
+    assert_same(load(gemma2_lightweight, 128, 96, *lowest).score_pairs(pairs), start)
+
+
+@pytest.mark.parametrize("name", ["monot5", "monot5_untied"])
+def test_seq2seq_scores_equal_the_first_decoder_step_in_float64(
+    name: str, request: pytest.FixtureRequest
+):
+    folder = request.getfixturevalue(name)
+    pairs = [pair for pair in sample_pairs(128, 90) if max(map(len, pair)) < 500]
+    expected = oracles.monot5_scores(folder, pairs)
+    assert_same(load(folder, 512, 400).score_pairs(pairs), expected)
+
+
+@pytest.mark.parametrize("name", ["minicpm_layerwise", "gemma2_lightweight", "monot5"])
+@pytest.mark.parametrize("max_batch_tokens", [300, 16_384])
+def test_a_pair_scores_the_same_wherever_it_stands(
+    name: str, max_batch_tokens: int, request: pytest.FixtureRequest
+):
+    folder = request.getfixturevalue(name)
+    pair, *others = sample_pairs(128, 90)[:30]
+    compressed = ("model.compress_ratio=2", "model.compress_layers=[2]")
+    settings = compressed if name == "gemma2_lightweight" else ()
+    scorer = load(folder, 128, 90, f"score.max_batch_tokens={max_batch_tokens}", *settings)
+    alone = load(folder, 128, 90, *settings).score_pairs([pair])
+    first = scorer.score_pairs([pair, *others])[0]
+    last = scorer.score_pairs([*others, pair])[-1]
+    assert_same([first, last], [alone[0], alone[0]])
