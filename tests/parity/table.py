@@ -1,4 +1,4 @@
-"""`python -m tests.parity.table`: measures each family against each oracle, writes docs/parity.md."""
+"""`python -m tests.parity.table` measures each family against its oracles: docs/parity.md."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def test_query_ids_may_have_any_type(tmp_path: Path, kind: pa.DataType):
 def test_a_query_that_goes_on_in_the_next_shard_is_refused(tmp_path: Path):
     first = write(tmp_path / "a.parquet", flat(6, per_query=4))
     second = write(tmp_path / "b.parquet", flat(6, per_query=4, first=6))
-    with pytest.raises(InputError, match=r"a\.parquet goes on in .*b\.parquet"):
+    with pytest.raises(InputError, match=r"a\.parquet \(from row 4\) goes on in .*b\.parquet"):
         check_query_order([str(first), str(second)], "query_id")
 
 
@@ -127,3 +127,31 @@ def test_dictionary_encoded_ids_are_compared_by_value(tmp_path: Path):
         write(tmp_path / f"{name}.parquet", table)
     with pytest.raises(InputError, match="goes on in"):
         check_query_order([str(tmp_path / f"{name}.parquet") for name in "ab"], "query_id")
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.string()])
+def test_a_query_that_returns_after_others_is_refused(tmp_path: Path, kind: pa.DataType):
+    first = ids(tmp_path / "a.parquet", pa.array(["1", "1", "2", "3"]).cast(kind))
+    second = ids(tmp_path / "b.parquet", pa.array(["4", "5"]).cast(kind))
+    third = ids(tmp_path / "c.parquet", pa.array(["6", "2", "2"]).cast(kind))
+    with pytest.raises(
+        InputError, match=r"a\.parquet \(from row 2\) goes on in .*c\.parquet \(row 1"
+    ):
+        check_query_order([str(first), str(second), str(third)], "query_id")
+
+
+def test_a_query_that_returns_within_a_shard_is_refused(tmp_path: Path):
+    path = ids(tmp_path / "a.parquet", pa.array([1, 1, 2, 1]))
+    with pytest.raises(InputError, match=r"from row 0\) goes on in .*row 3"):
+        check_query_order([str(path)], "query_id")
+
+
+def test_a_query_longer_than_a_batch_of_the_reader_does_not_return(tmp_path: Path):
+    path = ids(tmp_path / "a.parquet", np.repeat([1, 2], 100_000))
+    check_query_order([str(path)], "query_id")
+
+
+def test_ids_of_equal_hash_are_told_apart(tmp_path: Path):
+    assert hash(-1) == hash(-2)
+    path = ids(tmp_path / "a.parquet", pa.array([-1, -2, 5]))
+    check_query_order([str(path)], "query_id")

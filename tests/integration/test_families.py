@@ -1,0 +1,55 @@
+"""The whole job, with preflight, for a checkpoint of every family."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from tests.parity.common import load
+from tests.texts import flat_table
+
+FAMILIES = {
+    "gemma": ("llm", "bge-gemma", ()),
+    "qwen3": ("llm", "qwen3-reranker", ()),
+    "minicpm_layerwise": ("layerwise", "bge-layerwise", ("model.cutoff_layer=3",)),
+    "gemma2_lightweight": (
+        "lightweight",
+        "bge-lightweight",
+        ("model.cutoff_layer=5", "model.compress_layers=[2]", "model.compress_ratio=2"),
+    ),
+    "monot5": ("seq2seq", "monot5", ()),
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_job_scores_as_a_replica_alone_does(name, request, tmp_path, rerank):
+    family, template, settings = FAMILIES[name]
+    folder = request.getfixturevalue(name)
+    table = flat_table(60, seed=3)
+    (tmp_path / "in").mkdir()
+    pq.write_table(table, tmp_path / "in" / "a.parquet")
+
+    lengths = ("model.max_length=400", "model.query_max_length=40")
+    rerank(
+        tmp_path / "in",
+        tmp_path / "out",
+        f"model.path={folder}",
+        "plan.part_rows=40",
+        "output.rank=true",
+        *lengths,
+        *settings,
+    )
+
+    found = pq.read_table(list((tmp_path / "out").glob("*.parquet"))).sort_by("doc_id")
+    texts = table.sort_by("doc_id")
+    pairs = list(zip(texts["query"].to_pylist(), texts["passage"].to_pylist(), strict=True))
+    expected = load(folder, 400, 40, *settings).score_pairs(pairs)
+    assert set(found["status"].to_pylist()) == {"scored"}
+    np.testing.assert_allclose(found["score"], expected, rtol=1e-5, atol=1e-5 * expected.std())
+    manifest = json.loads((tmp_path / "out" / "_manifest.json").read_text())
+    assert f"family {family}" in manifest["scored_as"]
+    assert f"template {template}" in manifest["scored_as"]
+    assert (tmp_path / "out" / "_SUCCESS").exists()
