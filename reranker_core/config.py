@@ -56,6 +56,8 @@ class OutputColumns(Section):
     score: str = "score"
     normalized: str = "score_normalized"
     rank: str = "rank"
+    tokens_lost: str = "tokens_lost"
+    chunks: str = "chunks"
     status: str = "status"
 
 
@@ -67,6 +69,10 @@ class OutputConfig(Section):
         "none", description="adds a column beside `score`"
     )
     rank: bool = Field(False, description="adds the rank of a pair within its query, from 1")
+    tokens_lost: bool = Field(
+        False, description="adds how many tokens of a pair's texts were cut away"
+    )
+    chunks: bool = Field(False, description="adds how many sequences a pair was scored in")
     text: bool = Field(False, description="repeat the query and passage columns in the output")
     passthrough: Literal["all"] | list[str] = Field(
         "all", description="which of the other input columns to repeat"
@@ -163,6 +169,14 @@ class ModelConfig(Section):
         None, description="what the checkpoint's files must be; jobs.preflight prints it"
     )
     allow_pickle: bool = Field(False, description="load .bin weights, whose pickles can run code")
+    long_passage: Literal["truncate", "first", "max", "mean_top_k"] = Field(
+        "truncate",
+        description="a passage that does not fit: cut (first: the same), or scored in chunks, of "
+        "which the best one counts, or the mean of the best",
+    )
+    chunk_overlap: int = Field(64, ge=0, description="tokens that a chunk shares with the next")
+    max_chunks: int = Field(64, ge=1, description="chunks a passage; what is behind them is lost")
+    top_k: int = Field(3, ge=1, description="for mean_top_k")
     trust_remote_code: bool = Field(False, description="run code that lies in the checkpoint")
 
 

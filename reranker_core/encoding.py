@@ -48,7 +48,11 @@ def encode_part(
         status=pairs.status,
         distinct_of=pairs.distinct_of,
         sequences=pair_format.encode(
-            pairs.queries, pairs.passages, pairs.query_of, pairs.passage_of
+            pairs.queries,
+            pairs.passages,
+            pairs.query_of,
+            pairs.passage_of,
+            whole=config.output.tokens_lost,
         ),
     )
 

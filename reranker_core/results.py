@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from reranker_core.config import OutputConfig
+from reranker_core.config import ModelConfig, OutputConfig
 from reranker_core.encoding import EncodedPart
 from reranker_core.errors import InputError
 from reranker_core.guard import Scores
 from reranker_core.pairs import Status
+from reranker_core.passages import combine
 from reranker_core.schema import InputSchema
 
 
@@ -26,7 +27,9 @@ class ScoredPart:
         per_row: candidates of each row; None for flat parts.
         status: final `pairs.Status` of each pair, shape (P,).
         score: float32, NaN where status is not SCORED, shape (P,).
-        rescued: pairs whose score had to be computed again in float32.
+        rescued: sequences whose score had to be computed again in float32.
+        lost: tokens of each pair that were cut away, shape (P,).
+        chunks: sequences that each pair was scored in; 0 where it was not, shape (P,).
 
     """
 
@@ -35,17 +38,26 @@ class ScoredPart:
     status: npt.NDArray[np.int8]
     score: npt.NDArray[np.float32]
     rescued: int
+    lost: npt.NDArray[np.int32] | None = None
+    chunks: npt.NDArray[np.int32] | None = None
 
     @classmethod
-    def of(cls, part: EncodedPart, scores: Scores) -> ScoredPart:
-        """Give each pair the score of its distinct pair."""
+    def of(cls, part: EncodedPart, scores: Scores, model: ModelConfig) -> ScoredPart:
+        """Give each pair the score of its distinct pair, made of those of its sequences."""
+        sequences = part.sequences
+        values = combine(scores.values, sequences.chunks, model)
+        pair_of = np.repeat(np.arange(len(sequences.chunks)), sequences.chunks)
+        fatal = pair_of[scores.fatal]
         known = part.distinct_of >= 0
         score = np.full(len(part.distinct_of), np.nan, np.float32)
-        score[known] = scores.values[part.distinct_of[known]]
+        score[known] = values[part.distinct_of[known]]
         status = part.status.copy()
         status[known & np.isnan(score)] = Status.NOT_FINITE
-        status[known & np.isin(part.distinct_of, scores.fatal)] = Status.ENDS_PROCESS
-        return cls(part.rows, part.per_row, status, score, scores.rescued)
+        status[known & np.isin(part.distinct_of, fatal)] = Status.ENDS_PROCESS
+        lost, chunks = np.zeros((2, len(status)), np.int32)
+        lost[known] = sequences.lost[part.distinct_of[known]]
+        chunks[known] = sequences.chunks[part.distinct_of[known]]
+        return cls(part.rows, part.per_row, status, score, scores.rescued, lost, chunks)
 
 
 def output_table(part: ScoredPart, schema: InputSchema, output: OutputConfig) -> pa.Table:
@@ -67,6 +79,10 @@ def output_table(part: ScoredPart, schema: InputSchema, output: OutputConfig) ->
     if output.rank:
         groups = _query_of_pair(part, schema)
         columns[names.rank] = pa.array(rank_within(groups, part.score), mask=null)
+    if output.tokens_lost:
+        columns[names.tokens_lost] = pa.array(part.lost, mask=null)
+    if output.chunks:
+        columns[names.chunks] = pa.array(part.chunks, mask=null)
     labels = [status.label for status in Status]
     columns[names.status] = pa.array(np.asarray(labels, object)[part.status], pa.string())
     for name, values in columns.items():

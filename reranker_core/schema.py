@@ -265,6 +265,9 @@ def _refuse_collisions(carried: tuple[str, ...], config: Config, shard: str) -> 
         names["normalized"] = added.normalized
     if config.output.rank:
         names["rank"] = added.rank
+    for key in ("tokens_lost", "chunks"):
+        if getattr(config.output, key):
+            names[key] = getattr(added, key)
     for key, name in names.items():
         if name in carried:
             raise InputError(

@@ -66,11 +66,19 @@ class Runs:
 class TokenSequences:
     """The model inputs of D distinct pairs, special tokens included, truncated, unpadded.
 
-    `passage_starts` is where a sequence's second segment begins; models with token types need it.
+    Attributes:
+        tokens: S sequences; a pair's stand together, in the order of the pairs.
+        passage_starts: where a sequence's second segment begins, shape (S,).
+        chunks: sequences of each pair, shape (D,).
+        lost: tokens of each pair that are in none of them, shape (D,); of texts that were not
+            tokenized to their end it counts what is known.
+
     """
 
     tokens: Ragged
-    passage_starts: Int32s  # shape (D,)
+    passage_starts: Int32s
+    chunks: Int32s
+    lost: Int32s
 
     def __len__(self) -> int:
         return len(self.tokens.lengths)
@@ -81,15 +89,21 @@ class TokenSequences:
         tokens = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(self.tokens.values))
         return pa.table({"tokens": tokens, "passage_start": self.passage_starts})
 
+    def pairs_to_table(self) -> pa.Table:
+        """The rest as Arrow, a row a pair."""
+        return pa.table({"chunks": self.chunks, "lost": self.lost})
+
     @classmethod
-    def from_table(cls, table: pa.Table) -> TokenSequences:
-        """The inverse of `to_table`, without copying."""
+    def from_tables(cls, table: pa.Table, pairs: pa.Table) -> TokenSequences:
+        """The inverse of `to_table` and `pairs_to_table`, without copying."""
         column = table.column("tokens")
         lists = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
         offsets = lists.offsets.to_numpy()
         return cls(
             Ragged(lists.values.to_numpy()[offsets[0] : offsets[-1]], np.diff(offsets)),
             table.column("passage_start").to_numpy(),
+            pairs.column("chunks").to_numpy(),
+            pairs.column("lost").to_numpy(),
         )
 
 
@@ -113,9 +127,17 @@ def concatenate(pieces: Sequence[Ragged | Sequence[int]], count: int) -> Ragged:
     return Ragged(values, lengths)
 
 
-def take(source: Ragged, index: Int64s, lengths: Int64s, cut: str = "right") -> Ragged:
-    """The first `lengths[i]` ids of run `index[i]`, for each i; the last ones if `cut` is left."""
-    starts = source.starts[index]
+def take(
+    source: Ragged,
+    index: Int64s,
+    lengths: Int64s,
+    cut: str = "right",
+    skip: Int64s | int = 0,
+) -> Ragged:
+    """`lengths[i]` ids of run `index[i]`, for each i, behind the first `skip[i]`; the last ones if
+    `cut` is left.
+    """
+    starts = source.starts[index] + skip
     if cut == "left":
         starts = starts + source.lengths[index] - lengths
     return Ragged(source.values[_positions(starts, lengths)], lengths)

@@ -13,19 +13,22 @@ _LONG_TEXT = 32_768
 _SPARE_TOKENS = 128
 
 
-def tokenize(tokenizer: Any, texts: list[str], limit: int) -> Ragged:
+def tokenize(tokenizer: Any, texts: list[str], limit: int | None) -> Ragged:
     """Token ids of each text, at most `limit`, from the tokenizer's side of truncation."""
-    if tokenizer.truncation_side == "right":
+    if limit is not None and tokenizer.truncation_side == "right":
         texts = [beginning(tokenizer, text, limit) for text in texts]
     return Ragged.of(_ids(tokenizer, texts, limit))
 
 
-def _ids(tokenizer: Any, texts: list[str], limit: int) -> list[list[int]]:
+def _ids(tokenizer: Any, texts: list[str], limit: int | None) -> list[list[int]]:
     if not texts:
         return []
     backend = tokenizer.backend_tokenizer
     backend.no_padding()
-    backend.enable_truncation(limit, direction=tokenizer.truncation_side)
+    if limit is None:
+        backend.no_truncation()
+    else:
+        backend.enable_truncation(limit, direction=tokenizer.truncation_side)
     return [item.ids for item in backend.encode_batch_fast(texts, add_special_tokens=False)]
 
 

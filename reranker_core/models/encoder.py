@@ -26,7 +26,8 @@ from reranker_core.models.loading import (
     load_weights,
     longest_input,
 )
-from reranker_core.sequences import Int64s, TokenSequences, concatenate, take
+from reranker_core.passages import Prepared, assemble, in_chunks, long_passages
+from reranker_core.sequences import Int64s, Runs, TokenSequences, take
 from reranker_core.tokenizing import tokenize
 
 _DECODER = re.compile(
@@ -60,7 +61,7 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PairFormat:
             f"{checkpoint.source}; set it to at most {longest}"
         )
     query_max_length = model.query_max_length or max_length * 3 // 4
-    return PairFormat.of(tokenizer, max_length, query_max_length, model.truncation)
+    return PairFormat.of(tokenizer, max_length, query_max_length, model)
 
 
 def load(
@@ -96,7 +97,7 @@ class PairFormat:
     tokenizer: Any
     max_length: int
     query_max_length: int
-    truncation: str
+    model: ModelConfig
     prefix: list[int]
     middle: list[int]
     suffix: list[int]
@@ -104,7 +105,7 @@ class PairFormat:
 
     @classmethod
     def of(
-        cls, tokenizer: Any, max_length: int, query_max_length: int, truncation: str
+        cls, tokenizer: Any, max_length: int, query_max_length: int, model: ModelConfig
     ) -> PairFormat:
         """Learn the special tokens around a pair from the tokenizer itself.
 
@@ -112,17 +113,25 @@ class PairFormat:
             ConfigError: the query may take so many tokens that no passage fits.
 
         """
+        if model.truncation != "only_passage" and in_chunks(model):
+            raise ConfigError(
+                f"model.long_passage={model.long_passage} scores passages in chunks, which needs "
+                "model.truncation=only_passage: the query must be the same in all of them"
+            )
         prefix, middle, suffix, types = _surroundings(tokenizer)
         specials = len(prefix) + len(middle) + len(suffix)
-        if truncation == "only_passage" and query_max_length + specials >= max_length:
+        if model.truncation == "only_passage" and query_max_length + specials >= max_length:
             raise ConfigError(
                 f"model.query_max_length={query_max_length} and {specials} special tokens leave "
                 f"no room for a passage in model.max_length={max_length}; lower the first to at "
                 f"most {max_length - specials - 1}, or raise the second"
             )
-        return cls(
-            tokenizer, max_length, query_max_length, truncation, prefix, middle, suffix, types
-        )
+        return cls(tokenizer, max_length, query_max_length, model, prefix, middle, suffix, types)
+
+    @property
+    def truncation(self) -> str:
+        """What is cut of a pair that is too long."""
+        return self.model.truncation
 
     @property
     def answers(self) -> tuple[Answer, ...]:
@@ -143,48 +152,53 @@ class PairFormat:
             "max_length": self.max_length,
             "query_max_length": self.query_max_length,
             "truncation": self.truncation,
+            **long_passages(self.model),
         }
 
     def encode(
-        self, queries: list[str], passages: list[str], query_of: Int64s, passage_of: Int64s
+        self,
+        queries: list[str],
+        passages: list[str],
+        query_of: Int64s,
+        passage_of: Int64s,
+        whole: bool = False,
     ) -> TokenSequences:
         """Ids of the pairs (queries[query_of[i]], passages[passage_of[i]]), each text tokenized
         once.
         """
-        whole = self.truncation == "longest_first"
-        query_limit = self.max_length if whole else self.query_max_length
-        query_ids = tokenize(self.tokenizer, queries, query_limit)
-        passage_ids = tokenize(self.tokenizer, passages, self.max_length)
+        longest = self.truncation == "longest_first"
+        whole = whole or in_chunks(self.model)
+        query_limit = self.max_length if longest else self.query_max_length
+        query_ids = tokenize(self.tokenizer, queries, None if whole else query_limit)
+        passage_ids = tokenize(self.tokenizer, passages, None if whole else self.max_length)
+        query_lengths = all_of_query = query_ids.lengths[query_of]
         room = self.max_length - len(self.prefix) - len(self.middle) - len(self.suffix)
-        query_lengths = query_ids.lengths[query_of]
-        passage_lengths = passage_ids.lengths[passage_of]
-        if whole:
+        if longest:
+            passage_lengths = passage_ids.lengths[passage_of]
             # Where both are cut already, which of them is longer decides who gets the odd token.
             tied = (query_lengths == self.max_length) & (passage_lengths == self.max_length)
             if room % 2 and tied.any():
                 query_lengths[tied] = self._whole_lengths(queries, query_of[tied])
                 passage_lengths[tied] = self._whole_lengths(passages, passage_of[tied])
-            query_lengths, passage_lengths = longest_first(query_lengths, passage_lengths, room)
+            query_lengths, passage_room = longest_first(query_lengths, passage_lengths, room)
         else:
-            passage_lengths = np.minimum(passage_lengths, room - query_lengths)
-        side = self.tokenizer.truncation_side
-        tokens = concatenate(
-            [
-                self.prefix,
-                take(query_ids, query_of, query_lengths, side),
-                self.middle,
-                take(passage_ids, passage_of, passage_lengths, side),
-                self.suffix,
-            ],
-            len(query_of),
+            query_lengths = np.minimum(query_lengths, query_limit)
+            passage_room = room - query_lengths
+        count, side = len(query_of), self.tokenizer.truncation_side
+        query = Runs(take(query_ids, query_of, query_lengths, side), np.arange(count))
+        before = Runs.joined([Runs.same(self.prefix, count), query, Runs.same(self.middle, count)])
+        pairs = Prepared(
+            before,
+            Runs(passage_ids, passage_of),
+            Runs.same(self.suffix, count),
+            passage_room,
+            all_of_query - query_lengths,
         )
+        sequences = assemble(pairs, self.model, side)
+        if self.token_types:
+            return sequences
         # Without types of its own, the second segment begins behind the end.
-        starts = (
-            len(self.prefix) + query_lengths + len(self.middle)
-            if self.token_types
-            else tokens.lengths
-        )
-        return TokenSequences(tokens, starts.astype(np.int32))
+        return replace(sequences, passage_starts=sequences.tokens.lengths.astype(np.int32))
 
     def _whole_lengths(self, texts: list[str], index: Int64s) -> Int64s:
         distinct, inverse = np.unique(index, return_inverse=True)

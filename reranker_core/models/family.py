@@ -57,9 +57,17 @@ class PairFormat(Protocol):
         """Everything of the format that changes a score, as plain data for the fingerprint."""
 
     def encode(
-        self, queries: list[str], passages: list[str], query_of: Int64s, passage_of: Int64s
+        self,
+        queries: list[str],
+        passages: list[str],
+        query_of: Int64s,
+        passage_of: Int64s,
+        whole: bool = False,
     ) -> TokenSequences:
-        """Ids of the pairs (queries[query_of[i]], passages[passage_of[i]])."""
+        """Ids of the pairs (queries[query_of[i]], passages[passage_of[i]]).
+
+        `whole` tokenizes texts to their end, so that all that is lost is counted.
+        """
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from reranker_core.errors import ConfigError
 from reranker_core.models.family import Answer
 from reranker_core.models.loading import load_tokenizer, longest_input, specials_around
 from reranker_core.models.templates import resolve_template
-from reranker_core.sequences import Int64s, Ragged, Runs, TokenSequences, concatenate, take
+from reranker_core.passages import Prepared, assemble, in_chunks, long_passages
+from reranker_core.sequences import Int64s, Ragged, Runs, TokenSequences, take
 from reranker_core.tokenizing import beginning, tokenize
 
 _PLACEHOLDER = re.compile(r"\{(query|passage|instruction|prompt)\}")
@@ -71,6 +72,7 @@ class PromptFormat:
     literals: dict[str, list[int]] = field(repr=False)  # ids of segments without a text of users
     behind: int  # ids of the template that stand behind the passage's segment
     settings: dict[str, Any]  # of the family
+    model: ModelConfig = field(repr=False)
 
     @classmethod
     def of(
@@ -132,6 +134,7 @@ class PromptFormat:
             literals=literals,
             behind=behind,
             settings=settings,
+            model=model,
         )
 
     @property
@@ -160,6 +163,7 @@ class PromptFormat:
             "max_length": self.max_length,
             "query_max_length": self.query_max_length,
             "template": self.template.model_dump(),
+            **long_passages(self.model),
             **self.settings,
         }
 
@@ -180,51 +184,81 @@ class PromptFormat:
                 raise ConfigError(f"model.template: the answer '{answer.text}' has no token")
 
     def encode(
-        self, queries: list[str], passages: list[str], query_of: Int64s, passage_of: Int64s
+        self,
+        queries: list[str],
+        passages: list[str],
+        query_of: Int64s,
+        passage_of: Int64s,
+        whole: bool = False,
     ) -> TokenSequences:
         """Ids of the pairs (queries[query_of[i]], passages[passage_of[i]])."""
         if self.template.strip:
             queries = [text.strip() for text in queries]
             passages = [text.strip() for text in passages]
-        before, passage, after = self._pieces(queries, passages, query_of, passage_of)
-        room = self.max_length - before.lengths - after.lengths
-        kept = np.minimum(passage.lengths, np.maximum(room, 0))
-        tokens = concatenate(
-            [
-                before.all(),
-                take(passage.source, passage.index, kept, self.tokenizer.truncation_side),
-                after.all(),
-            ],
-            len(query_of),
-        )
-        return TokenSequences(tokens, before.lengths.astype(np.int32))
+        whole = whole or in_chunks(self.model)
+        pairs = self._pieces(queries, passages, query_of, passage_of, whole)
+        return assemble(pairs, self.model, self.tokenizer.truncation_side)
 
     def _pieces(
-        self, queries: list[str], passages: list[str], query_of: Int64s, passage_of: Int64s
-    ) -> tuple[Runs, Runs, Runs]:
+        self,
+        queries: list[str],
+        passages: list[str],
+        query_of: Int64s,
+        passage_of: Int64s,
+        whole: bool,
+    ) -> Prepared:
         """What stands before each pair's passage, the passage, and what stands behind it."""
-        before: list[Runs] = [Runs.same(self.prefix, len(query_of))]
+        count = len(query_of)
+        before: list[Runs] = [Runs.same(self.prefix, count)]
         passage: Runs | None = None
         after: list[Runs] = []
+        lost, longest = np.zeros(count, np.int64), self.passage_max_length
         for segment in self.template.segments:
             pieces = before if passage is None else after
             if segment in self.literals:
-                pieces.append(Runs.same(self.literals[segment], len(query_of)))
+                pieces.append(Runs.same(self.literals[segment], count))
             elif "{passage}" not in segment:
                 texts = [_filled(self.template, segment, query=query) for query in queries]
-                ids = tokenize(self.tokenizer, texts, self.query_max_length)
-                pieces.append(Runs(ids, query_of))
+                ids = tokenize(self.tokenizer, texts, None if whole else self.query_max_length)
+                kept = np.minimum(ids.lengths, self.query_max_length)
+                side = self.tokenizer.truncation_side
+                cut = take(ids, np.arange(len(texts)), kept, side)
+                pieces.append(Runs(cut, query_of))
+                lost += (ids.lengths - kept)[query_of]
             elif "{query}" not in segment:
                 texts = [_filled(self.template, segment, passage=passage) for passage in passages]
-                ids = tokenize(self.tokenizer, texts, self.passage_max_length)
+                ids = tokenize(self.tokenizer, texts, None if whole else self.passage_max_length)
+                if in_chunks(self.model):
+                    lead, ids = self._without_lead(segment, ids)
+                    before.append(Runs.same(lead, count))
+                    longest -= len(lead)
                 passage = Runs(ids, passage_of)
             else:
-                head, passage, tail = self._joint(segment, queries, passages, query_of, passage_of)
+                head, passage, tail, cut_off = self._joint(
+                    segment, queries, passages, query_of, passage_of, whole
+                )
                 before.append(head)
                 after.append(tail)
-        after.append(Runs.same(self.suffix, len(query_of)))
+                lost += cut_off
+        after.append(Runs.same(self.suffix, count))
         assert passage is not None  # the template has been validated
-        return Runs.joined(before), passage, Runs.joined(after)
+        front, behind = Runs.joined(before), Runs.joined(after)
+        room = np.minimum(self.max_length - front.lengths - behind.lengths, longest)
+        return Prepared(front, passage, behind, room, lost)
+
+    def _without_lead(self, segment: str, ids: Ragged) -> tuple[list[int], Ragged]:
+        """What the segment says before the passage, so that each chunk can have it, and the rest;
+        nothing and all, where tokens reach over the seam.
+        """
+        lead = _ids(self.tokenizer, segment.split("{passage}")[0].rstrip())
+        size = len(lead)
+        fits = (ids.lengths >= size).all() and all(
+            (ids.values[ids.starts + i] == token).all() for i, token in enumerate(lead)
+        )
+        if not fits:
+            return [], ids
+        index = np.arange(len(ids.lengths))
+        return lead, take(ids, index, ids.lengths - size, skip=size)
 
     def _joint(
         self,
@@ -233,9 +267,12 @@ class PromptFormat:
         passages: list[str],
         query_of: Int64s,
         passage_of: Int64s,
-    ) -> tuple[Runs, Runs, Runs]:
-        """A segment with both texts: its ids up to the passage, the passage's, and the rest."""
-        if self.tokenizer.truncation_side == "right":
+        whole: bool,
+    ) -> tuple[Runs, Runs, Runs, Int64s]:
+        """A segment with both texts: its ids up to the passage, the passage's, and the rest; and
+        how many tokens each query has lost.
+        """
+        if not whole and self.tokenizer.truncation_side == "right":
             passages = [beginning(self.tokenizer, text, self.max_length) for text in passages]
         outside = len(self.prefix) + len(self.suffix) + sum(map(len, self.literals.values()))
         room = self.max_length - outside
@@ -249,7 +286,7 @@ class PromptFormat:
         backend = self.tokenizer.backend_tokenizer
         backend.no_padding()
         backend.no_truncation()
-        heads, middles, tails = [], [], []
+        heads, middles, tails, lost = [], [], [], []
         for encoding, (query_span, passage_span) in zip(
             backend.encode_batch(texts, add_special_tokens=False), spans, strict=True
         ):
@@ -257,6 +294,7 @@ class PromptFormat:
             ends = [end for _, end in encoding.offsets]
             first, last = (bisect_right(ends, char) for char in passage_span)
             head, middle, tail = ids[:first], ids[first:last], ids[last:]
+            kept = len(head) + len(tail)
             if len(ids) > room:
                 start, stop = (bisect_right(ends, char) for char in query_span)
                 others = len(ids) - len(middle) - (stop - start)
@@ -265,6 +303,7 @@ class PromptFormat:
                     head = head[: min(start + keep, stop)] + head[stop:]
                 else:
                     tail = tail[: min(start - last + keep, stop - last)] + tail[stop - last :]
+            lost.append(kept - len(head) - len(tail))
             heads.append(head)
             middles.append(middle)
             tails.append(tail)
@@ -272,7 +311,7 @@ class PromptFormat:
         head_runs, middle_runs, tail_runs = (
             Runs(Ragged.of(runs), index) for runs in (heads, middles, tails)
         )
-        return head_runs, middle_runs, tail_runs
+        return head_runs, middle_runs, tail_runs, np.array(lost, np.int64)
 
 
 def _filled(template: Template, segment: str, query: str = "", passage: str = "") -> str:

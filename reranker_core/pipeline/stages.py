@@ -72,6 +72,7 @@ class Replica:
 
     def __init__(self, job: Job, threads: int, coordinator: ActorHandle) -> None:
         self._coordinator = coordinator
+        self._model = job.config.model
         self._error: Exception | None = None
         self._name = f"{os.uname().nodename}:{os.getpid()}"
         self._admitted = False
@@ -127,7 +128,7 @@ class Replica:
                 os._exit(1)
             raise
         measures = {
-            "distinct": len(encoded.sequences),
+            "distinct": len(encoded.sequences.chunks),
             "tokens": int(encoded.sequences.tokens.lengths.sum()),
             "computed_tokens": scores.computed_tokens,
             "seconds": round(time.perf_counter() - start, 4),
@@ -136,7 +137,7 @@ class Replica:
         self._tell("finish", part.name)
         self._free_since = time.perf_counter()
         notes = {"measures": measures, "replica": self._name}
-        return wire.row_of_scored(part, ScoredPart.of(encoded, scores), notes)
+        return wire.row_of_scored(part, ScoredPart.of(encoded, scores, self._model), notes)
 
     def _scores(self, part: str, sequences: TokenSequences, caution: Caution | None) -> Scores:
         if caution is None:

@@ -39,6 +39,7 @@ def row_of_encoded(part: Part, encoded: EncodedPart) -> pa.Table:
         per_row=_column(encoded.per_row),
         pairs=pairs,
         sequences=encoded.sequences.to_table(),
+        distinct=encoded.sequences.pairs_to_table(),
     )
 
 
@@ -50,7 +51,7 @@ def encoded_of_row(row: dict[str, pa.Scalar]) -> tuple[Part, EncodedPart]:
         per_row=_array(_unpack(row["per_row"])),
         status=pairs.column("status").to_numpy(),
         distinct_of=pairs.column("distinct_of").to_numpy(),
-        sequences=TokenSequences.from_table(_unpack(row["sequences"])),
+        sequences=TokenSequences.from_tables(_unpack(row["sequences"]), _unpack(row["distinct"])),
     )
     return _part(row), encoded
 
@@ -62,7 +63,9 @@ def row_of_scored(part: Part, scored: ScoredPart, notes: dict[str, Any]) -> pa.T
         notes=notes,
         rows=scored.rows,
         per_row=_column(scored.per_row),
-        pairs=pa.table({"status": scored.status, "score": scored.score}),
+        pairs=pa.table(
+            {name: getattr(scored, name) for name in ("status", "score", "lost", "chunks")}
+        ),
         rescued=scored.rescued,
     )
 
@@ -76,6 +79,8 @@ def scored_of_row(row: dict[str, pa.Scalar]) -> tuple[Part, ScoredPart, dict[str
         status=pairs.column("status").to_numpy(),
         score=pairs.column("score").to_numpy(),
         rescued=row["rescued"].as_py(),
+        lost=pairs.column("lost").to_numpy(),
+        chunks=pairs.column("chunks").to_numpy(),
     )
     return _part(row), scored, json.loads(row["notes"].as_py())
 

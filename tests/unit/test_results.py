@@ -44,7 +44,7 @@ class Job:
         given = np.arange(1, len(known) + 1) if scores is None else np.array(scores)
         values = np.empty(len(part.sequences), np.float32)
         values[known] = given
-        return ScoredPart.of(part, Scores(values, 0))
+        return ScoredPart.of(part, Scores(values, 0), self.config.model)
 
     def output(self, table: pa.Table, scores: list[float] | None = None) -> pa.Table:
         return output_table(self.scored(table, scores), self.schema(table), self.config.output)
@@ -75,7 +75,8 @@ def test_equal_pairs_get_equal_scores(bert: Path):
     table = pa.concat_tables([flat(2), flat(2)])
     part = Job(bert).encode(table)
     assert len(part.sequences) == 2
-    scored = ScoredPart.of(part, Scores(np.array([7, 8], np.float32), 0))
+    values = np.array([7, 8], np.float32)
+    scored = ScoredPart.of(part, Scores(values, 0), Job(bert).config.model)
     assert scored.score.tolist() == [*scored.score[:2], *scored.score[:2]]
     assert sorted(scored.score[:2].tolist()) == [7, 8]
 
@@ -275,7 +276,7 @@ def outputs(job: Job, *tables: pa.Table, folder: Path) -> list[pa.Table]:
         ((_, table),) = read_parts([part], plan.schema.columns)
         encoded = encode_part(table, plan.schema, job.format, settings)
         scores = Scores(np.zeros(len(encoded.sequences), np.float32), 0)
-        scored = ScoredPart.of(encoded, scores)
+        scored = ScoredPart.of(encoded, scores, settings.model)
         found.append(output_table(scored, plan.schema, settings.output))
     return found
 

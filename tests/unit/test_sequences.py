@@ -29,9 +29,11 @@ def as_lists(ragged: Ragged) -> list[list[int]]:
 
 def random_sequences(seed: int, count: int) -> TokenSequences:
     rng = np.random.default_rng(seed)
-    return TokenSequences(
-        Ragged.of(random_runs(rng, count)), rng.integers(0, 5, count).astype(np.int32)
-    )
+    starts, chunks, lost = rng.integers(0, 5, (3, count)).astype(np.int32)
+    return TokenSequences(Ragged.of(random_runs(rng, count)), starts, chunks, lost)
+
+
+PAIRS = pa.table({"chunks": pa.array([1, 2], pa.int32()), "lost": pa.array([0, 7], pa.int32())})
 
 
 def assert_equal(found: TokenSequences, runs: list[list[int]], starts: list[int]) -> None:
@@ -90,14 +92,16 @@ def test_take_nothing():
 @pytest.mark.parametrize("count", [0, 1, 50])
 def test_a_table_gives_back_its_sequences(count: int):
     sequences = random_sequences(1, count)
-    found = TokenSequences.from_table(sequences.to_table())
+    found = TokenSequences.from_tables(sequences.to_table(), sequences.pairs_to_table())
+    assert found.chunks.tolist() == sequences.chunks.tolist()
+    assert found.lost.tolist() == sequences.lost.tolist()
     assert_equal(found, as_lists(sequences.tokens), sequences.passage_starts.tolist())
 
 
 @pytest.mark.parametrize(("begin", "end"), [(0, 7), (5, 20), (19, 50), (13, 13), (50, 50)])
 def test_a_slice_of_a_table_gives_its_rows(begin: int, end: int):
     sequences = random_sequences(2, 50)
-    found = TokenSequences.from_table(sequences.to_table().slice(begin, end - begin))
+    found = TokenSequences.from_tables(sequences.to_table().slice(begin, end - begin), PAIRS)
     assert_equal(
         found, as_lists(sequences.tokens)[begin:end], sequences.passage_starts.tolist()[begin:end]
     )
@@ -107,7 +111,7 @@ def test_a_table_of_several_chunks_gives_all_its_rows():
     first, second = random_sequences(3, 10), random_sequences(4, 20)
     both = pa.concat_tables([first.to_table(), second.to_table().slice(2, 15)])
     assert_equal(
-        TokenSequences.from_table(both),
+        TokenSequences.from_tables(both, PAIRS),
         as_lists(first.tokens) + as_lists(second.tokens)[2:17],
         first.passage_starts.tolist() + second.passage_starts.tolist()[2:17],
     )
@@ -115,7 +119,7 @@ def test_a_table_of_several_chunks_gives_all_its_rows():
 
 def test_a_table_without_chunks_gives_no_sequences():
     schema = random_sequences(1, 1).to_table().schema
-    assert len(TokenSequences.from_table(schema.empty_table())) == 0
+    assert len(TokenSequences.from_tables(schema.empty_table(), PAIRS)) == 0
 
 
 def test_a_slice_survives_serialization():
@@ -124,5 +128,5 @@ def test_a_slice_survives_serialization():
     table = sequences.to_table().slice(10, 10)
     with pyarrow.ipc.new_stream(buffer, table.schema) as writer:
         writer.write_table(table)
-    found = TokenSequences.from_table(pyarrow.ipc.open_stream(buffer.getvalue()).read_all())
+    found = TokenSequences.from_tables(pyarrow.ipc.open_stream(buffer.getvalue()).read_all(), PAIRS)
     assert_equal(found, as_lists(sequences.tokens)[10:20], sequences.passage_starts.tolist()[10:20])
