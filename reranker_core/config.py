@@ -56,6 +56,7 @@ class OutputColumns(Section):
     score: str = "score"
     normalized: str = "score_normalized"
     rank: str = "rank"
+    label: str = "label"
     tokens_lost: str = "tokens_lost"
     chunks: str = "chunks"
     status: str = "status"
@@ -69,6 +70,9 @@ class OutputConfig(Section):
         "none", description="adds a column beside `score`"
     )
     rank: bool = Field(False, description="adds the rank of a pair within its query, from 1")
+    label_thresholds: list[float] = Field(
+        [], description="adds a label: how many of these raw scores a pair reaches"
+    )
     tokens_lost: bool = Field(
         False, description="adds how many tokens of a pair's texts were cut away"
     )
@@ -272,6 +276,18 @@ class PreflightConfig(Section):
     )
 
 
+class TrainingConfig(Section):
+    """What `jobs.training_data` makes of a scored output."""
+
+    positive_column: str | None = Field(
+        None, description="a column that was passed through; above 0: the pair is a positive"
+    )
+    positive_score: float | None = Field(
+        None, description="instead: raw scores from here on are positives"
+    )
+    scores: Literal["raw", "normalized"] = "raw"
+
+
 class RayConfig(Section):
     """Which Ray to use. null: the one of RAY_ADDRESS (set by `ray job submit`), else an own one."""
 
@@ -293,6 +309,7 @@ class Config(Section):
     guard: GuardConfig = GuardConfig()
     verify: VerifyConfig = VerifyConfig()
     preflight: PreflightConfig = PreflightConfig()
+    training: TrainingConfig = TrainingConfig()
     ray: RayConfig = RayConfig()
 
 

@@ -63,7 +63,7 @@ class Pairs:
 
 def find_pairs(table: pa.Table, schema: InputSchema) -> Pairs:
     """Pair up queries and passages of a part; equal pairs become one."""
-    query = _distinct(_column(table, schema.query))
+    query = _distinct(column_of(table, schema.query))
     per_row, flat_passages, misaligned = candidates(table, schema)
     row_of = (
         np.arange(table.num_rows)
@@ -98,13 +98,13 @@ def candidates(
     lists differ in length. Such a row has as many candidates as its longest list, all null.
     """
     if not schema.nested:
-        return None, _column(table, schema.passage.column), None
-    passages = _column(table, schema.passage.column)
+        return None, column_of(table, schema.passage.column), None
+    passages = column_of(table, schema.passage.column)
     lengths = _list_lengths(passages)
     flat = list_values(passages, schema.passage)
     if schema.doc_id.column == schema.passage.column:
         return lengths, flat, None
-    other = _list_lengths(_column(table, schema.doc_id.column))
+    other = _list_lengths(column_of(table, schema.doc_id.column))
     misaligned = lengths != other
     if not misaligned.any():
         return lengths, flat, None
@@ -151,7 +151,8 @@ def _distinct(array: pa.Array) -> _Distinct:
     return _Distinct(renumber[codes], texts)
 
 
-def _column(table: pa.Table, name: str) -> pa.Array:
+def column_of(table: pa.Table, name: str) -> pa.Array:
+    """A column as one array."""
     column = table.column(name).combine_chunks()
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 

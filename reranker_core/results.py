@@ -77,8 +77,11 @@ def output_table(part: ScoredPart, schema: InputSchema, output: OutputConfig) ->
             sigmoid = 1 / (1 + np.exp(-part.score.astype(np.float64)))
         columns[names.normalized] = pa.array(sigmoid, mask=null)
     if output.rank:
-        groups = _query_of_pair(part, schema)
+        groups = query_of_pair(part.rows, part.per_row, schema)
         columns[names.rank] = pa.array(rank_within(groups, part.score), mask=null)
+    if output.label_thresholds:
+        label = np.searchsorted(np.array(output.label_thresholds), part.score, side="right")
+        columns[names.label] = pa.array(label.astype(np.int32), mask=null)
     if output.tokens_lost:
         columns[names.tokens_lost] = pa.array(part.lost, mask=null)
     if output.chunks:
@@ -150,11 +153,18 @@ def _positions(part: ScoredPart) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.
     return rows, pairs - np.repeat(np.cumsum(part.per_row) - part.per_row, part.per_row)
 
 
-def _query_of_pair(part: ScoredPart, schema: InputSchema) -> npt.NDArray[np.int64]:
-    """An ascending number for each pair, equal for the pairs of one query."""
-    if schema.nested:
-        return _positions(part)[0]
-    ids = part.rows.column(schema.query_id).combine_chunks()
+def query_of_pair(
+    rows: pa.Table, per_row: npt.NDArray[np.int64] | None, schema: InputSchema
+) -> npt.NDArray[np.int64]:
+    """An ascending number for each pair, equal for the pairs of one query.
+
+    Raises:
+        InputError: the rows of a query do not stand together.
+
+    """
+    if per_row is not None:
+        return np.repeat(np.arange(len(per_row)), per_row)
+    ids = rows.column(schema.query_id).combine_chunks()
     if pa.types.is_dictionary(ids.type):
         ids = ids.dictionary_decode()
     codes = ids.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False)

@@ -265,6 +265,8 @@ def _refuse_collisions(carried: tuple[str, ...], config: Config, shard: str) -> 
         names["normalized"] = added.normalized
     if config.output.rank:
         names["rank"] = added.rank
+    if config.output.label_thresholds:
+        names["label"] = added.label
     for key in ("tokens_lost", "chunks"):
         if getattr(config.output, key):
             names[key] = getattr(added, key)

@@ -21,7 +21,7 @@ from tests.parity import oracles
 from tests.parity import test_encoder_parity as encoders
 from tests.parity.common import deviation, load, sample_pairs
 
-MOST, QUERY_MOST = 128, 96
+MOST, QUERY_MOST = 64, 40
 FLAG_CODE = "FlagEmbedding's modeling code¹, float64"
 PLAIN = "transformers, float64"
 TARGET = Path(__file__).parents[2] / "docs" / "parity.md"

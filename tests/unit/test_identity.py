@@ -30,7 +30,7 @@ from tests.tables import config, flat, write
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     write(tmp_path / "in" / "a.parquet", flat(10))
-    write(tmp_path / "in" / "b.parquet", flat(10))
+    write(tmp_path / "in" / "b.parquet", flat(10, first=10))
     return tmp_path / "in"
 
 

@@ -382,3 +382,14 @@ def test_scored_and_quarantined_are_all_pairs(bert: Path):
         Status.SCORED,
     ]
     assert np.array_equal(np.isnan(scored.score), scored.status != Status.SCORED)
+
+
+def test_labels_count_the_thresholds_that_a_score_reaches(bert: Path):
+    found = Job(bert, "output.label_thresholds=[0, 2.5]").output(flat(4), [-1, 0, 2, 2.5])
+    assert found["label"].to_pylist() == [0, 1, 1, 2]
+
+
+def test_a_pair_without_a_score_has_no_label(bert: Path):
+    table = flat(2, passage=pa.array(["a", None]))
+    found = Job(bert, "output.label_thresholds=[0]").output(table, [3])
+    assert found["label"].to_pylist() == [1, None]
