@@ -23,6 +23,9 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())  # lists and mappings have no hash of their own
+
 
 class InputColumns(Section):
     """Names of the input columns. `candidates.passage` means field `passage` of the structs in

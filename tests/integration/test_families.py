@@ -11,9 +11,13 @@ import pytest
 from tests.parity.common import load
 from tests.texts import flat_table
 
+OWN = {
+    "segments": ["<|im_start|>{query}", "\n{passage}", "<|im_end|>"],
+    "answers": {"yes": 1, "no": -1},
+}
 FAMILIES = {
     "gemma": ("llm", "bge-gemma", ()),
-    "qwen3": ("llm", "qwen3-reranker", ()),
+    "qwen3": ("llm", "own", (f"model.template={json.dumps(OWN)}",)),
     "minicpm_layerwise": ("layerwise", "bge-layerwise", ("model.cutoff_layer=3",)),
     "gemma2_lightweight": (
         "lightweight",
@@ -43,9 +47,9 @@ def test_the_job_scores_as_a_replica_alone_does(name, request, tmp_path, rerank)
         *settings,
     )
 
-    found = pq.read_table(list((tmp_path / "out").glob("*.parquet"))).sort_by("doc_id")
-    texts = table.sort_by("doc_id")
-    pairs = list(zip(texts["query"].to_pylist(), texts["passage"].to_pylist(), strict=True))
+    found = pq.read_table(sorted((tmp_path / "out").glob("*.parquet")))
+    assert found["doc_id"].to_pylist() == table["doc_id"].to_pylist()
+    pairs = list(zip(table["query"].to_pylist(), table["passage"].to_pylist(), strict=True))
     expected = load(folder, 400, 40, *settings).score_pairs(pairs)
     assert set(found["status"].to_pylist()) == {"scored"}
     np.testing.assert_allclose(found["score"], expected, rtol=1e-5, atol=1e-5 * expected.std())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -242,3 +243,14 @@ def test_every_known_key_can_be_set():
             given = load().model_dump()
             given[sections.split(".")[0]] |= tree[sections.split(".")[0]]
             Config.model_validate(given)
+
+
+def test_configurations_with_lists_and_mappings_can_be_cached():
+    template = {"segments": ["{query}", "{passage}"], "answers": {"Yes": 1}}
+    own = f"model.template={json.dumps(template)}"
+    one, same, other = (
+        load_config(None, [*REQUIRED, own, f"model.compress_layers={layers}"])
+        for layers in ([8], [8], [9])
+    )
+    assert hash(one.model) == hash(same.model)
+    assert len({one.model, same.model, other.model}) == 2
