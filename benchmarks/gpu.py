@@ -194,7 +194,7 @@ def natural_sequences(count: int, vocabulary: int) -> TokenSequences:
     rng = np.random.default_rng(0)
     lengths = rng.lognormal(4.79, 0.62, count).clip(16, LONGEST).astype(np.int64)
     ids = rng.integers(4, vocabulary, int(lengths.sum())).astype(np.int32)
-    return TokenSequences(Ragged(ids, lengths), (lengths // 5).astype(np.int32))
+    return TokenSequences.one_each(Ragged(ids, lengths), (lengths // 5).astype(np.int32))
 
 
 def _scoring(whole: Any, family: str) -> Any:

@@ -83,6 +83,12 @@ class TokenSequences:
     def __len__(self) -> int:
         return len(self.tokens.lengths)
 
+    @classmethod
+    def one_each(cls, tokens: Ragged, passage_starts: Int32s) -> TokenSequences:
+        """One sequence a pair, and nothing lost."""
+        ones = np.ones(len(tokens.lengths), np.int32)
+        return cls(tokens, passage_starts, ones, np.zeros_like(ones))
+
     def to_table(self) -> pa.Table:
         """As Arrow, a row a sequence."""
         offsets = np.concatenate([[0], np.cumsum(self.tokens.lengths)])

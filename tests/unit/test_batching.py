@@ -21,8 +21,7 @@ def lengths(count: int, longest: int = 130) -> np.ndarray:
 
 
 def sequences(runs: list[list[int]], starts: list[int]) -> TokenSequences:
-    ones, zeros = np.ones(len(runs), np.int32), np.zeros(len(runs), np.int32)
-    return TokenSequences(Ragged.of(runs), np.array(starts, np.int32), ones, zeros)
+    return TokenSequences.one_each(Ragged.of(runs), np.array(starts, np.int32))
 
 
 def plan(all_lengths: np.ndarray, max_tokens: int, longest: int = 130, **others: Any) -> list:

@@ -18,8 +18,7 @@ from reranker_core.sequences import Ragged, TokenSequences
 
 RNG = np.random.default_rng(0)
 RUNS = [RNG.integers(10, 99, size).tolist() for size in RNG.integers(3, 33, 200)]
-ONES, ZEROS = np.ones(len(RUNS), np.int32), np.zeros(len(RUNS), np.int32)
-SEQUENCES = TokenSequences(Ragged.of(RUNS), ZEROS, ONES, ZEROS)
+SEQUENCES = TokenSequences.one_each(Ragged.of(RUNS), np.zeros(len(RUNS), np.int32))
 SUMS = np.array([sum(run) for run in RUNS], np.float32)
 
 
