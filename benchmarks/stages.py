@@ -92,7 +92,7 @@ def measure(folder: Path, model: Path) -> tuple[int, dict[str, float]]:
             encoded = take("encode", encode_part, rows, plan.schema, pair_format, config)
             carried = take("carry", _there_and_back, part, encoded)
             scores = Scores(np.zeros(len(carried.sequences), np.float32), 0)
-            scored = ScoredPart.of(carried, scores)
+            scored = ScoredPart.of(carried, scores, config.model)
             measures = {"distinct": 0, "tokens": 0, "computed_tokens": 0}
             measures |= {"seconds": 0.0, "waited": 0.0}
             output = config.output
