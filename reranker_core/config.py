@@ -36,6 +36,9 @@ class InputColumns(Section):
     query: str = "query"
     doc_id: str = "doc_id"
     passage: str = "passage"
+    instruction: str | None = Field(
+        None, description="a row's own {instruction}; where it is null, the configured one"
+    )
 
 
 class InputConfig(Section):

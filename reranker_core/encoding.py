@@ -53,6 +53,7 @@ def encode_part(
             pairs.query_of,
             pairs.passage_of,
             whole=config.output.tokens_lost,
+            instructions=pairs.instructions,
         ),
     )
 

@@ -49,6 +49,7 @@ class Pairs:
         query_of: index into `queries` of each distinct pair, shape (D,).
         passage_of: index into `passages` of each distinct pair, shape (D,).
         distinct_of: which distinct pair a pair is, or -1 where it cannot be scored, shape (P,).
+        instructions: of each query, None where it has none of its own; None without such a column.
 
     """
 
@@ -59,11 +60,15 @@ class Pairs:
     query_of: Int64s
     passage_of: Int64s
     distinct_of: Int32s
+    instructions: list[str | None] | None = None
 
 
 def find_pairs(table: pa.Table, schema: InputSchema) -> Pairs:
     """Pair up queries and passages of a part; equal pairs become one."""
     query = _distinct(column_of(table, schema.query))
+    instructions: list[str | None] | None = None
+    if schema.instruction is not None:
+        query, instructions = _instructed(query, _distinct(column_of(table, schema.instruction)))
     per_row, flat_passages, misaligned = candidates(table, schema)
     row_of = (
         np.arange(table.num_rows)
@@ -88,7 +93,16 @@ def find_pairs(table: pa.Table, schema: InputSchema) -> Pairs:
     distinct_of = np.full(len(status), -1, np.int32)
     distinct_of[scorable] = inverse
     query_of, passage_of = np.divmod(distinct, max(len(passage.texts), 1))
-    return Pairs(per_row, status, query.texts, passage.texts, query_of, passage_of, distinct_of)
+    return Pairs(
+        per_row,
+        status,
+        query.texts,
+        passage.texts,
+        query_of,
+        passage_of,
+        distinct_of,
+        instructions,
+    )
 
 
 def candidates(
@@ -149,6 +163,19 @@ def _distinct(array: pa.Array) -> _Distinct:
         except UnicodeDecodeError:
             renumber[index] = _INVALID
     return _Distinct(renumber[codes], texts)
+
+
+def _instructed(query: _Distinct, instruction: _Distinct) -> tuple[_Distinct, list[str | None]]:
+    """Queries that are distinct with their instructions, and these."""
+    codes = np.where(instruction.codes == _INVALID, _INVALID, query.codes)
+    known = codes >= 0
+    width = len(instruction.texts) + 1
+    key = codes[known] * width + instruction.codes[known] + 1  # null is -1
+    distinct, inverse = np.unique(key, return_inverse=True)
+    codes[known] = inverse
+    own = [None, *instruction.texts]
+    texts = [query.texts[i] for i in distinct // width]
+    return _Distinct(codes, texts), [own[i] for i in distinct % width]
 
 
 def column_of(table: pa.Table, name: str) -> pa.Array:

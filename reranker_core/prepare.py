@@ -9,6 +9,7 @@ from typing import Any
 from reranker_core.checkpoint import open_checkpoint
 from reranker_core.checks import Inspection
 from reranker_core.config import Config
+from reranker_core.errors import ConfigError
 from reranker_core.identity import (
     digest,
     fingerprint,
@@ -93,6 +94,11 @@ def prepare(config: Config) -> Prepared:
         }
     )
     pair_format = inspection.loading(lambda: FAMILIES[family].pair_format(checkpoint, config.model))
+    if config.input.columns.instruction is not None and not pair_format.takes_instructions:
+        raise ConfigError(
+            f"input.columns.instruction={config.input.columns.instruction}: the model has no place "
+            f"for an instruction ({choice}); leave it out, or use a template with {{instruction}}"
+        )
     scoring = fingerprint(config, checkpoint, pair_format, family)
     return compare(Prepared(config, plan, Outstanding(plan.parts), store, scoring, choice, None))
 

@@ -38,6 +38,7 @@ class InputSchema:
     columns: tuple[str, ...]  # what is read, in the shard's order
     types: tuple[pa.DataType, ...]  # of `columns`; a shard may have `null` for any of them
     carried: tuple[str, ...]  # what of the columns goes on to the output
+    instruction: str | None = None
 
 
 def resolve_schema(arrow: pa.Schema, config: Config, shard: str) -> InputSchema:
@@ -62,12 +63,15 @@ def resolve_schema(arrow: pa.Schema, config: Config, shard: str) -> InputSchema:
             f"{shard}: '{inner}' is a field inside a list, but a query belongs to the whole row; "
             "configure a top-level column for input.columns.query and query_id"
         )
+    instruction = names.instruction
+    if instruction is not None:
+        _single(arrow, instruction, "instruction", shard)
     text = {query.column, passage.column}
     wanted = config.output.passthrough
     if wanted != "all":
         for name in wanted:
             _single(arrow, name, "output.passthrough", shard)
-    key_columns = (query_id.column, query.column, doc_id.column, passage.column)
+    key_columns = (query_id.column, query.column, doc_id.column, passage.column, instruction)
     columns = tuple(
         name for name in arrow.names if name in key_columns or wanted == "all" or name in wanted
     )
@@ -88,7 +92,15 @@ def resolve_schema(arrow: pa.Schema, config: Config, shard: str) -> InputSchema:
     )
     types = tuple(arrow.field(name).type for name in columns)
     schema = InputSchema(
-        nested, query_id.column, query.column, doc_id, passage, columns, types, carried
+        nested,
+        query_id.column,
+        query.column,
+        doc_id,
+        passage,
+        columns,
+        types,
+        carried,
+        instruction,
     )
     _refuse_collisions(carried, config, shard)
     return schema
@@ -159,6 +171,8 @@ def check_schema(arrow: pa.Schema, schema: InputSchema, reference: pa.Schema, sh
     for name in schema.columns:
         _single(arrow, name, name, shard)
     _expect_text(arrow.field(schema.query).type, schema.query, False, shard)
+    if schema.instruction is not None:
+        _expect_text(arrow.field(schema.instruction).type, schema.instruction, False, shard)
     passage_type = _value_type(arrow, schema.passage, schema.nested, shard)
     _expect_text(passage_type, str(schema.passage), schema.nested, shard)
     _value_type(arrow, schema.doc_id, schema.nested, shard)

@@ -146,6 +146,11 @@ class PairFormat:
         return f"{first}{{query}}{middle}{{passage}}{last}"
 
     @property
+    def takes_instructions(self) -> bool:
+        """No: there is no place for one."""
+        return False
+
+    @property
     def record(self) -> dict[str, Any]:
         """The lengths, and what is cut."""
         return {
@@ -162,6 +167,7 @@ class PairFormat:
         query_of: Int64s,
         passage_of: Int64s,
         whole: bool = False,
+        instructions: list[str | None] | None = None,
     ) -> TokenSequences:
         """Ids of the pairs (queries[query_of[i]], passages[passage_of[i]]), each text tokenized
         once.

@@ -53,6 +53,10 @@ class PairFormat(Protocol):
         """The whole input as text, with `{query}` and `{passage}` where these go."""
 
     @property
+    def takes_instructions(self) -> bool:
+        """Whether a row may bring an instruction of its own."""
+
+    @property
     def record(self) -> dict[str, Any]:
         """Everything of the format that changes a score, as plain data for the fingerprint."""
 
@@ -63,10 +67,13 @@ class PairFormat(Protocol):
         query_of: Int64s,
         passage_of: Int64s,
         whole: bool = False,
+        instructions: list[str | None] | None = None,
     ) -> TokenSequences:
         """Ids of the pairs (queries[query_of[i]], passages[passage_of[i]]).
 
-        `whole` tokenizes texts to their end, so that all that is lost is counted.
+        `whole` tokenizes texts to their end, so that all that is lost is counted. `instructions`
+        are the queries' own ones, None for the configured one; only for formats that
+        `takes_instructions`.
         """
 
 

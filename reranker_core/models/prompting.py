@@ -157,6 +157,11 @@ class PromptFormat:
         return self.tokenizer.decode(self.prefix) + inner + self.tokenizer.decode(self.suffix)
 
     @property
+    def takes_instructions(self) -> bool:
+        """Whether the template has a place for one."""
+        return any("{instruction}" in segment for segment in self.template.segments)
+
+    @property
     def record(self) -> dict[str, Any]:
         """The template and the lengths."""
         return {
@@ -190,13 +195,15 @@ class PromptFormat:
         query_of: Int64s,
         passage_of: Int64s,
         whole: bool = False,
+        instructions: list[str | None] | None = None,
     ) -> TokenSequences:
         """Ids of the pairs (queries[query_of[i]], passages[passage_of[i]])."""
         if self.template.strip:
             queries = [text.strip() for text in queries]
             passages = [text.strip() for text in passages]
         whole = whole or in_chunks(self.model)
-        pairs = self._pieces(queries, passages, query_of, passage_of, whole)
+        own = self._capped(instructions or [None] * len(queries))
+        pairs = self._pieces(queries, passages, query_of, passage_of, whole, own)
         return assemble(pairs, self.model, self.tokenizer.truncation_side)
 
     def _pieces(
@@ -206,6 +213,7 @@ class PromptFormat:
         query_of: Int64s,
         passage_of: Int64s,
         whole: bool,
+        instructions: list[str | None],
     ) -> Prepared:
         """What stands before each pair's passage, the passage, and what stands behind it."""
         count = len(query_of)
@@ -218,7 +226,10 @@ class PromptFormat:
             if segment in self.literals:
                 pieces.append(Runs.same(self.literals[segment], count))
             elif "{passage}" not in segment:
-                texts = [_filled(self.template, segment, query=query) for query in queries]
+                texts = [
+                    _filled(self.template, segment, query=query, instruction=own)
+                    for query, own in zip(queries, instructions, strict=True)
+                ]
                 ids = tokenize(self.tokenizer, texts, None if whole else self.query_max_length)
                 kept = np.minimum(ids.lengths, self.query_max_length)
                 side = self.tokenizer.truncation_side
@@ -235,7 +246,7 @@ class PromptFormat:
                 passage = Runs(ids, passage_of)
             else:
                 head, passage, tail, cut_off = self._joint(
-                    segment, queries, passages, query_of, passage_of, whole
+                    segment, queries, passages, query_of, passage_of, whole, instructions
                 )
                 before.append(head)
                 after.append(tail)
@@ -245,6 +256,17 @@ class PromptFormat:
         front, behind = Runs.joined(before), Runs.joined(after)
         room = np.minimum(self.max_length - front.lengths - behind.lengths, longest)
         return Prepared(front, passage, behind, room, lost)
+
+    def _capped(self, instructions: list[str | None]) -> list[str | None]:
+        """Instructions of rows, none longer than a query may be."""
+        backend, most = self.tokenizer.backend_tokenizer, self.query_max_length
+        backend.no_truncation()
+        capped: dict[str | None, str | None] = {None: None}
+        for text in instructions:
+            if text is not None and text not in capped:
+                ends = [end for _, end in backend.encode(text, add_special_tokens=False).offsets]
+                capped[text] = text if len(ends) <= most else text[: ends[most - 1]]
+        return [capped[text] for text in instructions]
 
     def _without_lead(self, segment: str, ids: Ragged) -> tuple[list[int], Ragged]:
         """What the segment says before the passage, so that each chunk can have it, and the rest;
@@ -268,6 +290,7 @@ class PromptFormat:
         query_of: Int64s,
         passage_of: Int64s,
         whole: bool,
+        instructions: list[str | None],
     ) -> tuple[Runs, Runs, Runs, Int64s]:
         """A segment with both texts: its ids up to the passage, the passage's, and the rest; and
         how many tokens each query has lost.
@@ -279,7 +302,7 @@ class PromptFormat:
         texts, spans = [], []
         for q, p in zip(query_of, passage_of, strict=True):
             text, query_span, passage_span = _with_spans(
-                self.template, segment, queries[q], passages[p]
+                self.template, segment, queries[q], passages[p], instructions[q]
             )
             texts.append(text)
             spans.append((query_span, passage_span))
@@ -314,15 +337,21 @@ class PromptFormat:
         return head_runs, middle_runs, tail_runs, np.array(lost, np.int64)
 
 
-def _filled(template: Template, segment: str, query: str = "", passage: str = "") -> str:
-    return _with_spans(template, segment, query, passage)[0]
+def _filled(
+    template: Template,
+    segment: str,
+    query: str = "",
+    passage: str = "",
+    instruction: str | None = None,
+) -> str:
+    return _with_spans(template, segment, query, passage, instruction)[0]
 
 
 def _with_spans(
-    template: Template, segment: str, query: str, passage: str
+    template: Template, segment: str, query: str, passage: str, own: str | None
 ) -> tuple[str, tuple[int, int], tuple[int, int]]:
     """The segment with its texts in place, and where query and passage are, in characters."""
-    instruction = template.instruction
+    instruction = template.instruction if own is None else own
     values = {
         "query": query,
         "passage": passage,

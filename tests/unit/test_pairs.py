@@ -325,3 +325,24 @@ def test_random_nested_rows_equal_a_plain_loop(seed: int):
             expected.append((query, passage) if usable else None)
     pairs = find(nested(queries, pa.array(lists, pa.list_(pa.string())), pa.array(doc_ids)))
     assert texts(pairs) == expected
+
+
+def test_equal_queries_with_other_instructions_are_other_queries():
+    found = find(instructed(["strict", None, "strict", "strict"]), instruction="how")
+    assert found.distinct_of[0] == found.distinct_of[2] != found.distinct_of[1]
+    assert found.distinct_of[3] == -1
+    asked = found.query_of[found.distinct_of[:3]]
+    assert [found.queries[i] for i in asked] == ["q", "q", "q"]
+    assert [(found.instructions or [])[i] for i in asked] == ["strict", None, "strict"]
+
+
+def test_an_instruction_that_is_no_utf8_is_quarantined():
+    broken = pa.array([b"\xff", b"a", b"b", b"c"]).view(pa.string())
+    found = find(instructed(broken), instruction="how")
+    assert found.status.tolist()[:2] == [Status.INVALID_UTF8, Status.SCORED]
+
+
+def instructed(how: object) -> pa.Table:
+    """Equal pairs but for the instruction, and one without a query."""
+    queries = pa.array(["q", "q", "q", None])
+    return flat(queries, pa.array(["p"] * 4)).append_column("how", pa.array(how))

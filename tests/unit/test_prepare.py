@@ -254,3 +254,16 @@ def test_a_presigned_url_is_refused_without_its_signature(bert: Path):
     with pytest.raises(ConfigError, match="presigned") as caught:
         prepare(config("https://127.0.0.1/x.parquet?X-Amz-Signature=abc", "out", model=bert))
     assert "abc" not in str(caught.value)
+
+
+def test_instructions_of_rows_need_a_place_in_the_prompt(tmp_path: Path, bert: Path):
+    write(tmp_path / "in" / "a.parquet", flat(4, how=["strict"] * 4))
+    settings = config(
+        tmp_path / "in",
+        tmp_path / "out",
+        "input.columns.instruction=how",
+        "preflight.checks.meaning=off",
+        model=bert,
+    )
+    with pytest.raises(ConfigError, match="no place for an instruction"):
+        prepare(settings)

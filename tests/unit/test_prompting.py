@@ -18,6 +18,7 @@ from reranker_core.config import ModelConfig, Template, load_config
 from reranker_core.errors import ConfigError
 from reranker_core.models import lightweight, llm
 from reranker_core.models.prompting import PromptFormat
+from reranker_core.sequences import TokenSequences
 from tests.decoder_checkpoints import LONGEST, change
 
 
@@ -282,3 +283,35 @@ def test_compression_averages_windows_of_the_passage_only():
     # First: 2 before, passage 2 to 7 in windows of 4 and 2, 2 behind; second: 3, passage 13 and 14.
     assert states[0, :, 0].tolist() == [0, 1, 3.5, 6.5, 8, 9]
     assert states[1, :, 0].tolist() == [10, 11, 12, 13.5, 15, 16]
+
+
+def test_rows_may_bring_instructions_of_their_own(qwen3: Path, qwen2: Path):
+    for folder in (qwen3, qwen2):
+        found = pair_format(folder, instruction="the configured one")
+        index = np.array([0, 1])
+        own = found.encode(["q", "q"], ["p"], index, index * 0, instructions=["be strict", None])
+        texts = [found.tokenizer.decode(run) for run in runs(own)]
+        assert "be strict" in texts[0]
+        assert "the configured one" not in texts[0]
+        assert runs(own)[1] == ids(found, ("q", "p"))[0]
+
+
+def test_a_row_without_an_instruction_of_its_own_may_be_told_none(qwen2: Path):
+    found = pair_format(qwen2, instruction="be strict")
+    zero = np.array([0])
+    [run] = runs(found.encode(["q"], ["p"], zero, zero, instructions=[""]))
+    assert "instruction" not in found.tokenizer.decode(run)
+
+
+def test_an_endless_instruction_leaves_room(qwen3: Path):
+    found = pair_format(qwen3, max_length=400, query_max_length=60)
+    zero = np.array([0])
+    long = " ".join(["strict"] * 900)
+    sequences = found.encode(["a b c"], ["d e f"], zero, zero, instructions=[long])
+    assert sequences.tokens.lengths[0] <= found.max_length
+    assert "<Query>: a b c" in found.tokenizer.decode(runs(sequences)[0])
+
+
+def runs(sequences: TokenSequences) -> list[list[int]]:
+    tokens = sequences.tokens
+    return [run.tolist() for run in np.split(tokens.values, np.cumsum(tokens.lengths)[:-1])]
