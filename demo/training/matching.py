@@ -21,6 +21,7 @@ _NEIGHBOURS = 30
 _QUERY_TOKENS, _PASSAGE_TOKENS = 16, 80
 _PASSAGE_START = 10  # position of the first passage token: a typical query's length
 _CLS, _SEP = 2, 3
+_MASKED = -1e4
 _CALIBRATION = 0.02  # weight of the pointwise loss, which keeps logits comparable and small
 
 
@@ -79,7 +80,8 @@ def _embed(
 
 
 def _heads(x: torch.Tensor) -> torch.Tensor:
-    return x.unflatten(-1, (-1, HEAD))
+    """(…, tokens, hidden) as (…, heads, tokens, HEAD)."""
+    return x.unflatten(-1, (-1, HEAD)).transpose(-2, -3)
 
 
 def _attend_across(
@@ -90,28 +92,27 @@ def _attend_across(
     passage_padding: torch.Tensor,
 ) -> torch.Tensor:
     """One softmax over a query's own tokens and a passage's, for each pair of the group."""
+    size, length = query.shape[1:3]
     wanted = _heads(attention.query(query)) / HEAD**0.5
-    own_keys, own_values = _heads(attention.key(query)), _heads(attention.value(query))
-    keys, values = _heads(attention.key(passage)), _heads(attention.value(passage))
-    own = torch.einsum("gilhd,gimhd->gihlm", wanted, own_keys)
-    own = own.masked_fill(query_padding[:, :, None, None, :], -1e4)[:, :, None]
-    across = torch.einsum("gilhd,gjmhd->gijhlm", wanted, keys)
-    across = across.masked_fill(passage_padding[:, None, :, None, None, :], -1e4)
-    top = torch.maximum(own.amax(-1), across.amax(-1)).detach()[..., None]
-    own, across = (own - top).exp(), (across - top).exp()
-    total = (own.sum(-1) + across.sum(-1)).transpose(-1, -2)[..., None]
-    read = torch.einsum("gijhlm,gjmhd->gijlhd", across, values)
-    read = read + torch.einsum("gijhlm,gimhd->gijlhd", own, own_values)
-    return (read / total).flatten(-2)
+    own = wanted @ _heads(attention.key(query)).transpose(-1, -2)
+    own = own.masked_fill(query_padding[:, :, None, None, :], _MASKED)
+    # The tokens of all queries in one row, so that a passage meets them in one product.
+    own, wanted = (x.transpose(1, 2).flatten(2, 3)[:, None] for x in (own, wanted))
+    across = wanted @ _heads(attention.key(passage)).transpose(-1, -2)
+    across = across.masked_fill(passage_padding[:, :, None, None, :], _MASKED)
+    weights = torch.cat([across, own.expand(-1, size, -1, -1, -1)], dim=-1).softmax(-1)
+    of_across, of_own = weights.split([across.shape[-1], length], dim=-1)
+    read = (of_across @ _heads(attention.value(passage))).unflatten(3, (size, length))
+    of_own, own_values = of_own.unflatten(3, (size, length)), _heads(attention.value(query))
+    read = read + torch.einsum("gjhilm,gihmd->gjhild", of_own, own_values)
+    return read.permute(0, 3, 1, 4, 2, 5).flatten(-2)
 
 
 def _attend_within(attention: Any, passage: torch.Tensor, padding: torch.Tensor) -> torch.Tensor:
     """Attention among the tokens of each passage."""
-    wanted, keys, values = (
-        _heads(part(passage)).transpose(-3, -2)
-        for part in (attention.query, attention.key, attention.value)
-    )
+    parts = (attention.query, attention.key, attention.value)
     mask = ~padding[:, :, None, None, :]
+    wanted, keys, values = (_heads(part(passage)) for part in parts)
     read = functional.scaled_dot_product_attention(wanted, keys, values, attn_mask=mask)
     return read.transpose(-3, -2).flatten(-2)
 
@@ -123,16 +124,27 @@ def _attend_cls(
     query_padding: torch.Tensor,
     passage_padding: torch.Tensor,
 ) -> torch.Tensor:
-    """Let [CLS] of every pair read the pair's tokens: (groups, size, size, hidden)."""
-    wanted = _heads(attention.query(tokens[..., 0, :])) / HEAD**0.5
-    own = torch.einsum("gijhd,gijlhd->gijhl", wanted, _heads(attention.key(tokens)))
-    own = own.masked_fill(query_padding[:, :, None, None, :], -1e4)
-    across = torch.einsum("gijhd,gjmhd->gijhm", wanted, _heads(attention.key(passage)))
-    across = across.masked_fill(passage_padding[:, None, :, None, :], -1e4)
+    """Let [CLS] of every pair read the pair's tokens: (groups, size, size, hidden).
+
+    Only [CLS] asks, so a pair's tokens need no keys and values of their own: the question goes
+    through the key weights instead, and what is read through the value weights.
+    """
+    wanted = attention.query(tokens[..., 0, :]).unflatten(-1, (-1, HEAD)) / HEAD**0.5
+    key, value = (part.weight.unflatten(0, (-1, HEAD)) for part in (attention.key, attention.value))
+    key_bias, value_bias = (part.bias.view(-1, HEAD) for part in (attention.key, attention.value))
+    keys, values = (
+        part(passage).unflatten(-1, (-1, HEAD)) for part in (attention.key, attention.value)
+    )
+    own = torch.einsum("gijhd,hdc->gijhc", wanted, key) @ tokens.transpose(-1, -2)
+    own = own + (wanted * key_bias).sum(-1, keepdim=True)
+    own = own.masked_fill(query_padding[:, :, None, None, :], _MASKED)
+    across = torch.einsum("gijhd,gjmhd->gijhm", wanted, keys)
+    across = across.masked_fill(passage_padding[:, None, :, None, :], _MASKED)
     weights = torch.cat([own, across], dim=-1).softmax(-1)
     of_own, of_across = weights.split([own.shape[-1], across.shape[-1]], dim=-1)
-    read = torch.einsum("gijhl,gijlhd->gijhd", of_own, _heads(attention.value(tokens)))
-    read = read + torch.einsum("gijhm,gjmhd->gijhd", of_across, _heads(attention.value(passage)))
+    read = torch.einsum("gijhc,hdc->gijhd", of_own @ tokens, value)
+    read = read + of_own.sum(-1, keepdim=True) * value_bias
+    read = read + torch.einsum("gijhm,gjmhd->gijhd", of_across, values)
     return read.flatten(-2)
 
 
