@@ -12,10 +12,9 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 demo: setup
 	$(BIN)/python -m demo.run $(ARGS)
 
-# The README's commands run apart: one of them ends every Ray of the machine.
+# One after the other: two Rays on one machine get in each other's way.
 test: setup-dev check
-	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/readme
-	$(BIN)/python -m pytest tests/readme
+	$(BIN)/python -m pytest
 
 check: setup-dev
 	$(BIN)/ruff check .
