@@ -38,8 +38,8 @@ from reranker_core.config import ScoreConfig
 from reranker_core.device import DTYPES
 from reranker_core.engine import Engine
 from reranker_core.models import FAMILIES
-from reranker_core.models.answers import AnswerModel
 from reranker_core.models.family import Answer
+from reranker_core.models.networks.answer_model import AnswerModel
 from reranker_core.sequences import Ragged, TokenSequences
 
 LONGEST = 512

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reranker_core.config import Config
-from reranker_core.models import PairFormat
 from reranker_core.pairs import find_pairs
 from reranker_core.schema import InputSchema, typed
 from reranker_core.sequences import TokenSequences
+
+if TYPE_CHECKING:  # for who commits parts, and needs neither torch nor transformers
+    from reranker_core.models import PairFormat
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -154,3 +155,18 @@ class Engine:
             f"memory of {self._device} does not suffice for a batch of {tokens} tokens. {remedy}, "
             "or use a device with more memory that nobody else uses. What is committed stays"
         )
+
+
+def float32_copy(model: torch.nn.Module) -> torch.nn.Module:
+    """The same weights, computed with in float32: what overflows is the arithmetic.
+
+    It is on the CPU where the model's own device has no room for it beside the model.
+    """
+    weights = list(model.parameters())
+    device = weights[0].device
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if sum(weight.numel() for weight in weights) * 4 > free / 2:
+            device = torch.device("cpu")
+    memo = {id(w): torch.nn.Parameter(w.detach().to(device), w.requires_grad) for w in weights}
+    return copy.deepcopy(model, memo).to(device).float()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 
 @dataclass(frozen=True)
@@ -39,18 +37,3 @@ def rescue(values: npt.NDArray[np.float32], redo: Callable[[int], float]) -> Sco
         score = redo(int(index))
         values[index] = score if np.isfinite(score) else np.nan
     return Scores(values, int(np.isfinite(values[suspects]).sum()))
-
-
-def float32_copy(model: torch.nn.Module) -> torch.nn.Module:
-    """The same weights, computed with in float32: what overflows is the arithmetic.
-
-    It is on the CPU where the model's own device has no room for it beside the model.
-    """
-    weights = list(model.parameters())
-    device = weights[0].device
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        if sum(weight.numel() for weight in weights) * 4 > free / 2:
-            device = torch.device("cpu")
-    memo = {id(w): torch.nn.Parameter(w.detach().to(device), w.requires_grad) for w in weights}
-    return copy.deepcopy(model, memo).to(device).float()

@@ -10,14 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reranker_core.checkpoint import Checkpoint
 from reranker_core.config import Config
 from reranker_core.errors import ConfigError, OutputConflict, RerankError, brief
-from reranker_core.models import PairFormat
 from reranker_core.plan import Plan
 from reranker_core.storage import Store
+
+if TYPE_CHECKING:  # for who commits parts, and needs neither torch nor transformers
+    from reranker_core.models import PairFormat
 
 RUN_FILE = "_run.json"
 # Raised by whoever changes how scores come about, so that old and new ones are not mixed.

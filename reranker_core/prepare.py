@@ -22,7 +22,7 @@ from reranker_core.identity import (
 from reranker_core.inventory import Outstanding, outstanding
 from reranker_core.models import FAMILIES, choose
 from reranker_core.plan import Part, Plan, make_plan
-from reranker_core.preflight import check_checkpoint
+from reranker_core.preflight.checkpoint import check_checkpoint
 from reranker_core.storage import Store
 
 log = logging.getLogger(__name__)

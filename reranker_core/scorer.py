@@ -19,13 +19,13 @@ from reranker_core.checkpoint import Checkpoint, open_checkpoint
 from reranker_core.checks import Inspection, Report
 from reranker_core.config import Config
 from reranker_core.device import DTYPES, keep_order_of_sums, number_formats, resolve_device
-from reranker_core.engine import Engine
+from reranker_core.engine import Engine, float32_copy
 from reranker_core.errors import PreflightRefused
-from reranker_core.guard import Scores, float32_copy, rescue
+from reranker_core.guard import Scores, rescue
 from reranker_core.models import PairFormat
-from reranker_core.preflight import check_checkpoint
 from reranker_core.preflight.agreement import check_same_files
 from reranker_core.preflight.canaries import Pair
+from reranker_core.preflight.checkpoint import check_checkpoint
 from reranker_core.preflight.golden import check_golden
 from reranker_core.preflight.meaning import check_meaning
 from reranker_core.preflight.numerics import check_numerics

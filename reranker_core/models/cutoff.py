@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-import torch
-
 from reranker_core.config import ModelConfig
 from reranker_core.errors import ConfigError
 
@@ -38,21 +36,3 @@ def used_keys(keys: Iterable[str], cutoff: int) -> tuple[str, ...]:
         return bool(layer and int(layer[1]) >= cutoff) or key.startswith("lm_head.")
 
     return tuple(key for key in keys if not skipped(key))
-
-
-class LayerHead(torch.nn.Module):
-    """One score from a layer's hidden state, in float32."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.linear_head = torch.nn.Linear(width, 1, bias=False)
-
-    @classmethod
-    def among(cls, index: int, width: int) -> torch.nn.ModuleDict:
-        """The head of that number, named as in the checkpoints."""
-        return torch.nn.ModuleDict({str(index): cls(width)})
-
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Shape (R, width) → (R,)."""
-        scores: torch.Tensor = self.linear_head(hidden.float())
-        return scores[:, 0]

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForSequenceClassification
 
 from reranker_core.batching import Batch
 from reranker_core.checkpoint import Checkpoint
@@ -73,6 +72,8 @@ def load(
         PreflightRefused: transformers cannot make a classification model of the folder.
 
     """
+    from transformers import AutoModelForSequenceClassification
+
     loaded = load_weights(
         AutoModelForSequenceClassification,
         "encoder",

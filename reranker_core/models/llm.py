@@ -7,12 +7,10 @@ template of one's own. The pair's ids are the template's business; this module's
 from __future__ import annotations
 
 import torch
-from transformers import AutoModelForCausalLM
 
 from reranker_core.batching import Batch
 from reranker_core.checkpoint import Checkpoint
 from reranker_core.config import ModelConfig
-from reranker_core.models.answers import AnswerModel
 from reranker_core.models.family import LoadedModel
 from reranker_core.models.loading import load_weights
 from reranker_core.models.prompting import PromptFormat, prompt_format
@@ -48,6 +46,10 @@ def load(
         PreflightRefused: transformers cannot make a language model of the folder.
 
     """
+    from transformers import AutoModelForCausalLM
+
+    from reranker_core.models.networks.answer_model import AnswerModel
+
     answers = pair_format(checkpoint, model).answers
     loaded = load_weights(
         AutoModelForCausalLM,

@@ -14,7 +14,6 @@ from ray.data import DataContext
 from reranker_core.config import Config
 from reranker_core.device import number_formats, resolve_device
 from reranker_core.errors import ConfigError, Incomplete, brief
-from reranker_core.scorer import Scorer
 
 log = logging.getLogger(__name__)
 
@@ -196,6 +195,9 @@ def _answer(asked: Any, longest: float) -> Any:
 
 
 def _settle(config: Config) -> tuple[str, str]:
+    # On a worker; the driver needs no layers of transformers.
+    from reranker_core.scorer import Scorer
+
     device = resolve_device(config.model.device)
     formats = number_formats(config.model.dtype, device)
     if len(formats) == 1:

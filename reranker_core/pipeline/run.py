@@ -33,7 +33,9 @@ from reranker_core.pipeline.cluster import (
 )
 from reranker_core.pipeline.coordinator import silence_of, start_coordinator
 from reranker_core.pipeline.datasource import PartSource
-from reranker_core.pipeline.stages import Job, Replica, commit_parts, encode
+from reranker_core.pipeline.job import Job
+from reranker_core.pipeline.replica import Replica
+from reranker_core.pipeline.tasks import commit_parts, encode
 from reranker_core.pipeline.watch import watched
 from reranker_core.plan import read_groups
 from reranker_core.prepare import Prepared, compare

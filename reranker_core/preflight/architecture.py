@@ -5,6 +5,7 @@ from __future__ import annotations
 from reranker_core.checkpoint import Checkpoint
 from reranker_core.checks import Check
 from reranker_core.config import ModelConfig
+from reranker_core.models import FAMILIES, recognise
 
 _REMEDY = (
     "Its head would be drawn at random, and scores would be noise. Use the reranker that goes with "
@@ -18,9 +19,6 @@ def check_architecture(checkpoint: Checkpoint, model: ModelConfig) -> list[Check
 
 
 def _check_kind(checkpoint: Checkpoint, model: ModelConfig) -> Check:
-    # Imported here: the table of families imports torch, and this file is for the driver's start.
-    from reranker_core.models import FAMILIES, recognise
-
     name = checkpoint.architecture
     family = recognise(checkpoint, model.family)
     return Check(

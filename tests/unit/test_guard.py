@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from reranker_core.guard import float32_copy, rescue
+from reranker_core.engine import float32_copy
+from reranker_core.guard import rescue
 from reranker_core.scorer import Scorer
 from tests import damage
 from tests.tables import config

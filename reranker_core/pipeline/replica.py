@@ -1,13 +1,11 @@
-"""What runs on the workers: encode and commit as tasks, scoring in actors."""
+"""One loaded model in one actor, which scores parts."""
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import time
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,54 +14,26 @@ import torch
 from ray.actor import ActorHandle
 from ray.exceptions import RayTaskError
 
-from reranker_core.checkpoint import open_checkpoint
-from reranker_core.commit import commit
-from reranker_core.config import Config, ModelConfig
 from reranker_core.device import is_lost
-from reranker_core.encoding import encode_part
 from reranker_core.errors import PreflightRefused
 from reranker_core.guard import Scores
-from reranker_core.lease import Fence
-from reranker_core.models import FAMILIES, PairFormat, recognise
 from reranker_core.pipeline import wire
+from reranker_core.pipeline.job import Job
 from reranker_core.poison import Caution
 from reranker_core.preflight.agreement import Finding, Verdict
 from reranker_core.results import ScoredPart
-from reranker_core.schema import InputSchema
-from reranker_core.scorer import Scorer
 from reranker_core.sequences import TokenSequences
-from reranker_core.storage import Store
+
+if TYPE_CHECKING:
+    from reranker_core.scorer import Scorer
 
 log = logging.getLogger(__name__)
 
 _BEAT_SECONDS = 10.0  # at least, between two signs of life of a replica
 
 
-@dataclass(frozen=True)
-class Job:
-    """What every stage knows of the run; small, and pickled to the workers."""
-
-    config: Config
-    schema: InputSchema
-    run: str
-    model: dict[str, str]  # digests of the model's files, as the driver sees them
-    fence: Fence
-
-
-def encode(block: pa.Table, job: Job) -> pa.Table:
-    """Parts as read → parts as token ids."""
-    pair_format = _pair_format(job.config.model)
-    encoded = []
-    for row in wire.rows(block):
-        part, table = wire.table_of_row(row)
-        encoded.append(
-            wire.row_of_encoded(part, encode_part(table, job.schema, pair_format, job.config))
-        )
-    return pa.concat_tables(encoded)
-
-
 class Replica:
-    """One loaded model in one actor.
+    """A scorer that asks the coordinator first.
 
     Whether it may score is asked for at the first part, and what goes wrong while loading is
     raised there: Ray reduces what an actor's constructor raises to text, and the driver needs the
@@ -78,9 +48,8 @@ class Replica:
         self._admitted = False
         self._told = 0.0
         self._free_since: float | None = None
-        torch.set_num_threads(threads)
         try:
-            self._scorer = Scorer.load(job.config, job.model)
+            self._scorer = _load(job, threads)
         except PreflightRefused as refused:
             finding = self._finding("", (), str(refused), refused.report)
         except Exception as error:  # noqa: BLE001 - it is raised, later
@@ -164,32 +133,9 @@ class Replica:
             raise error.cause from None  # the coordinator's own error, not Ray's wrapper
 
 
-def commit_parts(block: pa.Table, job: Job) -> dict[str, list[Any]]:
-    """Scored parts → their files and receipts in the store.
+def _load(job: Job, threads: int) -> Scorer:
+    # Here: the driver, which names the class `Replica`, need not import transformers' layers.
+    from reranker_core.scorer import Scorer
 
-    What goes on to the driver is the receipts, and which replicas scored.
-    """
-    store = Store(job.config.output.path)
-    receipts, replicas = [], []
-    for row in wire.rows(block):
-        part, scored, notes = wire.scored_of_row(row)
-        job.fence.check(store)
-        receipt = commit(
-            store, part, scored, job.schema, job.config.output, notes["measures"], job.run
-        )
-        receipts.append(receipt.to_json())
-        replicas.append(notes["replica"])
-    return {"receipt": receipts, "replica": replicas}
-
-
-def _pair_format(model: ModelConfig) -> PairFormat:
-    return _loaded_pair_format(model.model_dump_json())
-
-
-@functools.lru_cache(maxsize=1)
-def _loaded_pair_format(settings: str) -> PairFormat:
-    """Loaded once a worker process, not once a part. A template would not be hashable."""
-    model = ModelConfig.model_validate_json(settings)
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # Ray runs a task a core already
-    checkpoint = open_checkpoint(model)
-    return FAMILIES[recognise(checkpoint, model.family)].pair_format(checkpoint, model)
+    torch.set_num_threads(threads)
+    return Scorer.load(job.config, job.model)

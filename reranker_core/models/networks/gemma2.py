@@ -1,0 +1,107 @@
+"""Gemma2 with a head a layer, and passages that shrink on the way up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import Gemma2Config, Gemma2Model
+from transformers.models.gemma2.modeling_gemma2 import Gemma2PreTrainedModel
+
+from reranker_core.models.networks.layer_head import LayerHead
+
+
+class LightweightGemma2(Gemma2PreTrainedModel):
+    """Gemma2 up to the cutoff layer, with compression between layers and one head."""
+
+    def __init__(self, config: Gemma2Config) -> None:
+        super().__init__(config)
+        self.model = Gemma2Model(config)
+        self.lm_head = LayerHead.among(config.head, config.hidden_size)
+        self.post_init()
+
+    def get_output_embeddings(self) -> None:
+        """None: the heads are no vocabulary."""
+
+    def forward(
+        self, ids: torch.Tensor, lengths: torch.Tensor, passage_starts: torch.Tensor
+    ) -> torch.Tensor:
+        """Float32 scores, shape (R,), of sequences that are padded on the right, shape (R, W)."""
+        config = self.config
+        hidden = self.model.embed_tokens(ids)
+        positions, mask = _positions(hidden), _causal_mask(hidden)
+        for index, layer in enumerate(self.model.layers):
+            if index and index in config.compress_layers:
+                hidden, lengths = compress(
+                    hidden, lengths, passage_starts, config.behind, config.compress_ratio
+                )
+                positions, mask = _positions(hidden), _causal_mask(hidden)
+            hidden = layer(
+                hidden,
+                position_embeddings=self.model.rotary_emb(hidden, positions),
+                attention_mask=mask,
+                position_ids=positions,
+            )
+        last = hidden[torch.arange(len(ids), device=ids.device), lengths - 1]
+        scores: torch.Tensor = self.lm_head[str(config.head)](self.model.norm(last))
+        cap = config.final_logit_softcapping
+        return scores if cap is None else torch.tanh(scores / cap) * cap
+
+
+def compress(
+    hidden: torch.Tensor, lengths: torch.Tensor, starts: torch.Tensor, behind: int, ratio: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Average the passage's states in windows of `ratio`.
+
+    Args:
+        hidden: shape (R, W, width), padded on the right.
+        lengths: shape (R,).
+        starts: where the passages begin, shape (R,).
+        behind: how many states stand behind each passage, and stay.
+        ratio: states that become one; the last window of a passage may have fewer.
+
+    Returns:
+        The states that are left, shape (R, W', width), and their lengths, shape (R,).
+
+    """
+    passages = lengths - starts - behind
+    windows = (passages + ratio - 1) // ratio
+    left = starts + windows + behind
+    new = torch.arange(int(left.max()), device=hidden.device).expand(len(hidden), -1)
+    begin, end = starts[:, None], (starts + windows)[:, None]
+    window = new - begin
+    inside = (new >= begin) & (new < end)
+    first = torch.where(inside, begin + window * ratio, new)
+    first = torch.where(new >= end, new - (windows - passages)[:, None], first)
+    count = torch.where(inside, (passages[:, None] - window * ratio).clamp(1, ratio), 1)
+    result = torch.zeros(*new.shape, hidden.shape[-1], dtype=hidden.dtype, device=hidden.device)
+    for step in range(ratio):
+        source = (first + step).clamp(max=hidden.shape[1] - 1)
+        weight = torch.where(step < count, 1 / count, 0.0).to(hidden.dtype)
+        states = hidden.gather(1, source[..., None].expand(-1, -1, hidden.shape[-1]))
+        result += states * weight[..., None]
+    return result, left
+
+
+def _positions(hidden: torch.Tensor) -> torch.Tensor:
+    return torch.arange(hidden.shape[1], device=hidden.device)[None]
+
+
+def _causal_mask(hidden: torch.Tensor) -> torch.Tensor:
+    """Added to the attention's logits; the padding stands behind all tokens, so it needs none."""
+    width = hidden.shape[1]
+    lowest = torch.finfo(hidden.dtype).min
+    mask = torch.full((width, width), lowest, dtype=hidden.dtype, device=hidden.device)
+    return mask.triu(1)[None, None]
+
+
+def gemma2_config(config: dict[str, Any], cutoff: int) -> Gemma2Config:
+    """The checkpoint's settings in transformers' own words, of the layers below the cutoff."""
+    of_the_file = ("architectures", "auto_map", "model_type", "transformers_version", "dtype")
+    kept = {key: value for key, value in config.items() if key not in of_the_file}
+    kept["num_hidden_layers"] = cutoff
+    if kept.get("layer_types"):
+        kept["layer_types"] = kept["layer_types"][:cutoff]
+    found = Gemma2Config(**kept | {"tie_word_embeddings": False})
+    found._attn_implementation = "eager"  # the only one with soft caps
+    return found

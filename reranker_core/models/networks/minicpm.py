@@ -1,0 +1,62 @@
+"""MiniCPM with a head behind each layer, in transformers' Granite."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from transformers import GraniteConfig, GraniteModel
+from transformers.models.granite.modeling_granite import GranitePreTrainedModel
+
+from reranker_core.models.networks.layer_head import LayerHead
+
+
+class LayerwiseMiniCPM(GranitePreTrainedModel):
+    """MiniCPM up to the cutoff layer, with that layer's head."""
+
+    def __init__(self, config: GraniteConfig) -> None:
+        super().__init__(config)
+        self.model = GraniteModel(config)
+        self.lm_head = LayerHead.among(config.head, config.hidden_size)
+        self.post_init()
+
+    def get_output_embeddings(self) -> None:
+        """None: the heads are no vocabulary."""
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Float32 scores of sequences that are padded on the right, shape (R,)."""
+        # No mask: the padding stands behind all tokens, and causal attention looks back only.
+        hidden = self.model(input_ids=ids, use_cache=False).last_hidden_state
+        last = hidden[torch.arange(len(ids), device=ids.device), mask.sum(1) - 1]
+        scores: torch.Tensor = self.lm_head[str(self.config.head)](last)
+        return scores
+
+
+def granite_config(config: dict[str, Any], cutoff: int, head: int) -> GraniteConfig:
+    """The same arithmetic in Granite's terms."""
+    heads = config["num_attention_heads"]
+    scaling = config.get("rope_scaling")
+    rope = {"rope_type": "default", "rope_theta": config.get("rope_theta", 10_000.0)}
+    if scaling and scaling.get("rope_type", scaling.get("type")) != "default":
+        rope |= {"rope_type": scaling["type"], "factor": scaling["factor"]}
+    found = GraniteConfig(
+        vocab_size=config["vocab_size"],
+        hidden_size=config["hidden_size"],
+        intermediate_size=config["intermediate_size"],
+        num_hidden_layers=cutoff,
+        num_attention_heads=heads,
+        num_key_value_heads=config.get("num_key_value_heads") or heads,
+        hidden_act=config.get("hidden_act", "silu"),
+        max_position_embeddings=config.get("max_position_embeddings", 2048),
+        rms_norm_eps=config.get("rms_norm_eps", 1e-6),
+        rope_parameters=rope,
+        attention_bias=config.get("attention_bias", False),
+        pad_token_id=config.get("pad_token_id"),
+        tie_word_embeddings=False,
+        embedding_multiplier=config.get("scale_emb", 1),
+        residual_multiplier=config.get("scale_depth", 1) / math.sqrt(config["num_hidden_layers"]),
+        attention_multiplier=(config["hidden_size"] // heads) ** -0.5,
+    )
+    found.head = head
+    return found

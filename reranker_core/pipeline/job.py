@@ -1,0 +1,20 @@
+"""What every stage knows of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reranker_core.config import Config
+from reranker_core.lease import Fence
+from reranker_core.schema import InputSchema
+
+
+@dataclass(frozen=True)
+class Job:
+    """Small, and pickled to the workers."""
+
+    config: Config
+    schema: InputSchema
+    run: str
+    model: dict[str, str]  # digests of the model's files, as the driver sees them
+    fence: Fence

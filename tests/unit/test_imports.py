@@ -1,0 +1,34 @@
+"""What a process loads is what it needs: imports are most of the time that a small run takes."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "transformers", "ray.data")
+
+
+@pytest.mark.parametrize(
+    ("module", "loaded"),
+    [
+        ("jobs.cli", ""),
+        ("reranker_core.proof", ""),
+        ("reranker_core.pipeline.tasks", ""),
+        ("reranker_core.pipeline.coordinator", ""),
+        ("reranker_core.models", "torch transformers"),
+    ],
+)
+def test_a_module_loads_no_more_than_it_needs(module, loaded):
+    show = f"print(*(name for name in {HEAVY} if name in sys.modules))"
+    found = subprocess.check_output(
+        [sys.executable, "-c", f"import sys, {module}; {show}"], text=True
+    )
+    assert found.strip() == loaded
+
+
+def test_tokenizing_loads_no_layers_of_transformers():
+    show = "print('transformers.modeling_utils' in sys.modules)"
+    found = subprocess.check_output(
+        [sys.executable, "-c", f"import sys, reranker_core.prepare; {show}"], text=True
+    )
+    assert found.strip() == "False"
