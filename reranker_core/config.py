@@ -135,9 +135,9 @@ class ModelConfig(Section):
 
     path: str = Field(description="folder or hub id")
     revision: str | None = Field(None, description="hub branch, tag or commit")
-    family: Literal["auto", "encoder", "llm", "layerwise", "lightweight", "seq2seq"] = Field(
-        "auto", description="auto: from the checkpoint"
-    )
+    family: Literal[
+        "auto", "encoder", "llm", "layerwise", "lightweight", "seq2seq", "classifier"
+    ] = Field("auto", description="auto: from the checkpoint")
     template: str | Template = Field(
         "auto",
         description="language models: a built-in one (docs/families.md), or one's own; auto: from "

@@ -79,6 +79,16 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def qwen3_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return decoder_checkpoints.qwen3_classifier(tmp_path_factory.mktemp("qwen3_classifier"))
+
+
+@pytest.fixture(scope="session")
+def nemotron(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return decoder_checkpoints.nemotron(tmp_path_factory.mktemp("nemotron"))
+
+
+@pytest.fixture(scope="session")
 def minicpm_layerwise(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return decoder_checkpoints.minicpm_layerwise(tmp_path_factory.mktemp("minicpm_layerwise"))
 

@@ -14,6 +14,16 @@ from tokenizers.processors import TemplateProcessing
 from tests.checkpoints import TEXTS
 
 LONGEST = 2000  # ids that every checkpoint here takes at most
+# What the checkpoints call themselves: a language model of no name is refused.
+NAMES = {
+    "GemmaForCausalLM": "BAAI/bge-reranker-v2-gemma",
+    "Gemma2ForCausalLM": "own/bge-reranker-gemma2",
+    "LlamaForCausalLM": "own/bge-reranker-llama",
+    "Qwen2ForCausalLM": "mixedbread-ai/mxbai-rerank-base-v2",
+    "Qwen3ForCausalLM": "Qwen/Qwen3-Reranker-0.6B",
+    "Qwen3ForSequenceClassification": "tomaarsen/Qwen3-Reranker-0.6B-seq-cls",
+    "T5ForConditionalGeneration": "castorini/monot5-small-msmarco-10k",
+}
 _QWEN = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 _WIDTH = {
     "hidden_size": 32,
@@ -96,6 +106,75 @@ def llama(folder: Path) -> Path:
         **_WIDTH, **_ids(tokenizer), num_key_value_heads=2, tie_word_embeddings=False
     )
     return save(folder, transformers.LlamaForCausalLM, config, tokenizer)
+
+
+def qwen3_classifier(folder: Path) -> Path:
+    """As Qwen3-Reranker that was saved with a classification head in place of its answers."""
+    tokenizer = byte_pairs()
+    config = transformers.Qwen3Config(
+        **_WIDTH,
+        vocab_size=len(tokenizer),
+        pad_token_id=tokenizer.pad_token_id,
+        head_dim=8,
+        num_key_value_heads=2,
+        num_labels=1,
+    )
+    return save(folder, transformers.Qwen3ForSequenceClassification, config, tokenizer)
+
+
+def nemotron(folder: Path) -> Path:
+    """As llama-nemotron-rerank: code of its own, a Llama that attends both ways, and an average."""
+    tokenizer = sentence_pieces("left")
+    config = transformers.LlamaConfig(
+        **_WIDTH, **_ids(tokenizer), num_key_value_heads=2, num_labels=1
+    )
+    save(folder, transformers.LlamaForSequenceClassification, config, tokenizer)
+    (folder / "llama_bidirectional.py").write_text(_BIDIRECTIONAL)
+    return change(
+        folder,
+        "config.json",
+        _name_or_path="nvidia/llama-nemotron-rerank-1b-v2",
+        architectures=["LlamaBidirectionalForSequenceClassification"],
+        model_type="llama_bidirectional",
+        auto_map={
+            "AutoConfig": "llama_bidirectional.LlamaBidirectionalConfig",
+            "AutoModelForSequenceClassification": "llama_bidirectional."
+            "LlamaBidirectionalForSequenceClassification",
+        },
+    )
+
+
+_BIDIRECTIONAL = """
+import torch
+from transformers import LlamaConfig, LlamaModel
+from transformers.models.llama.modeling_llama import LlamaPreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+
+class LlamaBidirectionalConfig(LlamaConfig):
+    model_type = "llama_bidirectional"
+
+
+class LlamaBidirectionalForSequenceClassification(LlamaPreTrainedModel):
+    config_class = LlamaBidirectionalConfig
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.model = LlamaModel(config)
+        self.score = torch.nn.Linear(config.hidden_size, 1, bias=False)
+        self.post_init()
+
+    def forward(self, input_ids=None, attention_mask=None, **given):
+        both_ways = torch.where(attention_mask[:, None, None].bool(), 0.0, float("-inf"))
+        hidden = self.model(
+            input_ids=input_ids,
+            attention_mask=both_ways.to(self.dtype).expand(-1, 1, input_ids.shape[1], -1),
+            use_cache=False,
+        ).last_hidden_state
+        weight = attention_mask[..., None].to(hidden.dtype)
+        pooled = (hidden * weight).sum(1) / weight.sum(1)
+        return SequenceClassifierOutput(logits=self.score(pooled))
+"""
 
 
 def minicpm_layerwise(folder: Path) -> Path:
@@ -223,7 +302,8 @@ def save(folder: Path, architecture: Any, config: Any, tokenizer: Any) -> Path:
     model.config.architectures = [architecture.__name__]
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return folder
+    name = NAMES.get(architecture.__name__)
+    return change(folder, "config.json", _name_or_path=name) if name else folder
 
 
 def change(folder: Path, file: str, **values: Any) -> Path:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from reranker_core.checkpoint import Checkpoint
 from reranker_core.config import ModelConfig, Template
 from reranker_core.errors import ConfigError
-from reranker_core.models import encoder, layerwise, lightweight, llm, seq2seq
+from reranker_core.models import classifier, encoder, layerwise, lightweight, llm, seq2seq
 from reranker_core.models.family import Answer, Family, LoadedModel, PairFormat
-from reranker_core.models.templates import choose_template
+from reranker_core.models.templates import choose_template, is_guessed
 
 __all__ = [
     "FAMILIES",
@@ -20,6 +20,8 @@ __all__ = [
     "LoadedModel",
     "PairFormat",
     "choose",
+    "choose_template",
+    "is_guessed",
     "recognise",
 ]
 
@@ -29,6 +31,7 @@ FAMILIES: dict[str, Family] = {
     "layerwise": layerwise,
     "lightweight": lightweight,
     "seq2seq": seq2seq,
+    "classifier": classifier,
 }
 
 
@@ -67,11 +70,12 @@ def choose(checkpoint: Checkpoint, model: ModelConfig) -> tuple[str, str | Templ
     return family, template, f"{line}, template {name} ({reason})"
 
 
+_PROMPTED = ("llm", "layerwise", "lightweight", "seq2seq", "classifier")
 # Keys of `model` that only some families heed.
 _HEEDED = {
-    "template": ("llm", "layerwise", "lightweight", "seq2seq"),
-    "prompt": ("llm", "layerwise", "lightweight", "seq2seq"),
-    "instruction": ("llm", "layerwise", "lightweight", "seq2seq"),
+    "template": _PROMPTED,
+    "prompt": _PROMPTED,
+    "instruction": _PROMPTED,
     "cutoff_layer": ("layerwise", "lightweight"),
     "compress_layers": ("lightweight",),
     "compress_ratio": ("lightweight",),

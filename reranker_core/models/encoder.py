@@ -7,7 +7,6 @@ and joined with the tokenizer's own special tokens. The score is the one logit.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +17,7 @@ from reranker_core.batching import Batch
 from reranker_core.checkpoint import Checkpoint
 from reranker_core.config import ModelConfig
 from reranker_core.errors import ConfigError
+from reranker_core.models import classifier
 from reranker_core.models.family import Answer, LoadedModel
 from reranker_core.models.loading import (
     inputs_to_float32,
@@ -29,18 +29,13 @@ from reranker_core.passages import Prepared, assemble, in_chunks, long_passages
 from reranker_core.sequences import Int64s, Runs, TokenSequences, take
 from reranker_core.tokenizing import tokenize
 
-_DECODER = re.compile(
-    "Bloom|Falcon|GPT|Gemma|Llama|Ministral|Mistral|Mixtral|OPT|Olmo|Phi|Qwen|SmolLM|StableLm"
-)
 _DEFAULT_MAX_LENGTH = 512
 
 
 def fits(architecture: str) -> bool:
-    """Whether the class that wrote a checkpoint is an encoder with a classification head.
-
-    A decoder with such a head was trained with a prompt, which no file of it tells.
-    """
-    return architecture.endswith("ForSequenceClassification") and not _DECODER.match(architecture)
+    """Whether the class that wrote a checkpoint is an encoder with a classification head."""
+    headed = architecture.endswith("ForSequenceClassification")
+    return headed and not classifier.fits(architecture)
 
 
 def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PairFormat:

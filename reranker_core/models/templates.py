@@ -117,6 +117,7 @@ _BY_NAME = (
     (r"mxbai-?rerank.*v2", "mxbai-rerank-v2"),
     (r"qwen3.*rerank", "qwen3-reranker"),
     (r"bge-?reranker", "bge-gemma"),
+    (r"mono-?m?t5", "monot5"),
 )
 # Where the name tells nothing: what the known rerankers of a model type expect.
 _BY_TYPE = {"gemma": "bge-gemma", "qwen2": "mxbai-rerank-v2", "qwen3": "qwen3-reranker"}
@@ -143,6 +144,12 @@ def choose_template(checkpoint: Checkpoint, model: ModelConfig, family: str) -> 
     if kind in _BY_TYPE:
         return _BY_TYPE[kind], f"its model_type is {kind}"
     return _FALLBACK, f"no other is known for model_type {kind}; FlagEmbedding's default"
+
+
+def is_guessed(checkpoint: Checkpoint, model: ModelConfig, family: str) -> bool:
+    """Whether `choose_template` has nothing but the kind of the model to go by."""
+    unset = model.template == "auto" and family in ("llm", "seq2seq", "classifier")
+    return unset and named_template(checkpoint) is None
 
 
 def named_template(checkpoint: Checkpoint) -> tuple[str, str] | None:

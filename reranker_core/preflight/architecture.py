@@ -49,7 +49,7 @@ def _check_pooling(checkpoint: Checkpoint) -> Check:
 
 def _kind(architecture: str) -> str:
     if architecture.endswith("ForSequenceClassification"):
-        return "a classifier, whose prompt is not known if it was made from a language model"
+        return "a classifier"
     if architecture.endswith(("ForCausalLM", "LMHeadModel")):
         return "a language model"
     if architecture.endswith("ForMaskedLM"):

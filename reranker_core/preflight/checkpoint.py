@@ -7,12 +7,18 @@ from reranker_core.checks import Check
 from reranker_core.config import ModelConfig
 from reranker_core.preflight.architecture import check_architecture
 from reranker_core.preflight.files import check_files
+from reranker_core.preflight.prompt import check_template
 from reranker_core.preflight.tokenizer import check_vocabulary_file
 
 
 def check_checkpoint(checkpoint: Checkpoint, model: ModelConfig) -> list[Check]:
-    """Files, vocabulary and architecture; it takes seconds, and runs on the driver too."""
+    """Files, vocabulary, architecture, template; it takes seconds, and runs on the driver too."""
     found = check_files(checkpoint, model)
     if not checkpoint.config:
         return found
-    return [*found, check_vocabulary_file(checkpoint), *check_architecture(checkpoint, model)]
+    return [
+        *found,
+        check_vocabulary_file(checkpoint),
+        *check_architecture(checkpoint, model),
+        check_template(checkpoint, model),
+    ]

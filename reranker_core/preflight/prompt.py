@@ -17,11 +17,34 @@ from typing import Any
 
 from reranker_core.checkpoint import Checkpoint
 from reranker_core.checks import Check
-from reranker_core.models import PairFormat
+from reranker_core.config import ModelConfig
+from reranker_core.models import PairFormat, choose_template, is_guessed, recognise
 
 SIDECAR = "reranker.json"
 _SENTENCE_TRANSFORMERS = "config_sentence_transformers.json"
 _SHOWN = 160
+
+
+def check_template(checkpoint: Checkpoint, model: ModelConfig) -> Check:
+    """It is known which prompt a language model was trained with.
+
+    No file tells a base language model from a reranker that was made of it.
+    """
+    family = recognise(checkpoint, model.family)
+    if family == "encoder":
+        return Check("prompt", "template_known", True, "no template", "none")
+    name, reason = choose_template(checkpoint, model, family)
+    told = "layout" in _read(checkpoint.folder / SIDECAR)
+    return Check(
+        "prompt",
+        "template_known",
+        told or not is_guessed(checkpoint, model, family),
+        f"{name} ({SIDECAR} names a layout)" if told else f"{name} ({reason})",
+        f"named by the configuration, by the name of the checkpoint, or by its {SIDECAR}",
+        f"If this is a reranker, say what it was trained with: model.template={name}, another of "
+        f"the built-in templates, or one of your own. If {checkpoint.architecture} is a base "
+        "language model, use the reranker that was made of it: this one was never trained to rank.",
+    )
 
 
 def check_prompt(checkpoint: Checkpoint, pair_format: PairFormat) -> list[Check]:

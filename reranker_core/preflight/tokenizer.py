@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from reranker_core.preflight.canaries import ENGLISH
 # Embedding tables are padded to round numbers, by a few percent at most.
 _LEAST_COVERED = 0.9
 _MOST_UNKNOWN = 0.2
+_CHAT_TOKEN = re.compile(r"<\|[^<>|\s]+\|>")
 
 
 def check_vocabulary_file(checkpoint: Checkpoint) -> Check:
@@ -65,8 +67,38 @@ def check_tokenizer(pair_format: PairFormat, model: torch.nn.Module) -> list[Che
             "The vocabulary is not the one of this model; copy the tokenizer's files again. If the "
             "model is for a script where English is unknown, set preflight.checks.tokenizer=warn.",
         ),
+        _check_separated(pair_format),
+        _check_chat_tokens(pair_format),
         _check_answers(pair_format),
     ]
+
+
+def _check_separated(pair_format: PairFormat) -> Check:
+    adjacent = re.search(r"\{(query|passage)\}\{(query|passage)\}", pair_format.layout)
+    return Check(
+        "tokenizer",
+        "separates_texts",
+        not adjacent,
+        f"the input has {adjacent.group()}, side by side" if adjacent else "they stand apart",
+        "something between query and passage",
+        "The tokenizer has lost its post-processor, which puts the separator between two texts; "
+        "copy tokenizer.json and tokenizer_config.json of the model again.",
+    )
+
+
+def _check_chat_tokens(pair_format: PairFormat) -> Check:
+    tokenizer = pair_format.tokenizer
+    named = sorted(set(_CHAT_TOKEN.findall(pair_format.layout)))
+    split = [t for t in named if len(tokenizer(t, add_special_tokens=False)["input_ids"]) != 1]
+    return Check(
+        "tokenizer",
+        "knows_chat_tokens",
+        not split,
+        f"{', '.join(split)}: more than one token" if split else ", ".join(named) or "none in use",
+        "each of the template's chat tokens one token",
+        "Tokenizer and template are not of the same model: its chat tokens would be read as plain "
+        "text. Copy the tokenizer's files again, or set model.template to the model's own.",
+    )
 
 
 def _check_answers(pair_format: PairFormat) -> Check:

@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from reranker_core.checkpoint import open_checkpoint
 from reranker_core.config import Config, load_config
 from reranker_core.errors import PreflightRefused
+from reranker_core.models.templates import TEMPLATES
 from reranker_core.preflight.golden import record
 from reranker_core.scorer import Scorer
 from tests import damage, decoder_checkpoints
@@ -64,6 +65,9 @@ def bases(folder: Path) -> dict[str, Path]:
         "golden": _golden(folder / "golden.json"),
         "gemma": decoder_checkpoints.gemma(folder / "gemma"),
         "llama": decoder_checkpoints.llama(folder / "llama"),
+        "qwen3": decoder_checkpoints.qwen3(folder / "qwen3"),
+        "monot5": decoder_checkpoints.monot5(folder / "monot5"),
+        "qwen3_classifier": decoder_checkpoints.qwen3_classifier(folder / "qwen3_classifier"),
     }
 
 
@@ -274,6 +278,18 @@ def quantized(tensors: Weights) -> None:
         tensors[name] = (tensors[name].float() / scale).round().to(torch.int8)
 
 
+def without_post_processor(folder: Path) -> None:
+    json_file("tokenizer.json", post_processor=None)(folder)
+    # transformers makes a BERT tokenizer's anew; this class takes the file as it is.
+    json_file("tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")(folder)
+
+
+def without_chat_tokens(folder: Path) -> None:
+    file = json.loads((folder / "tokenizer.json").read_text())
+    file["added_tokens"] = [t for t in file["added_tokens"] if t["content"] != "<|im_start|>"]
+    (folder / "tokenizer.json").write_text(json.dumps(file))
+
+
 def swapped_layers(tensors: Weights) -> None:
     layers = [name for name in tensors if ".layer.0." in name]
     for name in layers:
@@ -351,8 +367,12 @@ BROKEN: dict[str, Kind] = {
     ),
     "decoder_with_a_head": Kind(
         "a language model with a classification head, whose prompt no file tells",
-        "architecture/has_a_score",
-        config(architectures=["LlamaForSequenceClassification"], id2label={"0": "LABEL_0"}),
+        "prompt/template_known",
+        config(
+            architectures=["LlamaForSequenceClassification"],
+            id2label={"0": "LABEL_0"},
+            _name_or_path=None,
+        ),
         base="llama",
     ),
     "own_class": Kind(
@@ -546,6 +566,29 @@ BROKEN: dict[str, Kind] = {
         "tokenizer/padding",
         config(pad_token_id=5),
     ),
+    "no_separator": Kind(
+        "a tokenizer without its post-processor: query and passage run together",
+        "tokenizer/separates_texts",
+        changed(without_post_processor),
+    ),
+    "no_chat_tokens": Kind(
+        "the tokenizer of a model that knows no chat, so that <|im_start|> is plain text",
+        "tokenizer/knows_chat_tokens",
+        changed(without_chat_tokens),
+        base="qwen3",
+    ),
+    "base_language_model": Kind(
+        "a language model before any training as a reranker: the same classes, no key missing",
+        "prompt/template_known",
+        config(_name_or_path="google/gemma-2b"),
+        base="gemma",
+    ),
+    "base_t5": Kind(
+        "a T5 before any training as a reranker",
+        "prompt/template_known",
+        config(_name_or_path=None),
+        base="monot5",
+    ),
     "another_prompt": Kind(
         "trained with another prompt than the one in use",
         "prompt/as_trained",
@@ -645,6 +688,13 @@ def linked(source: Path, folder: Path) -> None:
         (folder / path.name).symlink_to(path)
 
 
+def layout_told(source: Path, folder: Path) -> None:
+    damage.with_config(source, folder, _name_or_path=None)
+    prompt = TEMPLATES["bge-gemma"].prompt
+    layout = f"<bos>A: {{query}}\nB: {{passage}}\n{prompt}"
+    json_file("reranker.json", layout=layout)(folder)
+
+
 def position_ids(tensors: Weights) -> None:
     tensors["bert.embeddings.position_ids"] = torch.arange(256)[None]
 
@@ -674,7 +724,26 @@ GOOD: dict[str, Kind] = {
         changed(json_file("reranker.json", answers={"Yes": 1.0}, truncation="only_passage")),
         base="gemma",
     ),
+    "named_template": Kind(
+        "a language model of no known name, its template configured",
+        "",
+        config(_name_or_path=None),
+        base="gemma",
+        settings=("model.template=bge-gemma",),
+    ),
+    "named_layout": Kind(
+        "one of no known name whose reranker.json tells the layout",
+        "",
+        layout_told,
+        base="gemma",
+    ),
     "tied": Kind("a language model with tied embeddings", "", config(), base="gemma"),
+    "classifier": Kind(
+        "a language model with a classification head and a known name",
+        "",
+        config(),
+        base="qwen3_classifier",
+    ),
     "untied": Kind("a language model with its own output embeddings", "", config(), base="llama"),
     "digest_as_pinned": Kind(
         "model.digest set, and right",

@@ -25,6 +25,7 @@ FAMILIES = {
         ("model.cutoff_layer=5", "model.compress_layers=[2]", "model.compress_ratio=2"),
     ),
     "monot5": ("seq2seq", "monot5", ()),
+    "nemotron": ("classifier", "nemotron", ("model.trust_remote_code=true",)),
 }
 
 

@@ -16,7 +16,12 @@ from safetensors.torch import load_file
 from sentence_transformers import CrossEncoder
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.cross_encoder.modules import LogitScore
-from transformers import AutoModelForCausalLM, AutoTokenizer, T5ForConditionalGeneration
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    T5ForConditionalGeneration,
+)
 
 from tests import flag_models
 from tests.parity.common import Pair
@@ -107,6 +112,11 @@ def contextual(tokenizer: Any, query: str, passage: str, most: int, query_most: 
     )
 
 
+def nemotron(tokenizer: Any, query: str, passage: str, most: int, query_most: int) -> list[int]:
+    """The model card of llama-nemotron-rerank-1b-v2."""
+    return list(tokenizer(f"question:{query} \n \n passage:{passage}")["input_ids"])
+
+
 class Float64:
     """A causal language model in float64, without padding."""
 
@@ -124,6 +134,30 @@ class Float64:
                 logits = self.model(torch.tensor([inputs[row] for row in rows])).logits[:, -1]
             scores[rows] = sum(logits[:, i] * weight for i, weight in answers.items()).numpy()
         return scores
+
+
+class Classifier64:
+    """A class with a classification head in float64, one pair at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+        self.model = AutoModelForSequenceClassification.from_pretrained(
+            folder, trust_remote_code=True
+        )
+        self.model.double().eval()
+
+    def scores(self, inputs: list[list[int]]) -> np.ndarray:
+        """The one logit."""
+        with torch.inference_mode():
+            return np.array([self._score(torch.tensor([ids])) for ids in inputs])
+
+    def _score(self, ids: torch.Tensor) -> float:
+        return float(self.model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0, 0])
+
+
+@cache
+def classifier64(folder: Path) -> Classifier64:
+    return Classifier64(folder)
 
 
 @cache

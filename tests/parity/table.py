@@ -24,6 +24,7 @@ from tests.parity.common import deviation, load, sample_pairs
 MOST, QUERY_MOST = 64, 40
 FLAG_CODE = "FlagEmbedding's modeling code¹, float64"
 PLAIN = "transformers, float64"
+OWN_CLASS = "its own class, float64"
 TARGET = Path(__file__).parents[2] / "docs" / "parity.md"
 
 
@@ -138,6 +139,12 @@ def other_rows(root: Path) -> Iterator[Row]:
         folder = decoder_checkpoints.monot5(root / name, tied)
         scores = load(folder, 512, 400).score_pairs(whole)
         yield row("seq2seq", name, PLAIN, scores, oracles.monot5_scores(folder, whole))
+    for name, join in (("qwen3_classifier", oracles.qwen3_card), ("nemotron", oracles.nemotron)):
+        folder = getattr(decoder_checkpoints, name)(root / name)
+        scores = load(folder, 512, 300, "model.trust_remote_code=true").score_pairs(whole)
+        plain = oracles.classifier64(folder)
+        ids = [join(plain.tokenizer, *pair, 512, 300) for pair in whole]
+        yield row("classifier", name, OWN_CLASS, scores, plain.scores(ids))
 
 
 def row(

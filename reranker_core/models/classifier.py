@@ -1,0 +1,72 @@
+"""Decoders with a classification head: llama-nemotron-rerank, Qwen3-Reranker saved as a classifier.
+
+The pair's ids are the template's business. Stock classes read the head behind the last token; a
+class of the checkpoint's own (nemotron's attends both ways and averages) is run as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import torch
+
+from reranker_core.batching import Batch
+from reranker_core.checkpoint import Checkpoint
+from reranker_core.config import ModelConfig
+from reranker_core.models.family import LoadedModel
+from reranker_core.models.loading import load_weights
+from reranker_core.models.prompting import PromptFormat, prompt_format
+
+_DECODER = re.compile(
+    "Bloom|Falcon|GPT|Gemma|Llama|Ministral|Mistral|Mixtral|OPT|Olmo|Phi|Qwen|SmolLM|StableLm"
+)
+
+
+def fits(architecture: str) -> bool:
+    """Whether the class that wrote a checkpoint is a decoder with a classification head."""
+    return architecture.endswith("ForSequenceClassification") and bool(_DECODER.match(architecture))
+
+
+def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PromptFormat:
+    """The prompt format of a checkpoint; its answers are in the head.
+
+    Raises:
+        ConfigError: template, tokenizer, or lengths do not fit.
+
+    """
+    found = prompt_format(checkpoint, model, "classifier")
+    headed = found.template.model_copy(update={"answers": {}, "answer_ids": {}})
+    return replace(found, template=headed)
+
+
+def load(
+    checkpoint: Checkpoint, model: ModelConfig, dtype: torch.dtype, device: str
+) -> LoadedModel:
+    """The decoder with its head, which stays in float32 so that scores keep their digits.
+
+    Raises:
+        PreflightRefused: transformers cannot make a classification model of the folder.
+
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    from reranker_core.models.networks.last_token import LastToken, WholeClassifier
+
+    loaded = load_weights(
+        AutoModelForSequenceClassification,
+        "classifier",
+        checkpoint,
+        model,
+        dtype=dtype,
+        trust_remote_code=model.trust_remote_code,
+    )
+    own_code = type(loaded.model).__module__.startswith("transformers_modules.")
+    network = WholeClassifier(loaded.model) if own_code else LastToken(loaded.model)
+    return replace(loaded, model=network.to(device), head=("score.", "inner.score."))
+
+
+def forward(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
+    """Float32 scores of a batch, shape (rows,)."""
+    scores: torch.Tensor = model(batch.ids, batch.mask)
+    return scores
