@@ -12,9 +12,11 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 demo: setup
 	$(BIN)/python -m demo.run $(ARGS)
 
-# One after the other: two Rays on one machine get in each other's way.
+# What shares a Ray runs in one process, all else beside it. The README's commands run apart, for
+# one of them ends every Ray of the machine.
 test: setup-dev check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --ignore tests/readme
+	$(BIN)/python -m pytest tests/readme
 
 check: setup-dev
 	$(BIN)/ruff check .

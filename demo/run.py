@@ -1,12 +1,13 @@
 """The demo: build query-candidate shards, run the main job on them, show what changed.
 
-    python -m demo.run [section.field=value ...]
+    python -m demo.run [--queries N] [section.field=value ...]
 
 Overrides are handed on to the job, so `model.path=…` reranks with another model.
 """
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -31,11 +32,14 @@ _SHOWN = 5
 
 def main() -> int:
     """Run the three steps; the job's exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--queries", type=int, default=QUERIES)
+    options, overrides = parser.parse_known_args()
     console = Console()
     console.print("[bold]1. Shards from the docstrings of installed packages")
-    _build_input(console)
+    _build_input(console, options.queries)
     console.print("[bold]2. The job")
-    command = ["-m", "jobs.rerank", "--config", "configs/demo.yaml", *sys.argv[1:]]
+    command = ["-m", "jobs.rerank", "--config", "configs/demo.yaml", *overrides]
     console.print(" ".join(["python", *command]), style="dim")
     code = subprocess.run([sys.executable, *command], check=False).returncode
     if code == 0:
@@ -44,11 +48,11 @@ def main() -> int:
     return code
 
 
-def _build_input(console: Console) -> None:
+def _build_input(console: Console, count: int) -> None:
     # The demo scores afresh each time; a job of one's own would resume instead.
     shutil.rmtree(FOLDER, ignore_errors=True)
     docs = read_docs(HELD_OUT)
-    queries = sample_queries(docs, QUERIES)
+    queries = sample_queries(docs, count)
     write_shards(docs, queries, first_stage(docs, queries, CANDIDATES), INPUT)
     write_qrels(queries, QRELS)
     console.print(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,14 +45,30 @@ class Placement:
         return max(1, int(self.num_cpus))
 
 
-def connect(config: Config) -> bool:
-    """Join the Ray of `ray.address` or RAY_ADDRESS, or start an own one; whether it is an own one.
+@contextmanager
+def connected(config: Config) -> Iterator[bool]:
+    """Join the Ray of `ray.address` or RAY_ADDRESS, or start an own one, until the end of the
+    `with` block; gives whether it is an own one. A Ray that this process has joined already is
+    used, and left as it was.
 
     Raises:
         ConfigError: there is no Ray at the address.
         Incomplete: an own one did not come up.
 
     """
+    if ray.is_initialized():
+        _set_up_data()
+        yield False
+        return
+    own = _connect(config)
+    try:
+        _set_up_data()
+        yield own
+    finally:
+        ray.shutdown()
+
+
+def _connect(config: Config) -> bool:
     address = config.ray.address or os.environ.get("RAY_ADDRESS") or "local"
     own = address == "local"
     # What the runtime says of itself is not about the run; errors reach us as exceptions.
@@ -76,6 +94,10 @@ def connect(config: Config) -> bool:
             f"Ray did not start ({brief(error)}); the machine may be overloaded or out of memory. "
             "Nothing was scored; run the same command again"
         ) from None
+    return own
+
+
+def _set_up_data() -> None:
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
@@ -84,7 +106,6 @@ def connect(config: Config) -> bool:
     # A part is one row, and each is handed on as soon as it is there.
     context.target_max_block_size = 1
     context.target_min_block_size = 0
-    return own
 
 
 def place(config: Config, parts: int, own: bool) -> Placement:

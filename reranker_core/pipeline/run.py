@@ -25,7 +25,7 @@ from reranker_core.lease import Lease
 from reranker_core.manifest import begin, conclude
 from reranker_core.pipeline.cluster import (
     Placement,
-    connect,
+    connected,
     describe,
     living_nodes,
     place,
@@ -72,22 +72,16 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
         log.info("input.changed=%s: %s", config.input.changed, change)
     preflights: list[dict[str, Any]] = []
     if prepared.todo:
-        own = connect(config)
-        stop_on_signals()  # again: ray.init sets handlers of its own
-        try:
-            with _our_errors(store):
-                placement = place(config, len(prepared.todo), own)
-                config = settle_numbers(config, placement, own)
-                scoring = {**scoring, "dtype": config.model.dtype}
-                whose = identity(scoring, prepared.plan, config)
-                lease.confirm()
-                begin(store, whose, prepared.before, prepared.outstanding)
-                job = Job(
-                    config, prepared.plan.schema, digest(whose), scoring["model"], lease.fence
-                )
-                preflights = _score(prepared, job, placement, lease)
-        finally:
-            ray.shutdown()
+        with connected(config) as own, _our_errors(store):
+            stop_on_signals()  # again: ray.init sets handlers of its own
+            placement = place(config, len(prepared.todo), own)
+            config = settle_numbers(config, placement, own)
+            scoring = {**scoring, "dtype": config.model.dtype}
+            whose = identity(scoring, prepared.plan, config)
+            lease.confirm()
+            begin(store, whose, prepared.before, prepared.outstanding)
+            job = Job(config, prepared.plan.schema, digest(whose), scoring["model"], lease.fence)
+            preflights = _score(prepared, job, placement, lease)
     else:
         lease.confirm()
         begin(store, whose, prepared.before, prepared.outstanding)

@@ -16,7 +16,8 @@ class Killed(BaseException):
 
 class MortalStore(Store):
     """The store as one driver and its workers see it. After `lives` requests every request raises
-    Killed, in all threads; at request `pause_at` all of them stand still for `pause` seconds.
+    Killed, in all threads; at request `pause_at` all of them stand still for `pause` seconds, or
+    until `wake` is called.
     """
 
     def __init__(
@@ -24,7 +25,7 @@ class MortalStore(Store):
         url: str,
         lives: int | None = None,
         pause_at: int | None = None,
-        pause: float = 0.0,
+        pause: float | None = None,
         patience: float = 60.0,
     ) -> None:
         super().__init__(url, patience)
@@ -33,11 +34,21 @@ class MortalStore(Store):
         self._awake = threading.Event()
         self._awake.set()
 
+    @property
+    def paused(self) -> bool:
+        """Whether it stands still."""
+        return not self._awake.is_set()
+
+    def wake(self) -> None:
+        """End the pause."""
+        self._awake.set()
+
     def _try(self, name: str, operation: Any) -> Any:
         number = next(self._requests)
         if number == self._pause_at:
             self._awake.clear()
-            threading.Timer(self._pause, self._awake.set).start()
+            if self._pause is not None:
+                threading.Timer(self._pause, self.wake).start()
         self._awake.wait()
         if self._lives is not None and number > self._lives:
             raise Killed

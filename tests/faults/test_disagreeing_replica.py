@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+import pytest
 from safetensors import safe_open
 
 from reranker_core.scorer import Scorer
@@ -17,6 +18,8 @@ from tests import damage
 from tests.running import ROOT
 from tests.tables import config
 from tests.texts import flat_table
+
+pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time
 
 RELAXED = ("preflight.checks.meaning=off", "model.dtype=float32", "model.device=cpu")
 

@@ -153,14 +153,15 @@ def test_of_two_drivers_at_once_one_runs_and_the_other_says_who(output: Output, 
 
 @pytest.mark.usefixtures("elsewhere", "proxy")
 def test_a_driver_that_was_paused_beyond_its_lease_wakes_and_changes_nothing(output: Output):
-    paused = MortalStore(output.store.url, pause_at=18, pause=4)
+    paused = MortalStore(output.store.url, pause_at=18)
     reader = Reader(Store(output.store.url))
     with reader.watching(), ThreadPoolExecutor(1) as threads:
         sleeper = threads.submit(output.drive, store=paused, noise=1e-5)
-        while paused._awake.is_set():
+        while not paused.paused:
             time.sleep(0.01)
         output.drive()
         before = sizes(output.store)
+        paused.wake()
         assert isinstance(sleeper.exception(), OutputConflict)
     assert sizes(output.store) == before
     assert_undisturbed(output)

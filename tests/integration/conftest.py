@@ -6,14 +6,25 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
+import ray
 
-from tests.running import run_job
+from tests.running import run_here
 
 RAY = Path(sys.executable).parent / "ray"
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
+def pytest_collection_modifyitems(items):
+    """All tests of this folder in one process, for they share a Ray."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("ray"))
 
 
 @dataclass(frozen=True)
@@ -38,8 +49,12 @@ def ray_cluster():
     for port in (first, first + 1):
         _wait_for(port)
     yield Cluster(f"127.0.0.1:{first}", f"http://127.0.0.1:{first + 1}")
-    head.terminate()
-    head.wait(60)
+    # SIGTERM would have it wait half a minute for its processes.
+    family = [head, *psutil.Process(head.pid).children(recursive=True)]
+    for process in family:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    head.wait()
 
 
 def _wait_for(port):
@@ -51,18 +66,25 @@ def _wait_for(port):
     pytest.fail(f"Ray did not answer on port {port}")
 
 
+@pytest.fixture(scope="session")
+def joined(ray_cluster):
+    """This process as a driver of the shared Ray, whose workers then outlive single runs."""
+    ray.init(address=ray_cluster.address, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
 @pytest.fixture
-def rerank(ray_cluster, bert):
+def rerank(joined, bert):
     """Run `python -m jobs.rerank` on the shared Ray with a random-weight model."""
 
     def call(input_path, output_path, *overrides, **options):
-        return run_job(
+        return run_here(
             f"input.path={input_path}",
             f"output.path={output_path}",
             f"model.path={bert}",
             "model.dtype=float32",
             "preflight.checks.meaning=off",  # the weights are random
-            f"ray.address={ray_cluster.address}",
             *overrides,
             **options,
         )

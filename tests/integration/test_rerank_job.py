@@ -77,17 +77,26 @@ def test_flat_shards_come_out_row_for_row_with_their_scores(rerank, score, tmp_p
     assert manifest["rows"] == manifest["scored"] == 1233
     assert json.loads((tmp_path / "out/_preflight.json").read_text())["replicas"]
 
+    before = times(tmp_path / "out")
+    printed = rerank(tmp_path / "in", tmp_path / "out", "model.max_length=32", expect=6)
+    assert "fingerprint.max_length: begun with" in printed
+    assert times(tmp_path / "out") == before
 
-def test_nested_candidates_get_lists_of_scores_and_bad_ones_are_quarantined(
+
+def times(output):
+    return {path: path.stat().st_mtime_ns for path in output.glob("*.parquet")}
+
+
+def test_nested_candidates_get_lists_of_scores_and_bad_ones_are_quarantined_without_text(
     rerank, score, tmp_path
 ):
     rows = [
         {
             "q": 1,
-            "text": "read a file",
-            "c": [{"id": "x", "p": "the value"}, {"id": "y", "p": None}],
+            "text": "read a sesame file",
+            "c": [{"id": "x", "p": "the sesame value"}, {"id": "y", "p": None}],
         },
-        {"q": 2, "text": None, "c": [{"id": "z", "p": "sort rows"}]},
+        {"q": 2, "text": None, "c": [{"id": "z", "p": "sort sesame rows"}]},
         {"q": 3, "text": "index", "c": []},
         {"q": 4, "text": "index", "c": None},
         {"q": 5, "text": "", "c": [{"id": "w", "p": ""}, {"id": "v", "p": "cache " * 50_000}]},
@@ -95,7 +104,7 @@ def test_nested_candidates_get_lists_of_scores_and_bad_ones_are_quarantined(
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet")
     columns = ["query_id=q", "query=text", "doc_id=c.id", "passage=c.p"]
 
-    rerank(
+    printed = rerank(
         tmp_path / "in.parquet",
         tmp_path / "out",
         *(f"input.columns.{column}" for column in columns),
@@ -112,7 +121,9 @@ def test_nested_candidates_get_lists_of_scores_and_bad_ones_are_quarantined(
         ["scored", "scored"],
     ]
     assert found[0]["c"] == [{"id": "x"}, {"id": "y"}]
-    expected = score([("read a file", "the value"), ("", ""), ("", "cache " * 50_000)])
+    expected = score(
+        [("read a sesame file", "the sesame value"), ("", ""), ("", "cache " * 50_000)]
+    )
     given = [found[0]["score"][0], *found[4]["score"]]
     np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-5)
     (listed,) = (tmp_path / "out/_quarantine").iterdir()
@@ -121,6 +132,9 @@ def test_nested_candidates_get_lists_of_scores_and_bad_ones_are_quarantined(
         (0, 1, "y", "null_passage"),
         (1, 0, "z", "null_query"),
     ]
+    assert "sesame" not in printed
+    for path in (tmp_path / "out").rglob("*"):
+        assert path.is_dir() or b"sesame" not in path.read_bytes()
 
 
 def test_over_the_quarantine_limit_the_run_fails_and_a_higher_limit_finishes_it(rerank, tmp_path):
@@ -133,22 +147,6 @@ def test_over_the_quarantine_limit_the_run_fails_and_a_higher_limit_finishes_it(
     assert not (tmp_path / "out/_SUCCESS").exists()
     rerank(tmp_path / "in.parquet", tmp_path / "out", "guard.max_quarantined_fraction=0.5")
     assert (tmp_path / "out/_SUCCESS").exists()
-
-
-def test_no_text_reaches_logs_or_companions(rerank, tmp_path):
-    table = pa.table(
-        {
-            "query_id": [1, 2],
-            "query": ["sesame-query", None],
-            "doc_id": [1, 2],
-            "passage": ["sesame-passage", "sesame-other"],
-        }
-    )
-    pq.write_table(table, tmp_path / "in.parquet")
-    printed = rerank(tmp_path / "in.parquet", tmp_path / "out", "guard.max_quarantined_fraction=1")
-    assert "sesame" not in printed
-    for path in (tmp_path / "out").rglob("*"):
-        assert path.is_dir() or b"sesame" not in path.read_bytes()
 
 
 def test_a_refused_model_exits_3_before_ray_is_asked(rerank, tmp_path):
@@ -167,16 +165,6 @@ def test_a_model_that_fails_on_the_replica_exits_3_and_commits_nothing(rerank, t
     assert "meaning/relevant_above_irrelevant" in printed
     assert not list((tmp_path / "out").glob("*.parquet"))
     assert "refused" in json.loads((tmp_path / "out/_preflight.json").read_text())
-
-
-def test_a_different_model_under_the_same_output_exits_6_and_says_what_differs(rerank, tmp_path):
-    pq.write_table(flat_table(10, seed=1), tmp_path / "in.parquet")
-    rerank(tmp_path / "in.parquet", tmp_path / "out")
-    before = sorted((p.name, p.stat().st_mtime_ns) for p in (tmp_path / "out").glob("*.parquet"))
-    printed = rerank(tmp_path / "in.parquet", tmp_path / "out", "model.max_length=32", expect=6)
-    assert "fingerprint.max_length: begun with" in printed
-    after = sorted((p.name, p.stat().st_mtime_ns) for p in (tmp_path / "out").glob("*.parquet"))
-    assert before == after
 
 
 def test_replicas_that_the_cluster_cannot_hold_exit_2_and_begin_nothing(rerank, tmp_path):
