@@ -1,6 +1,6 @@
 """The bare scorer against its peers: same pairs, weights, lengths, threads and number format.
 
-    python -m benchmarks.peers [--rounds 8] [--pairs 100] [--out FILE]
+    python -m benchmarks.peers [--shape minilm] [--rounds 8] [--pairs 100] [--out FILE]
 
 All take turns in each of many short rounds, so that other load on the machine meets all alike;
 ratios are medians over rounds. Tokenizing is included. Processor time (all threads together) is
@@ -17,6 +17,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,7 +30,7 @@ from sentence_transformers import CrossEncoder
 from transformers import AutoConfig
 
 from benchmarks.environment import describe
-from benchmarks.pairs import pairs_of_docstrings, random_head
+from benchmarks.pairs import pairs_of_docstrings, random_head, small_gemma
 from benchmarks.rates import MatrixProducts, Timed, timed, useful_flops
 from reranker_core.config import load_config
 from reranker_core.scorer import Scorer
@@ -39,6 +40,7 @@ MAX_LENGTH = 512
 OURS = "this project"
 _PRODUCTS = 20
 SAME = 1e-4  # between float32 scores
+_LLM_ROWS = 32  # of its default 128, all logits of a long batch would take 17 GB
 
 Pairs = list[tuple[str, str]]
 Scoring = Callable[[Pairs], np.ndarray]
@@ -47,6 +49,7 @@ Scoring = Callable[[Pairs], np.ndarray]
 def main() -> None:
     """Measure in turn, compare scores, print."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("--shape", choices=list(SHAPES), default="minilm")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--pairs", type=int, default=100, help="a round")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
@@ -57,15 +60,14 @@ def main() -> None:
     # Whole queries in a round would make for equal lengths: every round is a sample of all.
     rounds = [pairs[i :: options.rounds] for i in range(options.rounds)]
     with tempfile.TemporaryDirectory() as name:
-        model = random_head(Path(name))
-        scorer = _ours(model)
-        contestants: dict[str, Scoring] = {
-            OURS: scorer.score_pairs,
-            **_peers(model),
-        }
+        shape = SHAPES[options.shape]
+        model = shape.make(Path(name))
+        scorer = _ours(model, *shape.settings)
+        contestants: dict[str, Scoring] = {OURS: scorer.score_pairs, **shape.peers(model)}
         torch.set_num_threads(options.threads)
         result = measure(contestants, scorer, AutoConfig.from_pretrained(name), rounds)
     result |= {
+        "shape": options.shape,
         "pairs": len(pairs),
         "rounds": options.rounds,
         "threads": options.threads,
@@ -142,7 +144,7 @@ def _ratio(runs: list[Timed], ours: list[Timed], which: str) -> float:
 def _ours(model: Path, *settings: str) -> Scorer:
     settings = (
         *("input.path=unused", "output.path=unused", f"model.path={model}", "model.dtype=float32"),
-        *("model.device=cpu", f"model.max_length={MAX_LENGTH}", "model.truncation=longest_first"),
+        *("model.device=cpu", f"model.max_length={MAX_LENGTH}"),
         *("preflight.checks.meaning=off", *settings),
     )
     return Scorer.load(load_config(None, settings))
@@ -156,6 +158,24 @@ def _peers(model: Path) -> dict[str, Scoring]:
     except ImportError:
         print("openvino is not installed: left out")
     return found
+
+
+def _llm_peers(model: Path) -> dict[str, Scoring]:
+    from FlagEmbedding import FlagLLMReranker
+
+    reranker = FlagLLMReranker(
+        str(model),
+        use_fp16=False,
+        devices=["cpu"],
+        max_length=MAX_LENGTH,
+        query_max_length=384,
+        batch_size=_LLM_ROWS,
+    )
+    return {
+        "FlagLLMReranker": lambda pairs: np.array(
+            reranker.compute_score(list(map(list, pairs))), np.float32
+        )
+    }
 
 
 def _predict(encoder: CrossEncoder) -> Scoring:
@@ -214,6 +234,29 @@ def _print(result: dict[str, Any]) -> None:
     Console().print(table)
     print(json.dumps(result))
 
+
+@dataclass(frozen=True)
+class Shape:
+    """A kind of model, how this project is to score it, and who else can."""
+
+    make: Callable[[Path], Path]
+    settings: tuple[str, ...]
+    peers: Callable[[Path], dict[str, Scoring]]
+
+
+SHAPES = {
+    "minilm": Shape(random_head, ("model.truncation=longest_first",), _peers),
+    "gemma": Shape(
+        small_gemma,
+        # The tokenizer is a smaller one than the vocabulary.
+        (
+            "model.template=bge-gemma",
+            "model.query_max_length=384",
+            "preflight.checks.tokenizer=off",
+        ),
+        _llm_peers,
+    ),
+}
 
 if __name__ == "__main__":
     main()
