@@ -12,11 +12,10 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 demo: setup
 	$(BIN)/python -m demo.run $(ARGS)
 
-# What shares a Ray runs in one process, all else beside it. The README's commands run apart, for
-# one of them ends every Ray of the machine.
+# Whole jobs one after the other: two Rays on one machine get in each other's way.
 test: setup-dev check
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --ignore tests/readme
-	$(BIN)/python -m pytest tests/readme
+	$(BIN)/python -m pytest -n 2 -m "not whole_job"
+	$(BIN)/python -m pytest -m whole_job
 
 check: setup-dev
 	$(BIN)/ruff check .

@@ -14,7 +14,7 @@ from tests.running import run_job
 from tests.tables import config
 from tests.texts import flat_table
 
-pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time
+pytestmark = pytest.mark.whole_job
 
 RELAXED = ("preflight.checks.meaning=off", "preflight.checks.numerics=off", "model.device=cpu")
 # What the model does with a passage that begins with one of these, and in which row one stands.

@@ -19,7 +19,7 @@ from tests.running import ROOT
 from tests.tables import config
 from tests.texts import flat_table
 
-pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time
+pytestmark = pytest.mark.whole_job
 
 RELAXED = ("preflight.checks.meaning=off", "model.dtype=float32", "model.device=cpu")
 

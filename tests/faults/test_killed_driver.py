@@ -20,7 +20,7 @@ from tests.running import ROOT, run_job
 from tests.tables import config
 from tests.texts import flat_table
 
-pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time
+pytestmark = pytest.mark.whole_job
 
 RUNS = int(os.environ.get("RUNS", "1"))
 PARTS = 48

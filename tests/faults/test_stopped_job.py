@@ -11,7 +11,7 @@ import pytest
 from tests.running import ROOT
 from tests.texts import flat_table
 
-pytestmark = pytest.mark.xdist_group("ray")  # one Ray at a time
+pytestmark = pytest.mark.whole_job
 
 
 def test_a_stopped_run_exits_5_and_the_next_goes_on_from_there(tmp_path, bert):

@@ -19,12 +19,11 @@ from tests.running import run_here
 RAY = Path(sys.executable).parent / "ray"
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items):
-    """All tests of this folder in one process, for they share a Ray."""
+    """All tests of this folder run jobs on a Ray."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("ray"))
+            item.add_marker(pytest.mark.whole_job)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ import pytest
 
 from tests.running import ROOT
 
+pytestmark = pytest.mark.whole_job
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BIN = Path(sys.executable).parent
 

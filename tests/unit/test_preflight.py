@@ -87,7 +87,10 @@ def test_the_report_holds_every_check_as_plain_data(bert: Path):
 
 def test_random_weights_do_not_rank(bert: Path):
     error = refused(bert, "preflight.checks.meaning=refuse")
-    assert failures(error) == {"meaning/relevant_above_irrelevant"}
+    assert failures(error) == {
+        "meaning/relevant_above_irrelevant",
+        "meaning/relevant_clearly_above",
+    }
 
 
 def test_a_missing_head_is_refused(bert: Path, tmp_path: Path):
@@ -504,6 +507,21 @@ def test_a_model_that_ranks_the_wrong_way_round_fails():
     found = canaries(lambda pairs: -right(pairs))
     assert not found["relevant_above_irrelevant"]
     assert found["finite"]
+
+
+def test_a_right_order_with_one_passage_far_above_is_not_clear():
+    english = list(LANGUAGES["en"])
+    following = {
+        (query, english[(i + 1) % len(english)][1]) for i, (query, _) in enumerate(english)
+    }
+
+    def rank(pairs: Sequence[Pair]) -> np.ndarray:
+        scores = [10.0 if pair in following else -0.1 for pair in pairs]
+        return np.where(right(pairs) > 0, 0.0, scores).astype(np.float32)
+
+    found = canaries(rank)
+    assert found["relevant_above_irrelevant"]
+    assert not found["relevant_clearly_above"]
 
 
 def test_a_model_that_is_not_finite_at_full_length_fails():
