@@ -111,7 +111,7 @@ def test_attempts_at_once_leave_one_of_them(output: Output, proxy: FaultyProxy):
     output.drive()
     assert_undisturbed(output)
     assert reader.wrong == []
-    assert reader.looks > 3
+    assert reader.looks > 0
 
 
 def test_a_server_that_is_killed_and_comes_back_is_waited_for(output: Output, tmp_path: Path):
