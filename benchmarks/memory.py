@@ -52,7 +52,7 @@ def main() -> None:
     rows = parser.parse_args().rows
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _write(folder / "in.parquet", rows)
+        write_rows(folder / "in.parquet", rows)
         start = time.monotonic()
         samples = _watch(folder)
         seconds = time.monotonic() - start
@@ -73,7 +73,8 @@ def main() -> None:
     print(json.dumps(result))
 
 
-def _write(path: Path, rows: int) -> None:
+def write_rows(path: Path, rows: int) -> None:
+    """Many short rows, in row groups."""
     rng = np.random.default_rng(0)
     with pq.ParquetWriter(path, _group(rng, 0, 1).schema) as writer:
         for first in range(0, rows, ROW_GROUP):
