@@ -12,10 +12,12 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 demo: setup
 	$(BIN)/python -m demo.run $(ARGS)
 
-# Whole jobs one after the other: two Rays on one machine get in each other's way.
+# Whole jobs one after the other: two Rays on one machine get in each other's way. The README's
+# commands in a process of their own: `ray stop`, which is one of them, ends all that joined a Ray.
 test: setup-dev check
 	$(BIN)/python -m pytest -n 2 -m "not whole_job"
-	$(BIN)/python -m pytest -m whole_job
+	$(BIN)/python -m pytest -m whole_job --ignore tests/readme
+	$(BIN)/python -m pytest tests/readme
 
 check: setup-dev
 	$(BIN)/ruff check .
