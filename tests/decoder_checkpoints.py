@@ -299,6 +299,8 @@ def save(folder: Path, architecture: Any, config: Any, tokenizer: Any) -> Path:
         for name, weight in model.named_parameters():
             if "norm" in name:
                 torch.nn.init.normal_(weight, mean=weight.detach().mean().item(), std=0.2)
+        # transformers leaves the row of the padding at 0, and one template reads its logit.
+        torch.nn.init.normal_(model.get_input_embeddings().weight, std=_WIDTH["initializer_range"])
     model.config.architectures = [architecture.__name__]
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

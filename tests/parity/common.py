@@ -99,6 +99,8 @@ def encode(scorer: Scorer, pairs: list[Pair]) -> list[list[int]]:
 
 def assert_same(scores: object, expected: object, spread: float | None = None) -> None:
     scores, expected = np.asarray(scores), np.asarray(expected)
+    assert np.isfinite(expected).all()
+    assert np.ptp(expected) > 0 or len(expected) < 3  # equal scores would prove nothing
     spread = expected.std() if spread is None else spread
     # Relative to a score, or to how far scores lie apart where one happens to be close to zero.
     np.testing.assert_allclose(scores, expected, rtol=TOLERANCE, atol=TOLERANCE * spread)

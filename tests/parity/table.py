@@ -156,11 +156,12 @@ def row(
 
 HEAD = """# Parity
 
-Written by `python -m tests.parity.table` with torch {torch} and transformers {transformers}, on the
-CPU, in float32, and held in CI by `tests/parity` to 1e-5. The checkpoints are tiny, of the real
-architectures and with random weights, since no test needs a network: tied and untied, grouped
-queries, soft caps, a BOS that is the PAD, tokenizers that pad left and right. The pairs are ragged,
-empty, over-long, multilingual, equal, and at the edges of a cut.
+Written by `python -m tests.parity.table` with torch {torch} and transformers {transformers}, on
+the CPU, in float32, and held in CI by `tests/parity` to 1e-5 of the score and 1e-5 of the scores'
+spread. The checkpoints are tiny, of the real architectures and with random weights, since no test
+needs a network: tied and untied, grouped queries, soft caps, a BOS that is the PAD, tokenizers that
+pad left and right. The pairs are ragged, empty, over-long, multilingual, equal, and at the edges of
+a cut.
 
 The difference is the largest one, relative to the score, or to the standard deviation of the scores
 where that is larger.
