@@ -58,5 +58,7 @@ def small_gemma(folder: Path) -> Path:
         pad_token_id=0,
     )
     GemmaForCausalLM(config).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(_MINILM).save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(_MINILM)
+    tokenizer.model_max_length = 2048  # MiniLM has 512, and the prompt comes on top
+    tokenizer.save_pretrained(folder)
     return folder
