@@ -52,11 +52,17 @@ def connected(config: Config) -> Iterator[bool]:
     used, and left as it was.
 
     Raises:
-        ConfigError: there is no Ray at the address.
+        ConfigError: there is no Ray at the address, or the process has joined another.
         Incomplete: an own one did not come up.
 
     """
     if ray.is_initialized():
+        joined = ray.get_runtime_context().gcs_address
+        if config.ray.address not in (None, "auto", joined):
+            raise ConfigError(
+                f"ray.address={config.ray.address}: this process has joined the Ray at {joined} "
+                "already; leave ray.address out to use that one, or call ray.shutdown() before"
+            )
         _set_up_data()
         yield False
         return

@@ -1,13 +1,18 @@
-"""The one actor that outlives replicas: whether they agree, and which rows end their processes."""
+"""The one actor that outlives replicas: whether they agree, which rows end their processes, and
+when a run is over.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.actor import ActorHandle
+from ray.exceptions import ActorUnavailableError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from reranker_core.poison import Attempts, Caution
@@ -17,6 +22,7 @@ from reranker_core.preflight.agreement import Agreement, Finding, Verdict
 _PATIENCE = 120.0
 _POLL = 0.05
 _ANSWER_SECONDS = 5.0
+_CALLS = 100_000  # at once: each replica has one waiting for the end of the run
 
 
 class Coordinator:
@@ -62,6 +68,10 @@ class Coordinator:
         """The replicas that were sent away, and why."""
         return self._agreement.outliers
 
+    async def run_over(self) -> None:
+        """Never returns; raises where it is awaited when the run is over."""
+        await asyncio.Event().wait()
+
 
 def silence_of(coordinator: Any) -> float:
     """Seconds since a replica last got on, or for ever if nobody can tell."""
@@ -71,8 +81,31 @@ def silence_of(coordinator: Any) -> float:
         return float("inf")
 
 
-def start_coordinator(replicas: int, agreement_enforced: bool) -> Any:
-    """Start it beside the driver, with which it lives and dies."""
+@contextmanager
+def coordinated(replicas: int, agreement_enforced: bool) -> Iterator[Any]:
+    """A coordinator for the time of the `with` block, beside the driver, with which it dies."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    actor = ray.remote(Coordinator).options(num_cpus=0, scheduling_strategy=here)
-    return actor.remote(replicas, agreement_enforced)
+    actor: Any = ray.remote(Coordinator).options(
+        num_cpus=0, scheduling_strategy=here, max_concurrency=_CALLS
+    )
+    coordinator = actor.remote(replicas, agreement_enforced)
+    try:
+        yield coordinator
+    finally:
+        ray.kill(coordinator)
+
+
+def end_with(coordinator: ActorHandle) -> None:
+    """Wait until the run is over, then end the actor that this is called in.
+
+    Ray keeps an actor, and its GPU, while anything in the driver's process refers to it: after a
+    failure, until garbage is collected there.
+    """
+    while True:
+        try:
+            ray.get(coordinator.run_over.remote())
+        except ActorUnavailableError:
+            time.sleep(1)
+        except RayError:
+            ray.kill(ray.get_runtime_context().current_actor)
+            return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from reranker_core.device import is_lost
 from reranker_core.errors import PreflightRefused
 from reranker_core.guard import Scores
 from reranker_core.pipeline import wire
+from reranker_core.pipeline.coordinator import end_with
 from reranker_core.pipeline.job import Job
 from reranker_core.poison import Caution
 from reranker_core.preflight.agreement import Finding, Verdict
@@ -48,6 +50,7 @@ class Replica:
         self._admitted = False
         self._told = 0.0
         self._free_since: float | None = None
+        threading.Thread(target=end_with, args=(coordinator,), daemon=True, name="end").start()
         try:
             self._scorer = _load(job, threads)
         except PreflightRefused as refused:

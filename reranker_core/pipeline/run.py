@@ -31,7 +31,7 @@ from reranker_core.pipeline.cluster import (
     place,
     settle_numbers,
 )
-from reranker_core.pipeline.coordinator import silence_of, start_coordinator
+from reranker_core.pipeline.coordinator import coordinated, silence_of
 from reranker_core.pipeline.datasource import PartSource
 from reranker_core.pipeline.job import Job
 from reranker_core.pipeline.replica import Replica
@@ -125,12 +125,14 @@ def _score(
         return f"{len(left)} parts are left, such as {min(left)}; {describe(nodes, placement)}"
 
     enforced = job.config.preflight.checks.agreement == "refuse"
-    coordinator = start_coordinator(placement.initial, enforced)
     sent_away: list[dict[str, str]] = []
-    rows = _stages(job, prepared, placement, coordinator).iter_rows()
     longest = job.config.guard.max_stall_seconds
-    with Progress(prepared.plan, prepared.todo) as progress:
+    with (
+        coordinated(placement.initial, enforced) as coordinator,
+        Progress(prepared.plan, prepared.todo) as progress,
+    ):
         log.info("%d parts to score by up to %s", len(prepared.todo), placement)
+        rows = _stages(job, prepared, placement, coordinator).iter_rows()
         for row in watched(
             rows, lease.check, waiting_for, longest, lambda: silence_of(coordinator)
         ):

@@ -1,5 +1,6 @@
 """The job as a user runs it, on real Parquet and a real Ray."""
 
+import gc
 import json
 import os
 import socket
@@ -167,11 +168,28 @@ def test_a_model_that_fails_on_the_replica_exits_3_and_commits_nothing(rerank, t
     assert "refused" in json.loads((tmp_path / "out/_preflight.json").read_text())
 
 
+def test_a_failed_run_leaves_no_replica_in_the_way_of_the_next(rerank, tmp_path):
+    pq.write_table(flat_table(10, seed=1), tmp_path / "in.parquet")
+    source, output = tmp_path / "in.parquet", tmp_path / "out"
+    gc.disable()  # Ray drops its actors when garbage is collected
+    try:
+        rerank(source, output, "preflight.checks.meaning=refuse", expect=3)
+        rerank(source, output, "guard.max_stall_seconds=60")
+    finally:
+        gc.enable()
+
+
 def test_replicas_that_the_cluster_cannot_hold_exit_2_and_begin_nothing(rerank, tmp_path):
     pq.write_table(flat_table(10, seed=1), tmp_path / "in.parquet")
     printed = rerank(tmp_path / "in.parquet", tmp_path / "out", "replicas.num_gpus=1", expect=2)
     assert "can hold a replica of" in printed
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["_lease"]
+
+
+def test_another_ray_than_the_joined_one_exits_2(rerank, tmp_path):
+    pq.write_table(flat_table(10, seed=1), tmp_path / "in.parquet")
+    printed = rerank(tmp_path / "in.parquet", tmp_path / "out", "ray.address=10.0.0.1:1", expect=2)
+    assert "ray.address=10.0.0.1:1: this process has joined the Ray at " in printed
 
 
 def test_a_second_driver_exits_6_and_says_who_is_at_work(rerank, tmp_path):
