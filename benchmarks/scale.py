@@ -4,8 +4,8 @@
 
 Two jobs of small parts on this machine's Ray differ in their number of parts only; what the larger
 one takes more is the cost of a part: processor seconds of the driver, of Ray's own processes, and
-of the workers around the scorer. Requests a part are counted at one commit. Both are then
-multiplied, for numbers of replicas and for rates of a replica. The largest number of parts a
+of the workers around the scorer. It is multiplied for numbers of replicas and rates of a replica,
+as are the requests of a commit: nothing is simulated beyond that. The largest number of parts a
 second that one driver can see off decides how large parts must be.
 """
 
@@ -31,8 +31,8 @@ ROWS = 8  # of a part: next to nothing to score
 REPLICAS = (10, 100, 1000)
 RATES = (500, 5000)  # pairs a second and replica: a small model on cores, a large one on a GPU
 PART_ROWS = (8192, 65_536)
-# A PUT for the data and one for the receipt; a LIST of the lease before. Object stores take
-# thousands of each a second and prefix (docs of S3: 3,500 PUT, 5,500 GET).
+# What `commit` and `Fence.check` ask for when nothing goes wrong: a PUT for the data and one for
+# the receipt, a LIST of the lease before. S3's documentation: 3,500 PUTs a second and prefix.
 PUTS, LISTS = 2, 1
 PUTS_A_SECOND = 3500
 

@@ -73,16 +73,7 @@ def gemma2(folder: Path) -> Path:
 
 def qwen3(folder: Path) -> Path:
     """As Qwen3-Reranker: byte-level BPE without a BOS, grouped queries, padding on the left."""
-    tokenizer = byte_pairs()
-    config = transformers.Qwen3Config(
-        **_WIDTH,
-        vocab_size=len(tokenizer),
-        pad_token_id=tokenizer.pad_token_id,
-        head_dim=8,
-        num_key_value_heads=2,
-        tie_word_embeddings=True,
-    )
-    return save(folder, transformers.Qwen3ForCausalLM, config, tokenizer)
+    return _qwen3(folder, transformers.Qwen3ForCausalLM, tie_word_embeddings=True)
 
 
 def qwen2(folder: Path) -> Path:
@@ -110,6 +101,10 @@ def llama(folder: Path) -> Path:
 
 def qwen3_classifier(folder: Path) -> Path:
     """As Qwen3-Reranker that was saved with a classification head in place of its answers."""
+    return _qwen3(folder, transformers.Qwen3ForSequenceClassification, num_labels=1)
+
+
+def _qwen3(folder: Path, architecture: Any, **settings: Any) -> Path:
     tokenizer = byte_pairs()
     config = transformers.Qwen3Config(
         **_WIDTH,
@@ -117,9 +112,9 @@ def qwen3_classifier(folder: Path) -> Path:
         pad_token_id=tokenizer.pad_token_id,
         head_dim=8,
         num_key_value_heads=2,
-        num_labels=1,
+        **settings,
     )
-    return save(folder, transformers.Qwen3ForSequenceClassification, config, tokenizer)
+    return save(folder, architecture, config, tokenizer)
 
 
 def nemotron(folder: Path) -> Path:

@@ -6,7 +6,6 @@ class of the checkpoint's own (nemotron's attends both ways and averages) is run
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 import torch
@@ -15,17 +14,13 @@ from reranker_core.batching import Batch
 from reranker_core.checkpoint import Checkpoint
 from reranker_core.config import ModelConfig
 from reranker_core.models.family import LoadedModel
-from reranker_core.models.loading import load_weights
+from reranker_core.models.loading import is_decoder, load_classifier
 from reranker_core.models.prompting import PromptFormat, prompt_format
-
-_DECODER = re.compile(
-    "Bloom|Falcon|GPT|Gemma|Llama|Ministral|Mistral|Mixtral|OPT|Olmo|Phi|Qwen|SmolLM|StableLm"
-)
 
 
 def fits(architecture: str) -> bool:
     """Whether the class that wrote a checkpoint is a decoder with a classification head."""
-    return architecture.endswith("ForSequenceClassification") and bool(_DECODER.match(architecture))
+    return architecture.endswith("ForSequenceClassification") and is_decoder(architecture)
 
 
 def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PromptFormat:
@@ -49,18 +44,9 @@ def load(
         PreflightRefused: transformers cannot make a classification model of the folder.
 
     """
-    from transformers import AutoModelForSequenceClassification
-
     from reranker_core.models.networks.last_token import LastToken, WholeClassifier
 
-    loaded = load_weights(
-        AutoModelForSequenceClassification,
-        "classifier",
-        checkpoint,
-        model,
-        dtype=dtype,
-        trust_remote_code=model.trust_remote_code,
-    )
+    loaded = load_classifier("classifier", checkpoint, model, dtype)
     own_code = type(loaded.model).__module__.startswith("transformers_modules.")
     network = WholeClassifier(loaded.model) if own_code else LastToken(loaded.model)
     return replace(loaded, model=network.to(device), head=("score.", "inner.score."))

@@ -17,12 +17,12 @@ from reranker_core.batching import Batch
 from reranker_core.checkpoint import Checkpoint
 from reranker_core.config import ModelConfig
 from reranker_core.errors import ConfigError
-from reranker_core.models import classifier
 from reranker_core.models.family import Answer, LoadedModel
 from reranker_core.models.loading import (
     inputs_to_float32,
+    is_decoder,
+    load_classifier,
     load_tokenizer,
-    load_weights,
     longest_input,
 )
 from reranker_core.passages import Prepared, assemble, in_chunks, long_passages
@@ -35,7 +35,7 @@ _DEFAULT_MAX_LENGTH = 512
 def fits(architecture: str) -> bool:
     """Whether the class that wrote a checkpoint is an encoder with a classification head."""
     headed = architecture.endswith("ForSequenceClassification")
-    return headed and not classifier.fits(architecture)
+    return headed and not is_decoder(architecture)
 
 
 def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PairFormat:
@@ -67,16 +67,7 @@ def load(
         PreflightRefused: transformers cannot make a classification model of the folder.
 
     """
-    from transformers import AutoModelForSequenceClassification
-
-    loaded = load_weights(
-        AutoModelForSequenceClassification,
-        "encoder",
-        checkpoint,
-        model,
-        dtype=dtype,
-        trust_remote_code=model.trust_remote_code,
-    )
+    loaded = load_classifier("encoder", checkpoint, model, dtype)
     body = loaded.model.base_model_prefix
     head = {name: part for name, part in loaded.model.named_children() if name != body}
     if dtype != torch.float32:

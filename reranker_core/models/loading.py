@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
@@ -13,9 +14,17 @@ from reranker_core.config import ModelConfig
 from reranker_core.errors import brief
 from reranker_core.models.family import LoadedModel
 
+_DECODER = re.compile(
+    "Bloom|Falcon|GPT|Gemma|Llama|Ministral|Mistral|Mixtral|OPT|Olmo|Phi|Qwen|SmolLM|StableLm"
+)
 _UNBOUNDED = 1 << 20  # transformers' tokenizers say 1e30 when they do not know
 # These number their positions from padding_idx + 1, so that many fewer can be used.
 _OFFSET_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer"}
+
+
+def is_decoder(architecture: str) -> bool:
+    """Whether a class is one of a language model's, by its name."""
+    return bool(_DECODER.match(architecture))
 
 
 def load_tokenizer(checkpoint: Checkpoint, model: ModelConfig) -> Any:
@@ -90,6 +99,28 @@ def load_weights(
         missing=tuple(sorted(info["missing_keys"])),
         unexpected=tuple(sorted(info["unexpected_keys"])),
         mismatched=tuple(sorted(str(key[0]) for key in info["mismatched_keys"])),
+    )
+
+
+def load_classifier(
+    family: str, checkpoint: Checkpoint, model: ModelConfig, dtype: torch.dtype
+) -> LoadedModel:
+    """The model with its classification head, on the CPU.
+
+    Raises:
+        PreflightRefused: transformers cannot make a classification model of the folder.
+
+    """
+    # Here, for tokenizing needs no layers, and they take seconds to import.
+    from transformers import AutoModelForSequenceClassification
+
+    return load_weights(
+        AutoModelForSequenceClassification,
+        family,
+        checkpoint,
+        model,
+        dtype=dtype,
+        trust_remote_code=model.trust_remote_code,
     )
 
 

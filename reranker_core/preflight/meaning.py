@@ -51,25 +51,28 @@ def in_order(scores: np.ndarray) -> float:
 
     `scores` is that of a `grid` of n pairs, shape (n * n,).
     """
-    size = int(len(scores) ** 0.5)
-    matrix = scores.reshape(size, size)
-    others = matrix[~np.eye(size, dtype=bool)].reshape(size, size - 1)
-    return float((np.diag(matrix)[:, None] > others).mean())
+    own, others = _own_and_others(scores)
+    return float((own[:, None] > others).mean())
 
 
 def margin(scores: np.ndarray) -> float:
     """How far a query's own passage stands above the others, on average, in standard deviations of
     the others; shapes as for `in_order`.
     """
-    size = int(len(scores) ** 0.5)
-    matrix = scores.reshape(size, size)
-    others = matrix[~np.eye(size, dtype=bool)].reshape(size, size - 1)
+    own, others = _own_and_others(scores)
     average = others.mean(1)
     deviation = float((others - average[:, None]).std())
-    above = float((np.diag(matrix) - average).mean())
+    above = float((own - average).mean())
     if deviation:
         return above / deviation
     return float("inf") if above > 0 else 0.0
+
+
+def _own_and_others(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of a grid of n pairs: own scores, shape (n,), and those of the others, shape (n, n - 1)."""
+    size = int(len(scores) ** 0.5)
+    matrix = scores.reshape(size, size)
+    return np.diag(matrix), matrix[~np.eye(size, dtype=bool)].reshape(size, size - 1)
 
 
 def _check_margin(grids: dict[str, np.ndarray], languages: Sequence[str]) -> Check:

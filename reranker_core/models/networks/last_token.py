@@ -35,13 +35,16 @@ class LastToken(torch.nn.Module):
 
 
 class WholeClassifier(torch.nn.Module):
-    """A class of the checkpoint's own, which pools in its own way."""
+    """A class of the checkpoint's own, which pools in its own way. Its head is computed in float32
+    where it has the usual name.
+    """
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.config = model.config
         self.inner = model
-        model.score.float().register_forward_pre_hook(inputs_to_float32)
+        if isinstance(head := getattr(model, "score", None), torch.nn.Module):
+            head.float().register_forward_pre_hook(inputs_to_float32)
 
     def get_input_embeddings(self) -> torch.nn.Module:
         """The embedding table, for preflight."""
