@@ -13,10 +13,10 @@ from reranker_core.preflight.canaries import LANGUAGES, grid, read_canaries
 from reranker_core.preflight.probe import Probe
 
 # Share of (query, own passage, other passage) triples in the right order; chance gives 0.5.
-_RIGHT_ORDER = 0.8
+RIGHT_ORDER = 0.8
 _INVERTED = 0.2
 # The demo's model has 8; trained rerankers tell such passages apart by many deviations.
-_CLEAR = 2.0
+CLEAR = 2.0
 
 
 def check_meaning(probe: Probe, english: Scores, config: PreflightConfig) -> list[Check]:
@@ -80,10 +80,10 @@ def _check_margin(grids: dict[str, np.ndarray], languages: Sequence[str]) -> Che
     return Check(
         "meaning",
         "relevant_clearly_above",
-        min(asked.values()) >= _CLEAR,
+        min(asked.values()) >= CLEAR,
         "standard deviations above the irrelevant: "
         + ", ".join(f"{name} {value:.1f}" for name, value in asked.items()),
-        f"at least {_CLEAR:g} in {', '.join(asked)}",
+        f"at least {CLEAR:g} in {', '.join(asked)}",
         "The model hardly tells them apart: training was cut short, weights and vocabulary are of "
         "different models, or the prompt is not the one of training.",
     )
@@ -96,9 +96,9 @@ def _check_order(grids: dict[str, np.ndarray], languages: Sequence[str]) -> Chec
     return Check(
         "meaning",
         "relevant_above_irrelevant",
-        worst >= _RIGHT_ORDER,
+        worst >= RIGHT_ORDER,
         "comparisons in the right order: " + ", ".join(f"{n} {s:.0%}" for n, s in shares.items()),
-        f"at least {_RIGHT_ORDER:.0%} in {', '.join(asked)} (preflight.languages); a random model "
+        f"at least {RIGHT_ORDER:.0%} in {', '.join(asked)} (preflight.languages); a random model "
         "has about 50%",
         "These scores are upside down: high means irrelevant. The head's sign or label order is "
         "wrong."
@@ -119,8 +119,8 @@ def _check_own(probe: Probe, path: str) -> Check:
     return Check(
         "meaning",
         "own_canaries",
-        right / total >= _RIGHT_ORDER,
+        right / total >= RIGHT_ORDER,
         f"{right / total:.0%} of {total} comparisons in the right order",
-        f"at least {_RIGHT_ORDER:.0%} of those in {path}",
+        f"at least {RIGHT_ORDER:.0%} of those in {path}",
         "The model does not rank what you know; use another, or look at the canaries.",
     )
