@@ -74,7 +74,6 @@ class Lease:
 
         """
         state = _state(term)
-        store = store.with_patience(_PATIENCE)
         while True:
             number, other = _latest(store)
             if number and not _is_free(other):
@@ -90,7 +89,7 @@ class Lease:
                     store.url,
                 )
             store.delete(*(_name(old) for old in _numbers(store) if old <= number))
-            return cls(store, number + 1, state, term)
+            return cls(store.with_patience(_PATIENCE), number + 1, state, term)
 
     def __enter__(self) -> Lease:
         self._beat.start()

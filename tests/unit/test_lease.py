@@ -174,6 +174,32 @@ def test_the_lease_is_renewed(store: Store):
         assert json.loads(store.read("_lease/000001.json"))["beat"] > 2
 
 
+class Timed(Store):
+    """A store that notes how long each request may take."""
+
+    def __init__(self, url: str, patience: float) -> None:
+        super().__init__(url, patience)
+        self.creations: list[float] = []
+        self.renewals: list[float] = []
+
+    def create(self, name: str, data: bytes) -> bool:
+        self.creations.append(self._patience)
+        return super().create(name, data)
+
+    def write(self, name: str, data: bytes) -> None:
+        self.renewals.append(self._patience)
+        super().write(name, data)
+
+
+def test_who_takes_it_is_patient_and_who_holds_it_stays_within_its_term(tmp_path: Path):
+    store = Timed(str(tmp_path / "out"), patience=99)
+    with Lease.acquire(store):
+        pass
+    assert set(store.creations) == {99}
+    assert store.renewals
+    assert max(store.renewals) < lease_module.TERM
+
+
 class Unconditional(Store):
     """As stores that ignore the condition of a conditional write."""
 
