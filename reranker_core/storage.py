@@ -171,21 +171,21 @@ class Store:
         """All objects below `folder`, fresh from the store, in its order. Hidden ones, such as
         files that are being written, do not count.
         """
-        start = self.path(folder).rstrip("/")
-        infos = self._pages(start) if "s3" in self.filesystem.protocol else self._found(start)
+        infos = self._pages(folder) if "s3" in self.filesystem.protocol else self._found(folder)
         for info in infos:
             name = info["name"]
             if not name.rpartition("/")[2].startswith(".") and not name.endswith("/"):
                 yield Listed(name[len(self.root) + 1 :], int(info["size"]), _md5(info))
 
-    def _found(self, start: str) -> Iterator[dict[str, Any]]:
+    def _found(self, folder: str) -> Iterator[dict[str, Any]]:
         self.filesystem.invalidate_cache()
+        start = self.path(folder).rstrip("/")
         with suppress(FileNotFoundError):
-            yield from self._try(start, lambda: self.filesystem.find(start, detail=True)).values()
+            yield from self._try(folder, lambda: self.filesystem.find(start, detail=True)).values()
 
-    def _pages(self, start: str) -> Iterator[dict[str, Any]]:
+    def _pages(self, folder: str) -> Iterator[dict[str, Any]]:
         """As `find`, a thousand at a time: s3fs would keep all of them, and a cache of them."""
-        bucket, _, prefix = start.partition("/")
+        bucket, _, prefix = self.path(folder).rstrip("/").partition("/")
         more: dict[str, str] = {}
         while True:
             ask = partial(
@@ -195,7 +195,7 @@ class Store:
                 Prefix=f"{prefix}/" if prefix else "",
                 **more,
             )
-            page = self._try(start, ask)
+            page = self._try(folder, ask)
             for info in page.get("Contents", ()):
                 yield {"name": f"{bucket}/{info['Key']}", "size": info["Size"], **info}
             if not page.get("IsTruncated"):

@@ -1,8 +1,9 @@
-"""Checkpoints that all tests share, made once a session."""
+"""Checkpoints, and a server, that all tests share, made once a session."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -11,7 +12,7 @@ os.environ["RAY_AUTH_MODE"] = "disabled"
 import pytest
 import torch
 
-from tests import checkpoints, decoder_checkpoints
+from tests import checkpoints, decoder_checkpoints, servers
 
 # Threads only get in each other's way on models this small.
 torch.set_num_threads(1)
@@ -106,3 +107,23 @@ def monot5(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def monot5_untied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return decoder_checkpoints.monot5(tmp_path_factory.mktemp("monot5_untied"), tied=False)
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[servers.Moto]:
+    with servers.moto() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def moto_bucket(moto: servers.Moto) -> Iterator[str]:
+    with servers.clients_of(moto.endpoint):
+        yield f"s3://{servers.BUCKET}"
+
+
+@pytest.fixture(params=["disk", "moto"])
+def output_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where an output may come to lie: on a disk, on S3."""
+    if request.param == "disk":
+        return str(tmp_path / "out")
+    return f"{request.getfixturevalue('moto_bucket')}/{tmp_path.name}"

@@ -73,8 +73,8 @@ def committed(
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(str(tmp_path / "out"))
+def store(output_url: str) -> Store:
+    return Store(output_url)
 
 
 def test_a_part_is_its_data_and_its_receipt(store: Store):
@@ -85,7 +85,7 @@ def test_a_part_is_its_data_and_its_receipt(store: Store):
 
 def test_the_data_are_the_table(store: Store):
     committed(store, [1.0, None, 3.0])
-    found = pq.read_table(store.path(data_name(PART.name)))
+    found = pq.read_table(io.BytesIO(store.read(data_name(PART.name))))
     assert found["score"].to_pylist() == [1.0, None, 3.0]
     assert found["doc_id"].to_pylist() == ["d0", "d1", "d2"]
 
@@ -233,8 +233,9 @@ def test_quarantined_pairs_are_not_in_the_description(store: Store):
 
 
 @pytest.fixture
-def whole(store: Store) -> Store:
+def whole(tmp_path: Path) -> Store:
     """Three parts with every companion that a run leaves."""
+    store = Store(str(tmp_path / "out"))
     for number, scores in enumerate([[1.0, 2.0], [None, 4.0], [5.0]]):
         part = Part(f"p{number}", "in/a.parquet", "a", "etag", 0, len(scores), len(scores))
         committed(store, scores, part)

@@ -16,7 +16,7 @@ import pytest
 from reranker_core import lease as lease_module
 from reranker_core.errors import OutputConflict
 from reranker_core.lease import Fence, Lease
-from reranker_core.storage import Store
+from reranker_core.storage import Store, is_local
 from tests.outputs import sizes
 from tests.running import ROOT
 
@@ -24,8 +24,8 @@ TERM = 1.0
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(str(tmp_path / "out"))
+def store(output_url: str) -> Store:
+    return Store(output_url)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_a_free_output_is_taken_at_once_and_given_back(store: Store):
     for _ in range(3):
         with Lease.acquire(store) as lease:
             lease.confirm()
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 10
 
 
 def test_one_file_is_left_behind(store: Store):
@@ -101,9 +101,11 @@ def test_a_holder_that_was_paused_for_too_long_finds_itself_replaced(store: Stor
         with pytest.raises(OutputConflict, match="taken over"):
             paused.fence.check(store)
         with paused:  # its sign of life wakes up
-            time.sleep(TERM / 2)
+            end = time.monotonic() + 10
             with pytest.raises(OutputConflict, match="taken over"):
-                paused.check()
+                while time.monotonic() < end:
+                    paused.check()
+                    time.sleep(0.05)
 
 
 @pytest.mark.usefixtures("elsewhere")
@@ -127,6 +129,8 @@ def test_a_late_sign_of_life_does_not_bring_a_lease_back(store: Store):
 
 @pytest.mark.usefixtures("elsewhere")
 def test_of_many_who_start_at_once_one_holds_it(store: Store):
+    if not is_local(store.filesystem):
+        pytest.skip("moto looks, then writes")
     held: list[int] = []
     refused: list[OutputConflict] = []
     done = threading.Event()
@@ -169,9 +173,11 @@ def test_the_lease_tells_who_holds_it(store: Store):
 
 
 def test_the_lease_is_renewed(store: Store):
+    end = time.monotonic() + 10
     with Lease.acquire(store, 0.3):
-        time.sleep(0.5)
-        assert json.loads(store.read("_lease/000001.json"))["beat"] > 2
+        while json.loads(store.read("_lease/000001.json"))["beat"] <= 2:
+            assert time.monotonic() < end
+            time.sleep(0.05)
 
 
 class Timed(Store):
