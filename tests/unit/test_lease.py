@@ -102,10 +102,10 @@ def test_a_holder_that_was_paused_for_too_long_finds_itself_replaced(store: Stor
             paused.fence.check(store)
         with paused:  # its sign of life wakes up
             end = time.monotonic() + 10
+            while paused._lost is None and time.monotonic() < end:
+                time.sleep(0.05)
             with pytest.raises(OutputConflict, match="taken over"):
-                while time.monotonic() < end:
-                    paused.check()
-                    time.sleep(0.05)
+                paused.check()
 
 
 @pytest.mark.usefixtures("elsewhere")
