@@ -82,7 +82,7 @@ def commit(
     """
     facts = _facts(part, scored, measures, run)
     table = output_table(scored, schema, output)
-    problems = check_content(table, Columns.of(schema, output), facts)
+    problems = check_content(table, Columns.of(schema, output, scored.layers), facts)
     if problems:
         raise RerankError(f"part {part.name} is not written, for it is wrong: {problems}")
     data = _parquet(table, facts)

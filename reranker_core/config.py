@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from reranker_core.errors import ConfigError
 
@@ -67,6 +75,10 @@ class OutputColumns(Section):
     chunks: str = "chunks"
     status: str = "status"
 
+    def of_layer(self, layer: int) -> str:
+        """Where the score behind a lower one of several cutoff layers stands."""
+        return f"{self.score}_layer_{layer}"
+
 
 class OutputConfig(Section):
     """Where the scored rows go, and what they carry."""
@@ -91,6 +103,7 @@ class OutputConfig(Section):
 
 
 _PLACEHOLDERS = ("{query}", "{passage}")
+Layer = Annotated[int, Field(ge=1)]
 
 
 class Template(Section):
@@ -143,8 +156,10 @@ class ModelConfig(Section):
         description="language models: a built-in one (docs/families.md), or one's own; auto: from "
         "the checkpoint",
     )
-    cutoff_layer: int | None = Field(
-        None, ge=1, description="layerwise, lightweight: score behind this layer; null: the last"
+    cutoff_layer: Layer | list[Layer] | None = Field(
+        None,
+        description="layerwise, lightweight: score behind this layer; null: the last. Of a list, "
+        "behind the largest; the others become columns of their own",
     )
     compress_layers: list[int] = Field(
         [8], description="lightweight: where the passage is compressed"
@@ -154,8 +169,8 @@ class ModelConfig(Section):
     )
     lightweight_head: Literal["flag_embedding", "of_layer"] = Field(
         "flag_embedding",
-        description="flag_embedding: the first head, as FlagEmbedding 1.4 takes whatever the "
-        "layer; of_layer: the cutoff layer's own",
+        description="flag_embedding: the first head for the first cutoff layer, and so on, as "
+        "FlagEmbedding 1.4 takes them whatever the layers; of_layer: the cutoff layer's own",
     )
     prompt: str | None = Field(None, description="replaces the template's {prompt}")
     instruction: str | None = Field(None, description="replaces the template's {instruction}")
@@ -188,6 +203,22 @@ class ModelConfig(Section):
     max_chunks: int = Field(64, ge=1, description="chunks a passage; what is behind them is lost")
     top_k: int = Field(3, ge=1, description="for mean_top_k")
     trust_remote_code: bool = Field(False, description="run code that lies in the checkpoint")
+
+    @field_validator("cutoff_layer")
+    @classmethod
+    def _ascending(cls, layers: int | list[int] | None) -> int | list[int] | None:
+        if not isinstance(layers, list):
+            return layers
+        if not layers or layers != sorted(set(layers)):
+            raise ValueError("expected a layer, or a list of layers, each once, in ascending order")
+        return layers if len(layers) > 1 else layers[0]
+
+    @property
+    def cutoff_layers(self) -> list[int]:
+        """All that are configured, ascending: the score is that of the last one."""
+        if self.cutoff_layer is None:
+            return []
+        return [self.cutoff_layer] if isinstance(self.cutoff_layer, int) else self.cutoff_layer
 
 
 class ReplicasConfig(Section):

@@ -25,7 +25,7 @@ class Computed:
     """What the forward gave.
 
     Attributes:
-        values: float32 scores, not looked at yet, shape (D,).
+        values: float32 scores, not looked at yet, shape (D,), or (D, k) where a pair has k.
         tokens: that were computed, padding included.
 
     """
@@ -60,15 +60,17 @@ class Engine:
             Incomplete: memory does not suffice for a single sequence.
 
         """
-        values = np.empty(len(sequences), np.float32)
         order, outputs, tokens = [], [], 0
         for rows, width in self.batches(sequences):
             order.append(rows)
             outputs.append(self._split(sequences, rows, width))
             tokens += self._height(rows, width) * width
-        if outputs:
-            # One transfer for all batches, so that a GPU is not waited for after each.
-            values[np.concatenate(order)] = torch.cat(outputs).cpu().numpy()
+        if not outputs:
+            return Computed(np.zeros(0, np.float32), 0)
+        # One transfer for all batches, so that a GPU is not waited for after each.
+        found = torch.cat(outputs).cpu().numpy()
+        values = np.empty_like(found)
+        values[np.concatenate(order)] = found
         return Computed(values, tokens)
 
     def batches(
@@ -94,12 +96,15 @@ class Engine:
         return Computed(self._split(sequences, rows, width).cpu().numpy(), tokens)
 
     @torch.inference_mode()
-    def plain(self, model: torch.nn.Module, sequences: TokenSequences, row: int) -> float:
-        """The score of one sequence by itself, unpadded, by another copy of the model."""
+    def plain(
+        self, model: torch.nn.Module, sequences: TokenSequences, row: int
+    ) -> npt.NDArray[np.float32]:
+        """The score of one sequence by itself, unpadded, by another copy of the model; or its k."""
         width = int(sequences.tokens.lengths[row])
         device = next(model.parameters()).device
         batch = make_batch(sequences, np.array([row]), width, self._pad_id, device)
-        return float(self._family.forward(model, batch))
+        found: npt.NDArray[np.float32] = self._family.forward(model, batch)[0].cpu().numpy()
+        return found
 
     def _split(self, sequences: TokenSequences, rows: Int64s, width: int) -> torch.Tensor:
         """The forward, in smaller pieces where memory does not suffice."""

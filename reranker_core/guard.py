@@ -14,7 +14,8 @@ class Scores:
     """Scores of D distinct pairs.
 
     Attributes:
-        values: float32, shape (D,); NaN exactly where no finite score could be had.
+        values: float32, shape (D,); NaN exactly where no finite score could be had. Of models that
+            give each pair k scores: shape (D, k), and NaN for all of them where one is not finite.
         rescued: how many were not finite at first, and finite in float32.
         fatal: those that were not computed, because computing them ended the process.
         computed_tokens: tokens that were run through the model, padding included.
@@ -27,13 +28,20 @@ class Scores:
     computed_tokens: int = 0
 
 
-def rescue(values: npt.NDArray[np.float32], redo: Callable[[int], float]) -> Scores:
-    """Compute each non-finite score again, alone, with `redo` (index -> float32 score)."""
-    suspects = np.flatnonzero(~np.isfinite(values))
+def rescue(values: npt.NDArray[np.float32], redo: Callable[[int], npt.ArrayLike]) -> Scores:
+    """Compute each pair with a non-finite score again, alone, with `redo` (index -> its float32
+    score, or all k of them).
+    """
+    suspects = np.flatnonzero(~_finite(values))
     if not len(suspects):
         return Scores(values, 0)
     values = values.copy()
     for index in suspects:
-        score = redo(int(index))
-        values[index] = score if np.isfinite(score) else np.nan
-    return Scores(values, int(np.isfinite(values[suspects]).sum()))
+        found = redo(int(index))
+        values[index] = found if np.isfinite(found).all() else np.nan
+    return Scores(values, int(_finite(values[suspects]).sum()))
+
+
+def _finite(values: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Which pairs have nothing but finite scores, shape (D,)."""
+    return np.asarray(np.isfinite(values).all(axis=tuple(range(1, values.ndim))))

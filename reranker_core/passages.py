@@ -92,10 +92,13 @@ def combine(
 ) -> npt.NDArray[np.float32]:
     """One score a pair from those of its sequences, shape (S,) → (D,); NaN where one is NaN.
 
-    `max` is the best sequence's score, `mean_top_k` the mean of the `model.top_k` best.
+    `max` is the best sequence's score, `mean_top_k` the mean of the `model.top_k` best. Where a
+    sequence has k scores, (S, k) → (D, k), each of the k by itself.
     """
     if len(values) == len(chunks):
         return values
+    if values.ndim > 1:
+        return np.stack([combine(column, chunks, model) for column in values.T], axis=1)
     first = np.cumsum(chunks) - chunks
     pair = np.repeat(np.arange(len(chunks)), chunks)
     order = np.lexsort((-values, pair))  # NaN comes last

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ class ScoredPart:
         rescued: sequences whose score had to be computed again in float32.
         lost: tokens of each pair that were cut away, shape (P,).
         chunks: sequences that each pair was scored in; 0 where it was not, shape (P,).
+        layers: scores behind the lower ones of several cutoff layers, by layer; each as `score`.
 
     """
 
@@ -40,24 +41,27 @@ class ScoredPart:
     rescued: int
     lost: npt.NDArray[np.int32] | None = None
     chunks: npt.NDArray[np.int32] | None = None
+    layers: dict[int, npt.NDArray[np.float32]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, part: EncodedPart, scores: Scores, model: ModelConfig) -> ScoredPart:
-        """Give each pair the score of its distinct pair, made of those of its sequences."""
+        """Give each pair the scores of its distinct pair, made of those of its sequences."""
         sequences = part.sequences
         values = combine(scores.values, sequences.chunks, model)
         pair_of = np.repeat(np.arange(len(sequences.chunks)), sequences.chunks)
         fatal = pair_of[scores.fatal]
         known = part.distinct_of >= 0
-        score = np.full(len(part.distinct_of), np.nan, np.float32)
-        score[known] = values[part.distinct_of[known]]
+        lower = model.cutoff_layers[:-1]
+        by_layer = np.full((len(lower) + 1, len(known)), np.nan, np.float32)
+        by_layer[:, known] = values[part.distinct_of[known]].T
+        layers, score = dict(zip(lower, by_layer, strict=False)), by_layer[-1]
         status = part.status.copy()
         status[known & np.isnan(score)] = Status.NOT_FINITE
         status[known & np.isin(part.distinct_of, fatal)] = Status.ENDS_PROCESS
         lost, chunks = np.zeros((2, len(status)), np.int32)
         lost[known] = sequences.lost[part.distinct_of[known]]
         chunks[known] = sequences.chunks[part.distinct_of[known]]
-        return cls(part.rows, part.per_row, status, score, scores.rescued, lost, chunks)
+        return cls(part.rows, part.per_row, status, score, scores.rescued, lost, chunks, layers)
 
 
 def output_table(part: ScoredPart, schema: InputSchema, output: OutputConfig) -> pa.Table:
@@ -71,6 +75,8 @@ def output_table(part: ScoredPart, schema: InputSchema, output: OutputConfig) ->
     table = part.rows
     null = part.status != Status.SCORED
     columns = {names.score: pa.array(part.score, mask=null)}
+    for layer, values in part.layers.items():
+        columns[names.of_layer(layer)] = pa.array(values, mask=null)
     if output.normalize == "sigmoid":
         # In float64: in float32 all scores above about 17 would become the same 1.0.
         with np.errstate(over="ignore"):  # far below zero: 1 / inf is the 0.0 it should be

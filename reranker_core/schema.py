@@ -274,22 +274,25 @@ def _expect_text(kind: pa.DataType, name: str, nested: bool, shard: str) -> None
 
 def _refuse_collisions(carried: tuple[str, ...], config: Config, shard: str) -> None:
     added = config.output.columns
-    names = {"score": added.score, "status": added.status}
+    names = [("score", added.score), ("status", added.status)]
+    names += [("score", added.of_layer(layer)) for layer in config.model.cutoff_layers[:-1]]
     if config.output.normalize != "none":
-        names["normalized"] = added.normalized
+        names.append(("normalized", added.normalized))
     if config.output.rank:
-        names["rank"] = added.rank
+        names.append(("rank", added.rank))
     if config.output.label_thresholds:
-        names["label"] = added.label
+        names.append(("label", added.label))
     for key in ("tokens_lost", "chunks"):
         if getattr(config.output, key):
-            names[key] = getattr(added, key)
-    for key, name in names.items():
+            names.append((key, getattr(added, key)))
+    for key, name in names:
         if name in carried:
             raise InputError(
                 f"{shard}: column '{name}' would be overwritten by the job's own '{name}'; "
                 f"rename the new one with output.columns.{key}=…, or leave the old one out with "
                 "output.passthrough=[…]"
             )
-    if len(set(names.values())) < len(names):
-        raise InputError(f"output.columns: the names {sorted(names.values())} are not distinct")
+    if len({name for _, name in names}) < len(names):
+        raise InputError(
+            f"output.columns: the names {sorted(n for _, n in names)} are not distinct"
+        )

@@ -141,15 +141,17 @@ class Scorer:
         `fatal` are left out. `suspects` are computed one by one, after all others. `before` is
         called with the sequences of each forward, which is waited for before the next.
         """
-        values = np.full(len(sequences), np.nan, np.float32)
         others = np.setdiff1d(np.arange(len(sequences)), np.union1d(fatal, suspects))
         batches = [rows for rows, _ in self._engine.batches(sequences, others)]
         batches += [np.array([index]) for index in np.setdiff1d(suspects, fatal)]
+        values = np.full(len(sequences), np.nan, np.float32)
         rescued = tokens = 0
         for rows in batches:
             before(rows)
             computed = self._engine.one_batch(sequences, rows)
             scores = rescue(computed.values, self._redo(sequences, rows))
+            if scores.values.ndim > values.ndim:  # a sequence has k of them
+                values = np.tile(values[:, None], scores.values.shape[1])
             values[rows] = scores.values
             rescued += scores.rescued
             tokens += computed.tokens
@@ -160,12 +162,15 @@ class Scorer:
         self._engine.on_batch = call
 
     def score_pairs(self, pairs: Sequence[Pair]) -> np.ndarray:
-        """Float32 scores of (query, passage) texts; NaN where none could be had."""
-        return self.score_texts(pairs).values
+        """Float32 scores of (query, passage) texts, shape (n,); NaN where none could be had. With
+        several cutoff layers: shape (n, layers).
+        """
+        return self.score(self._encode(pairs)).values
 
     def score_texts(self, pairs: Sequence[Pair]) -> Scores:
-        """As in the run: in batches, guarded."""
-        return self.score(self._encode(pairs))
+        """As in the run: in batches, guarded. Of several cutoff layers, the last one's."""
+        scores = self.score(self._encode(pairs))
+        return replace(scores, values=_last(scores.values))
 
     def alone(self, pairs: Sequence[Pair]) -> np.ndarray:
         """Each pair by itself, unpadded, in the run's number format."""
@@ -178,7 +183,7 @@ class Scorer:
     def _one_by_one(self, model: torch.nn.Module, pairs: Sequence[Pair]) -> np.ndarray:
         sequences = self._encode(pairs)
         scores = [self._engine.plain(model, sequences, row) for row in range(len(sequences))]
-        return np.array(scores, np.float32)
+        return _last(np.array(scores, np.float32))
 
     def _encode(self, pairs: Sequence[Pair]) -> TokenSequences:
         queries = {query: index for index, query in enumerate(dict.fromkeys(q for q, _ in pairs))}
@@ -187,15 +192,20 @@ class Scorer:
         passage_of = np.array([passages[passage] for _, passage in pairs], np.int64)
         return self.pair_format.encode(list(queries), list(passages), query_of, passage_of)
 
-    def _redo(self, sequences: TokenSequences, rows: Int64s) -> Callable[[int], float]:
+    def _redo(self, sequences: TokenSequences, rows: Int64s) -> Callable[[int], np.ndarray]:
         return lambda index: self._in_float32(sequences, int(rows[index]))
 
-    def _in_float32(self, sequences: TokenSequences, index: int) -> float:
+    def _in_float32(self, sequences: TokenSequences, index: int) -> np.ndarray:
         return self._engine.plain(self._float32, sequences, index)
 
     @cached_property
     def _float32(self) -> torch.nn.Module:
         return float32_copy(self._engine.model)
+
+
+def _last(values: np.ndarray) -> np.ndarray:
+    """Of k scores a pair, the one that counts."""
+    return values if values.ndim == 1 else values[:, -1]
 
 
 def _failed_numerics(refused: PreflightRefused) -> list[str]:

@@ -10,29 +10,34 @@ from reranker_core.config import ModelConfig
 from reranker_core.errors import ConfigError
 
 
-def cutoff_of(config: dict[str, Any], model: ModelConfig, first: int, step: int = 1) -> int:
-    """The configured cutoff layer, or the last.
+def cutoffs_of(config: dict[str, Any], model: ModelConfig, first: int, step: int = 1) -> list[int]:
+    """The configured cutoff layers, ascending; the last layer if there are none.
 
     Raises:
-        ConfigError: no head stands behind that layer.
+        ConfigError: no head stands behind one of them.
 
     """
     layers = config["num_hidden_layers"]
-    cutoff = layers if model.cutoff_layer is None else model.cutoff_layer
-    if cutoff not in range(first, layers + 1, step):
+    cutoffs = model.cutoff_layers or [layers]
+    if not set(cutoffs).issubset(range(first, layers + 1, step)):
         every = "" if step == 1 else f", in steps of {step}"
         raise ConfigError(
-            f"model.cutoff_layer={cutoff}: the checkpoint has heads behind layers {first} to "
-            f"{layers}{every}; choose one of these"
+            f"model.cutoff_layer={as_configured(cutoffs)}: the checkpoint has heads behind layers "
+            f"{first} to {layers}{every}; choose among these"
         )
-    return cutoff
+    return cutoffs
 
 
-def used_keys(keys: Iterable[str], cutoff: int) -> tuple[str, ...]:
-    """Without those of the layers above the cutoff, and of other heads."""
+def as_configured(cutoffs: list[int]) -> int | list[int]:
+    """A single layer without its list, for messages and the fingerprint."""
+    return cutoffs[0] if len(cutoffs) == 1 else cutoffs
+
+
+def used_keys(keys: Iterable[str], cutoffs: list[int]) -> tuple[str, ...]:
+    """Without those of the layers above the last cutoff, and of other heads."""
 
     def skipped(key: str) -> bool:
         layer = re.match(r"model\.layers\.(\d+)\.", key)
-        return bool(layer and int(layer[1]) >= cutoff) or key.startswith("lm_head.")
+        return bool(layer and int(layer[1]) >= cutoffs[-1]) or key.startswith("lm_head.")
 
     return tuple(key for key in keys if not skipped(key))

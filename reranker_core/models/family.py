@@ -112,4 +112,7 @@ class Family(Protocol):
         """The model with its weights."""
 
     def forward(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
-        """Float32 scores, shape (rows of the batch,)."""
+        """Float32 scores, shape (rows of the batch,), or (rows, k) where a pair has k of them.
+
+        Of k scores the last is the one that counts; the others are columns beside it.
+        """

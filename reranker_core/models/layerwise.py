@@ -15,7 +15,7 @@ from reranker_core.batching import Batch
 from reranker_core.checkpoint import Checkpoint
 from reranker_core.config import ModelConfig
 from reranker_core.errors import ConfigError
-from reranker_core.models.cutoff import cutoff_of, used_keys
+from reranker_core.models.cutoff import as_configured, cutoffs_of, used_keys
 from reranker_core.models.family import LoadedModel
 from reranker_core.models.loading import load_weights
 from reranker_core.models.prompting import PromptFormat, prompt_format
@@ -33,21 +33,21 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PromptFormat:
     """The prompt format of a checkpoint.
 
     Raises:
-        ConfigError: template, tokenizer, lengths or cutoff layer do not fit.
+        ConfigError: template, tokenizer, lengths or cutoff layers do not fit.
 
     """
     return prompt_format(
         checkpoint,
         model,
         "layerwise",
-        cutoff_layer=_cutoff(checkpoint, model),
+        cutoff_layer=as_configured(_cutoffs(checkpoint, model)),
     )
 
 
 def load(
     checkpoint: Checkpoint, model: ModelConfig, dtype: torch.dtype, device: str
 ) -> LoadedModel:
-    """The layers below the cutoff and its head.
+    """The layers below the last cutoff, and the heads of all cutoffs.
 
     Raises:
         ConfigError: the checkpoint has heads of another kind.
@@ -56,29 +56,30 @@ def load(
     """
     from reranker_core.models.networks.minicpm import LayerwiseMiniCPM, granite_config
 
-    cutoff = _cutoff(checkpoint, model)
-    head = cutoff - checkpoint.config.get("start_layer", _START_LAYER)
+    cutoffs = _cutoffs(checkpoint, model)
+    first = checkpoint.config.get("start_layer", _START_LAYER)
+    heads = [cutoff - first for cutoff in cutoffs]
     loaded = load_weights(
         LayerwiseMiniCPM,
         "layerwise",
         checkpoint,
         model,
         dtype=dtype,
-        config=granite_config(checkpoint.config, cutoff, head),
+        config=granite_config(checkpoint.config, cutoffs, heads),
     )
     loaded.model.lm_head.float()
     loaded.model.to(device)
-    unexpected = used_keys(loaded.unexpected, cutoff)
+    unexpected = used_keys(loaded.unexpected, cutoffs)
     return replace(loaded, unexpected=unexpected, head=("lm_head.",))
 
 
 def forward(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
-    """Float32 scores of a batch, shape (rows,)."""
-    scores: torch.Tensor = model(batch.ids, batch.mask)
-    return scores
+    """Float32 scores of a batch, shape (rows,), or (rows, cutoffs) of several."""
+    scores: torch.Tensor = model(batch.ids, batch.mask.sum(1))
+    return scores.squeeze(1)
 
 
-def _cutoff(checkpoint: Checkpoint, model: ModelConfig) -> int:
+def _cutoffs(checkpoint: Checkpoint, model: ModelConfig) -> list[int]:
     config = checkpoint.config
     kind = config.get("head_type", _HEAD_TYPE)
     if kind != "simple" or not config.get("head_multi", True):
@@ -87,4 +88,4 @@ def _cutoff(checkpoint: Checkpoint, model: ModelConfig) -> int:
             "head a layer (head_type=simple, head_multi=true), as in "
             "bge-reranker-v2-minicpm-layerwise"
         )
-    return cutoff_of(config, model, config.get("start_layer", _START_LAYER))
+    return cutoffs_of(config, model, config.get("start_layer", _START_LAYER))

@@ -16,7 +16,7 @@ from reranker_core.batching import Batch
 from reranker_core.checkpoint import Checkpoint
 from reranker_core.config import ModelConfig
 from reranker_core.errors import ConfigError
-from reranker_core.models.cutoff import cutoff_of, used_keys
+from reranker_core.models.cutoff import as_configured, cutoffs_of, used_keys
 from reranker_core.models.family import LoadedModel
 from reranker_core.models.loading import load_weights
 from reranker_core.models.prompting import PromptFormat, prompt_format
@@ -40,7 +40,7 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PromptFormat:
         checkpoint,
         model,
         "lightweight",
-        cutoff_layer=_cutoff(checkpoint, model),
+        cutoff_layer=as_configured(_cutoffs(checkpoint, model)),
         compress_layers=sorted(set(model.compress_layers)) if model.compress_ratio > 1 else [],
         compress_ratio=model.compress_ratio,
         lightweight_head=model.lightweight_head,
@@ -58,7 +58,7 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PromptFormat:
 def load(
     checkpoint: Checkpoint, model: ModelConfig, dtype: torch.dtype, device: str
 ) -> LoadedModel:
-    """The layers below the cutoff and one head.
+    """The layers below the last cutoff, and a head for each cutoff.
 
     Raises:
         ConfigError: the checkpoint has no head a layer.
@@ -68,9 +68,9 @@ def load(
     from reranker_core.models.networks.gemma2 import LightweightGemma2, gemma2_config
 
     found = pair_format(checkpoint, model)
-    cutoff = found.settings["cutoff_layer"]
-    config = gemma2_config(checkpoint.config, cutoff)
-    config.head = _head(checkpoint.config, cutoff, model.lightweight_head)
+    cutoffs = _cutoffs(checkpoint, model)
+    config = gemma2_config(checkpoint.config, cutoffs)
+    config.heads = _heads(checkpoint.config, cutoffs, model.lightweight_head)
     config.compress_layers = found.settings["compress_layers"]
     config.compress_ratio = model.compress_ratio
     config.behind = found.behind
@@ -79,36 +79,36 @@ def load(
     )
     loaded.model.lm_head.float()
     loaded.model.to(device)
-    unexpected = used_keys(loaded.unexpected, cutoff)
+    unexpected = used_keys(loaded.unexpected, cutoffs)
     return replace(loaded, unexpected=unexpected, head=("lm_head.",))
 
 
 def forward(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
-    """Float32 scores of a batch, shape (rows,)."""
+    """Float32 scores of a batch, shape (rows,), or (rows, cutoffs) of several."""
     scores: torch.Tensor = model(batch.ids, batch.mask.sum(1), batch.passage_starts)
-    return scores
+    return scores.squeeze(1)
 
 
-def _cutoff(checkpoint: Checkpoint, model: ModelConfig) -> int:
+def _cutoffs(checkpoint: Checkpoint, model: ModelConfig) -> list[int]:
     config = checkpoint.config
     if not config.get("layer_wise", False):
         raise ConfigError(
             f"model.path={model.path}: config.json says layer_wise=false, so there is no head a "
             "layer; set model.family=llm if it answers with tokens"
         )
-    first, step = _heads(config)
-    return cutoff_of(config, model, first, step)
+    first, step = _numbering(config)
+    return cutoffs_of(config, model, first, step)
 
 
-def _head(config: dict[str, Any], cutoff: int, choice: str) -> int:
-    """Which head. FlagEmbedding 1.4.2 numbers heads by the place of a cutoff among those asked
-    for, so a single one always gets the first, which stands for the start layer.
+def _heads(config: dict[str, Any], cutoffs: list[int], choice: str) -> list[int]:
+    """Which head for each cutoff. FlagEmbedding 1.4.2 numbers heads by the place of a cutoff among
+    those asked for, so a single one always gets the first, which stands for the start layer.
     """
     if choice == "flag_embedding":
-        return 0
-    first, step = _heads(config)
-    return (cutoff - first) // step
+        return list(range(len(cutoffs)))
+    first, step = _numbering(config)
+    return [(cutoff - first) // step for cutoff in cutoffs]
 
 
-def _heads(config: dict[str, Any]) -> tuple[int, int]:
+def _numbering(config: dict[str, Any]) -> tuple[int, int]:
     return config.get("start_layer", _START_LAYER), config.get("layer_sep", _LAYER_STEP)

@@ -66,13 +66,14 @@ def row_of_scored(part: Part, scored: ScoredPart, notes: dict[str, Any]) -> pa.T
         pairs=pa.table(
             {name: getattr(scored, name) for name in ("status", "score", "lost", "chunks")}
         ),
+        layers=pa.table({str(layer): values for layer, values in scored.layers.items()}),
         rescued=scored.rescued,
     )
 
 
 def scored_of_row(row: dict[str, pa.Scalar]) -> tuple[Part, ScoredPart, dict[str, Any]]:
     """The inverse of `row_of_scored`."""
-    pairs = _unpack(row["pairs"])
+    pairs, layers = _unpack(row["pairs"]), _unpack(row["layers"])
     scored = ScoredPart(
         rows=_unpack(row["rows"]),
         per_row=_array(_unpack(row["per_row"])),
@@ -81,6 +82,7 @@ def scored_of_row(row: dict[str, pa.Scalar]) -> tuple[Part, ScoredPart, dict[str
         rescued=row["rescued"].as_py(),
         lost=pairs.column("lost").to_numpy(),
         chunks=pairs.column("chunks").to_numpy(),
+        layers={int(name): layers.column(name).to_numpy() for name in layers.column_names},
     )
     return _part(row), scored, json.loads(row["notes"].as_py())
 

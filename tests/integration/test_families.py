@@ -18,7 +18,7 @@ OWN = {
 FAMILIES = {
     "gemma": ("llm", "bge-gemma", ()),
     "qwen3": ("llm", "own", (f"model.template={json.dumps(OWN)}",)),
-    "minicpm_layerwise": ("layerwise", "bge-layerwise", ("model.cutoff_layer=3",)),
+    "minicpm_layerwise": ("layerwise", "bge-layerwise", ("model.cutoff_layer=[2, 3]",)),
     "gemma2_lightweight": (
         "lightweight",
         "bge-lightweight",
@@ -53,7 +53,11 @@ def test_the_job_scores_as_a_replica_alone_does(name, request, tmp_path, rerank)
     pairs = list(zip(table["query"].to_pylist(), table["passage"].to_pylist(), strict=True))
     expected = load(folder, 400, 40, *settings).score_pairs(pairs)
     assert set(found["status"].to_pylist()) == {"scored"}
-    np.testing.assert_allclose(found["score"], expected, rtol=1e-5, atol=1e-5 * expected.std())
+    layers = ["score_layer_2"] if name == "minicpm_layerwise" else []
+    by_layer = expected.reshape(len(pairs), -1).T
+    assert [column for column in found.column_names if "layer" in column] == layers
+    for column, scores in zip([*layers, "score"], by_layer, strict=True):
+        np.testing.assert_allclose(found[column], scores, rtol=1e-5, atol=1e-5 * scores.std())
     manifest = json.loads((tmp_path / "out" / "_manifest.json").read_text())
     assert f"family {family}" in manifest["scored_as"]
     assert f"template {template}" in manifest["scored_as"]

@@ -99,6 +99,7 @@ def encode(scorer: Scorer, pairs: list[Pair]) -> list[list[int]]:
 
 def assert_same(scores: object, expected: object, spread: float | None = None) -> None:
     scores, expected = np.asarray(scores), np.asarray(expected)
+    assert scores.shape == expected.shape
     assert np.isfinite(expected).all()
     assert np.ptp(expected) > 0 or len(expected) < 3  # equal scores would prove nothing
     spread = expected.std() if spread is None else spread
@@ -107,6 +108,10 @@ def assert_same(scores: object, expected: object, spread: float | None = None) -
 
 
 def deviation(scores: object, expected: object) -> float:
-    """The largest difference, relative to the score or to the scores' spread if that is larger."""
+    """The largest difference, relative to the score or to the scores' spread if that is larger; of
+    several scores a pair, each of them by itself.
+    """
     scores, expected = np.asarray(scores, np.float64), np.asarray(expected, np.float64)
-    return float((np.abs(scores - expected) / np.maximum(np.abs(expected), expected.std())).max())
+    return float(
+        (np.abs(scores - expected) / np.maximum(np.abs(expected), expected.std(axis=0))).max()
+    )

@@ -217,9 +217,9 @@ def _in_float64(folder: Path, architecture: Any) -> Any:
 
 
 def layerwise_scores(
-    folder: Path, pairs: list[Pair], most: int, query_most: int, cutoff: int
+    folder: Path, pairs: list[Pair], most: int, query_most: int, cutoffs: list[int]
 ) -> np.ndarray:
-    """FlagEmbedding's MiniCPM in float64, a pair at a time."""
+    """FlagEmbedding's MiniCPM in float64, a pair at a time, shape (pairs, cutoffs)."""
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     model = _in_float64(folder, flag_models.LayerWiseMiniCPMForCausalLM)
     scores = []
@@ -229,8 +229,8 @@ def layerwise_scores(
         with torch.inference_mode():
             inputs = torch.tensor([ids])
             mask = torch.ones_like(inputs)
-            out = model(inputs, attention_mask=mask, use_cache=False, cutoff_layers=[cutoff])
-        scores.append(out.logits[0][0, -1].item())
+            out = model(inputs, attention_mask=mask, use_cache=False, cutoff_layers=cutoffs)
+        scores.append([logits[0, -1].item() for logits in out.logits])
     return np.array(scores)
 
 
@@ -239,11 +239,11 @@ def lightweight_scores(
     pairs: list[Pair],
     most: int,
     query_most: int,
-    cutoff: int,
+    cutoffs: list[int],
     layers: list[int],
     ratio: int,
 ) -> np.ndarray:
-    """FlagEmbedding's compressing Gemma2 in float64, a pair at a time."""
+    """FlagEmbedding's compressing Gemma2 in float64, a pair at a time, shape (pairs, cutoffs)."""
     prompt = "Predict whether passage B contains an answer to query A."
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     model = _in_float64(folder, flag_models.CostWiseGemmaForCausalLM)
@@ -264,9 +264,9 @@ def lightweight_scores(
                 compress_ratio=ratio,
                 query_lengths=[len(before)],
                 prompt_lengths=[len(behind)],
-                cutoff_layers=[cutoff],
+                cutoff_layers=cutoffs,
             )
-        scores.append(out.logits[0][0, -1].item())
+        scores.append([logits[0, -1].item() for logits in out.logits])
     return np.array(scores)
 
 

@@ -116,23 +116,29 @@ def other_rows(root: Path) -> Iterator[Row]:
     """Families with a head a layer, and encoder-decoders."""
     pairs = sample_pairs(MOST, QUERY_MOST)
     folder = decoder_checkpoints.minicpm_layerwise(root / "minicpm")
-    for cutoff in (2, 6):
-        scores = load(folder, MOST, QUERY_MOST, f"model.cutoff_layer={cutoff}").score_pairs(pairs)
-        expected = oracles.layerwise_scores(folder, pairs, MOST, QUERY_MOST, cutoff)
-        yield row("layerwise", f"minicpm, cutoff {cutoff} of 6", FLAG_CODE, scores, expected)
+    for cutoffs in ([2], [6], [2, 3, 6]):
+        scores = load(folder, MOST, QUERY_MOST, f"model.cutoff_layer={cutoffs}").score_pairs(pairs)
+        expected = oracles.layerwise_scores(folder, pairs, MOST, QUERY_MOST, cutoffs)
+        what = f"minicpm, {_listed(cutoffs)} of 6"
+        yield row("layerwise", what, FLAG_CODE, scores.reshape(expected.shape), expected)
     folder = decoder_checkpoints.gemma2_lightweight(root / "lightweight")
-    for cutoff, layers, ratio in ((6, [], 1), (5, [2, 4], 2), (6, [1, 3], 4)):
+    for cutoffs, layers, ratio in (
+        ([6], [], 1),
+        ([5], [2, 4], 2),
+        ([6], [1, 3], 4),
+        ([3, 4, 6], [2, 4], 2),
+    ):
         settings = (
-            f"model.cutoff_layer={cutoff}",
+            f"model.cutoff_layer={cutoffs}",
             f"model.compress_layers={layers}",
             f"model.compress_ratio={ratio}",
         )
         scores = load(folder, MOST, QUERY_MOST, *settings).score_pairs(pairs)
         expected = oracles.lightweight_scores(
-            folder, pairs, MOST, QUERY_MOST, cutoff, layers, ratio
+            folder, pairs, MOST, QUERY_MOST, cutoffs, layers, ratio
         )
-        what = f"gemma2, cutoff {cutoff}, layers {layers}, ratio {ratio}"
-        yield row("lightweight", what, FLAG_CODE, scores, expected)
+        what = f"gemma2, {_listed(cutoffs)}, layers {layers}, ratio {ratio}"
+        yield row("lightweight", what, FLAG_CODE, scores.reshape(expected.shape), expected)
     whole = [pair for pair in pairs if max(map(len, pair)) < 500]
     for tied in (True, False):
         name = f"t5, {'tied' if tied else 'untied'}"
@@ -145,6 +151,10 @@ def other_rows(root: Path) -> Iterator[Row]:
         plain = oracles.classifier64(folder)
         ids = [join(plain.tokenizer, *pair, 512, 300) for pair in whole]
         yield row("classifier", name, OWN_CLASS, scores, plain.scores(ids))
+
+
+def _listed(cutoffs: list[int]) -> str:
+    return f"cutoff{'s' * (len(cutoffs) > 1)} {', '.join(map(str, cutoffs))}"
 
 
 def row(

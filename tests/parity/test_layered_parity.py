@@ -17,36 +17,60 @@ from tests.parity.common import assert_same, load, sample_pairs
 LENGTHS = [(128, 96), (16, 5)]
 
 
-@pytest.mark.parametrize("cutoff", [2, 6])
+@pytest.mark.parametrize("cutoffs", [[2], [6], [2, 3, 6]])
 @pytest.mark.parametrize(("most", "query_most"), LENGTHS)
 def test_layerwise_scores_equal_flag_embeddings_code(
-    minicpm_layerwise: Path, cutoff: int, most: int, query_most: int
+    minicpm_layerwise: Path, cutoffs: list[int], most: int, query_most: int
 ):
     pairs = sample_pairs(most, query_most)
-    scorer = load(minicpm_layerwise, most, query_most, f"model.cutoff_layer={cutoff}")
-    expected = oracles.layerwise_scores(minicpm_layerwise, pairs, most, query_most, cutoff)
-    assert_same(scorer.score_pairs(pairs), expected)
+    scorer = load(minicpm_layerwise, most, query_most, f"model.cutoff_layer={cutoffs}")
+    expected = oracles.layerwise_scores(minicpm_layerwise, pairs, most, query_most, cutoffs)
+    assert_same_by_layer(scorer.score_pairs(pairs), expected)
 
 
 @pytest.mark.parametrize(
-    ("cutoff", "layers", "ratio"),
-    [(6, [], 1), (5, [2, 4], 2), (6, [0, 1, 3], 4)],
+    ("cutoffs", "layers", "ratio"),
+    # 4 is a layer that is asked for and before which the passage shrinks.
+    [([6], [], 1), ([5], [2, 4], 2), ([6], [0, 1, 3], 4), ([3, 4, 6], [2, 4], 2)],
 )
 @pytest.mark.parametrize(("most", "query_most"), LENGTHS)
 def test_lightweight_scores_equal_flag_embeddings_code(
-    gemma2_lightweight: Path, cutoff: int, layers: list[int], ratio: int, most: int, query_most: int
+    gemma2_lightweight: Path,
+    cutoffs: list[int],
+    layers: list[int],
+    ratio: int,
+    most: int,
+    query_most: int,
 ):
     pairs = sample_pairs(most, query_most)
     settings = (
-        f"model.cutoff_layer={cutoff}",
+        f"model.cutoff_layer={cutoffs}",
         f"model.compress_layers={layers}",
         f"model.compress_ratio={ratio}",
     )
     scorer = load(gemma2_lightweight, most, query_most, *settings)
     expected = oracles.lightweight_scores(
-        gemma2_lightweight, pairs, most, query_most, cutoff, layers, ratio
+        gemma2_lightweight, pairs, most, query_most, cutoffs, layers, ratio
     )
-    assert_same(scorer.score_pairs(pairs), expected)
+    assert_same_by_layer(scorer.score_pairs(pairs), expected)
+
+
+def assert_same_by_layer(scores: np.ndarray, expected: np.ndarray) -> None:
+    """`expected` has a column a layer; scores of a single layer have none."""
+    assert scores.ndim == (1 if expected.shape[1] == 1 else 2)
+    for found, column in zip(scores.reshape(len(scores), -1).T, expected.T, strict=True):
+        assert_same(found, column)
+
+
+@pytest.mark.parametrize("name", ["minicpm_layerwise", "gemma2_lightweight"])
+def test_each_of_several_layers_scores_as_it_does_alone(name: str, request: pytest.FixtureRequest):
+    folder = request.getfixturevalue(name)
+    pairs = sample_pairs(128, 96)[:30]
+    own = ("model.lightweight_head=of_layer",) if name == "gemma2_lightweight" else ()
+    several = load(folder, 128, 96, "model.cutoff_layer=[2, 5]", *own).score_pairs(pairs)
+    for layer, scores in zip((2, 5), several.T, strict=True):
+        alone = load(folder, 128, 96, f"model.cutoff_layer={layer}", *own).score_pairs(pairs)
+        assert_same(scores, alone)
 
 
 def test_the_lightweight_head_is_a_choice(gemma2_lightweight: Path):

@@ -12,12 +12,12 @@ from reranker_core.models.networks.layer_head import LayerHead
 
 
 class LightweightGemma2(Gemma2PreTrainedModel):
-    """Gemma2 up to the cutoff layer, with compression between layers and one head."""
+    """Gemma2 up to the last cutoff layer, with compression between layers and a head a cutoff."""
 
     def __init__(self, config: Gemma2Config) -> None:
         super().__init__(config)
         self.model = Gemma2Model(config)
-        self.lm_head = LayerHead.among(config.head, config.hidden_size)
+        self.lm_head = LayerHead.numbered(config.heads, config.hidden_size)
         self.post_init()
 
     def get_output_embeddings(self) -> None:
@@ -26,8 +26,10 @@ class LightweightGemma2(Gemma2PreTrainedModel):
     def forward(
         self, ids: torch.Tensor, lengths: torch.Tensor, passage_starts: torch.Tensor
     ) -> torch.Tensor:
-        """Float32 scores, shape (R,), of sequences that are padded on the right, shape (R, W)."""
+        """Float32 scores of sequences that are padded on the right, shape (R, W) → (R, cutoffs)."""
         config = self.config
+        heads = dict(zip(config.cutoffs, self.lm_head.values(), strict=True))
+        scores = []
         hidden = self.model.embed_tokens(ids)
         positions, mask = _positions(hidden), _causal_mask(hidden)
         for index, layer in enumerate(self.model.layers):
@@ -42,10 +44,12 @@ class LightweightGemma2(Gemma2PreTrainedModel):
                 attention_mask=mask,
                 position_ids=positions,
             )
-        last = hidden[torch.arange(len(ids), device=ids.device), lengths - 1]
-        scores: torch.Tensor = self.lm_head[str(config.head)](self.model.norm(last))
+            if index + 1 in heads:
+                last = hidden[torch.arange(len(ids), device=ids.device), lengths - 1]
+                scores.append(heads[index + 1](self.model.norm(last)))
+        logits = torch.stack(scores, 1)
         cap = config.final_logit_softcapping
-        return scores if cap is None else torch.tanh(scores / cap) * cap
+        return logits if cap is None else torch.tanh(logits / cap) * cap
 
 
 def compress(
@@ -95,13 +99,14 @@ def _causal_mask(hidden: torch.Tensor) -> torch.Tensor:
     return mask.triu(1)[None, None]
 
 
-def gemma2_config(config: dict[str, Any], cutoff: int) -> Gemma2Config:
-    """The checkpoint's settings in transformers' own words, of the layers below the cutoff."""
+def gemma2_config(config: dict[str, Any], cutoffs: list[int]) -> Gemma2Config:
+    """The checkpoint's settings in transformers' own words, of the layers below the last cutoff."""
     of_the_file = ("architectures", "auto_map", "model_type", "transformers_version", "dtype")
     kept = {key: value for key, value in config.items() if key not in of_the_file}
-    kept["num_hidden_layers"] = cutoff
+    kept["num_hidden_layers"] = cutoffs[-1]
     if kept.get("layer_types"):
-        kept["layer_types"] = kept["layer_types"][:cutoff]
+        kept["layer_types"] = kept["layer_types"][: cutoffs[-1]]
     found = Gemma2Config(**kept | {"tie_word_embeddings": False})
+    found.cutoffs = cutoffs
     found._attn_implementation = "eager"  # the only one with soft caps
     return found

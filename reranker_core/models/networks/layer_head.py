@@ -1,4 +1,4 @@
-"""The head of one layer."""
+"""A head of one layer."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class LayerHead(torch.nn.Module):
         self.linear_head = torch.nn.Linear(width, 1, bias=False)
 
     @classmethod
-    def among(cls, index: int, width: int) -> torch.nn.ModuleDict:
-        """The head of that number, named as in the checkpoints."""
-        return torch.nn.ModuleDict({str(index): cls(width)})
+    def numbered(cls, numbers: list[int], width: int) -> torch.nn.ModuleDict:
+        """Heads of these numbers, named as in the checkpoints."""
+        return torch.nn.ModuleDict({str(number): cls(width) for number in numbers})
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """Shape (R, width) → (R,)."""
