@@ -62,6 +62,8 @@ def choose(checkpoint: Checkpoint, model: ModelConfig) -> tuple[str, str | Templ
         if model.family != "auto"
         else f"config.json says {checkpoint.architecture or 'nothing'}"
     )
+    if family in _REWRITTEN and model.trust_remote_code:
+        why += ", without the checkpoint's own code"
     line = f"family {family} ({why})"
     if family == "encoder":
         return family, model.template, line
@@ -70,6 +72,8 @@ def choose(checkpoint: Checkpoint, model: ModelConfig) -> tuple[str, str | Templ
     return family, template, f"{line}, template {name} ({reason})"
 
 
+# Whose checkpoints bring code that does not run on transformers 5: docs/families.md.
+_REWRITTEN = ("layerwise", "lightweight")
 _PROMPTED = ("llm", "layerwise", "lightweight", "seq2seq", "classifier")
 # Keys of `model` that only some families heed.
 _HEEDED = {

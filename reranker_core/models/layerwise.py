@@ -1,8 +1,8 @@
 """bge-reranker-v2-minicpm-layerwise: a head behind each layer, so that upper ones need not run.
 
 MiniCPM is a Llama whose embeddings and residuals are scaled, which is what transformers' Granite
-computes. The code that comes with the checkpoint is not used: it was written for transformers 4,
-and on 5 it stops at its RoPE settings or, mended there, computes with uninitialised buffers.
+computes. The code that comes with the checkpoint is not used: it does not run on transformers 5
+(docs/families.md).
 """
 
 from __future__ import annotations
