@@ -42,7 +42,7 @@ def random_head(folder: Path) -> Path:
     return folder
 
 
-def small_gemma(folder: Path) -> Path:
+def small_gemma(folder: Path, layers: int = 18) -> Path:
     """A checkpoint with the layers, heads and proportions of Gemma-2B at a quarter of its width,
     and a quarter of its vocabulary.
     """
@@ -50,7 +50,7 @@ def small_gemma(folder: Path) -> Path:
     config = GemmaConfig(
         vocab_size=64_000,
         hidden_size=512,
-        num_hidden_layers=18,
+        num_hidden_layers=layers,
         num_attention_heads=8,
         num_key_value_heads=1,
         head_dim=64,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,12 +59,22 @@ class Shapes:
 
 
 @dataclass(frozen=True)
+class Prefix:
+    """What R sequences go on from."""
+
+    states: Any  # of N prefixes, as the family has read them
+    index: torch.Tensor  # int64, which of them each sequence follows, shape (R,)
+    lengths: torch.Tensor  # int64, their tokens, shape (R,)
+
+
+@dataclass(frozen=True)
 class Batch:
     """R sequences padded on the right to a common width W."""
 
     ids: torch.Tensor  # int64, shape (R, W)
     mask: torch.Tensor  # int64, 1 for tokens and 0 for padding, shape (R, W)
     passage_starts: torch.Tensor  # int64, shape (R,)
+    prefix: Prefix | None = None
 
 
 def plan_batches(lengths: Int64s, shapes: Shapes) -> Iterator[tuple[Int64s, int]]:

@@ -254,6 +254,11 @@ class ScoreConfig(Section):
         description="a pair's score is the same to the bit whatever it is batched with, on equal "
         "hardware and software",
     )
+    share_prefixes: bool = Field(
+        True,
+        description="language models compute what a query's candidates begin with once; not where "
+        "scores are reproducible",
+    )
 
 
 class GuardConfig(Section):

@@ -5,16 +5,18 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from reranker_core.batching import Shapes, make_batch, plan_batches
+from reranker_core.batching import Prefix, Shapes, make_batch, plan_batches
 from reranker_core.device import is_out_of_memory, release_memory
 from reranker_core.errors import Incomplete
 from reranker_core.models import Family
+from reranker_core.prefixes import SharedPrefixes, shared_prefixes
 from reranker_core.sequences import Int64s, TokenSequences
 
 log = logging.getLogger(__name__)
@@ -34,6 +36,37 @@ class Computed:
     tokens: int
 
 
+@dataclass(frozen=True)
+class _Work:
+    """Sequences to compute, all or the chosen `rows`, from their beginning or after prefixes.
+
+    Attributes:
+        states: of N prefixes; None: the sequences are whole.
+        of: which of them each sequence follows, shape (S,).
+        lengths: tokens of each prefix, shape (N,).
+
+    """
+
+    sequences: TokenSequences
+    rows: Int64s | None = None
+    states: Any = None
+    of: Int64s = field(default_factory=lambda: np.zeros(0, np.int64))
+    lengths: Int64s = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    @property
+    def tokens_read(self) -> int:
+        """Tokens that were computed for the prefixes, padding included."""
+        return int(len(self.lengths) * self.lengths.max(initial=0))
+
+    def prefix(self, rows: Int64s, device: torch.device) -> Prefix | None:
+        """What a batch of these rows goes on from."""
+        if self.states is None:
+            return None
+        index = self.of[rows]
+        moved = torch.from_numpy(np.stack([index, self.lengths[index]])).to(device)
+        return Prefix(self.states, moved[0], moved[1])
+
+
 class Engine:
     """Runs a model on batches. Its budget of tokens shrinks when memory runs out.
 
@@ -44,12 +77,23 @@ class Engine:
 
     """
 
-    def __init__(self, model: torch.nn.Module, family: Family, pad_id: int, shapes: Shapes) -> None:
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        family: Family,
+        pad_id: int,
+        shapes: Shapes,
+        share_prefixes: bool = True,
+    ) -> None:
         self.model = model.eval()
         self.shapes = shapes
         self._family = family
         self._pad_id = pad_id
         self._device = next(model.parameters()).device
+        # What a sequence is computed in depends on its length only, where shapes are fixed.
+        self._read = getattr(family, "read_prefixes", None)
+        if not share_prefixes or shapes.fixed:
+            self._read = None
         self.on_batch: Callable[[], None] = lambda: None
 
     @torch.inference_mode()
@@ -61,10 +105,12 @@ class Engine:
 
         """
         order, outputs, tokens = [], [], 0
-        for rows, width in self.batches(sequences):
-            order.append(rows)
-            outputs.append(self._split(sequences, rows, width))
-            tokens += self._height(rows, width) * width
+        for work in self._works(sequences):
+            tokens += work.tokens_read
+            for rows, width in self.batches(work.sequences, work.rows):
+                order.append(rows)
+                outputs.append(self._split(work, rows, width))
+                tokens += self._height(rows, width) * width
         if not outputs:
             return Computed(np.zeros(0, np.float32), 0)
         # One transfer for all batches, so that a GPU is not waited for after each.
@@ -72,6 +118,37 @@ class Engine:
         values = np.empty_like(found)
         values[np.concatenate(order)] = found
         return Computed(values, tokens)
+
+    def _works(self, sequences: TokenSequences) -> Iterator[_Work]:
+        """All sequences, those together that go on from the same prefixes."""
+        shared = shared_prefixes(sequences) if self._read else None
+        if shared is None:
+            yield _Work(sequences)
+            return
+        yield _Work(sequences, shared.alone)
+        for chosen, rows in shared.groups(self.shapes):
+            yield self._following(shared, chosen, rows) or _Work(sequences, rows)
+
+    def _following(self, shared: SharedPrefixes, chosen: Int64s, rows: Int64s) -> _Work | None:
+        """What follows the chosen prefixes, once these are read; None if they cannot be."""
+        lengths = shared.prefixes.tokens.lengths[chosen]
+        width = self.shapes.width(int(lengths.max()))
+        batch = make_batch(shared.prefixes, chosen, width, self._pad_id, self._device)
+        try:
+            states = self._read(self.model, batch) if self._read else None
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            states = None
+            log.warning("memory of %s does not suffice to share prefixes", self._device)
+        if states is None:
+            self._read = None
+            release_memory(self._device)
+            return None
+        number = np.empty(len(shared.prefixes), np.int64)
+        number[chosen] = np.arange(len(chosen))
+        of = np.where(shared.of < 0, 0, number[shared.of])
+        return _Work(shared.rests, rows, states, of, lengths)
 
     def batches(
         self, sequences: TokenSequences, chosen: Int64s | None = None
@@ -93,7 +170,7 @@ class Engine:
         """
         width = self.shapes.width(int(sequences.tokens.lengths[rows].max()))
         tokens = self._height(rows, width) * width
-        return Computed(self._split(sequences, rows, width).cpu().numpy(), tokens)
+        return Computed(self._split(_Work(sequences), rows, width).cpu().numpy(), tokens)
 
     @torch.inference_mode()
     def plain(
@@ -106,14 +183,14 @@ class Engine:
         found: npt.NDArray[np.float32] = self._family.forward(model, batch)[0].cpu().numpy()
         return found
 
-    def _split(self, sequences: TokenSequences, rows: Int64s, width: int) -> torch.Tensor:
+    def _split(self, work: _Work, rows: Int64s, width: int) -> torch.Tensor:
         """The forward, in smaller pieces where memory does not suffice."""
         outputs: list[torch.Tensor] = []
         begin, count = 0, len(rows)
         while begin < len(rows):
             piece = rows[begin : begin + count]
             try:
-                outputs.append(self._forward(sequences, piece, width))
+                outputs.append(self._forward(work, piece, width))
                 begin += len(piece)
                 self.on_batch()
                 continue
@@ -140,10 +217,11 @@ class Engine:
             self.shapes.max_tokens,
         )
 
-    def _forward(self, sequences: TokenSequences, rows: Int64s, width: int) -> torch.Tensor:
+    def _forward(self, work: _Work, rows: Int64s, width: int) -> torch.Tensor:
         # Where shapes are fixed, the batch is filled up with repetitions.
         filled = np.resize(rows, self._height(rows, width))
-        batch = make_batch(sequences, filled, width, self._pad_id, self._device)
+        batch = make_batch(work.sequences, filled, width, self._pad_id, self._device)
+        batch = replace(batch, prefix=work.prefix(rows, self._device))
         return self._family.forward(self.model, batch)[: len(rows)]
 
     def _height(self, rows: Int64s, width: int) -> int:

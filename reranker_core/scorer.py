@@ -106,7 +106,8 @@ class Scorer:
         inspection.add([*check_weights(loaded), *check_tokenizer(pair_format, loaded.model)])
         shapes = Shapes.of(device, pair_format.max_length, config.score)
         pad_id = int(pair_format.tokenizer.pad_token_id or 0)
-        scorer = cls(Engine(loaded.model, family, pad_id, shapes), pair_format, dtype)
+        engine = Engine(loaded.model, family, pad_id, shapes, config.score.share_prefixes)
+        scorer = cls(engine, pair_format, dtype)
         numerics, english = check_numerics(scorer)
         inspection.add([*numerics, *check_meaning(scorer, english, config.preflight)])
         facts = {

@@ -98,6 +98,9 @@ class Family(Protocol):
 
     Whatever a tokenizer's own padding side is, batches are padded on the right: causal models
     then need no mask, and positions count from the first token.
+
+    A family of causal models may also have `read_prefixes(model, batch)`, which gives what the
+    forward of sequences that begin like those of the batch goes on from (`Prefix.states`), or None.
     """
 
     def pair_format(self, checkpoint: Checkpoint, model: ModelConfig) -> PairFormat:

@@ -6,6 +6,8 @@ template of one's own. The pair's ids are the template's business; this module's
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from reranker_core.batching import Batch
@@ -65,5 +67,10 @@ def load(
 
 def forward(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
     """Float32 scores of a batch, shape (rows,)."""
-    scores: torch.Tensor = model(batch.ids, batch.mask.sum(1))
+    scores: torch.Tensor = model(batch.ids, batch.mask.sum(1), batch.prefix)
     return scores
+
+
+def read_prefixes(model: torch.nn.Module, batch: Batch) -> Any:
+    """What a forward can go on from, for `Prefix.states`; None where this model cannot."""
+    return model.read(batch.ids)  # type: ignore[operator]

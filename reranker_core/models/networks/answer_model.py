@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 
+from reranker_core.batching import Prefix
 from reranker_core.errors import ConfigError
 from reranker_core.models.family import Answer
+from reranker_core.models.networks.prefix_states import PrefixStates, can_go_on, go_on
 
 _PROBE_TOKENS = 8
 # Between our float32 head and the model's own one in its number format.
@@ -28,6 +30,7 @@ class AnswerModel(torch.nn.Module):
         ids = [answer.ids[0] for answer in answers]
         self.config = model.config
         self.body = model.get_decoder()
+        self.goes_on = can_go_on(model)
         self.rows = torch.nn.Parameter(head.weight[ids].detach().float(), requires_grad=False)
         bias = getattr(head, "bias", None)
         self.bias = None if bias is None else torch.nn.Parameter(bias[ids].detach().float(), False)
@@ -39,15 +42,26 @@ class AnswerModel(torch.nn.Module):
         """The embedding table, for preflight."""
         return self.body.get_input_embeddings()
 
-    def forward(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    def read(self, ids: torch.Tensor) -> PrefixStates | None:
+        """The states of prefixes, shape (N, P); None where these layers cannot go on from them."""
+        return PrefixStates.read(self.body, ids) if self.goes_on else None
+
+    def forward(
+        self, ids: torch.Tensor, lengths: torch.Tensor, prefix: Prefix | None = None
+    ) -> torch.Tensor:
         """Float32 scores, shape (R,), of sequences that are padded on the right, shape (R, W)."""
-        logits = self.logits(ids, lengths)
+        logits = self.logits(ids, lengths, prefix)
         return (logits * self.weights).sum(-1)
 
-    def logits(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    def logits(
+        self, ids: torch.Tensor, lengths: torch.Tensor, prefix: Prefix | None = None
+    ) -> torch.Tensor:
         """Float32 logits of the answers behind the last token, shape (R, answers)."""
-        # No mask: the padding stands behind all tokens, and causal attention looks back only.
-        hidden = self.body(input_ids=ids, use_cache=False).last_hidden_state
+        if prefix is None:
+            # No mask: the padding stands behind all tokens, and causal attention looks back only.
+            hidden = self.body(input_ids=ids, use_cache=False).last_hidden_state
+        else:
+            hidden = go_on(self.body, ids, prefix)
         last = hidden[torch.arange(len(ids), device=ids.device), lengths - 1]
         logits = torch.nn.functional.linear(last.float(), self.rows, self.bias)
         return logits if self.softcap is None else torch.tanh(logits / self.softcap) * self.softcap

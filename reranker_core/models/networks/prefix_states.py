@@ -1,0 +1,83 @@
+"""Keys and values of prefixes, and going on from them in transformers' causal models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from reranker_core.batching import Prefix
+
+_WINDOW = 1024  # no sequence that shares a prefix is longer
+
+
+class PrefixStates:
+    """What each layer's attention keeps of N prefixes, padded on the right to a common length P.
+
+    Attributes:
+        layers: keys and values of each layer, shape (N, heads, P, width of a head) both.
+
+    """
+
+    def __init__(self, layers: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        self.layers = layers
+
+    @classmethod
+    def read(cls, body: Any, ids: torch.Tensor) -> PrefixStates:
+        """Run the layers on prefixes, shape (N, P)."""
+        cache: Any = DynamicCache(config=body.config)
+        body(input_ids=ids, past_key_values=cache, use_cache=True)
+        return cls([(layer.keys, layer.values) for layer in cache.layers])
+
+
+def go_on(body: Any, ids: torch.Tensor, prefix: Prefix) -> torch.Tensor:
+    """Hidden states, shape (R, W, width), of sequences that follow their prefixes, shape (R, W)."""
+    rows, width = ids.shape
+    longest = prefix.states.layers[0][0].shape[-2]
+    places = torch.arange(width, device=ids.device)
+    before = torch.arange(longest, device=ids.device) < prefix.lengths[:, None]
+    seen = torch.cat(
+        [
+            before[:, None, :].expand(rows, width, longest),
+            (places[:, None] >= places).expand(rows, width, width),
+        ],
+        dim=-1,
+    )
+    hidden: torch.Tensor = body(
+        input_ids=ids,
+        position_ids=prefix.lengths[:, None] + places,
+        attention_mask=seen[:, None],
+        past_key_values=_Chosen(prefix),
+        use_cache=False,
+    ).last_hidden_state
+    return hidden
+
+
+def can_go_on(model: Any) -> bool:
+    """Whether a language model's layers take a mask of ours: transformers' own, whose attention is
+    torch's and reaches back over all of a sequence that may share a prefix.
+    """
+    config = model.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or ())
+    window = getattr(config, "sliding_window", None)
+    everywhere = kinds == {"full_attention"} if kinds else not window
+    return (
+        type(model).__module__.startswith("transformers.models.")
+        and config._attn_implementation == "sdpa"
+        and (everywhere or (window or 0) >= _WINDOW)
+    )
+
+
+class _Chosen:
+    """What transformers takes for a cache: each row's prefix before its own keys and values."""
+
+    def __init__(self, prefix: Prefix) -> None:
+        self._layers, self._index = prefix.states.layers, prefix.index
+
+    def update(
+        self, keys: torch.Tensor, values: torch.Tensor, layer: int, *_: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of one layer, shape (R, heads, W, width of a head) → (R, heads, P + W, …)."""
+        own_keys, own_values = (states[self._index] for states in self._layers[layer])
+        return torch.cat([own_keys, keys], -2), torch.cat([own_values, values], -2)
