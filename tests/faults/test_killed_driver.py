@@ -1,4 +1,5 @@
-"""kill -9 of the driver at random moments: the same command finishes, and nothing differs.
+"""kill -9 of the driver at random moments: the same command finishes, and nothing differs. Nor
+when Ray's workers are killed while it does.
 
 RUNS=10 in the environment for more rounds (`make kill RUNS=10`).
 """
@@ -9,14 +10,16 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import numpy as np
+import psutil
 import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 
 from reranker_core.scorer import Scorer
-from tests.running import ROOT, run_job
+from tests.running import ROOT, SECONDS, run_job
 from tests.tables import config
 from tests.texts import flat_table
 
@@ -24,6 +27,7 @@ pytestmark = pytest.mark.whole_job
 
 RUNS = int(os.environ.get("RUNS", "1"))
 PARTS = 48
+WORKERS = 2  # that are killed in a run
 
 
 @pytest.mark.timeout(120 * (RUNS + 1))
@@ -47,7 +51,7 @@ def test_a_run_killed_anywhere_resumes_to_the_undisturbed_output(tmp_path, bert)
     seed = int(os.environ.get("SEED", random.randrange(1 << 32)))
     print(f"SEED={seed}")
     moments = random.Random(seed)
-    resumed = []
+    resumed, killed = [], []
     for run in range(RUNS):
         moment = moments.randrange(PARTS - 2)
         output = tmp_path / f"out{run}"
@@ -58,21 +62,46 @@ def test_a_run_killed_anywhere_resumes_to_the_undisturbed_output(tmp_path, bert)
         )
         resumed.append(receipts(output))
         assert not (output / "_SUCCESS").exists()
-        run_job(*arguments, f"output.path={output}")
+        killed += losing_workers([*arguments, f"output.path={output}"], moments)
         assert_same(read(output), expected)
         assert len(list(output.glob("*.parquet"))) == receipts(output) == PARTS
     print(f"parts of {PARTS} committed when the driver was killed:", resumed)
+    print("workers killed while it went on:", killed)
+    assert killed
 
 
-def kill(arguments, when, then):
-    """Start the job and kill it `then` seconds after `when()` has become true."""
-    process = subprocess.Popen(
+def start(arguments):
+    return subprocess.Popen(
         [sys.executable, "-m", "jobs.rerank", *arguments],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+
+
+def losing_workers(arguments, moments):
+    """Run the job to its end, while a few of Ray's workers are killed; which ones."""
+    process = start(arguments)
+    killed = []
+    end = time.monotonic() + SECONDS
+    while process.poll() is None:
+        assert time.monotonic() < end, "the run did not end"
+        time.sleep(moments.uniform(0.5, 3))
+        with suppress(psutil.NoSuchProcess):
+            workers = psutil.Process(process.pid).children(recursive=True)
+            at_work = [worker for worker in workers if "MapBatches(" in worker.name()]
+            if at_work and len(killed) < WORKERS:
+                victim = moments.choice(at_work)
+                killed.append(victim.name())
+                victim.kill()
+    assert process.returncode == 0
+    return killed
+
+
+def kill(arguments, when, then):
+    """Start the job and kill it `then` seconds after `when()` has become true."""
+    process = start(arguments)
     while not when():
         assert process.poll() is None, "the run ended before it could be killed"
         time.sleep(0.01)
