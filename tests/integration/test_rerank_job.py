@@ -174,7 +174,7 @@ def test_a_failed_run_leaves_no_replica_in_the_way_of_the_next(rerank, tmp_path)
     gc.disable()  # Ray drops its actors when garbage is collected
     try:
         rerank(source, output, "preflight.checks.meaning=refuse", expect=3)
-        rerank(source, output, "guard.max_stall_seconds=60")
+        rerank(source, output, "guard.max_stall_seconds=120")
     finally:
         gc.enable()
 
