@@ -48,7 +48,8 @@ def check_numerics(probe: Probe) -> tuple[list[Check], Scores]:
             f"the same score whatever else is in the batch, within "
             f"{_EXACT if exact else _HALF_ALONE:.1%}",
             "Padding is not masked, or positions count it: the model's code or the tokenizer's pad "
-            "token is wrong for it.",
+            "token is wrong for it. With a language model, see whether score.share_prefixes=false "
+            "helps.",
         ),
     ]
     if not exact:
