@@ -225,7 +225,7 @@ class ReplicasConfig(Section):
     """How many models are held at once, and what each asks of Ray. null: from the cluster."""
 
     min: int | None = Field(None, ge=1)
-    max: int | None = Field(None, ge=1)
+    max: int | None = Field(None, ge=1, description="what a cluster may grow to")
     num_cpus: float | None = Field(None, gt=0, description="also the threads of a CPU forward")
     num_gpus: float | None = Field(None, ge=0)
 

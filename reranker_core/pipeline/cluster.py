@@ -1,4 +1,4 @@
-"""Connecting to Ray, and deciding how many replicas of which size it is asked for."""
+"""Connecting to Ray, and what it says of its nodes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -16,33 +15,11 @@ from ray.data import DataContext
 from reranker_core.config import Config
 from reranker_core.device import number_formats, resolve_device
 from reranker_core.errors import ConfigError, Incomplete, brief
+from reranker_core.pipeline.placement import TASK_SLOTS, Placement
 
 log = logging.getLogger(__name__)
 
-# Extra slots of an own Ray beside a CPU forward that has all cores: reading, tokenizing and
-# committing then run in between, instead of waiting for a core of their own.
-_TASK_SLOTS = 2
 _TOLD_EVERY = 60  # seconds, while waiting
-
-
-@dataclass(frozen=True)
-class Placement:
-    """What the replicas ask of Ray."""
-
-    min: int
-    initial: int
-    max: int
-    num_cpus: float
-    num_gpus: float
-
-    def __str__(self) -> str:
-        noun = "replica" if self.max == 1 else "replicas"
-        return f"{self.max} {noun} with {self.num_cpus:g} CPUs and {self.num_gpus:g} GPUs"
-
-    @property
-    def threads(self) -> int:
-        """Threads of a CPU forward."""
-        return max(1, int(self.num_cpus))
 
 
 @contextmanager
@@ -84,7 +61,7 @@ def _connect(config: Config) -> bool:
     try:
         ray.init(
             address=address,
-            num_cpus=_cores() + _TASK_SLOTS if own else None,
+            num_cpus=_cores() + TASK_SLOTS if own else None,
             include_dashboard=False if own else None,
             logging_level=logging.ERROR,
             log_to_driver=False,
@@ -114,53 +91,9 @@ def _set_up_data() -> None:
     context.target_min_block_size = 0
 
 
-def place(config: Config, parts: int, own: bool) -> Placement:
-    """Resolve `replicas` against what the cluster has. Needs a connection.
-
-    Raises:
-        ConfigError: the cluster cannot hold a single replica.
-
-    """
-    wanted, device = config.replicas, config.model.device
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    gpus = sum(node.get("GPU", 0) for node in nodes)
-    most_cpus = max(node.get("CPU", 0) for node in nodes)
-    num_gpus = wanted.num_gpus
-    if num_gpus is None:
-        num_gpus = 1 if gpus and device != "cpu" else 0
-    if device == "cuda" and not num_gpus:
-        raise ConfigError(
-            "model.device=cuda, but a replica asks for no GPU; set replicas.num_gpus=1 and use a "
-            "cluster that has GPUs"
-        )
-    # Reading, tokenizing and committing must always find a free core.
-    spare = _TASK_SLOTS if own else 1
-    free = [max(node.get("CPU", 0) - spare, 0) for node in nodes]
-    num_cpus = wanted.num_cpus
-    if num_cpus is None:
-        num_cpus = min(1, sum(free) / max(gpus, 1)) if num_gpus else max(1, most_cpus - spare)
-    fitting = 0
-    for node, cpus in zip(nodes, free, strict=True):
-        limits = [node.get("GPU", 0) / num_gpus] if num_gpus else []
-        limits += [cpus / num_cpus] if num_cpus else []
-        fitting += int(min(limits))
-    if not fitting:
-        raise ConfigError(
-            f"no node of the cluster can hold a replica of {num_cpus:g} CPUs and {num_gpus:g} "
-            f"GPUs and leave {spare} CPUs for other stages; the largest has {most_cpus:g} CPUs, "
-            f"all have {gpus:g} GPUs. Lower replicas.num_cpus or replicas.num_gpus, or use "
-            "larger nodes"
-        )
-    # GPU nodes may join later; CPU replicas beyond what fits would starve the other stages.
-    most = (wanted.max or fitting) if num_gpus else min(wanted.max or fitting, fitting)
-    most = max(1, min(most, parts))
-    initial = min(most, fitting)
-    return Placement(min(wanted.min or 1, initial), initial, most, num_cpus, num_gpus)
-
-
-def living_nodes() -> int:
-    """How many nodes the cluster has now."""
-    return sum(node["Alive"] for node in ray.nodes())
+def living_nodes() -> list[dict[str, float]]:
+    """What each node that the cluster has now offers, in Ray's words. Needs a connection."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def describe(nodes: int, placement: Placement) -> str:
@@ -173,7 +106,7 @@ def describe(nodes: int, placement: Placement) -> str:
     """
     free = ray.available_resources()
     return (
-        f"{living_nodes()} nodes are alive, {nodes} when the run began; a replica asks for "
+        f"{len(living_nodes())} nodes are alive, {nodes} when the run began; a replica asks for "
         f"{placement.num_cpus:g} CPUs and {placement.num_gpus:g} GPUs, free are "
         f"{free.get('CPU', 0):g} CPUs and {free.get('GPU', 0):g} GPUs"
     )

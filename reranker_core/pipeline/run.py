@@ -23,17 +23,11 @@ from reranker_core.errors import Incomplete, PreflightRefused, RerankError, brie
 from reranker_core.identity import digest, identity
 from reranker_core.lease import Lease
 from reranker_core.manifest import begin, conclude
-from reranker_core.pipeline.cluster import (
-    Placement,
-    connected,
-    describe,
-    living_nodes,
-    place,
-    settle_numbers,
-)
+from reranker_core.pipeline.cluster import connected, describe, living_nodes, settle_numbers
 from reranker_core.pipeline.coordinator import coordinated, silence_of
 from reranker_core.pipeline.datasource import PartSource
 from reranker_core.pipeline.job import Job
+from reranker_core.pipeline.placement import Placement, place
 from reranker_core.pipeline.replica import Replica
 from reranker_core.pipeline.tasks import commit_parts, encode
 from reranker_core.pipeline.watch import watched
@@ -74,7 +68,7 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
     if prepared.todo:
         with connected(config) as own, _our_errors(store):
             stop_on_signals()  # again: ray.init sets handlers of its own
-            placement = place(config, len(prepared.todo), own)
+            placement = place(config, len(prepared.todo), own, living_nodes())
             config = settle_numbers(config, placement, own)
             scoring = {**scoring, "dtype": config.model.dtype}
             whose = identity(scoring, prepared.plan, config)
@@ -119,7 +113,7 @@ def _score(
     reports: dict[str, Any] = {}
     gatherer = Gatherer(store, list(prepared.outstanding.singles))
     left = {part.name for part in prepared.todo}
-    nodes = living_nodes()
+    nodes = len(living_nodes())
 
     def waiting_for() -> str:
         return f"{len(left)} parts are left, such as {min(left)}; {describe(nodes, placement)}"
@@ -128,7 +122,7 @@ def _score(
     sent_away: list[dict[str, str]] = []
     longest = job.config.guard.max_stall_seconds
     with (
-        coordinated(placement.initial, enforced) as coordinator,
+        coordinated(placement.fitting, enforced) as coordinator,
         Progress(prepared.plan, prepared.todo) as progress,
     ):
         log.info("%d parts to score by up to %s", len(prepared.todo), placement)
@@ -171,7 +165,9 @@ def _stages(job: Job, prepared: Prepared, placement: Placement, coordinator: Any
             compute=ActorPoolStrategy(
                 min_size=placement.min,
                 max_size=placement.max,
-                initial_size=placement.initial,
+                # Those that find no room start as nodes join. Ray Data alone would add none to a
+                # pool of large CPU replicas: its other stages' shares leave too little for one.
+                initial_size=placement.max,
                 max_tasks_in_flight_per_actor=_PARTS_IN_FLIGHT,
             ),
         )
