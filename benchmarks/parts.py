@@ -3,13 +3,15 @@
     python -m benchmarks.parts [--parts 100000]
 
 Data files are a few bytes, receipts are gathered as a run leaves them; both only need what the
-listing and the receipts say. Prints requests, seconds, and what the driver's memory grew by.
+listing and the receipts say. The files are put there by the server's own protocol, which takes them
+faster than S3's. Prints requests, seconds, and what the driver's memory grew by.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import http.client
 import os
 import tempfile
 import time
@@ -62,7 +64,7 @@ def main() -> None:
         run = _identity(count)
         measured(table, "plan in memory", store, lambda: _plan(count))
         plan = _plan(count)
-        measured(table, "(fill)", store, lambda: _fill(store, plan, digest(run)))
+        measured(table, "(fill)", store, lambda: _fill(store, plan, digest(run), server.filer_port))
         measured(table, "resume", store, lambda: _resume(store, plan, digest(run)))
         measured(table, "proof", store, lambda: prove(store, run, read_all=False))
     Console().print(table)
@@ -115,9 +117,15 @@ def _plan(count: int) -> Plan:
     return Plan(None, (), tuple(parts))  # type: ignore[arg-type]  # only its parts are looked at
 
 
-def _fill(store: Store, plan: Plan, run: str) -> None:
-    names = (f"{part.name}.parquet" for part in plan.parts)
-    for _ in in_parallel(lambda name: store.write(name, DATA), names, threads=16):
+def _fill(store: Store, plan: Plan, run: str, port: int) -> None:
+    def put(parts: tuple[Part, ...]) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        for part in parts:
+            connection.request("PUT", f"/buckets/{BUCKET}/parts/{part.name}.parquet", DATA)
+            connection.getresponse().read()
+
+    chunks = (plan.parts[first : first + BATCH] for first in range(0, len(plan.parts), BATCH))
+    for _ in in_parallel(put, chunks, threads=4):
         pass
     for first in range(0, len(plan.parts), BATCH):
         lines = [_receipt(part, run).to_json() for part in plan.parts[first : first + BATCH]]

@@ -80,6 +80,7 @@ class SeaweedFS(Server):
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self._folder = folder
+        self.filer_port = self.port + 3
 
     def _command(self) -> list[str]:
         names = ("s3.port", "master.port", "volume.port", "filer.port", "admin.port")
