@@ -7,6 +7,7 @@ causes is looked at, by class name, error code and HTTP status; no client packag
 from __future__ import annotations
 
 import errno
+import logging
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -15,8 +16,11 @@ from typing import TypeVar
 
 from reranker_core.errors import RerankError, StoreRefused, StoreUnavailable, brief
 
+log = logging.getLogger(__name__)
+
 PATIENCE = 120.0  # seconds that a request is tried again before it counts as failed
 _FIRST_DELAY, _LONGEST_DELAY = 0.2, 20.0
+_TOLD_AFTER = 3.0  # seconds of trouble
 
 Result = TypeVar("Result")
 
@@ -116,8 +120,8 @@ def patiently(operation: Callable[[], Result], what: str, patience: float = PATI
         FileNotFoundError, FileExistsError: as they are; they are answers.
 
     """
-    end = time.monotonic() + patience
-    attempts = 0
+    start = time.monotonic()
+    end, attempts, told = start + patience, 0, False
     while True:
         attempts += 1
         try:
@@ -137,6 +141,12 @@ def patiently(operation: Callable[[], Result], what: str, patience: float = PATI
                 raise StoreUnavailable(
                     f"{what}: {kind.value} ({attempts} tries in {patience:g} s; {brief(error)})"
                 ) from None
+            if not told and time.monotonic() - start >= _TOLD_AFTER:
+                told = True
+                log.warning(
+                    "%s: %s; trying again for up to %g s (%s)",
+                    *(what, kind.value, patience, brief(error)),
+                )
             time.sleep(delay)
 
 

@@ -104,6 +104,15 @@ def test_delays_grow_differ_and_have_a_limit(slept: list[float]):
     assert operation.calls < 150
 
 
+def test_trouble_that_lasts_is_told_of_while_it_is_waited_out(slept: list[float], caplog):
+    patiently(Sometimes(1, answer("SlowDown", 503)), "s3://b/x")
+    assert not caplog.messages
+    patiently(Sometimes(12, answer("SlowDown", 503)), "s3://b/x")
+    (told,) = caplog.messages
+    assert told.startswith("s3://b/x: the store throttles; ")
+    assert "trying again for up to 120 s" in told
+
+
 @pytest.mark.parametrize("code", ["AccessDenied", "NoSuchBucket", "InvalidAccessKeyId"])
 def test_what_does_not_pass_is_told_at_once(slept: list[float], code: str):
     operation = Sometimes(1, wrapped(answer(code), PermissionError))
