@@ -37,7 +37,8 @@ def begin(
         OutputConflict: another run was quicker.
 
     """
-    if left.todo or left.discard or before != run:
+    # Not where there is none: a network may deliver a deletion after the run is over.
+    if (left.todo or left.discard or before != run) and store.exists(SUCCESS):
         store.delete(SUCCESS)
     # Before the new state is recorded: what is removed must never be taken for a part of it.
     retire(store, left.discard)
