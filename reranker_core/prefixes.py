@@ -15,7 +15,7 @@ from reranker_core.sequences import Int64s, Ragged, TokenSequences, take
 
 # Going on from a prefix needs an explicit mask, whose cost grows with the square of the length;
 # the longer a sequence, the less of it is prefix.
-_LONGEST = 1024
+LONGEST = 1024
 _WORTH = 0.1  # of all tokens saved; below, the mask costs what the prefixes save
 
 
@@ -60,7 +60,7 @@ def shared_prefixes(sequences: TokenSequences) -> SharedPrefixes | None:
     tokens = sequences.tokens
     # What follows has one token at least: scores are read behind the last.
     sizes = np.minimum(sequences.passage_starts, tokens.lengths - 1).astype(np.int64)
-    candidates = np.flatnonzero((sizes > 0) & (tokens.lengths <= _LONGEST))
+    candidates = np.flatnonzero((sizes > 0) & (tokens.lengths <= LONGEST))
     numbers: dict[bytes, int] = {}
     of = np.full(len(sequences), -1, np.int64)
     for row in candidates:

@@ -8,8 +8,7 @@ import torch
 from transformers import DynamicCache
 
 from reranker_core.batching import Prefix
-
-_WINDOW = 1024  # no sequence that shares a prefix is longer
+from reranker_core.prefixes import LONGEST
 
 
 class PrefixStates:
@@ -65,7 +64,7 @@ def can_go_on(model: Any) -> bool:
     return (
         type(model).__module__.startswith("transformers.models.")
         and config._attn_implementation == "sdpa"
-        and (everywhere or (window or 0) >= _WINDOW)
+        and (everywhere or (window or 0) >= LONGEST)
     )
 
 
