@@ -27,6 +27,7 @@ from reranker_core.preflight.agreement import check_same_files
 from reranker_core.preflight.canaries import Pair
 from reranker_core.preflight.checkpoint import check_checkpoint
 from reranker_core.preflight.golden import check_golden
+from reranker_core.preflight.head import check_alignment
 from reranker_core.preflight.meaning import check_meaning
 from reranker_core.preflight.numerics import check_numerics
 from reranker_core.preflight.prompt import check_prompt
@@ -110,6 +111,7 @@ class Scorer:
         scorer = cls(engine, pair_format, dtype)
         numerics, english = check_numerics(scorer)
         inspection.add([*numerics, *check_meaning(scorer, english, config.preflight)])
+        inspection.add(check_alignment(loaded, scorer))
         facts = {
             "device": device,
             "dtype": dtype,
@@ -180,6 +182,20 @@ class Scorer:
     def reference(self, pairs: Sequence[Pair]) -> np.ndarray:
         """Each pair by itself, unpadded, in float32."""
         return self._one_by_one(float32_copy(self._engine.model), pairs)
+
+    def read_by(self, layer: torch.nn.Module, pairs: Sequence[Pair]) -> np.ndarray:
+        """What a layer of the model reads of each pair by itself, shape (n, width); the last token,
+        where it reads all.
+        """
+        read: list[torch.Tensor] = []
+        hook = layer.register_forward_pre_hook(
+            lambda _, inputs: read.append(inputs[0].flatten(0, -2)[-1].float())
+        )
+        try:
+            self.alone(pairs)
+        finally:
+            hook.remove()
+        return torch.stack(read).cpu().numpy()
 
     def _one_by_one(self, model: torch.nn.Module, pairs: Sequence[Pair]) -> np.ndarray:
         sequences = self._encode(pairs)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+import torch
 
 from reranker_core.guard import Scores
 from reranker_core.preflight.canaries import Pair
@@ -33,3 +34,8 @@ class Probe(Protocol):
 
     def reference(self, pairs: Sequence[Pair]) -> np.ndarray:
         """Each pair by itself, unpadded, in float32."""
+
+    def read_by(self, layer: torch.nn.Module, pairs: Sequence[Pair]) -> np.ndarray:
+        """What a layer of the model reads of each pair by itself, shape (n, width); the last token,
+        where it reads all.
+        """

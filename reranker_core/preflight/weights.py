@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import torch
 
 from reranker_core.checks import Check
 from reranker_core.models import LoadedModel
+from reranker_core.preflight.head import check_head
 
 # In the file, not used by the model, and harmless: tables that older transformers saved, and the
 # pooler of a base model whose classification head does without it.
@@ -65,55 +65,8 @@ def check_weights(loaded: LoadedModel) -> list[Check]:
             "the median of its matrix",
             "A flipped bit gives such numbers: copy the checkpoint again and compare digests.",
         ),
-        Check(
-            "weights",
-            "head_trained",
-            not (how := _untouched(loaded)),
-            how or "not as initialised",
-            "a head that training has changed",
-            "The head was saved as it was drawn, before it was trained. Take the checkpoint that "
-            "training wrote last.",
-        ),
+        check_head(loaded),
     ]
-
-
-def _untouched(loaded: LoadedModel) -> str:
-    """How the head's weights give away that nobody trained them, or ''.
-
-    transformers draws matrices with a known deviation and leaves every bias at exactly 0;
-    torch.nn.Linear draws evenly from within 1 / sqrt(inputs). A few steps of training end that, but
-    for a bias whose loss does not depend on it; so a zero bias alone proves nothing.
-    """
-    head = {n: p for n, p in loaded.model.named_parameters() if n.startswith(loaded.head)}
-    if not loaded.head or not head:
-        return ""
-    biases = [p for n, p in head.items() if n.endswith("bias")]
-    matrices = [p for p in head.values() if p.dim() == 2]
-    if any(not p.any() for p in matrices):
-        return "a weight matrix of the head is all 0"
-    if matrices and all(_drawn_evenly(p) for p in matrices):
-        return "all weights of the head lie within torch's range for new layers, evenly"
-    unbiased = bool(biases) and not any(p.any() for p in biases)
-    if unbiased and all(_drawn_normally(p, loaded.model.config) for p in matrices):
-        return "every bias of the head is exactly 0, and its weights deviate as they are drawn"
-    return ""
-
-
-def _drawn_evenly(matrix: torch.Tensor) -> bool:
-    inputs = matrix.shape[1] ** 0.5
-    bound, deviation = matrix.abs().max().item() * inputs, matrix.std().item() * inputs
-    return 0.95 < bound <= 1 and abs(deviation - 3**-0.5) < _near(matrix) * 3**-0.5
-
-
-def _drawn_normally(matrix: torch.Tensor, config: Any) -> bool:
-    usual = {getattr(config, "initializer_range", 0.02), matrix.shape[1] ** -0.5}
-    deviation = matrix.float().std().item()
-    return any(abs(deviation - known) < _near(matrix) * known for known in usual)
-
-
-def _near(matrix: torch.Tensor) -> float:
-    """Three standard errors of a deviation, as a share of it."""
-    return 3 / (2 * matrix.numel()) ** 0.5
 
 
 def _keys(name: str, keys: tuple[str, ...], expected: str, remedy: str) -> Check:

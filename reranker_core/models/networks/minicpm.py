@@ -57,6 +57,7 @@ def granite_config(config: dict[str, Any], cutoffs: list[int], heads: list[int])
         hidden_act=config.get("hidden_act", "silu"),
         max_position_embeddings=config.get("max_position_embeddings", 2048),
         rms_norm_eps=config.get("rms_norm_eps", 1e-6),
+        initializer_range=config.get("initializer_range", 0.02),
         rope_parameters=rope,
         attention_bias=config.get("attention_bias", False),
         pad_token_id=config.get("pad_token_id"),
