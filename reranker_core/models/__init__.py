@@ -10,6 +10,7 @@ from reranker_core.checkpoint import Checkpoint
 from reranker_core.config import ModelConfig, Template
 from reranker_core.errors import ConfigError
 from reranker_core.models import classifier, encoder, layerwise, lightweight, llm, seq2seq
+from reranker_core.models.cutoff import runs_own_code
 from reranker_core.models.family import Answer, Family, LoadedModel, PairFormat
 from reranker_core.models.templates import choose_template, is_guessed
 
@@ -62,8 +63,8 @@ def choose(checkpoint: Checkpoint, model: ModelConfig) -> tuple[str, str | Templ
         if model.family != "auto"
         else f"config.json says {checkpoint.architecture or 'nothing'}"
     )
-    if family in _REWRITTEN and model.trust_remote_code:
-        why += ", without the checkpoint's own code"
+    if family in _LAYERED and runs_own_code(checkpoint, model):
+        why += ", in the checkpoint's own code"
     line = f"family {family} ({why})"
     if family == "encoder":
         return family, model.template, line
@@ -72,15 +73,14 @@ def choose(checkpoint: Checkpoint, model: ModelConfig) -> tuple[str, str | Templ
     return family, template, f"{line}, template {name} ({reason})"
 
 
-# Whose checkpoints bring code that does not run on transformers 5: docs/families.md.
-_REWRITTEN = ("layerwise", "lightweight")
+_LAYERED = ("layerwise", "lightweight")
 _PROMPTED = ("llm", "layerwise", "lightweight", "seq2seq", "classifier")
 # Keys of `model` that only some families heed.
 _HEEDED = {
     "template": _PROMPTED,
     "prompt": _PROMPTED,
     "instruction": _PROMPTED,
-    "cutoff_layer": ("layerwise", "lightweight"),
+    "cutoff_layer": _LAYERED,
     "compress_layers": ("lightweight",),
     "compress_ratio": ("lightweight",),
     "lightweight_head": ("lightweight",),

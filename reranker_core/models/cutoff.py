@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from reranker_core.checkpoint import Checkpoint
 from reranker_core.config import ModelConfig
 from reranker_core.errors import ConfigError
 
@@ -26,6 +27,17 @@ def cutoffs_of(config: dict[str, Any], model: ModelConfig, first: int, step: int
             f"{first} to {layers}{every}; choose among these"
         )
     return cutoffs
+
+
+def runs_own_code(checkpoint: Checkpoint, model: ModelConfig) -> bool:
+    """Whether the checkpoint brings its own code, and may run it."""
+    own = "AutoModelForCausalLM" in (checkpoint.config.get("auto_map") or {})
+    return own and model.trust_remote_code
+
+
+def own_code_record(checkpoint: Checkpoint, model: ModelConfig) -> dict[str, bool]:
+    """For the fingerprint, which stays what it is without such code."""
+    return {"own_code": True} if runs_own_code(checkpoint, model) else {}
 
 
 def as_configured(cutoffs: list[int]) -> int | list[int]:

@@ -1,8 +1,7 @@
 """bge-reranker-v2-minicpm-layerwise: a head behind each layer, so that upper ones need not run.
 
 MiniCPM is a Llama whose embeddings and residuals are scaled, which is what transformers' Granite
-computes. The code that comes with the checkpoint is not used: it does not run on transformers 5
-(docs/families.md).
+computes. The code that comes with the checkpoint is run where `model.trust_remote_code` allows it.
 """
 
 from __future__ import annotations
@@ -15,7 +14,13 @@ from reranker_core.batching import Batch
 from reranker_core.checkpoint import Checkpoint
 from reranker_core.config import ModelConfig
 from reranker_core.errors import ConfigError
-from reranker_core.models.cutoff import as_configured, cutoffs_of, used_keys
+from reranker_core.models.cutoff import (
+    as_configured,
+    cutoffs_of,
+    own_code_record,
+    runs_own_code,
+    used_keys,
+)
 from reranker_core.models.family import LoadedModel
 from reranker_core.models.loading import load_weights
 from reranker_core.models.prompting import PromptFormat, prompt_format
@@ -41,24 +46,30 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PromptFormat:
         model,
         "layerwise",
         cutoff_layer=as_configured(_cutoffs(checkpoint, model)),
+        **own_code_record(checkpoint, model),
     )
 
 
 def load(
     checkpoint: Checkpoint, model: ModelConfig, dtype: torch.dtype, device: str
 ) -> LoadedModel:
-    """The layers below the last cutoff, and the heads of all cutoffs.
+    """The layers below the last cutoff, and the heads of all cutoffs; of its own code all it has.
 
     Raises:
         ConfigError: the checkpoint has heads of another kind.
-        PreflightRefused: transformers cannot make the model of the folder.
+        PreflightRefused: transformers cannot make the model of the folder, or its code does not
+            run.
 
     """
-    from reranker_core.models.networks.minicpm import LayerwiseMiniCPM, granite_config
-
     cutoffs = _cutoffs(checkpoint, model)
     first = checkpoint.config.get("start_layer", _START_LAYER)
     heads = [cutoff - first for cutoff in cutoffs]
+    if runs_own_code(checkpoint, model):
+        from reranker_core.models.networks.own_code import load_own_layers
+
+        return load_own_layers(checkpoint, dtype, device, heads, cutoff_layers=cutoffs)
+    from reranker_core.models.networks.minicpm import LayerwiseMiniCPM, granite_config
+
     loaded = load_weights(
         LayerwiseMiniCPM,
         "layerwise",

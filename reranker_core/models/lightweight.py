@@ -16,7 +16,13 @@ from reranker_core.batching import Batch
 from reranker_core.checkpoint import Checkpoint
 from reranker_core.config import ModelConfig
 from reranker_core.errors import ConfigError
-from reranker_core.models.cutoff import as_configured, cutoffs_of, used_keys
+from reranker_core.models.cutoff import (
+    as_configured,
+    cutoffs_of,
+    own_code_record,
+    runs_own_code,
+    used_keys,
+)
 from reranker_core.models.family import LoadedModel
 from reranker_core.models.loading import load_weights
 from reranker_core.models.prompting import PromptFormat, prompt_format
@@ -44,6 +50,7 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PromptFormat:
         compress_layers=sorted(set(model.compress_layers)) if model.compress_ratio > 1 else [],
         compress_ratio=model.compress_ratio,
         lightweight_head=model.lightweight_head,
+        **own_code_record(checkpoint, model),
     )
     window = checkpoint.config.get("sliding_window") or found.max_length
     if found.max_length > window:
@@ -61,17 +68,38 @@ def load(
     """The layers below the last cutoff, and a head for each cutoff.
 
     Raises:
-        ConfigError: the checkpoint has no head a layer.
-        PreflightRefused: transformers cannot make the model of the folder.
+        ConfigError: the checkpoint has no head a layer, or its own code takes others.
+        PreflightRefused: transformers cannot make the model of the folder, or its code does not
+            run.
 
     """
+    found = pair_format(checkpoint, model)
+    cutoffs, compress_layers = _cutoffs(checkpoint, model), found.settings["compress_layers"]
+    heads = _heads(checkpoint.config, cutoffs, model.lightweight_head)
+    if runs_own_code(checkpoint, model):
+        from reranker_core.models.networks.own_code import load_own_layers
+
+        if heads != list(range(len(cutoffs))):
+            raise ConfigError(
+                f"model.lightweight_head={model.lightweight_head}: the checkpoint's own code "
+                "counts heads as FlagEmbedding does; set flag_embedding, or "
+                "model.trust_remote_code=false"
+            )
+        return load_own_layers(
+            checkpoint,
+            dtype,
+            device,
+            heads,
+            behind=found.behind,
+            cutoff_layers=cutoffs,
+            compress_layer=compress_layers,
+            compress_ratio=model.compress_ratio,
+        )
     from reranker_core.models.networks.gemma2 import LightweightGemma2, gemma2_config
 
-    found = pair_format(checkpoint, model)
-    cutoffs = _cutoffs(checkpoint, model)
     config = gemma2_config(checkpoint.config, cutoffs)
-    config.heads = _heads(checkpoint.config, cutoffs, model.lightweight_head)
-    config.compress_layers = found.settings["compress_layers"]
+    config.heads = heads
+    config.compress_layers = compress_layers
     config.compress_ratio = model.compress_ratio
     config.behind = found.behind
     loaded = load_weights(

@@ -115,3 +115,10 @@ def deviation(scores: object, expected: object) -> float:
     return float(
         (np.abs(scores - expected) / np.maximum(np.abs(expected), expected.std(axis=0))).max()
     )
+
+
+def assert_same_by_layer(scores: np.ndarray, expected: np.ndarray) -> None:
+    """`expected` has a column a layer; scores of a single layer have none."""
+    assert scores.ndim == (1 if expected.shape[1] == 1 else 2)
+    for found, column in zip(scores.reshape(len(scores), -1).T, expected.T, strict=True):
+        assert_same(found, column)

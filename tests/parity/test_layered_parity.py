@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.parity import oracles
-from tests.parity.common import assert_same, load, sample_pairs
+from tests.parity.common import assert_same, assert_same_by_layer, load, sample_pairs
 
 LENGTHS = [(128, 96), (16, 5)]
 
@@ -53,13 +53,6 @@ def test_lightweight_scores_equal_flag_embeddings_code(
         gemma2_lightweight, pairs, most, query_most, cutoffs, layers, ratio
     )
     assert_same_by_layer(scorer.score_pairs(pairs), expected)
-
-
-def assert_same_by_layer(scores: np.ndarray, expected: np.ndarray) -> None:
-    """`expected` has a column a layer; scores of a single layer have none."""
-    assert scores.ndim == (1 if expected.shape[1] == 1 else 2)
-    for found, column in zip(scores.reshape(len(scores), -1).T, expected.T, strict=True):
-        assert_same(found, column)
 
 
 @pytest.mark.parametrize("name", ["minicpm_layerwise", "gemma2_lightweight"])

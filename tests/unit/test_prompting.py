@@ -239,16 +239,6 @@ def test_other_families_bring_their_template(architecture: str, family: str, tem
     assert models.choose(found, ModelConfig(path="x"))[:2] == (family, template)
 
 
-@pytest.mark.parametrize("name", ["minicpm_layerwise", "gemma2_lightweight", "gemma"])
-def test_code_that_is_allowed_and_not_used_is_told(name: str, request: pytest.FixtureRequest):
-    for allowed in (False, True):
-        model = ModelConfig(path=str(request.getfixturevalue(name)), trust_remote_code=allowed)
-        told = (
-            "without the checkpoint's own code" in models.choose(open_checkpoint(model), model)[2]
-        )
-        assert told == (allowed and name != "gemma")
-
-
 @pytest.mark.parametrize(
     ("architecture", "settings"),
     [

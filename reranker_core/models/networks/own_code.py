@@ -1,0 +1,140 @@
+"""Layered rerankers in code that comes with the checkpoint, called as FlagEmbedding calls it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors.torch import load_file
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+from reranker_core.checkpoint import Checkpoint
+from reranker_core.checks import Check, refusal
+from reranker_core.errors import brief
+from reranker_core.models.family import LoadedModel
+from reranker_core.models.loading import inputs_to_float32
+
+
+class OwnLayers(torch.nn.Module):
+    """A class of the checkpoint's own, with a head behind each layer.
+
+    `behind` tokens stand behind each passage. `asked` goes to each forward as it is.
+    """
+
+    def __init__(self, model: Any, behind: int, asked: dict[str, Any]) -> None:
+        super().__init__()
+        self.config = model.config
+        self.inner = model.eval()
+        self._behind, self._asked = behind, asked
+        for head in model.lm_head:
+            head.linear_head.float().register_forward_pre_hook(inputs_to_float32)
+
+    def get_input_embeddings(self) -> torch.nn.Module:
+        """The embedding table, for preflight."""
+        table: torch.nn.Module = self.inner.get_input_embeddings()
+        return table
+
+    def forward(
+        self, ids: torch.Tensor, lengths: torch.Tensor, passage_starts: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Float32 scores of sequences that are padded on the right, shape (R, W) → (R, cutoffs)."""
+        mask = (torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]).long()
+        asked = dict(self._asked)
+        if passage_starts is not None:
+            asked["query_lengths"] = passage_starts
+            asked["prompt_lengths"] = torch.full_like(lengths, self._behind)
+        found = self.inner(
+            input_ids=ids,
+            attention_mask=mask,
+            use_cache=False,
+            output_hidden_states=True,
+            return_dict=True,
+            **asked,
+        )
+        # Where passages shrink on the way up, each layer has a mask of its own.
+        masks = getattr(found, "attention_masks", None) or [mask] * len(found.logits)
+        rows = torch.arange(len(ids), device=ids.device)
+        last = [
+            logits[rows, left.sum(1) - 1] for logits, left in zip(found.logits, masks, strict=True)
+        ]
+        return torch.stack(last, 1).float()
+
+
+def load_own_layers(
+    checkpoint: Checkpoint,
+    dtype: torch.dtype,
+    device: str,
+    heads: list[int],
+    behind: int = 0,
+    **asked: Any,
+) -> LoadedModel:
+    """The class that the checkpoint names, with all its layers and heads; `heads` are those used.
+
+    Not by `from_pretrained`, which leaves what such code computes on construction, such as rotation
+    tables, unfilled.
+
+    Raises:
+        PreflightRefused: the code does not run on this transformers.
+
+    """
+    name = checkpoint.config["auto_map"]["AutoModelForCausalLM"]
+    try:
+        code = get_class_from_dynamic_module(name, str(checkpoint.folder))
+        model = _construct(code, checkpoint.config, dtype)
+        missing, unexpected, mismatched = _fill(model, checkpoint.weights)
+        network = OwnLayers(model, behind, asked).to(device)
+        _try(network, torch.arange(3 + behind, device=device)[None], behind)
+    except Exception as error:  # noqa: BLE001 - such code raises whatever it meets
+        raise refusal(
+            Check(
+                "architecture",
+                "own_code_runs",
+                False,
+                f"{name}: {brief(error)}",
+                f"code that runs on transformers {transformers.__version__}",
+                "Set model.trust_remote_code=false: this job computes such models itself, with "
+                "equal scores (docs/families.md).",
+            )
+        ) from None
+    used = tuple(f"inner.lm_head.{head}." for head in heads)
+    return LoadedModel(network, missing, unexpected, mismatched, used)
+
+
+def _construct(code: Any, settings: dict[str, Any], dtype: torch.dtype) -> Any:
+    """The model with weights as drawn."""
+    # transformers 5 shows all RoPE settings under the name that older code takes for scaling.
+    kind = type(code.config_class.__name__, (code.config_class,), {"rope_scaling": None})
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        return code(kind(**settings, attn_implementation="eager"))
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _try(network: OwnLayers, ids: torch.Tensor, behind: int) -> None:
+    starts = torch.ones_like(ids[:, 0]) if behind else None
+    with torch.inference_mode():
+        network(ids, torch.full_like(ids[:, 0], ids.shape[1]), starts)
+
+
+def _fill(model: Any, files: tuple[Path, ...]) -> tuple[tuple[str, ...], ...]:
+    """Copy the weights into the model; keys that are missing, unexpected, and of another shape."""
+    own = dict(model.named_parameters())
+    seen, unexpected, mismatched = set(), [], []
+    with torch.no_grad():
+        for file in files:
+            pickled = file.suffix != ".safetensors"
+            weights = torch.load(file, weights_only=True) if pickled else load_file(file)
+            for key, weight in weights.items():
+                seen.add(key)
+                if key not in own:
+                    unexpected.append(key)
+                elif own[key].shape != weight.shape:
+                    mismatched.append(key)
+                else:
+                    own[key].copy_(weight)
+    missing = sorted(set(own) - seen)
+    return tuple(missing), tuple(sorted(unexpected)), tuple(sorted(mismatched))
