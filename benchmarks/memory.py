@@ -1,8 +1,9 @@
-"""Memory of the driver and the replica over one input of many short rows.
+"""Throughput, and memory of the driver and the replica, over inputs of many short rows.
 
-    python -m benchmarks.memory [--rows 1000000]
+    python -m benchmarks.memory [--rows 1000 10000 100000 1000000]
 
-Samples resident memory every second; flat means that the second half needs no more than the first.
+Samples resident memory every second; flat means that the second half needs no more than the first,
+and a large input no more than a small one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -43,13 +45,27 @@ WORDS = [
 ]
 MIB = 1 << 20
 ROW_GROUP = 100_000
+HALVES = ("first_half", "second_half")
 
 
 def main() -> None:
-    """Run the job on `--rows` rows and watch it."""
+    """Run the job on inputs of each size and watch it."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    rows = parser.parse_args().rows
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000])
+    found = [measure(rows) for rows in parser.parse_args().rows]
+    table = Table(
+        *("rows", "pairs/s while scoring", "driver, peak MiB: first half", "second half"),
+        *("replica: first half", "second half"),
+    )
+    for row in found:
+        halves = [str(row[f"{who}_mib"][half]) for who in ("driver", "replica") for half in HALVES]
+        table.add_row(f"{row['rows']:,}", f"{row['pairs_per_second']:,}", *halves)
+    Console().print(table)
+    print(json.dumps({"benchmark": "memory", "sizes": found, **describe()}))
+
+
+def measure(rows: int) -> dict[str, Any]:
+    """One job on so many rows."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_rows(folder / "in.parquet", rows)
@@ -57,20 +73,13 @@ def main() -> None:
         samples = _watch(folder)
         seconds = time.monotonic() - start
         manifest = json.loads((folder / "out/_manifest.json").read_text())
-    result = {
-        "benchmark": "memory",
+    return {
         "rows": manifest["rows"],
         "scored": manifest["scored"],
         "seconds": round(seconds, 1),
+        "pairs_per_second": round(manifest["pairs"] / max(manifest["scoring_seconds"], 0.1)),
         **{f"{who}_mib": _halves(values) for who, values in samples.items()},
-        **describe(),
     }
-    table = Table("", "peak MiB, first half", "second half", title=f"{rows:,} rows")
-    for who, values in samples.items():
-        halves = _halves(values)
-        table.add_row(who, str(halves["first_half"]), str(halves["second_half"]))
-    Console().print(table)
-    print(json.dumps(result))
 
 
 def write_rows(path: Path, rows: int) -> None:
@@ -126,9 +135,13 @@ def _private(process: psutil.Process) -> float:
     return (memory.rss - memory.shared) / MIB
 
 
-def _halves(values: list[float]) -> dict[str, int]:
+def _halves(values: list[float]) -> dict[str, int | None]:
+    """The peak of each; None for a run too short to be sampled."""
     half = len(values) // 2
-    return {"first_half": round(max(values[:half])), "second_half": round(max(values[half:]))}
+    parts = (values[:half], values[half:])
+    return {
+        name: round(max(part)) if part else None for name, part in zip(HALVES, parts, strict=True)
+    }
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""The whole job against the bare loop of sentence-transformers' CrossEncoder.predict.
+"""The whole job against a naive one on Ray Data, and against bare CrossEncoder.predict.
 
     python -m benchmarks.whole_job [--pairs 6000]
 
 Same pairs (docstrings, natural lengths), same weights (MiniLM-L6 shape with a random head), same
-float32, same threads. The job's time is the whole process: Python and Ray starting, planning,
-preflight, Parquet in and out, proof of the output. The peer's is `predict` alone, model loaded.
+float32, same threads. A job's time is the whole process: Python and Ray starting, planning,
+preflight, Parquet in and out, proof of the output; of the naive one (`benchmarks.naive_job`) what
+of that it does. The bare peer's is `predict` alone, model loaded.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ def main() -> None:
         rows = ds.dataset(folder / "in").to_table()
 
         job_seconds, manifest, steady = _run_job(folder, model)
+        naive_seconds = _run_naive(folder, model)
         peer_seconds, peer_scores = _run_peer(rows, model)
         scores = ds.dataset(folder / "out").to_table()["score"].to_numpy()
     difference = float(np.abs(scores - peer_scores).max())
@@ -56,7 +58,9 @@ def main() -> None:
         "pairs": len(rows),
         "job_pairs_per_second": round(len(rows) / job_seconds, 1),
         "job_steady_pairs_per_second": round(steady, 1),
+        "naive_job_pairs_per_second": round(len(rows) / naive_seconds, 1),
         "crossencoder_pairs_per_second": round(len(rows) / peer_seconds, 1),
+        "ratio_to_naive_job": round(naive_seconds / job_seconds, 3),
         "ratio_whole_job": round(peer_seconds / job_seconds, 3),
         "ratio_steady": round(steady / (len(rows) / peer_seconds), 3),
         "padding": manifest["padding_fraction"],
@@ -85,6 +89,16 @@ def _run_job(folder: Path, model: Path) -> tuple[float, dict[str, Any], float]:
     return seconds, manifest, manifest["pairs"] / manifest["scoring_seconds"]
 
 
+def _run_naive(folder: Path, model: Path) -> float:
+    """Seconds of the whole process."""
+    command = [sys.executable, "-m", "benchmarks.naive_job"]
+    start = time.monotonic()
+    subprocess.run([*command, folder / "in", folder / "naive", model], check=True)
+    seconds = time.monotonic() - start
+    assert ds.dataset(folder / "naive").count_rows() == ds.dataset(folder / "in").count_rows()
+    return seconds
+
+
 def _run_peer(rows: pa.Table, model: Path) -> tuple[float, np.ndarray]:
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     peer = CrossEncoder(str(model), device="cpu", max_length=MAX_LENGTH)
@@ -98,6 +112,7 @@ def _run_peer(rows: pa.Table, model: Path) -> tuple[float, np.ndarray]:
 def _print(result: dict[str, object]) -> None:
     table = Table("", "pairs/s", title="float32, MiniLM-L6 shape, docstrings")
     table.add_row("CrossEncoder.predict, bare", str(result["crossencoder_pairs_per_second"]))
+    table.add_row("naive job on Ray Data, whole process", str(result["naive_job_pairs_per_second"]))
     table.add_row("this job, whole process", str(result["job_pairs_per_second"]))
     table.add_row("this job, while scoring", str(result["job_steady_pairs_per_second"]))
     Console().print(table)
