@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import BertForSequenceClassification
 
 from demo.training.data import TrainingSet, pad
 from demo.training.optimiser import Schedule
 from demo.training.student import HEAD
+from demo.training.teacher import Vectors
 
 _GROUPS, _GROUP_SIZE = 4, 12
 _NEIGHBOURS = 30
@@ -22,34 +24,61 @@ _QUERY_TOKENS, _PASSAGE_TOKENS = 16, 80
 _PASSAGE_START = 10  # position of the first passage token: a typical query's length
 _CLS, _SEP = 2, 3
 _MASKED = -1e4
+# What the teacher says: its cosines over a temperature, more for a query's own passage; and its
+# share of what is learnt.
+_TEMPERATURE, _OWN, _TAUGHT = 0.05, 2.0, 0.7
+_AVERAGED_FROM, _DECAY = 0.6, 0.99  # of the steps; of the average, at each
 _CALIBRATION = 0.02  # weight of the pointwise loss, which keeps logits comparable and small
 
 
 def train(
-    model: BertForSequenceClassification, data: TrainingSet, steps: int, rate: float, seed: int
+    model: BertForSequenceClassification,
+    data: TrainingSet,
+    teacher: Vectors,
+    steps: int,
+    rate: float,
+    seed: int,
 ) -> None:
-    """Each step: groups of a doc and some of its neighbours; every query ranks its group."""
+    """Each step: groups of a doc and some of its neighbours; every query ranks its group, as its
+    own passage and the teacher's cosines say. The model ends as the average of the last steps.
+    """
     rng = np.random.default_rng(seed)
     schedule = Schedule(model, steps, rate)
-    labels = torch.arange(_GROUP_SIZE).repeat(_GROUPS)
-    targets = torch.eye(_GROUP_SIZE).expand(_GROUPS, -1, -1)
-    for _ in range(steps):
-        queries, passages = _batch(data, rng)
-        logits = group_logits(model, queries, passages)
-        ranking = functional.cross_entropy(logits.flatten(0, 1), labels)
-        pointwise = functional.binary_cross_entropy_with_logits(logits, targets)
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(_DECAY))
+    own = torch.eye(_GROUP_SIZE).expand(_GROUPS, -1, -1)
+    for step in range(steps):
+        docs = _groups(data, rng)
+        logits = group_logits(
+            model,
+            _ids(data.queries, docs, _QUERY_TOKENS, [_CLS]),
+            _ids(data.passages, docs, _PASSAGE_TOKENS, []),
+        )
+        alike = teacher.queries[docs] @ teacher.passages[docs].mT
+        taught = (alike / _TEMPERATURE + _OWN * own).softmax(-1)
+        targets = (1 - _TAUGHT) * own + _TAUGHT * taught
+        ranking = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1))
+        pointwise = functional.binary_cross_entropy_with_logits(logits, own)
         schedule.step(ranking + _CALIBRATION * pointwise)
+        if step >= _AVERAGED_FROM * steps:
+            average.update_parameters(model)
+    model.load_state_dict(average.module.state_dict())
 
 
-def _batch(data: TrainingSet, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def _groups(data: TrainingSet, rng: np.random.Generator) -> torch.Tensor:
+    """Numbers of docs, shape (groups, size): one drawn, and some of its neighbours."""
     docs: list[int] = []
     for seed in rng.integers(0, len(data.queries), _GROUPS):
         near = data.neighbours[seed][:_NEIGHBOURS]
         docs += [int(seed), *rng.choice(near, _GROUP_SIZE - 1, replace=False).tolist()]
-    queries = pad([[_CLS, *data.queries[i][:_QUERY_TOKENS], _SEP] for i in docs])
-    passages = pad([[*data.passages[i][:_PASSAGE_TOKENS], _SEP] for i in docs])
-    shape = (_GROUPS, _GROUP_SIZE)
-    return queries.unflatten(0, shape), passages.unflatten(0, shape)
+    return torch.tensor(docs).view(_GROUPS, _GROUP_SIZE)
+
+
+def _ids(
+    texts: list[list[int]], docs: torch.Tensor, longest: int, before: list[int]
+) -> torch.Tensor:
+    """Padded ids of the docs' texts, shape (groups, size, tokens)."""
+    padded = pad([[*before, *texts[i][:longest], _SEP] for i in docs.flatten().tolist()])
+    return padded.unflatten(0, tuple(docs.shape))
 
 
 def group_logits(

@@ -192,11 +192,13 @@ def without(*parts: str) -> Build:
 
 
 def flipped(name: str, bit: int) -> Build:
-    """One bit of one half-precision weight, in the file."""
+    """One bit of one half-precision weight, of usual size, in the file."""
 
     def edit(tensors: Weights) -> None:
+        sizes = tensors[name].abs().flatten()
+        usual = int((sizes == sizes.median()).nonzero()[0])
         bits = tensors[name].view(torch.int16).view(-1)
-        bits[7] = bits[7] ^ (1 << bit)
+        bits[usual] = bits[usual] ^ (1 << bit)
 
     return weights(edit)
 
@@ -446,7 +448,7 @@ BROKEN: dict[str, Kind] = {
         "an Inf among the weights", "weights/finite", spoiled(HEAD, float("inf"))
     ),
     "flipped_exponent": Kind(
-        "one flipped bit, high in the exponent of one weight",
+        "one flipped bit, high in the exponent of a weight of usual size",
         "weights/plausible",
         flipped("bert.encoder.layer.0.output.dense.weight", 14),
     ),
