@@ -72,6 +72,7 @@ def main() -> None:
 
 def measured(table: Table, step: str, store: Counting, work: Callable[[], object]) -> None:
     """Run `work` and add a row."""
+    print(f"{step} …", flush=True)
     process = psutil.Process(os.getpid())
     memory, requests, start = process.memory_info().rss, store.requests, time.monotonic()
     result = work()
