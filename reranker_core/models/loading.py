@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 from reranker_core.checkpoint import Checkpoint
 from reranker_core.checks import Check, refusal
 from reranker_core.config import ModelConfig
-from reranker_core.errors import brief
+from reranker_core.errors import PreflightRefused, brief
 from reranker_core.models.family import LoadedModel
 
 _DECODER = re.compile(
@@ -83,22 +83,27 @@ def load_weights(
             **options,
         )
     except Exception as error:  # noqa: BLE001 - loaders raise whatever they meet
-        raise refusal(
-            Check(
-                "weights",
-                "loadable",
-                False,
-                f"{checkpoint.source}: {brief(error)}",
-                f"a folder of which transformers makes a reranker of the family '{family}'",
-                "Copy or save the checkpoint again; a model type that transformers does not know "
-                "may need a newer version of it.",
-            )
-        ) from None
+        raise unloadable(family, checkpoint, error) from None
     return LoadedModel(
         loaded,
         missing=tuple(sorted(info["missing_keys"])),
         unexpected=tuple(sorted(info["unexpected_keys"])),
         mismatched=tuple(sorted(str(key[0]) for key in info["mismatched_keys"])),
+    )
+
+
+def unloadable(family: str, checkpoint: Checkpoint, error: Exception) -> PreflightRefused:
+    """The refusal of a folder whose weights cannot be read."""
+    return refusal(
+        Check(
+            "weights",
+            "loadable",
+            False,
+            f"{checkpoint.source}: {brief(error)}",
+            f"a folder of which transformers makes a reranker of the family '{family}'",
+            "Copy or save the checkpoint again; a model type that transformers does not know "
+            "may need a newer version of it.",
+        )
     )
 
 

@@ -124,6 +124,12 @@ def test_code_that_does_not_run_is_refused_and_the_way_out_works(gemma2: Path):
     assert np.isfinite(load(gemma2, 128, 96).score_pairs(sample_pairs(128, 96))).all()
 
 
+def test_unreadable_weights_are_not_taken_for_code_that_does_not_run(minicpm: Path):
+    (minicpm / "model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(PreflightRefused, match="weights/loadable"):
+        load(minicpm, 128, 96, OWN)
+
+
 def checked(model: Path) -> Scorer:
     """Loaded with its preflight, but for what random weights mean."""
     settings = ("model.device=cpu", "model.dtype=float32", "preflight.checks.meaning=off", OWN)

@@ -12,9 +12,10 @@ from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 from reranker_core.checkpoint import Checkpoint
 from reranker_core.checks import Check, refusal
-from reranker_core.errors import brief
+from reranker_core.device import is_out_of_memory
+from reranker_core.errors import PreflightRefused, brief
 from reranker_core.models.family import LoadedModel
-from reranker_core.models.loading import inputs_to_float32
+from reranker_core.models.loading import inputs_to_float32, unloadable
 
 
 class OwnLayers(torch.nn.Module):
@@ -76,30 +77,42 @@ def load_own_layers(
     tables, unfilled.
 
     Raises:
-        PreflightRefused: the code does not run on this transformers.
+        PreflightRefused: the code does not run on this transformers, or the weights cannot be read.
 
     """
     name = checkpoint.config["auto_map"]["AutoModelForCausalLM"]
     try:
         code = get_class_from_dynamic_module(name, str(checkpoint.folder))
         model = _construct(code, checkpoint.config, dtype)
-        missing, unexpected, mismatched = _fill(model, checkpoint.weights)
-        network = OwnLayers(model, behind, asked).to(device)
-        _try(network, torch.arange(3 + behind, device=device)[None], behind)
     except Exception as error:  # noqa: BLE001 - such code raises whatever it meets
-        raise refusal(
-            Check(
-                "architecture",
-                "own_code_runs",
-                False,
-                f"{name}: {brief(error)}",
-                f"code that runs on transformers {transformers.__version__}",
-                "Set model.trust_remote_code=false: this job computes such models itself, with "
-                "equal scores (docs/families.md).",
-            )
-        ) from None
+        raise _does_not_run(name, error) from None
+    try:
+        missing, unexpected, mismatched = _fill(model, checkpoint.weights)
+    except Exception as error:  # noqa: BLE001 - so do readers of damaged files
+        raise unloadable("layered, in its own code", checkpoint, error) from None
+    network = OwnLayers(model, behind, asked).to(device)
+    try:
+        _try(network, torch.arange(3 + behind, device=device)[None], behind)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise _does_not_run(name, error) from None
     used = tuple(f"inner.lm_head.{head}." for head in heads)
     return LoadedModel(network, missing, unexpected, mismatched, used)
+
+
+def _does_not_run(name: str, error: Exception) -> PreflightRefused:
+    return refusal(
+        Check(
+            "architecture",
+            "own_code_runs",
+            False,
+            f"{name}: {brief(error)}",
+            f"code that runs on transformers {transformers.__version__}",
+            "Set model.trust_remote_code=false: this job computes such models itself, with equal "
+            "scores (docs/families.md).",
+        )
+    )
 
 
 def _construct(code: Any, settings: dict[str, Any], dtype: torch.dtype) -> Any:
