@@ -2,7 +2,7 @@
 
 Before each layer of `model.compress_layers` the states of the passage are averaged in windows of
 `model.compress_ratio` tokens; query and prompt stay as they are, and positions are numbered anew.
-Computed with transformers' Gemma2 layers; the checkpoint's own code is not needed, and not used.
+Computed with transformers' Gemma2 layers; the checkpoint's own code is not needed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The layered rerankers in the checkpoint's own code: as FlagEmbedding ships it, and mended.
+"""The layered rerankers in the checkpoint's own code: as FlagEmbedding ships it.
 
-FlagEmbedding 1.4.2 wrote it for transformers 4. MiniCPM's runs here as it is. Gemma2's does not run
-on transformers 5; a copy does in which Gemma2's layers are called as that version asks for.
+FlagEmbedding 1.4.2 wrote it for transformers 4, and lets it import under 5. Before, and in the
+checkpoints on the hub, its imports were those of version 4.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from FlagEmbedding.inference.reranker.decoder_only import models as shipped
+from transformers.models.gemma2 import modeling_gemma2
 
 from reranker_core import models
 from reranker_core.checkpoint import open_checkpoint
@@ -22,7 +23,13 @@ from reranker_core.scorer import Scorer
 from tests import damage
 from tests.decoder_checkpoints import change
 from tests.parity import oracles
-from tests.parity.common import assert_same, assert_same_by_layer, load, sample_pairs
+from tests.parity.common import (
+    assert_same,
+    assert_same_by_layer,
+    deviation,
+    load,
+    sample_pairs,
+)
 from tests.tables import config
 
 MINICPM = (
@@ -31,25 +38,19 @@ MINICPM = (
 )
 GEMMA2 = ("gemma_config.CostWiseGemmaConfig", "gemma_model.CostWiseGemmaForCausalLM")
 OWN = "model.trust_remote_code=true"
-# What transformers 5 asks for: rotations made outside of the layer, which returns a tensor.
-MENDED = """
-from transformers.models.gemma2 import modeling_gemma2
-
-
-class Gemma2DecoderLayer(modeling_gemma2.Gemma2DecoderLayer):
-    def __init__(self, config, layer_idx):
-        super().__init__(config, layer_idx)
-        self.rotary = modeling_gemma2.Gemma2RotaryEmbedding(config)
-
-    def forward(self, hidden_states, attention_mask, position_ids, **_):
-        rotations = self.rotary(hidden_states, position_ids)
-        settings = {"attention_mask": attention_mask, "position_ids": position_ids}
-        return (super().forward(hidden_states, position_embeddings=rotations, **settings),)
-
-
-CostWiseGemmaForCausalLM._tied_weights_keys = None
-CostWiseGemmaForCausalLM.get_output_embeddings = lambda self: None
-"""
+# Imports as 1.4.2 has them, and as they were.
+IMPORTS = {
+    "modeling_minicpm_reranker.py": (
+        "from FlagEmbedding.utils.transformers_compat import is_torch_fx_available",
+        "from transformers.utils.import_utils import is_torch_fx_available",
+    ),
+    "gemma_model.py": (
+        "import Gemma2MLP, repeat_kv, Gemma2Attention, Gemma2DecoderLayer\n",
+        "import Gemma2MLP, repeat_kv, Gemma2Attention, Gemma2FlashAttention2, Gemma2SdpaAttention, "
+        "GEMMA2_ATTENTION_CLASSES, Gemma2DecoderLayer, GEMMA2_START_DOCSTRING, "
+        "GEMMA2_INPUTS_DOCSTRING\n",
+    ),
+}
 
 
 def with_code(source: Path, folder: Path, classes: tuple[str, str], **settings: Any) -> Path:
@@ -72,11 +73,18 @@ def gemma2(gemma2_lightweight: Path, tmp_path: Path) -> Path:
     return with_code(gemma2_lightweight, tmp_path / "gemma2", GEMMA2)
 
 
-@pytest.fixture
-def mended_gemma2(gemma2: Path) -> Path:
-    with (gemma2 / "gemma_model.py").open("a") as file:
-        file.write(MENDED)
-    return gemma2
+@pytest.fixture(params=["as shipped", "as on the hub"])
+def as_on_the_hub(request: pytest.FixtureRequest) -> bool:
+    """Whether imports are those of transformers 4."""
+    return bool(request.param == "as on the hub")
+
+
+def import_as_before(folder: Path) -> None:
+    name = next(name for name in IMPORTS if (folder / name).exists())
+    now, before = IMPORTS[name]
+    code = (folder / name).read_text()
+    assert code.count(now) == 1
+    (folder / name).write_text(code.replace(now, before))
 
 
 def own_class(scorer: Scorer) -> str:
@@ -85,9 +93,11 @@ def own_class(scorer: Scorer) -> str:
 
 
 @pytest.mark.parametrize("cutoffs", [[6], [2, 3, 6]])
-def test_minicpms_own_code_as_shipped_runs_and_scores_as_it_should(
-    minicpm: Path, cutoffs: list[int]
+def test_minicpms_own_code_runs_and_scores_as_it_should(
+    minicpm: Path, cutoffs: list[int], as_on_the_hub: bool
 ):
+    if as_on_the_hub:
+        import_as_before(minicpm)
     pairs = sample_pairs(128, 96)
     setting = f"model.cutoff_layer={cutoffs}"
     scorer = load(minicpm, 128, 96, OWN, setting)
@@ -100,24 +110,44 @@ def test_minicpms_own_code_as_shipped_runs_and_scores_as_it_should(
 @pytest.mark.parametrize(
     ("cutoffs", "layers", "ratio"), [([5], [2, 4], 2), ([3, 4, 6], [2, 4], 2), ([6], [], 1)]
 )
-def test_gemma2s_own_code_runs_once_it_fits_transformers(
-    mended_gemma2: Path, cutoffs: list[int], layers: list[int], ratio: int
+def test_gemma2s_own_code_runs_and_scores_as_it_should(
+    gemma2: Path, cutoffs: list[int], layers: list[int], ratio: int, as_on_the_hub: bool
 ):
+    if as_on_the_hub:
+        import_as_before(gemma2)
     pairs = sample_pairs(128, 96)
     settings = (
         f"model.cutoff_layer={cutoffs}",
         f"model.compress_layers={layers}",
         f"model.compress_ratio={ratio}",
     )
-    scorer = load(mended_gemma2, 128, 96, OWN, *settings)
+    scorer = load(gemma2, 128, 96, OWN, *settings)
     assert own_class(scorer).startswith("transformers_modules.")
     scores = scorer.score_pairs(pairs)
-    expected = oracles.lightweight_scores(mended_gemma2, pairs, 128, 96, cutoffs, layers, ratio)
+    expected = oracles.lightweight_scores(gemma2, pairs, 128, 96, cutoffs, layers, ratio)
     assert_same_by_layer(scores, expected)
-    assert_same(scores, load(mended_gemma2, 128, 96, *settings).score_pairs(pairs))
+    assert_same(scores, load(gemma2, 128, 96, *settings).score_pairs(pairs))
+
+
+@pytest.mark.parametrize("family", ["minicpm", "gemma2"])
+def test_own_code_in_bfloat16_is_close_to_float32(family: str, request: pytest.FixtureRequest):
+    folder = request.getfixturevalue(family)
+    pairs = sample_pairs(128, 96)
+    single = load(folder, 128, 96, OWN).score_pairs(pairs)
+    half = load(folder, 128, 96, OWN, "model.dtype=bfloat16").score_pairs(pairs)
+    assert 1e-5 < deviation(half, single) < 0.1
+
+
+def test_transformers_is_left_as_it_was(gemma2: Path):
+    layer = modeling_gemma2.Gemma2DecoderLayer
+    load(gemma2, 128, 96, OWN)
+    assert modeling_gemma2.Gemma2DecoderLayer is layer
+    assert not hasattr(modeling_gemma2, "Gemma2FlashAttention2")
 
 
 def test_code_that_does_not_run_is_refused_and_the_way_out_works(gemma2: Path):
+    with (gemma2 / "gemma_model.py").open("a") as file:
+        file.write("\nfrom transformers import what_it_no_longer_has\n")
     with pytest.raises(PreflightRefused, match="architecture/own_code_runs") as caught:
         load(gemma2, 128, 96, OWN)
     assert "Set model.trust_remote_code=false" in str(caught.value)
@@ -140,17 +170,17 @@ def without_norm(weights: damage.Weights) -> None:
     del weights["model.norm.weight"]
 
 
-def test_own_code_has_its_preflight_too(minicpm: Path, mended_gemma2: Path, tmp_path: Path):
+def test_own_code_has_its_preflight_too(minicpm: Path, gemma2: Path, tmp_path: Path):
     assert np.isfinite(checked(minicpm).score_pairs([("a", "b")])).all()
-    assert np.isfinite(checked(mended_gemma2).score_pairs([("a", "b")])).all()
+    assert np.isfinite(checked(gemma2).score_pairs([("a", "b")])).all()
     with pytest.raises(PreflightRefused, match=r"none_missing: 1 keys: model.norm.weight"):
         checked(damage.with_weights(minicpm, tmp_path / "less", without_norm))
 
 
-def test_heads_by_layer_are_not_what_gemma2s_own_code_has(mended_gemma2: Path):
+def test_heads_by_layer_are_not_what_gemma2s_own_code_has(gemma2: Path):
     settings = ("model.cutoff_layer=5", "model.lightweight_head=of_layer")
     with pytest.raises(ConfigError, match="lightweight_head=of_layer"):
-        load(mended_gemma2, 128, 96, OWN, *settings)
+        load(gemma2, 128, 96, OWN, *settings)
 
 
 def test_own_code_is_part_of_the_record_and_told(minicpm: Path):

@@ -16,6 +16,7 @@ from reranker_core.device import is_out_of_memory
 from reranker_core.errors import PreflightRefused, brief
 from reranker_core.models.family import LoadedModel
 from reranker_core.models.loading import inputs_to_float32, unloadable
+from reranker_core.models.networks import version4
 
 
 class OwnLayers(torch.nn.Module):
@@ -82,7 +83,8 @@ def load_own_layers(
     """
     name = checkpoint.config["auto_map"]["AutoModelForCausalLM"]
     try:
-        code = get_class_from_dynamic_module(name, str(checkpoint.folder))
+        with version4.names():
+            code = get_class_from_dynamic_module(name, str(checkpoint.folder))
         model = _construct(code, checkpoint.config, dtype)
     except Exception as error:  # noqa: BLE001 - such code raises whatever it meets
         raise _does_not_run(name, error) from None
@@ -117,12 +119,10 @@ def _does_not_run(name: str, error: Exception) -> PreflightRefused:
 
 def _construct(code: Any, settings: dict[str, Any], dtype: torch.dtype) -> Any:
     """The model with weights as drawn."""
-    # transformers 5 shows all RoPE settings under the name that older code takes for scaling.
-    kind = type(code.config_class.__name__, (code.config_class,), {"rope_scaling": None})
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        return code(kind(**settings, attn_implementation="eager"))
+        return version4.construct(code, settings)
     finally:
         torch.set_default_dtype(before)
 
