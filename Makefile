@@ -14,12 +14,12 @@ INSTALL := $(PIP) install --quiet --no-compile
 demo: setup
 	$(BIN)/python -m demo.run $(ARGS)
 
-# Whole jobs one after the other: two Rays on one machine get in each other's way. The README's
-# commands in a process of their own: `ray stop`, which is one of them, ends all that joined a Ray.
+# Whole jobs, on a Ray for each of the two cores, after all else; the last ones one after the other:
+# what is submitted to a Ray finds any that runs on the machine, and `ray stop` ends all of them.
 test: setup-dev check
-	$(BIN)/python -m pytest -n 2 -m "not whole_job"
-	$(BIN)/python -m pytest -m whole_job --ignore tests/readme
-	$(BIN)/python -m pytest tests/readme
+	$(BIN)/python -m pytest -n 2 -m "not whole_job and not alone"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m whole_job
+	$(BIN)/python -m pytest -m alone
 
 check: setup-dev
 	$(BIN)/ruff check .
@@ -46,14 +46,15 @@ setup: $(VENV)/.installed
 
 setup-dev: $(VENV)/.installed-dev
 
+# The locks are complete, so that nothing is to be resolved.
 $(VENV)/.installed: requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(INSTALL) -r requirements.lock
+	$(INSTALL) --no-deps -r requirements.lock
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	touch $@
 
 $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
-	$(INSTALL) -r requirements-dev.lock
+	$(INSTALL) --no-deps -r requirements-dev.lock
 	touch $@
 
 # Resolves the ranges of pyproject.toml anew, in throw-away environments, into the two lock files.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -10,9 +11,11 @@ from rich.table import Table
 
 from reranker_core.checks import Report
 from reranker_core.config import PreflightChecks
-from reranker_core.prepare import Prepared
 from reranker_core.proof import Totals
 from reranker_core.storage import Store
+
+if TYPE_CHECKING:  # for who proves an output, and needs neither torch nor transformers
+    from reranker_core.prepare import Prepared
 
 _SHOWN_PARTS = 3
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["RAY_AUTH_MODE"] = "disabled"
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 import pytest
 import torch
 
 from tests import checkpoints, decoder_checkpoints, servers
+from tests.shared_ray import joined, ray_cluster, rerank  # noqa: F401 - fixtures
 
 # Threads only get in each other's way on models this small.
 torch.set_num_threads(1)

@@ -10,7 +10,6 @@ from transformers import AutoTokenizer
 
 from reranker_core.scorer import Scorer
 from tests import damage
-from tests.running import run_job
 from tests.tables import config
 from tests.texts import flat_table
 
@@ -38,7 +37,9 @@ def model(bert, tmp_path):
     return damage.with_forward(bert, tmp_path / "m", "\n        ".join(body))
 
 
-def test_each_bad_row_is_treated_as_it_should_be_and_no_other_is_lost(tmp_path, bert, model):
+def test_each_bad_row_is_treated_as_it_should_be_and_no_other_is_lost(
+    tmp_path, bert, model, rerank
+):
     table = flat_table(90, seed=3)
     passages = table["passage"].to_pylist()
     rows = (ENDS_PROCESS, NEVER_FINITE, NOT_IN_HALF, NOT_IN_A_BATCH)
@@ -48,9 +49,9 @@ def test_each_bad_row_is_treated_as_it_should_be_and_no_other_is_lost(tmp_path, 
     table = table.set_column(column, "passage", pa.array(passages, pa.string()))
     pq.write_table(table, tmp_path / "in.parquet")
 
-    run_job(
-        f"input.path={tmp_path}/in.parquet",
-        f"output.path={tmp_path}/out",
+    rerank(
+        tmp_path / "in.parquet",
+        tmp_path / "out",
         f"model.path={model}",
         "model.trust_remote_code=true",
         "model.dtype=bfloat16",
@@ -58,7 +59,6 @@ def test_each_bad_row_is_treated_as_it_should_be_and_no_other_is_lost(tmp_path, 
         "plan.part_rows=30",
         "score.max_batch_tokens=512",
         "guard.max_quarantined_fraction=0.05",
-        "ray.address=local",
     )
 
     found = ds.dataset(tmp_path / "out").to_table()

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -15,7 +13,7 @@ from safetensors import safe_open
 
 from reranker_core.scorer import Scorer
 from tests import damage
-from tests.running import ROOT
+from tests.shared_ray import meanwhile
 from tests.tables import config
 from tests.texts import flat_table
 
@@ -34,34 +32,29 @@ def flip_a_bit(model):
     path.write_bytes(data)
 
 
-def test_a_replica_with_a_flipped_bit_never_commits_a_row(tmp_path, bert):
+def test_a_replica_with_a_flipped_bit_never_commits_a_row(tmp_path, bert, rerank):
     model = damage.with_forward(bert, tmp_path / "m", "__import__('time').sleep(0.05)")
     table = flat_table(4000, seed=5)
     pq.write_table(table, tmp_path / "in.parquet")
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "jobs.rerank"),
-            f"input.path={tmp_path}/in.parquet",
-            f"output.path={tmp_path}/out",
+    admitted = tmp_path / "out/_preflight.json"
+
+    def flip_and_kill():
+        while not admitted.exists():
+            time.sleep(0.05)
+        (replica,) = json.loads(admitted.read_text())["replicas"]
+        flip_a_bit(model)
+        os.kill(int(replica["replica"].rpartition(":")[2]), signal.SIGKILL)
+
+    with meanwhile(flip_and_kill):
+        printed = rerank(
+            tmp_path / "in.parquet",
+            tmp_path / "out",
             f"model.path={model}",
             "model.trust_remote_code=true",
             *RELAXED,
             "plan.part_rows=40",
-            "ray.address=local",
-        ],
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while not (tmp_path / "out/_preflight.json").exists():
-        assert process.poll() is None
-        time.sleep(0.05)
-    (replica,) = json.loads((tmp_path / "out/_preflight.json").read_text())["replicas"]
-    flip_a_bit(model)
-    os.kill(int(replica["replica"].rpartition(":")[2]), signal.SIGKILL)
-
-    _, printed = process.communicate(timeout=200)
-    assert process.returncode == 3, printed
+            expect=3,
+        )
     assert "agreement/same_files" in printed
     assert f"node {os.uname().nodename}" in printed
     assert not (tmp_path / "out/_SUCCESS").exists()

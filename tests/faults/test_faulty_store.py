@@ -169,7 +169,7 @@ def test_of_two_drivers_at_once_one_runs_and_the_other_says_who(output: Output, 
 
 
 @pytest.mark.usefixtures("elsewhere", "proxy")
-@pytest.mark.whole_job  # leases of a second want a machine that is not busy otherwise
+@pytest.mark.alone  # leases of a second want a machine that is not busy otherwise
 def test_a_driver_that_was_paused_beyond_its_lease_wakes_and_changes_nothing(output: Output):
     paused = MortalStore(output.store.url, pause_at=18)
     reader = Reader(Store(output.store.url))

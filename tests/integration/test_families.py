@@ -11,6 +11,8 @@ import pytest
 from tests.parity.common import load
 from tests.texts import flat_table
 
+pytestmark = pytest.mark.whole_job
+
 OWN = {
     "segments": ["<|im_start|>{query}", "\n{passage}", "<|im_end|>"],
     "answers": {"yes": 1, "no": -1},

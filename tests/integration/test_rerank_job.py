@@ -19,6 +19,8 @@ from reranker_core.scorer import Scorer
 from reranker_core.storage import Store
 from tests.texts import flat_table
 
+pytestmark = pytest.mark.whole_job
+
 
 @pytest.fixture(scope="session")
 def score(bert):
@@ -158,22 +160,15 @@ def test_a_refused_model_exits_3_before_ray_is_asked(rerank, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_that_fails_on_the_replica_exits_3_and_commits_nothing(rerank, tmp_path):
-    pq.write_table(flat_table(10, seed=1), tmp_path / "in.parquet")
-    printed = rerank(
-        tmp_path / "in.parquet", tmp_path / "out", "preflight.checks.meaning=refuse", expect=3
-    )
-    assert "meaning/relevant_above_irrelevant" in printed
-    assert not list((tmp_path / "out").glob("*.parquet"))
-    assert "refused" in json.loads((tmp_path / "out/_preflight.json").read_text())
-
-
-def test_a_failed_run_leaves_no_replica_in_the_way_of_the_next(rerank, tmp_path):
+def test_a_model_that_fails_on_the_replica_exits_3_and_leaves_nothing_in_the_way(rerank, tmp_path):
     pq.write_table(flat_table(10, seed=1), tmp_path / "in.parquet")
     source, output = tmp_path / "in.parquet", tmp_path / "out"
     gc.disable()  # Ray drops its actors when garbage is collected
     try:
-        rerank(source, output, "preflight.checks.meaning=refuse", expect=3)
+        printed = rerank(source, output, "preflight.checks.meaning=refuse", expect=3)
+        assert "meaning/relevant_above_irrelevant" in printed
+        assert not list(output.glob("*.parquet"))
+        assert "refused" in json.loads((output / "_preflight.json").read_text())
         rerank(source, output, "guard.max_stall_seconds=120")
     finally:
         gc.enable()

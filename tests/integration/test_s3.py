@@ -9,6 +9,8 @@ from tests.running import run_job
 from tests.servers import clients_of, seaweedfs
 from tests.texts import flat_table
 
+pytestmark = pytest.mark.whole_job
+
 
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory):

@@ -13,6 +13,7 @@ HEAVY = ("torch", "transformers", "ray.data")
     [
         ("jobs.cli", ""),
         ("reranker_core.proof", ""),
+        ("reranker_core.manifest, reranker_core.summary", ""),
         ("reranker_core.pipeline.tasks", ""),
         ("reranker_core.pipeline.coordinator", ""),
         ("reranker_core.models", "torch transformers"),

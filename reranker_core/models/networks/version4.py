@@ -25,7 +25,7 @@ class Gemma2DecoderLayer(modeling_gemma2.Gemma2DecoderLayer):
         super().__init__(config, layer_idx)
         self._rotary = modeling_gemma2.Gemma2RotaryEmbedding(config)
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor,

@@ -5,25 +5,18 @@ import random
 import socket
 import subprocess
 import sys
+import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
-import ray
 
 from tests.running import run_here
 
 RAY = Path(sys.executable).parent / "ray"
-
-
-def pytest_collection_modifyitems(items):
-    """All tests of this folder run jobs on a Ray."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.whole_job)
 
 
 @dataclass(frozen=True)
@@ -68,6 +61,8 @@ def _wait_for(port):
 @pytest.fixture(scope="session")
 def joined(ray_cluster):
     """This process as a driver of the shared Ray, whose workers then outlive single runs."""
+    import ray  # not wherever fixtures are known
+
     ray.init(address=ray_cluster.address, log_to_driver=False, logging_level="ERROR")
     yield
     ray.shutdown()
@@ -89,3 +84,22 @@ def rerank(joined, bert):
         )
 
     return call
+
+
+@contextmanager
+def meanwhile(act):
+    """Call `act` in a thread while the job runs in this one; raises at the end what it raised."""
+    raised = []
+
+    def call():
+        try:
+            act()
+        except BaseException as error:  # noqa: BLE001 - in the thread nobody would see it
+            raised.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    yield
+    thread.join(10)
+    if raised:
+        raise raised[0]
