@@ -1,0 +1,28 @@
+"""The one configuration object, frozen and validated."""
+
+from reranker_core.config.keys import (
+    Config,
+    ModelConfig,
+    OutputColumns,
+    OutputConfig,
+    PreflightChecks,
+    PreflightConfig,
+    ScoreConfig,
+    Template,
+    TrainingConfig,
+)
+from reranker_core.config.loading import known_keys, load_config
+
+__all__ = [
+    "Config",
+    "ModelConfig",
+    "OutputColumns",
+    "OutputConfig",
+    "PreflightChecks",
+    "PreflightConfig",
+    "ScoreConfig",
+    "Template",
+    "TrainingConfig",
+    "known_keys",
+    "load_config",
+]
