@@ -5,19 +5,21 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from reranker_core.batching import Prefix, Shapes, make_batch, plan_batches
+from reranker_core.batching import Shapes, make_batch, plan_batches
 from reranker_core.device import is_out_of_memory, release_memory
 from reranker_core.errors import Incomplete
 from reranker_core.models import Family
 from reranker_core.prefixes import SharedPrefixes, shared_prefixes
 from reranker_core.sequences import Int64s, TokenSequences
+from reranker_core.streams import side_by_side
+from reranker_core.work import Work
 
 log = logging.getLogger(__name__)
 
@@ -36,37 +38,6 @@ class Computed:
     tokens: int
 
 
-@dataclass(frozen=True)
-class _Work:
-    """Sequences to compute, all or the chosen `rows`, from their beginning or after prefixes.
-
-    Attributes:
-        states: of N prefixes; None: the sequences are whole.
-        of: which of them each sequence follows, shape (S,).
-        lengths: tokens of each prefix, shape (N,).
-
-    """
-
-    sequences: TokenSequences
-    rows: Int64s | None = None
-    states: Any = None
-    of: Int64s = field(default_factory=lambda: np.zeros(0, np.int64))
-    lengths: Int64s = field(default_factory=lambda: np.zeros(0, np.int64))
-
-    @property
-    def tokens_read(self) -> int:
-        """Tokens that were computed for the prefixes, padding included."""
-        return int(len(self.lengths) * self.lengths.max(initial=0))
-
-    def prefix(self, rows: Int64s, device: torch.device) -> Prefix | None:
-        """What a batch of these rows goes on from."""
-        if self.states is None:
-            return None
-        index = self.of[rows]
-        moved = torch.from_numpy(np.stack([index, self.lengths[index]])).to(device)
-        return Prefix(self.states, moved[0], moved[1])
-
-
 class Engine:
     """Runs a model on batches. Its budget of tokens shrinks when memory runs out.
 
@@ -77,6 +48,7 @@ class Engine:
 
     """
 
+    # `streams` batches are computed at once, which the model must be able to do.
     def __init__(
         self,
         model: torch.nn.Module,
@@ -84,11 +56,13 @@ class Engine:
         pad_id: int,
         shapes: Shapes,
         share_prefixes: bool = True,
+        streams: int = 1,
     ) -> None:
         self.model = model.eval()
         self.shapes = shapes
         self._family = family
         self._pad_id = pad_id
+        self._streams = streams
         self._device = next(model.parameters()).device
         # What a sequence is computed in depends on its length only, where shapes are fixed.
         self._read = getattr(family, "read_prefixes", None)
@@ -107,9 +81,11 @@ class Engine:
         order, outputs, tokens = [], [], 0
         for work in self._works(sequences):
             tokens += work.tokens_read
-            for rows, width in self.batches(work.sequences, work.rows):
+            batches = self.batches(work.sequences, work.rows)
+            compute = partial(self._computed, work)
+            for rows, width, output in side_by_side(compute, batches, self._streams):
                 order.append(rows)
-                outputs.append(self._split(work, rows, width))
+                outputs.append(output)
                 tokens += self._height(rows, width) * width
         if not outputs:
             return Computed(np.zeros(0, np.float32), 0)
@@ -119,17 +95,17 @@ class Engine:
         values[np.concatenate(order)] = found
         return Computed(values, tokens)
 
-    def _works(self, sequences: TokenSequences) -> Iterator[_Work]:
+    def _works(self, sequences: TokenSequences) -> Iterator[Work]:
         """All sequences, those together that go on from the same prefixes."""
         shared = shared_prefixes(sequences) if self._read else None
         if shared is None:
-            yield _Work(sequences)
+            yield Work(sequences)
             return
-        yield _Work(sequences, shared.alone)
+        yield Work(sequences, shared.alone)
         for chosen, rows in shared.groups(self.shapes):
-            yield self._following(shared, chosen, rows) or _Work(sequences, rows)
+            yield self._following(shared, chosen, rows) or Work(sequences, rows)
 
-    def _following(self, shared: SharedPrefixes, chosen: Int64s, rows: Int64s) -> _Work | None:
+    def _following(self, shared: SharedPrefixes, chosen: Int64s, rows: Int64s) -> Work | None:
         """What follows the chosen prefixes, once these are read; None if they cannot be."""
         lengths = shared.prefixes.tokens.lengths[chosen]
         width = self.shapes.width(int(lengths.max()))
@@ -148,7 +124,7 @@ class Engine:
         number = np.empty(len(shared.prefixes), np.int64)
         number[chosen] = np.arange(len(chosen))
         of = np.where(shared.of < 0, 0, number[shared.of])
-        return _Work(shared.rests, rows, states, of, lengths)
+        return Work(shared.rests, rows, states, of, lengths)
 
     def batches(
         self, sequences: TokenSequences, chosen: Int64s | None = None
@@ -170,7 +146,7 @@ class Engine:
         """
         width = self.shapes.width(int(sequences.tokens.lengths[rows].max()))
         tokens = self._height(rows, width) * width
-        return Computed(self._split(_Work(sequences), rows, width).cpu().numpy(), tokens)
+        return Computed(self._split(Work(sequences), rows, width).cpu().numpy(), tokens)
 
     @torch.inference_mode()
     def plain(
@@ -183,7 +159,11 @@ class Engine:
         found: npt.NDArray[np.float32] = self._family.forward(model, batch)[0].cpu().numpy()
         return found
 
-    def _split(self, work: _Work, rows: Int64s, width: int) -> torch.Tensor:
+    def _computed(self, work: Work, batch: tuple[Int64s, int]) -> tuple[Int64s, int, torch.Tensor]:
+        return (*batch, self._split(work, *batch))
+
+    @torch.inference_mode()  # of the thread that it is called in
+    def _split(self, work: Work, rows: Int64s, width: int) -> torch.Tensor:
         """The forward, in smaller pieces where memory does not suffice."""
         outputs: list[torch.Tensor] = []
         begin, count = 0, len(rows)
@@ -217,7 +197,7 @@ class Engine:
             self.shapes.max_tokens,
         )
 
-    def _forward(self, work: _Work, rows: Int64s, width: int) -> torch.Tensor:
+    def _forward(self, work: Work, rows: Int64s, width: int) -> torch.Tensor:
         # Where shapes are fixed, the batch is filled up with repetitions.
         filled = np.resize(rows, self._height(rows, width))
         batch = make_batch(work.sequences, filled, width, self._pad_id, self._device)

@@ -34,6 +34,7 @@ from reranker_core.preflight.prompt import check_prompt
 from reranker_core.preflight.tokenizer import check_tokenizer
 from reranker_core.preflight.weights import check_weights
 from reranker_core.sequences import Int64s, TokenSequences
+from reranker_core.streams import streams_for
 
 
 class Scorer:
@@ -107,7 +108,9 @@ class Scorer:
         inspection.add([*check_weights(loaded), *check_tokenizer(pair_format, loaded.model)])
         shapes = Shapes.of(device, pair_format.max_length, config.score)
         pad_id = int(pair_format.tokenizer.pad_token_id or 0)
-        engine = Engine(loaded.model, family, pad_id, shapes, config.score.share_prefixes)
+        at_once = device == "cpu" and loaded.reentrant
+        streams = streams_for(torch.get_num_threads()) if at_once else 1
+        engine = Engine(loaded.model, family, pad_id, shapes, config.score.share_prefixes, streams)
         scorer = cls(engine, pair_format, dtype)
         numerics, english = check_numerics(scorer)
         inspection.add([*numerics, *check_meaning(scorer, english, config.preflight)])

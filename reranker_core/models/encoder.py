@@ -7,6 +7,7 @@ and joined with the tokenizer's own special tokens. The score is the one logit.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +31,11 @@ from reranker_core.sequences import Int64s, Runs, TokenSequences, take
 from reranker_core.tokenizing import tokenize
 
 _DEFAULT_MAX_LENGTH = 512
+# Their code in transformers 5.23 writes to no module while it computes.
+_STATELESS = {
+    *("bert", "roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "ernie", "mpnet"),
+    *("distilbert", "electra", "albert", "deberta", "deberta-v2", "modernbert"),
+}
 
 
 def fits(architecture: str) -> bool:
@@ -74,7 +80,8 @@ def load(
         for module in head.values():
             module.float().register_forward_pre_hook(inputs_to_float32)
     loaded.model.to(device)
-    return replace(loaded, head=tuple(f"{name}." for name in head))
+    names = tuple(f"{name}." for name in head)
+    return replace(loaded, head=names, reentrant=_is_reentrant(loaded.model))
 
 
 @dataclass(frozen=True)
@@ -228,6 +235,14 @@ def forward(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
         inputs["token_type_ids"] = (second & batch.mask.bool()).long()
     logits: torch.Tensor = model(**inputs).logits
     return logits[:, 0].float()
+
+
+def _is_reentrant(model: Any) -> bool:
+    """Whether the forward is known to leave the model as it is."""
+    if not type(model).__module__.startswith("transformers.models."):
+        return False
+    rope = str(getattr(model.config, "rope_parameters", None))
+    return model.config.model_type in _STATELESS and not re.search("dynamic|longrope", rope)
 
 
 def _surroundings(tokenizer: Any) -> tuple[list[int], list[int], list[int], bool]:

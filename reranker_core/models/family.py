@@ -83,7 +83,7 @@ class LoadedModel:
 
     `missing` are drawn at random by transformers; `unexpected` are in the file and not used;
     `mismatched` have another shape. `head` are the prefixes of the parameters that training adds
-    to a base model to make it a reranker.
+    to a base model to make it a reranker. `reentrant`: forwards may run side by side.
     """
 
     model: Any
@@ -91,6 +91,7 @@ class LoadedModel:
     unexpected: tuple[str, ...]
     mismatched: tuple[str, ...]
     head: tuple[str, ...] = ()
+    reentrant: bool = False
 
 
 class Family(Protocol):

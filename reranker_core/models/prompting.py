@@ -8,8 +8,6 @@ too long; never what the template says itself.
 
 from __future__ import annotations
 
-import re
-from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,12 +18,11 @@ from reranker_core.config import ModelConfig, Template
 from reranker_core.errors import ConfigError
 from reranker_core.models.family import Answer
 from reranker_core.models.loading import load_tokenizer, longest_input, specials_around
+from reranker_core.models.segments import filled, has_text, split_joint, with_spans
 from reranker_core.models.templates import resolve_template
 from reranker_core.passages import Prepared, assemble, in_chunks, long_passages
 from reranker_core.sequences import Int64s, Ragged, Runs, TokenSequences, take
 from reranker_core.tokenizing import beginning, tokenize
-
-_PLACEHOLDER = re.compile(r"\{(query|passage|instruction|prompt)\}")
 
 
 def prompt_format(
@@ -92,11 +89,11 @@ class PromptFormat:
         """
         prefix, suffix = _specials(tokenizer, template.specials)
         literals = {
-            segment: _ids(tokenizer, _filled(template, segment))
+            segment: _ids(tokenizer, filled(template, segment))
             for segment in template.segments
-            if not _has_text(segment)
+            if not has_text(segment)
         }
-        texts = [i for i, segment in enumerate(template.segments) if _has_text(segment)]
+        texts = [i for i, segment in enumerate(template.segments) if has_text(segment)]
         outside = len(prefix) + len(suffix)
         for i, segment in enumerate(template.segments):
             if i < texts[0] or i > texts[-1]:
@@ -105,7 +102,7 @@ class PromptFormat:
         behind = len(suffix)
         behind += sum(len(literals.get(part, ())) for part in template.segments[last + 1 :])
         extra = {"all": 0, "texts": outside, "flag_embedding": 2 * behind}[template.counted]
-        empty = "".join(_filled(template, segment) for segment in template.segments)
+        empty = "".join(filled(template, segment) for segment in template.segments)
         fixed = len(prefix) + len(suffix) + len(_ids(tokenizer, empty))
         counted = model.max_length or min(template.max_length, longest - extra)
         if counted + extra > longest:
@@ -151,7 +148,7 @@ class PromptFormat:
     def layout(self) -> str:
         """The whole input as text, with `{query}` and `{passage}` where these go."""
         inner = "".join(
-            _filled(self.template, segment, "{query}", "{passage}")
+            filled(self.template, segment, "{query}", "{passage}")
             for segment in self.template.segments
         )
         return self.tokenizer.decode(self.prefix) + inner + self.tokenizer.decode(self.suffix)
@@ -227,7 +224,7 @@ class PromptFormat:
                 pieces.append(Runs.same(self.literals[segment], count))
             elif "{passage}" not in segment:
                 texts = [
-                    _filled(self.template, segment, query=query, instruction=own)
+                    filled(self.template, segment, query=query, instruction=own)
                     for query, own in zip(queries, instructions, strict=True)
                 ]
                 ids = tokenize(self.tokenizer, texts, None if whole else self.query_max_length)
@@ -237,7 +234,7 @@ class PromptFormat:
                 pieces.append(Runs(cut, query_of))
                 lost += (ids.lengths - kept)[query_of]
             elif "{query}" not in segment:
-                texts = [_filled(self.template, segment, passage=passage) for passage in passages]
+                texts = [filled(self.template, segment, passage=passage) for passage in passages]
                 ids = tokenize(self.tokenizer, texts, None if whole else self.passage_max_length)
                 if in_chunks(self.model):
                     lead, ids = self._without_lead(segment, ids)
@@ -301,76 +298,12 @@ class PromptFormat:
         room = self.max_length - outside
         texts, spans = [], []
         for q, p in zip(query_of, passage_of, strict=True):
-            text, query_span, passage_span = _with_spans(
+            text, query_span, passage_span = with_spans(
                 self.template, segment, queries[q], passages[p], instructions[q]
             )
             texts.append(text)
             spans.append((query_span, passage_span))
-        backend = self.tokenizer.backend_tokenizer
-        backend.no_padding()
-        backend.no_truncation()
-        heads, middles, tails, lost = [], [], [], []
-        for encoding, (query_span, passage_span) in zip(
-            backend.encode_batch(texts, add_special_tokens=False), spans, strict=True
-        ):
-            ids = encoding.ids
-            ends = [end for _, end in encoding.offsets]
-            first, last = (bisect_right(ends, char) for char in passage_span)
-            head, middle, tail = ids[:first], ids[first:last], ids[last:]
-            kept = len(head) + len(tail)
-            if len(ids) > room:
-                start, stop = (bisect_right(ends, char) for char in query_span)
-                others = len(ids) - len(middle) - (stop - start)
-                keep = max(0, min(self.query_max_length, room - others))
-                if stop <= first:
-                    head = head[: min(start + keep, stop)] + head[stop:]
-                else:
-                    tail = tail[: min(start - last + keep, stop - last)] + tail[stop - last :]
-            lost.append(kept - len(head) - len(tail))
-            heads.append(head)
-            middles.append(middle)
-            tails.append(tail)
-        index = np.arange(len(texts))
-        head_runs, middle_runs, tail_runs = (
-            Runs(Ragged.of(runs), index) for runs in (heads, middles, tails)
-        )
-        return head_runs, middle_runs, tail_runs, np.array(lost, np.int64)
-
-
-def _filled(
-    template: Template,
-    segment: str,
-    query: str = "",
-    passage: str = "",
-    instruction: str | None = None,
-) -> str:
-    return _with_spans(template, segment, query, passage, instruction)[0]
-
-
-def _with_spans(
-    template: Template, segment: str, query: str, passage: str, own: str | None
-) -> tuple[str, tuple[int, int], tuple[int, int]]:
-    """The segment with its texts in place, and where query and passage are, in characters."""
-    instruction = template.instruction if own is None else own
-    values = {
-        "query": query,
-        "passage": passage,
-        "prompt": template.prompt,
-        "instruction": instruction
-        and template.instruction_format.replace("{instruction}", instruction),
-    }
-    text, position = "", 0
-    spans = {"query": (0, 0), "passage": (0, 0)}
-    for found in _PLACEHOLDER.finditer(segment):
-        text += segment[position : found.start()]
-        spans[found[1]] = (len(text), len(text) + len(values[found[1]]))
-        text += values[found[1]]
-        position = found.end()
-    return text + segment[position:], spans["query"], spans["passage"]
-
-
-def _has_text(segment: str) -> bool:
-    return any(f"{{{name}}}" in segment for name in ("query", "passage", "instruction"))
+        return split_joint(self.tokenizer, texts, spans, room, self.query_max_length)
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:

@@ -1,0 +1,102 @@
+"""Batches side by side: in order, with errors raised, and torch's threads left as they were."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from reranker_core.scorer import Scorer
+from reranker_core.streams import side_by_side, streams_for
+from tests.parity.common import sample_pairs
+from tests.tables import config
+
+SETTINGS = ("model.dtype=float32", "model.device=cpu", "preflight.checks.meaning=off")
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    assert torch.get_num_threads() == 4
+    torch.set_num_threads(before)
+
+
+def test_results_come_in_the_order_of_the_items_from_several_threads():
+    both = threading.Barrier(2, timeout=30)
+    seen = []
+
+    def slow(item: int) -> int:
+        if item < 2:
+            both.wait()  # neither is done before the other has begun
+        seen.append((threading.get_ident(), torch.get_num_threads()))
+        return item * item
+
+    assert side_by_side(slow, iter(range(20)), 2) == [item * item for item in range(20)]
+    assert len({thread for thread, _ in seen}) == 2
+    assert {count for _, count in seen} == {2}
+
+
+@pytest.mark.parametrize(("items", "streams"), [(1, 2), (5, 1), (0, 2)])
+def test_what_is_alone_gets_all_threads(items: int, streams: int):
+    here = (threading.get_ident(), 4)
+    found = side_by_side(
+        lambda _: (threading.get_ident(), torch.get_num_threads()), range(items), streams
+    )
+    assert found == [here] * items
+
+
+def test_an_error_is_raised_and_ends_the_others():
+    done = []
+
+    def fail(item: int) -> None:
+        if item == 3:
+            raise ValueError("three")
+        done.append(item)
+
+    with pytest.raises(ValueError, match="three"):
+        side_by_side(fail, range(10_000), 2)
+    assert len(done) < 10_000
+
+
+def test_errors_of_what_gives_the_items_are_raised():
+    def items() -> Iterator[int]:
+        yield from (1, 2, 3)
+        raise OSError("no more")
+
+    with pytest.raises(OSError, match="no more"):
+        side_by_side(lambda item: item, items(), 2)
+
+
+def test_few_streams_share_many_threads():
+    assert [streams_for(count) for count in (1, 2, 3, 4, 64)] == [1, 2, 3, 4, 4]
+
+
+@pytest.mark.parametrize("name", ["bert", "xlm_roberta", "modernbert", "distilbert", "electra"])
+def test_scores_are_those_of_one_batch_after_the_other(name: str, request: pytest.FixtureRequest):
+    model: Path = request.getfixturevalue(name)
+    pairs = sample_pairs(128, 96) * 4
+    few_tokens = "score.max_batch_tokens=256"
+    several = Scorer.load(config("in", "out", *SETTINGS, few_tokens, model=model))
+    assert several._engine._streams == 4
+    found = [several.score_pairs(pairs) for _ in range(3)]
+    torch.set_num_threads(1)
+    single = Scorer.load(config("in", "out", *SETTINGS, few_tokens, model=model))
+    assert single._engine._streams == 1
+    expected = single.score_pairs(pairs)
+    torch.set_num_threads(4)
+    for scores in found:
+        np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-5 * expected.std())
+
+
+def test_models_with_code_of_their_own_and_decoders_go_one_by_one(nemotron: Path, qwen3: Path):
+    relaxed = ("preflight.checks.prompt=off", "preflight.checks.tokenizer=off")
+    settings = ("model.trust_remote_code=true", "model.template=qwen3-reranker")
+    for model, setting in zip((nemotron, qwen3), settings, strict=True):
+        scorer = Scorer.load(config("in", "out", *SETTINGS, *relaxed, setting, model=model))
+        assert scorer._engine._streams == 1
