@@ -38,9 +38,9 @@ class Shapes:
     fixed: bool = False
 
     @classmethod
-    def of(cls, device: str, longest: int, score: ScoreConfig) -> Shapes:
-        """Those that suit a device, `cpu` or `cuda`."""
-        tokens, step = _TOKENS[device], 1
+    def of(cls, device: str, longest: int, score: ScoreConfig, streams: int = 1) -> Shapes:
+        """Those that suit a device, `cpu` or `cuda`, where so many batches are computed at once."""
+        tokens, step = _TOKENS[device] // streams, 1
         if device == "cuda":
             step = _STEP_CUDA
         elif torch.cpu.get_capabilities().get("amx_bf16"):

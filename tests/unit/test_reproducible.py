@@ -45,6 +45,19 @@ def expected(scorer: Scorer) -> dict[int, bytes]:
     return scores(scorer, np.arange(len(PAIRS)))
 
 
+@pytest.mark.parametrize("streams", [1, 2, 4])
+def test_side_by_side(
+    scorer: Scorer, expected: dict[int, bytes], streams: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(scorer._engine, "_streams", streams)
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        assert scores(scorer, ORDER) == expected
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("chosen", [ORDER, ORDER[:7], ORDER[:20:3], ORDER[:1], np.sort(ORDER)[30:]])
 def test_in_other_company_and_order(
