@@ -60,11 +60,12 @@ def main() -> None:
     # Whole queries in a round would make for equal lengths: every round is a sample of all.
     rounds = [pairs[i :: options.rounds] for i in range(options.rounds)]
     with tempfile.TemporaryDirectory() as name:
+        torch.set_num_threads(options.threads)  # our scorer heeds it when it is loaded
         shape = SHAPES[options.shape]
         model = shape.make(Path(name))
         scorer = _ours(model, *shape.settings)
         contestants: dict[str, Scoring] = {OURS: scorer.score_pairs, **shape.peers(model)}
-        torch.set_num_threads(options.threads)
+        torch.set_num_threads(options.threads)  # again: peers may set their own
         result = measure(contestants, scorer, AutoConfig.from_pretrained(name), rounds)
     result |= {
         "shape": options.shape,

@@ -27,11 +27,13 @@ def streams_for(threads: int) -> int:
 def side_by_side(
     function: Callable[[Item], Result], items: Iterable[Item], streams: int
 ) -> list[Result]:
-    """`function` of each item, in the items' order; up to `streams` at once, which share torch's
-    threads. Items are taken as they are needed, by one stream at a time.
+    """`function` of each item, in the items' order; up to `streams` at once, but no more than torch
+    has threads, which they share. Items are taken as they are needed, by one stream at a time.
 
     Whatever the function raises is raised here, once the others have finished their item.
     """
+    threads = torch.get_num_threads()
+    streams = min(streams, threads)
     if streams == 1:
         return [function(item) for item in items]
     source = iter(items)
@@ -40,10 +42,9 @@ def side_by_side(
         return [function(item) for item in first]
     numbered = enumerate(chain(first, source))
     taking, found, failed = threading.Lock(), dict[int, Result](), list[BaseException]()
-    threads = torch.get_num_threads()
 
     def stream() -> None:
-        torch.set_num_threads(max(1, threads // streams))
+        torch.set_num_threads(threads // streams)
         try:
             while not failed:
                 with taking:

@@ -56,7 +56,7 @@ def _connect(config: Config) -> bool:
     own = address == "local"
     # What the runtime says of itself is not about the run; errors reach us as exceptions.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nor does anybody else hear of it
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # none leave the machine
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:

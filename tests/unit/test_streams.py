@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from reranker_core.batching import Shapes
+from reranker_core.config import ScoreConfig
 from reranker_core.scorer import Scorer
 from reranker_core.streams import side_by_side, streams_for
 from tests.parity.common import sample_pairs
@@ -49,6 +51,22 @@ def test_what_is_alone_gets_all_threads(items: int, streams: int):
         lambda _: (threading.get_ident(), torch.get_num_threads()), range(items), streams
     )
     assert found == [here] * items
+
+
+def test_there_are_no_more_streams_than_threads():
+    torch.set_num_threads(1)
+    try:
+        found = side_by_side(lambda _: threading.get_ident(), range(5), 2)
+    finally:
+        torch.set_num_threads(4)
+    assert found == [threading.get_ident()] * 5
+
+
+def test_batches_side_by_side_share_the_budget_of_tokens():
+    alone, shared = (Shapes.of("cpu", 128, ScoreConfig(), count) for count in (1, 4))
+    assert shared.max_tokens * 4 == alone.max_tokens
+    fixed = ScoreConfig(reproducible=True)
+    assert Shapes.of("cpu", 128, fixed, 4) == Shapes.of("cpu", 128, fixed)
 
 
 def test_an_error_is_raised_and_ends_the_others():

@@ -52,19 +52,23 @@ _NAMES: list[tuple[ModuleType, str, Any]] = [
     (modeling_gemma2, "GEMMA2_START_DOCSTRING", ""),
     (modeling_gemma2, "GEMMA2_INPUTS_DOCSTRING", ""),
 ]
+_ABSENT = object()
 
 
 @contextmanager
 def names() -> Iterator[None]:
     """While code is imported: transformers' modules with the names that version 4 had."""
-    now = [(module, name, getattr(module, name, None)) for module, name, _ in _NAMES]
+    now = [(module, name, vars(module).get(name, _ABSENT)) for module, name, _ in _NAMES]
     for module, name, then in _NAMES:
         setattr(module, name, then)
     try:
         yield
     finally:
         for module, name, before in now:
-            setattr(module, name, before) if before else delattr(module, name)
+            if before is _ABSENT:
+                delattr(module, name)
+            else:
+                setattr(module, name, before)
 
 
 def construct(code: Any, settings: dict[str, Any]) -> Any:
