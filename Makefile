@@ -14,12 +14,11 @@ INSTALL := $(PIP) install --quiet --no-compile
 demo: setup
 	$(BIN)/python -m demo.run $(ARGS)
 
-# Whole jobs, on a Ray for each of the two cores, after all else; the last ones one after the other:
-# what is submitted to a Ray finds any that runs on the machine, and `ray stop` ends all of them.
+# Whole jobs, on a Ray for each of the two cores, after all else. Not beside `only_ray`: what is
+# submitted to a Ray finds any that runs on the machine, and `ray stop` ends all of them.
 test: setup-dev check
-	$(BIN)/python -m pytest -n 2 -m "not whole_job and not alone"
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m whole_job
-	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not whole_job"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m whole_job tests/integration tests/faults
 
 check: setup-dev
 	$(BIN)/ruff check .

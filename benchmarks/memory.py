@@ -77,7 +77,7 @@ def measure(rows: int) -> dict[str, Any]:
         "rows": manifest["rows"],
         "scored": manifest["scored"],
         "seconds": round(seconds, 1),
-        "pairs_per_second": round(manifest["pairs"] / max(manifest["scoring_seconds"], 0.1)),
+        "pairs_per_second": round(manifest["pairs"] / manifest["scoring_seconds"]),
         **{f"{who}_mib": _halves(values) for who, values in samples.items()},
     }
 

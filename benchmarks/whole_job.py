@@ -6,7 +6,8 @@ Same pairs (docstrings, natural lengths), same weights (MiniLM-L6 shape with a r
 float32, same threads. A job's time is the whole process: Python and Ray starting, planning,
 preflight, Parquet in and out, proof of the output; of the naive one (`benchmarks.naive_job`) what
 of that it does. The bare peer's is `predict` alone, model loaded; the bare scorer's is texts to
-scores in parts of that size, once before the job and once after it, for machines change their pace.
+scores in the job's own parts, a shard each, once before the job and once after it, for machines
+change their pace.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from reranker_core.config import load_config
 from reranker_core.scorer import Scorer
 
 MAX_LENGTH = 512
-PART_ROWS = 2000
+PART_ROWS = 10_000  # more than a shard has: a shard is a part
 
 
 def main() -> None:
@@ -51,11 +52,12 @@ def main() -> None:
         queries = sample_queries(docs, pairs // CANDIDATES)
         write_shards(docs, queries, first_stage(docs, queries, CANDIDATES), folder / "in")
         rows = ds.dataset(folder / "in").to_table()
+        shards = [_pairs(shard.to_table()) for shard in ds.dataset(folder / "in").get_fragments()]
 
         settings = _settings(folder, model)
-        scorer_seconds = _run_scorer(rows, settings)
+        scorer_seconds = _run_scorer(shards, settings)
         job_seconds, manifest, steady = _run_job(folder, settings)
-        scorer_seconds = (scorer_seconds + _run_scorer(rows, settings)) / 2
+        scorer_seconds = (scorer_seconds + _run_scorer(shards, settings)) / 2
         naive_seconds = _run_naive(folder, model)
         peer_seconds, peer_scores = _run_peer(rows, model)
         scores = ds.dataset(folder / "out").to_table()["score"].to_numpy()
@@ -102,14 +104,17 @@ def _run_job(folder: Path, settings: list[str]) -> tuple[float, dict[str, Any], 
     return seconds, manifest, manifest["pairs"] / scoring
 
 
-def _run_scorer(rows: pa.Table, settings: list[str]) -> float:
+def _pairs(rows: pa.Table) -> list[tuple[str, str]]:
+    return list(zip(rows["query"].to_pylist(), rows["passage"].to_pylist(), strict=True))
+
+
+def _run_scorer(parts: list[list[tuple[str, str]]], settings: list[str]) -> float:
     """Seconds of `score_pairs`, part by part."""
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     scorer = Scorer.load(load_config(None, settings))
-    pairs = list(zip(rows["query"].to_pylist(), rows["passage"].to_pylist(), strict=True))
     start = time.monotonic()
-    for first in range(0, len(pairs), PART_ROWS):
-        scorer.score_pairs(pairs[first : first + PART_ROWS])
+    for part in parts:
+        scorer.score_pairs(part)
     return time.monotonic() - start
 
 
@@ -126,7 +131,7 @@ def _run_naive(folder: Path, model: Path) -> float:
 def _run_peer(rows: pa.Table, model: Path) -> tuple[float, np.ndarray]:
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     peer = CrossEncoder(str(model), device="cpu", max_length=MAX_LENGTH)
-    pairs = list(zip(rows["query"].to_pylist(), rows["passage"].to_pylist(), strict=True))
+    pairs = _pairs(rows)
     peer.predict(pairs[:64], show_progress_bar=False)
     start = time.monotonic()
     scores = peer.predict(pairs, activation_fn=torch.nn.Identity(), show_progress_bar=False)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.running import ROOT
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.only_ray
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BIN = Path(sys.executable).parent
