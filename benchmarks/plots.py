@@ -24,7 +24,8 @@ def main() -> None:
     plt.rcParams.update({"svg.hashsalt": "batch-reranker", "font.size": 9, "axes.titlesize": 9})
     PLOTS.mkdir(exist_ok=True)
     _draw("size", plot_sizes, _read("memory-1m-2core"))
-    _draw("peers", plot_peers, _read("peers-minilm-2core-no-amx"), _read("peers-gemma-2core-no-amx"))
+    peers = [_read(f"peers-{shape}-2core-no-amx") for shape in ("minilm", "gemma")]
+    _draw("peers", plot_peers, *peers)
 
 
 def plot_sizes(axes: list[Axes], result: dict[str, Any]) -> None:

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from types import FrameType
 
 from reranker_core.errors import Incomplete
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 
 def stop_on_signals() -> None:
-    """From now on both signals raise Incomplete in the main thread, so that the process ends with
-    its message and exit code.
+    """From now on the first of both signals raises Incomplete in the main thread, so that the
+    process ends with its message and exit code; further ones do not disturb that.
     """
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _SIGNALS:
         signal.signal(number, _stop)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
+    for each in _SIGNALS:
+        signal.signal(each, _be_patient)
     raise Incomplete(
         f"stopped by {signal.Signals(number).name}; what is committed stays, and the same command "
         "resumes"
     )
+
+
+def _be_patient(number: int, frame: FrameType | None) -> None:
+    # Not print: the signal may have come in the middle of one.
+    os.write(2, b"already stopping, which takes seconds; kill -9 ends at once, and loses nothing\n")

@@ -44,6 +44,15 @@ def test_results_come_in_the_order_of_the_items_from_several_threads():
     assert {count for _, count in seen} == {2}
 
 
+def test_threads_are_used_again():
+    def here(_: int) -> threading.Thread:
+        return threading.current_thread()
+
+    found = {thread for _ in range(20) for thread in side_by_side(here, range(20), 4)}
+    assert len(found) <= 4
+    assert threading.current_thread() not in found
+
+
 @pytest.mark.parametrize(("items", "streams"), [(1, 2), (5, 1), (0, 2)])
 def test_what_is_alone_gets_all_threads(items: int, streams: int):
     here = (threading.get_ident(), 4)
