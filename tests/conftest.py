@@ -20,13 +20,6 @@ from tests.shared_ray import joined, ray_cluster, rerank  # noqa: F401 - fixture
 torch.set_num_threads(1)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker runs what wants the only Ray, one after the other, while others need none."""
-    for item in items:
-        if item.get_closest_marker("only_ray"):
-            item.add_marker(pytest.mark.xdist_group("only_ray"))
-
-
 @pytest.fixture(scope="session")
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return checkpoints.bert(tmp_path_factory.mktemp("bert"))

@@ -61,7 +61,7 @@ def test_a_job_is_stopped_then_completes_and_is_not_mixed_with_another(ray_clust
 
     code, printed = submit(ray_cluster, *arguments)
     assert code == 0, printed
-    assert (tmp_path / "out/_SUCCESS").exists()
+    assert (tmp_path / "out/_SUCCESS").exists(), printed
     assert before.items() <= times(tmp_path / "out").items()
     assert json.loads((tmp_path / "out/_manifest.json").read_text())["scored"] == 1600
 
