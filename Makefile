@@ -9,24 +9,14 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 # What is never imported need not be compiled: half the time.
 INSTALL := $(PIP) install --quiet --no-compile
 
-.PHONY: demo test test-units test-only-ray test-whole-jobs check setup setup-dev kill chaos bench lock clean
+.PHONY: demo test check setup setup-dev kill chaos bench lock clean
 
 demo: setup
 	$(BIN)/python -m demo.run $(ARGS)
 
+# tests/readme beside what needs no Ray, then whole jobs on a Ray for each of two cores.
 test: setup-dev check
-	$(MAKE) --jobs 2 --output-sync test-units test-only-ray
-	$(MAKE) test-whole-jobs
-
-test-units: setup-dev
-	$(BIN)/python -m pytest -n 2 -m "not whole_job and not only_ray"
-
-# What is submitted to a Ray finds any that runs on the machine, and `ray stop` ends all of them.
-test-only-ray: setup-dev
-	$(BIN)/python -m pytest -m only_ray tests/integration tests/readme
-
-# On a Ray for each of two cores.
-test-whole-jobs: setup-dev
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not whole_job"
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m whole_job tests/integration tests/faults
 
 check: setup-dev

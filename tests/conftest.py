@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["RAY_AUTH_MODE"] = "disabled"
@@ -12,12 +13,24 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 import pytest
 import torch
+from xdist.scheduler import LoadScopeScheduling
 
 from tests import checkpoints, decoder_checkpoints, servers
 from tests.shared_ray import joined, ray_cluster, rerank  # noqa: F401 - fixtures
 
 # Threads only get in each other's way on models this small.
 torch.set_num_threads(1)
+
+
+class ReadmeTogether(LoadScopeScheduling):
+    """Any worker runs any test, but one runs all of `tests/readme`, from the beginning on."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "readme" if nodeid.startswith("tests/readme/") else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ReadmeTogether | None:
+    return ReadmeTogether(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 @pytest.fixture(scope="session")

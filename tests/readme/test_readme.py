@@ -14,8 +14,6 @@ import pytest
 
 from tests.running import ROOT
 
-pytestmark = pytest.mark.only_ray
-
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BIN = Path(sys.executable).parent
 

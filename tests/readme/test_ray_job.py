@@ -8,13 +8,10 @@ import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
-import pytest
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from tests.running import ROOT
 from tests.texts import flat_table
-
-pytestmark = pytest.mark.only_ray
 
 RAY = Path(sys.executable).parent / "ray"
 ENTRYPOINT = (sys.executable, "-m", "jobs.rerank", "--config", "configs/local.yaml")
