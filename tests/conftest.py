@@ -29,6 +29,7 @@ class ReadmeTogether(LoadScopeScheduling):
         return "readme" if nodeid.startswith("tests/readme/") else nodeid
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ReadmeTogether | None:
     return ReadmeTogether(config, log) if config.getvalue("dist") == "loadscope" else None
 
