@@ -16,7 +16,7 @@ import torch
 from xdist.scheduler import LoadScopeScheduling
 
 from tests import checkpoints, decoder_checkpoints, servers
-from tests.shared_ray import joined, ray_cluster, rerank  # noqa: F401 - fixtures
+from tests.shared_ray import joined, rerank, shared_ray  # noqa: F401 - fixtures
 
 # Threads only get in each other's way on models this small.
 torch.set_num_threads(1)

@@ -20,33 +20,48 @@ RAY = Path(sys.executable).parent / "ray"
 
 
 @dataclass(frozen=True)
-class Cluster:
-    """Where a Ray answers: its own address, and that of its job server."""
+class Head:
+    """A running `ray start --head`: its own address, and that of its job server if it has one."""
 
     address: str
     dashboard: str
+    pid: int
+
+    def processes(self):
+        """All that it has started."""
+        return psutil.Process(self.pid).children(recursive=True)
 
 
-@pytest.fixture(scope="session")
-def ray_cluster():
-    """`ray start --head` on ports of its own, so that each run saves the start of a Ray."""
+@contextmanager
+def ray_head(dashboard=False):
+    """`ray start --head` on ports of its own."""
     first = random.randrange(6_500, 8_200, 10)  # below the ports that Ray gives to workers
     command = [RAY, "start", "--head", "--block", "--num-cpus=3", "--disable-usage-stats"]
-    head = subprocess.Popen(
-        [*command, f"--port={first}", f"--dashboard-port={first + 1}"],
+    process = subprocess.Popen(
+        [
+            *(*command, f"--port={first}", f"--dashboard-port={first + 1}"),
+            f"--include-dashboard={str(dashboard).lower()}",
+        ],
         env=os.environ | {"RAY_ADDRESS": "", "RAY_AUTH_MODE": "disabled"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    for port in (first, first + 1):
+    for port in (first, first + 1)[: 1 + dashboard]:
         _wait_for(port)
-    yield Cluster(f"127.0.0.1:{first}", f"http://127.0.0.1:{first + 1}")
+    head = Head(f"127.0.0.1:{first}", f"http://127.0.0.1:{first + 1}", process.pid)
+    yield head
     # SIGTERM would have it wait half a minute for its processes.
-    family = [head, *psutil.Process(head.pid).children(recursive=True)]
-    for process in family:
+    for each in [process, *head.processes()]:
         with suppress(psutil.NoSuchProcess):
-            process.kill()
-    head.wait()
+            each.kill()
+    process.wait()
+
+
+@pytest.fixture(scope="session")
+def shared_ray():
+    """One that saves each run the start of a Ray."""
+    with ray_head() as head:
+        yield head
 
 
 def _wait_for(port):
@@ -59,11 +74,11 @@ def _wait_for(port):
 
 
 @pytest.fixture(scope="session")
-def joined(ray_cluster):
+def joined(shared_ray):
     """This process as a driver of the shared Ray, whose workers then outlive single runs."""
     import ray  # not wherever fixtures are known
 
-    ray.init(address=ray_cluster.address, log_to_driver=False, logging_level="ERROR")
+    ray.init(address=shared_ray.address, log_to_driver=False, logging_level="ERROR")
     yield
     ray.shutdown()
 

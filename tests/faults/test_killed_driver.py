@@ -1,7 +1,7 @@
 """kill -9 of the driver at random moments: the same command finishes, and nothing differs. Nor
 when Ray's workers are killed while it does.
 
-RUNS=10 in the environment for more rounds (`make kill RUNS=10`).
+RUNS=10 in the environment for more rounds (`make kill RUNS=10`), every other one with an own Ray.
 """
 
 import os
@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import psutil
@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from reranker_core.scorer import Scorer
-from tests.running import ROOT, SECONDS, run_job
+from tests.running import ROOT
+from tests.shared_ray import meanwhile
 from tests.tables import config
 from tests.texts import flat_table
 
@@ -31,23 +32,14 @@ WORKERS = 1 if RUNS == 1 else 2  # that are killed in a run
 
 
 @pytest.mark.timeout(120 * (RUNS + 1))
-def test_a_run_killed_anywhere_resumes_to_the_undisturbed_output(tmp_path, bert):
+def test_a_run_killed_anywhere_resumes_to_the_undisturbed_output(
+    tmp_path, bert, shared_ray, rerank
+):
     (tmp_path / "in").mkdir()
     for shard in range(3):
         pq.write_table(flat_table(1600, seed=shard), tmp_path / f"in/{shard}.parquet")
-    arguments = [
-        f"input.path={tmp_path}/in",
-        f"model.path={bert}",
-        "model.dtype=float32",
-        "preflight.checks.meaning=off",
-        "plan.part_rows=100",
-        "ray.address=local",
-    ]
-    if RUNS > 1:
-        run_job(*arguments, f"output.path={tmp_path}/undisturbed")
-        expected = read(tmp_path / "undisturbed")
-    else:  # saves a run
-        expected = without_ray(tmp_path / "in", bert)
+    settings = ["model.dtype=float32", "preflight.checks.meaning=off", "plan.part_rows=100"]
+    expected = without_ray(tmp_path / "in", bert)
     seed = int(os.environ.get("SEED", random.randrange(1 << 32)))
     print(f"SEED={seed}")
     moments = random.Random(seed)
@@ -56,13 +48,21 @@ def test_a_run_killed_anywhere_resumes_to_the_undisturbed_output(tmp_path, bert)
         moment = moments.randrange(PARTS - 2)
         output = tmp_path / f"out{run}"
         kill(
-            [*arguments, f"output.path={output}"],
+            [
+                f"input.path={tmp_path}/in",
+                f"output.path={output}",
+                f"model.path={bert}",
+                f"ray.address={'local' if run % 2 else shared_ray.address}",
+                *settings,
+            ],
             when=lambda o=output, m=moment: receipts(o) >= m,
             then=moments.uniform(0, 0.3),
         )
         resumed.append(receipts(output))
         assert not (output / "_SUCCESS").exists()
-        killed += losing_workers([*arguments, f"output.path={output}"], moments)
+        with losing_workers(shared_ray, output, moments) as lost:
+            rerank(tmp_path / "in", output, *settings)
+        killed += lost
         assert_same(read(output), expected)
         assert len(list(output.glob("*.parquet"))) == receipts(output) == PARTS
     print(f"parts of {PARTS} committed when the driver was killed:", resumed)
@@ -70,38 +70,41 @@ def test_a_run_killed_anywhere_resumes_to_the_undisturbed_output(tmp_path, bert)
     assert killed
 
 
-def start(arguments):
-    return subprocess.Popen(
+@contextmanager
+def losing_workers(head, output, moments):
+    """Meanwhile a few of Ray's workers are killed; gives a list that they are noted in."""
+    killed, of_the_killed_driver = [], set(head.processes())
+
+    def kill_one():
+        at_work = [
+            each
+            for each in head.processes()
+            if "MapBatches(" in each.name() and each not in of_the_killed_driver
+        ]
+        if at_work:
+            victim = moments.choice(at_work)
+            killed.append(victim.name())
+            victim.kill()
+
+    def kill_some():
+        while not (output / "_SUCCESS").exists() and len(killed) < WORKERS:
+            time.sleep(moments.uniform(0.5, 3))
+            with suppress(psutil.NoSuchProcess):
+                kill_one()
+
+    with meanwhile(kill_some):
+        yield killed
+
+
+def kill(arguments, when, then):
+    """Start the job and kill it `then` seconds after `when()` has become true."""
+    process = subprocess.Popen(
         [sys.executable, "-m", "jobs.rerank", *arguments],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-
-
-def losing_workers(arguments, moments):
-    """Run the job to its end, while a few of Ray's workers are killed; which ones."""
-    process = start(arguments)
-    killed = []
-    end = time.monotonic() + SECONDS
-    while process.poll() is None:
-        assert time.monotonic() < end, "the run did not end"
-        time.sleep(moments.uniform(0.5, 3))
-        with suppress(psutil.NoSuchProcess):
-            workers = psutil.Process(process.pid).children(recursive=True)
-            at_work = [worker for worker in workers if "MapBatches(" in worker.name()]
-            if at_work and len(killed) < WORKERS:
-                victim = moments.choice(at_work)
-                killed.append(victim.name())
-                victim.kill()
-    assert process.returncode == 0
-    return killed
-
-
-def kill(arguments, when, then):
-    """Start the job and kill it `then` seconds after `when()` has become true."""
-    process = start(arguments)
     while not when():
         assert process.poll() is None, "the run ended before it could be killed"
         time.sleep(0.01)

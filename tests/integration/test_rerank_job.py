@@ -90,7 +90,7 @@ def times(output):
     return {path: path.stat().st_mtime_ns for path in output.glob("*.parquet")}
 
 
-def test_nested_candidates_get_lists_of_scores_and_bad_ones_are_quarantined_without_text(
+def test_nested_candidates_get_lists_of_scores_and_bad_ones_are_quarantined_up_to_a_limit(
     rerank, score, tmp_path
 ):
     rows = [
@@ -107,12 +107,13 @@ def test_nested_candidates_get_lists_of_scores_and_bad_ones_are_quarantined_with
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet")
     columns = ["query_id=q", "query=text", "doc_id=c.id", "passage=c.p"]
 
-    printed = rerank(
-        tmp_path / "in.parquet",
-        tmp_path / "out",
-        *(f"input.columns.{column}" for column in columns),
-        "guard.max_quarantined_fraction=0.5",
-    )
+    settings = [f"input.columns.{column}" for column in columns]
+    printed = rerank(tmp_path / "in.parquet", tmp_path / "out", *settings, expect=4)
+    assert "null_passage" in printed
+    assert not (tmp_path / "out/_SUCCESS").exists()
+    higher = "guard.max_quarantined_fraction=0.5"
+    printed += rerank(tmp_path / "in.parquet", tmp_path / "out", *settings, higher)
+    assert (tmp_path / "out/_SUCCESS").exists()
 
     found = read(tmp_path / "out").to_pylist()
     assert [row["q"] for row in found] == [1, 2, 3, 4, 5]
@@ -138,18 +139,6 @@ def test_nested_candidates_get_lists_of_scores_and_bad_ones_are_quarantined_with
     assert "sesame" not in printed
     for path in (tmp_path / "out").rglob("*"):
         assert path.is_dir() or b"sesame" not in path.read_bytes()
-
-
-def test_over_the_quarantine_limit_the_run_fails_and_a_higher_limit_finishes_it(rerank, tmp_path):
-    table = pa.table(
-        {"query_id": [1, 1], "query": ["a", "a"], "doc_id": [1, 2], "passage": ["the file", None]}
-    )
-    pq.write_table(table, tmp_path / "in.parquet")
-    printed = rerank(tmp_path / "in.parquet", tmp_path / "out", expect=4)
-    assert "null_passage" in printed
-    assert not (tmp_path / "out/_SUCCESS").exists()
-    rerank(tmp_path / "in.parquet", tmp_path / "out", "guard.max_quarantined_fraction=0.5")
-    assert (tmp_path / "out/_SUCCESS").exists()
 
 
 def test_a_refused_model_exits_3_before_ray_is_asked(rerank, tmp_path):

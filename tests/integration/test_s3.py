@@ -5,8 +5,8 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 
-from tests.running import run_job
-from tests.servers import clients_of, seaweedfs
+from tests.running import run_here, run_job
+from tests.servers import clients_of, forget_clients, seaweedfs
 from tests.texts import flat_table
 
 pytestmark = pytest.mark.whole_job
@@ -43,12 +43,13 @@ def test_shards_on_s3_are_scored_to_s3_and_resumed(s3, bert):
     data = pyarrow.dataset.dataset("demo/out", filesystem=filesystem).to_table()
     assert data["doc_id"].to_pylist() == [i for t in tables for i in t["doc_id"].to_pylist()]
     assert data["score"].null_count == 0
-    assert "6 parts, which this run would skip" in run_job(*arguments, "--dry-run")
+    assert "6 parts, which this run would skip" in run_here(*arguments, "--dry-run")
 
 
 def test_bad_credentials_are_named_before_anything_is_started(s3, bert, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-secret")
-    printed = run_job(
+    forget_clients()
+    printed = run_here(
         "input.path=s3://demo/in", "output.path=s3://demo/out", f"model.path={bert}", expect=2
     )
     assert "the credentials are missing, wrong or expired" in printed

@@ -5,21 +5,21 @@ import shlex
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from tests.running import ROOT
+from tests.shared_ray import RAY, ray_head
 from tests.texts import flat_table
 
-RAY = Path(sys.executable).parent / "ray"
 ENTRYPOINT = (sys.executable, "-m", "jobs.rerank", "--config", "configs/local.yaml")
 
 
-def submit(cluster, *arguments):
+def submit(dashboard, *arguments):
     """As a person does, waiting for its end."""
-    command = [RAY, "job", "submit", "--address", cluster.dashboard, "--working-dir", "."]
+    command = [RAY, "job", "submit", "--address", dashboard, "--working-dir", "."]
     done = subprocess.run(
         [*command, "--", *ENTRYPOINT, *arguments],
         cwd=ROOT,
@@ -31,7 +31,14 @@ def submit(cluster, *arguments):
     return done.returncode, done.stdout + done.stderr
 
 
-def test_a_job_is_stopped_then_completes_and_is_not_mixed_with_another(ray_cluster, bert, tmp_path):
+@pytest.fixture
+def dashboard():
+    """Address of a Ray's job server."""
+    with ray_head(dashboard=True) as head:
+        yield head.dashboard
+
+
+def test_a_job_is_stopped_then_completes_and_is_not_mixed_with_another(dashboard, bert, tmp_path):
     pq.write_table(flat_table(1600, seed=2), tmp_path / "in.parquet")
     arguments = [
         f"input.path={tmp_path}/in.parquet",
@@ -40,7 +47,7 @@ def test_a_job_is_stopped_then_completes_and_is_not_mixed_with_another(ray_clust
         "preflight.checks.meaning=off",
         "plan.part_rows=50",
     ]
-    client = JobSubmissionClient(ray_cluster.dashboard)
+    client = JobSubmissionClient(dashboard)
     job = client.submit_job(
         entrypoint=shlex.join([*ENTRYPOINT, *arguments]), runtime_env={"working_dir": str(ROOT)}
     )
@@ -56,13 +63,13 @@ def test_a_job_is_stopped_then_completes_and_is_not_mixed_with_another(ray_clust
     before = times(tmp_path / "out")
     assert len(before) < 32
 
-    code, printed = submit(ray_cluster, *arguments)
+    code, printed = submit(dashboard, *arguments)
     assert code == 0, printed
     assert (tmp_path / "out/_SUCCESS").exists(), printed
     assert before.items() <= times(tmp_path / "out").items()
     assert json.loads((tmp_path / "out/_manifest.json").read_text())["scored"] == 1600
 
-    code, printed = submit(ray_cluster, *arguments, "model.max_length=32")
+    code, printed = submit(dashboard, *arguments, "model.max_length=32")
     assert code != 0
     assert "exit code 6" in printed.lower() or "belongs to another run" in printed
 
