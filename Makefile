@@ -5,9 +5,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip --disable-pip-version-check
-# What is never imported need not be compiled: half the time.
-INSTALL := $(PIP) install --quiet --no-compile
+INSTALL := scripts/install.sh $(VENV)
 
 .PHONY: demo test check setup setup-dev kill chaos bench lock clean
 
@@ -44,15 +42,14 @@ setup: $(VENV)/.installed
 
 setup-dev: $(VENV)/.installed-dev
 
-# The locks are complete, so that nothing is to be resolved.
-$(VENV)/.installed: requirements.lock pyproject.toml
+$(VENV)/.installed: requirements.lock pyproject.toml scripts/install.sh
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(INSTALL) --no-deps -r requirements.lock
+	$(INSTALL) -r requirements.lock
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	touch $@
 
 $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
-	$(INSTALL) --no-deps -r requirements-dev.lock
+	$(INSTALL) -r requirements-dev.lock
 	touch $@
 
 # Resolves the ranges of pyproject.toml anew, in throw-away environments, into the two lock files.
