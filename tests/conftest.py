@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,14 +13,10 @@ os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 import pytest
-import torch
 from xdist.scheduler import LoadScopeScheduling
 
-from tests import checkpoints, decoder_checkpoints, servers
-from tests.shared_ray import joined, rerank, shared_ray  # noqa: F401 - fixtures
-
-# Threads only get in each other's way on models this small.
-torch.set_num_threads(1)
+from tests import servers
+from tests.shared_ray import aws_profile, joined, rerank, shared_ray  # noqa: F401 - fixtures
 
 
 class ReadmeTogether(LoadScopeScheduling):
@@ -34,95 +31,45 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ReadmeTogeth
     return ReadmeTogether(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
-@pytest.fixture(scope="session")
-def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return checkpoints.bert(tmp_path_factory.mktemp("bert"))
+def made(maker: str, **options: Any) -> Any:
+    """A fixture: the folder of a checkpoint, by `maker` in `tests`."""
+
+    @pytest.fixture(scope="session")
+    def fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+        module, _, function = maker.partition(".")
+        folder = tmp_path_factory.mktemp(function)
+        # Late: it takes seconds, and xdist's first process makes none.
+        return getattr(importlib.import_module(f"tests.{module}"), function)(folder, **options)
+
+    return fixture
 
 
-@pytest.fixture(scope="session")
-def xlm_roberta(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return checkpoints.xlm_roberta(tmp_path_factory.mktemp("xlm_roberta"))
+bert = made("checkpoints.bert")
+xlm_roberta = made("checkpoints.xlm_roberta")
+modernbert = made("checkpoints.modernbert")
+distilbert = made("checkpoints.distilbert")
+electra = made("checkpoints.electra")
+gemma = made("decoder_checkpoints.gemma")
+gemma_right = made("decoder_checkpoints.gemma", padding_side="right")
+gemma_untied = made("decoder_checkpoints.gemma_untied")
+gemma2 = made("decoder_checkpoints.gemma2")
+qwen3 = made("decoder_checkpoints.qwen3")
+qwen2 = made("decoder_checkpoints.qwen2")
+llama = made("decoder_checkpoints.llama")
+qwen3_classifier = made("decoder_checkpoints.qwen3_classifier")
+nemotron = made("decoder_checkpoints.nemotron")
+minicpm_layerwise = made("decoder_checkpoints.minicpm_layerwise")
+gemma2_lightweight = made("decoder_checkpoints.gemma2_lightweight")
+monot5 = made("decoder_checkpoints.monot5")
+monot5_untied = made("decoder_checkpoints.monot5", tied=False)
 
 
-@pytest.fixture(scope="session")
-def modernbert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return checkpoints.modernbert(tmp_path_factory.mktemp("modernbert"))
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """More would only get in each other's way on models this small."""
+    import torch
 
-
-@pytest.fixture(scope="session")
-def distilbert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return checkpoints.distilbert(tmp_path_factory.mktemp("distilbert"))
-
-
-@pytest.fixture(scope="session")
-def electra(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return checkpoints.electra(tmp_path_factory.mktemp("electra"))
-
-
-@pytest.fixture(scope="session")
-def gemma(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return decoder_checkpoints.gemma(tmp_path_factory.mktemp("gemma"))
-
-
-@pytest.fixture(scope="session")
-def gemma_right(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("gemma_right")
-    return decoder_checkpoints.gemma(folder, padding_side="right")
-
-
-@pytest.fixture(scope="session")
-def gemma_untied(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return decoder_checkpoints.gemma_untied(tmp_path_factory.mktemp("gemma_untied"))
-
-
-@pytest.fixture(scope="session")
-def gemma2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return decoder_checkpoints.gemma2(tmp_path_factory.mktemp("gemma2"))
-
-
-@pytest.fixture(scope="session")
-def qwen3(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return decoder_checkpoints.qwen3(tmp_path_factory.mktemp("qwen3"))
-
-
-@pytest.fixture(scope="session")
-def qwen2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return decoder_checkpoints.qwen2(tmp_path_factory.mktemp("qwen2"))
-
-
-@pytest.fixture(scope="session")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return decoder_checkpoints.llama(tmp_path_factory.mktemp("llama"))
-
-
-@pytest.fixture(scope="session")
-def qwen3_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return decoder_checkpoints.qwen3_classifier(tmp_path_factory.mktemp("qwen3_classifier"))
-
-
-@pytest.fixture(scope="session")
-def nemotron(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return decoder_checkpoints.nemotron(tmp_path_factory.mktemp("nemotron"))
-
-
-@pytest.fixture(scope="session")
-def minicpm_layerwise(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return decoder_checkpoints.minicpm_layerwise(tmp_path_factory.mktemp("minicpm_layerwise"))
-
-
-@pytest.fixture(scope="session")
-def gemma2_lightweight(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return decoder_checkpoints.gemma2_lightweight(tmp_path_factory.mktemp("gemma2_lightweight"))
-
-
-@pytest.fixture(scope="session")
-def monot5(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return decoder_checkpoints.monot5(tmp_path_factory.mktemp("monot5"))
-
-
-@pytest.fixture(scope="session")
-def monot5_untied(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return decoder_checkpoints.monot5(tmp_path_factory.mktemp("monot5_untied"), tied=False)
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

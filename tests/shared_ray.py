@@ -33,8 +33,8 @@ class Head:
 
 
 @contextmanager
-def ray_head(dashboard=False):
-    """`ray start --head` on ports of its own."""
+def ray_head(dashboard=False, **environment):
+    """`ray start --head` on ports of its own, in this environment and more."""
     first = random.randrange(6_500, 8_200, 10)  # below the ports that Ray gives to workers
     command = [RAY, "start", "--head", "--block", "--num-cpus=3", "--disable-usage-stats"]
     process = subprocess.Popen(
@@ -42,7 +42,7 @@ def ray_head(dashboard=False):
             *(*command, f"--port={first}", f"--dashboard-port={first + 1}"),
             f"--include-dashboard={str(dashboard).lower()}",
         ],
-        env=os.environ | {"RAY_ADDRESS": "", "RAY_AUTH_MODE": "disabled"},
+        env=os.environ | {"RAY_ADDRESS": "", "RAY_AUTH_MODE": "disabled"} | environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -58,9 +58,15 @@ def ray_head(dashboard=False):
 
 
 @pytest.fixture(scope="session")
-def shared_ray():
+def aws_profile(tmp_path_factory):
+    """Where the workers of the shared Ray look for a profile; there is none yet."""
+    return tmp_path_factory.mktemp("aws") / "config"
+
+
+@pytest.fixture(scope="session")
+def shared_ray(aws_profile):
     """One that saves each run the start of a Ray."""
-    with ray_head() as head:
+    with ray_head(AWS_CONFIG_FILE=str(aws_profile)) as head:
         yield head
 
 

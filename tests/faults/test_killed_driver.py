@@ -73,13 +73,11 @@ def test_a_run_killed_anywhere_resumes_to_the_undisturbed_output(
 @contextmanager
 def losing_workers(head, output, moments):
     """Meanwhile a few of Ray's workers are killed; gives a list that they are noted in."""
-    killed, of_the_killed_driver = [], set(head.processes())
+    killed, before = [], set(head.processes())  # those of the killed driver, too
 
     def kill_one():
         at_work = [
-            each
-            for each in head.processes()
-            if "MapBatches(" in each.name() and each not in of_the_killed_driver
+            each for each in head.processes() if "MapBatches(" in each.name() and each not in before
         ]
         if at_work:
             victim = moments.choice(at_work)

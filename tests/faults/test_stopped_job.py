@@ -53,6 +53,7 @@ def stop_a_process(folder, model, when):
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
+        env=os.environ | {"PYTHONWARNINGS": "default::DeprecationWarning"},
     )
     while not when():
         assert process.poll() is None
@@ -60,4 +61,5 @@ def stop_a_process(folder, model, when):
     process.send_signal(signal.SIGTERM)
     _, printed = process.communicate(timeout=30)
     assert process.returncode == 5, printed
+    assert "RayDeprecationWarning" not in printed, printed  # it announces what the next Ray lacks
     return printed

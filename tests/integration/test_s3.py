@@ -5,45 +5,44 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 
-from tests.running import run_here, run_job
-from tests.servers import clients_of, forget_clients, seaweedfs
+from tests.running import run_here
+from tests.servers import CREDENTIALS, clients_of, forget_clients, seaweedfs
 from tests.texts import flat_table
 
 pytestmark = pytest.mark.whole_job
 
 
 @pytest.fixture(scope="module")
-def s3(tmp_path_factory):
-    """A SeaweedFS with the bucket `demo`, and the environment that its clients need."""
+def s3(tmp_path_factory, aws_profile):
+    """A SeaweedFS with the bucket `demo`, that drivers find by their environment, workers by the
+    profile of their node.
+    """
     with (
         seaweedfs(tmp_path_factory.mktemp("weed")) as server,
         clients_of(server.endpoint),
     ):
+        values = {name.lower(): value for name, value in CREDENTIALS.items()}
+        values |= {"endpoint_url": server.endpoint, "region": "us-east-1"}
+        lines = [f"{name} = {value}\n" for name, value in values.items()]
+        aws_profile.write_text("".join(["[default]\n", *lines]))
         yield server.endpoint
 
 
-def test_shards_on_s3_are_scored_to_s3_and_resumed(s3, bert):
+def test_shards_on_s3_are_scored_to_s3_and_resumed(s3, rerank):
     filesystem = fsspec.filesystem("s3", skip_instance_cache=True)
     tables = [flat_table(300, seed=seed) for seed in range(2)]
     for index, table in enumerate(tables):
         with filesystem.open(f"demo/in/{index}.parquet", "wb") as file:
             pq.write_table(table, file)
-    arguments = [
-        "input.path=s3://demo/in",
-        "output.path=s3://demo/out",
-        f"model.path={bert}",
-        "preflight.checks.meaning=off",
-        "plan.part_rows=100",
-        "ray.address=local",  # started with this environment
-    ]
-    run_job(*arguments)
+    arguments = ["s3://demo/in", "s3://demo/out", "plan.part_rows=100"]
+    rerank(*arguments)
     filesystem.invalidate_cache()
     names = filesystem.find("demo/out")
     assert "demo/out/_SUCCESS" in names
     data = pyarrow.dataset.dataset("demo/out", filesystem=filesystem).to_table()
     assert data["doc_id"].to_pylist() == [i for t in tables for i in t["doc_id"].to_pylist()]
     assert data["score"].null_count == 0
-    assert "6 parts, which this run would skip" in run_here(*arguments, "--dry-run")
+    assert "6 parts, which this run would skip" in rerank(*arguments, "--dry-run")
 
 
 def test_bad_credentials_are_named_before_anything_is_started(s3, bert, monkeypatch):
