@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 INSTALL := scripts/install.sh $(VENV)
+# Dozens of processes import the same modules.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test check setup setup-dev kill chaos bench lock clean
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# scripts/install.sh VENV ARGUMENT...: `uv pip install ARGUMENT...` into VENV, in a sixth of pip's
+# scripts/install.sh VENV ARGUMENT...: `uv pip install ARGUMENT...` into VENV, in half of pip's
 # time. Dependencies are resolved although the locks are complete: PyPI's torch for Linux needs
 # CUDA libraries that the CPU build, which the locks were made with, does without.
 set -euo pipefail
@@ -18,4 +18,7 @@ UV_FIND_LINKS=$(setting PIP_FIND_LINKS find-links)
 export UV_DEFAULT_INDEX UV_EXTRA_INDEX_URL UV_FIND_LINKS
 export UV_INDEX_STRATEGY=unsafe-best-match # the best version of all places, as pip has it
 export UV_SYSTEM_CERTS=true
+# Where PYTHONDONTWRITEBYTECODE is set, as in many containers, every process of a run would spend
+# its first twenty seconds on compiling torch, transformers and Ray.
+export UV_COMPILE_BYTECODE=true
 exec "$python" -m uv pip install --quiet --python "$python" "$@"
