@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.running import run_here
+from tests.servers import CREDENTIALS
 
 RAY = Path(sys.executable).parent / "ray"
 
@@ -24,7 +25,7 @@ class Head:
     """A running `ray start --head`: its own address, and that of its job server if it has one."""
 
     address: str
-    dashboard: str
+    dashboard: str | None
     pid: int
 
     def processes(self):
@@ -46,27 +47,32 @@ def ray_head(dashboard=False, **environment):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    for port in (first, first + 1)[: 1 + dashboard]:
-        _wait_for(port)
-    head = Head(f"127.0.0.1:{first}", f"http://127.0.0.1:{first + 1}", process.pid)
-    yield head
-    # SIGTERM would have it wait half a minute for its processes.
-    for each in [process, *head.processes()]:
-        with suppress(psutil.NoSuchProcess):
-            each.kill()
-    process.wait()
+    job_server = f"http://127.0.0.1:{first + 1}" if dashboard else None
+    head = Head(f"127.0.0.1:{first}", job_server, process.pid)
+    try:
+        for port in (first, first + 1)[: 1 + dashboard]:
+            _wait_for(port)
+        yield head
+    finally:
+        # SIGTERM would have it wait half a minute for its processes.
+        for each in [process, *head.processes()]:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        process.wait()
 
 
 @pytest.fixture(scope="session")
 def aws_profile(tmp_path_factory):
-    """Where the workers of the shared Ray look for a profile; there is none yet."""
+    """Where the workers of the shared Ray look for a profile; there is none yet. Credentials they
+    have from the environment that it was started in.
+    """
     return tmp_path_factory.mktemp("aws") / "config"
 
 
 @pytest.fixture(scope="session")
 def shared_ray(aws_profile):
     """One that saves each run the start of a Ray."""
-    with ray_head(AWS_CONFIG_FILE=str(aws_profile)) as head:
+    with ray_head(AWS_CONFIG_FILE=str(aws_profile), **CREDENTIALS) as head:
         yield head
 
 

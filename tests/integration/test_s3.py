@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.running import run_here
-from tests.servers import CREDENTIALS, clients_of, forget_clients, seaweedfs
+from tests.servers import clients_of, forget_clients, seaweedfs
 from tests.texts import flat_table
 
 pytestmark = pytest.mark.whole_job
@@ -14,17 +14,14 @@ pytestmark = pytest.mark.whole_job
 
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory, aws_profile):
-    """A SeaweedFS with the bucket `demo`, that drivers find by their environment, workers by the
-    profile of their node.
+    """A SeaweedFS with the bucket `demo`. Workers find it by the profile of their node, and have
+    its credentials from their environment; drivers have both from theirs.
     """
     with (
         seaweedfs(tmp_path_factory.mktemp("weed")) as server,
         clients_of(server.endpoint),
     ):
-        values = {name.lower(): value for name, value in CREDENTIALS.items()}
-        values |= {"endpoint_url": server.endpoint, "region": "us-east-1"}
-        lines = [f"{name} = {value}\n" for name, value in values.items()]
-        aws_profile.write_text("".join(["[default]\n", *lines]))
+        aws_profile.write_text(f"[default]\nendpoint_url = {server.endpoint}\nregion = us-east-1\n")
         yield server.endpoint
 
 
