@@ -17,6 +17,9 @@ _TOKENS = {"cpu": 4096, "cuda": 16_384}
 _STEP_AMX, _STEP_CUDA = 16, 8
 # The last batch of each width is filled up, so that smaller batches waste less.
 _TOKENS_FIXED, _STEP_FIXED = {"cpu": 2048, "cuda": 8192}, 16
+# A head with one output takes rows in fours on CPUs without AVX-512, and sums what is left over
+# in another order.
+_ROWS_FIXED = 4
 
 
 @dataclass
@@ -55,7 +58,10 @@ class Shapes:
 
     def rows(self, width: int) -> int:
         """How many rows a batch of this width may have; has, if shapes are fixed."""
-        return max(1, self.max_tokens // width)
+        rows = self.max_tokens // width
+        if self.fixed:
+            rows -= rows % _ROWS_FIXED
+        return max(1, rows)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -60,6 +62,17 @@ def keep_order_of_sums() -> None:
     """
     torch.set_num_threads(torch.get_num_threads())  # also: no fewer when cores are busy
     os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
+
+
+@contextmanager
+def torch_threads(number: int) -> Iterator[None]:
+    """So many threads for torch's CPU kernels within the `with` block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def is_lost(error: Exception) -> bool:

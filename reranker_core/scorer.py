@@ -18,7 +18,13 @@ from reranker_core.batching import Shapes
 from reranker_core.checkpoint import Checkpoint, open_checkpoint
 from reranker_core.checks import Inspection, Report
 from reranker_core.config import Config
-from reranker_core.device import DTYPES, keep_order_of_sums, number_formats, resolve_device
+from reranker_core.device import (
+    DTYPES,
+    keep_order_of_sums,
+    number_formats,
+    resolve_device,
+    torch_threads,
+)
 from reranker_core.engine import Engine, float32_copy
 from reranker_core.errors import PreflightRefused
 from reranker_core.guard import Scores, rescue
@@ -43,7 +49,7 @@ class Scorer:
     Attributes:
         report: what preflight measured.
         pair_format: how a pair becomes ids.
-        max_length, largest_batch, dtype: as `preflight.probe.Probe` wants them.
+        max_length, largest_batch, dtype, reproducible: as `preflight.probe.Probe` wants them.
 
     """
 
@@ -55,6 +61,7 @@ class Scorer:
         self.dtype = dtype
         self.max_length = pair_format.max_length
         self.largest_batch = engine.shapes.rows(engine.shapes.width(self.max_length))
+        self.reproducible = engine.shapes.fixed
 
     @classmethod
     def load(cls, config: Config, expected: dict[str, str] | None = None) -> Scorer:
@@ -173,9 +180,10 @@ class Scorer:
         """
         return self.score(self._encode(pairs)).values
 
-    def score_texts(self, pairs: Sequence[Pair]) -> Scores:
+    def score_texts(self, pairs: Sequence[Pair], threads: int | None = None) -> Scores:
         """As in the run: in batches, guarded. Of several cutoff layers, the last one's."""
-        scores = self.score(self._encode(pairs))
+        with torch_threads(threads or torch.get_num_threads()):
+            scores = self.score(self._encode(pairs))
         return replace(scores, values=_last(scores.values))
 
     def alone(self, pairs: Sequence[Pair]) -> np.ndarray:

@@ -18,7 +18,8 @@ _HALF_FLOAT32 = 0.05
 
 
 def check_numerics(probe: Probe) -> tuple[list[Check], Scores]:
-    """Finite at all lengths, repeatable, independent of the batch, close to float32.
+    """Finite at all lengths, repeatable, independent of the batch, close to float32; the same to
+    the bit in any order, where the run promises that.
 
     Also returns the scores of `grid(ENGLISH)`, which other checks look at. A canary that had to be
     rescued counts as not finite: in a run it would mean scoring most rows twice.
@@ -52,6 +53,8 @@ def check_numerics(probe: Probe) -> tuple[list[Check], Scores]:
             "helps.",
         ),
     ]
+    if probe.reproducible:
+        found.append(_check_bits(probe))
     if not exact:
         reference = probe.reference(chosen)
         found.append(
@@ -82,6 +85,31 @@ def _check_finite(probe: Probe, first: Scores) -> Check:
         f"finite scores from the shortest pair to a full batch of {probe.max_length} tokens each",
         "Set model.dtype=bfloat16 or float32; if it is float32 already, the weights are bad.",
     )
+
+
+def _check_bits(probe: Probe) -> Check:
+    pairs = [
+        (query, " ".join([passage] * times)) for times in (1, 2, 4, 8) for query, passage in ENGLISH
+    ]
+    own = [pairs[i] for i in range(0, len(pairs), len(ENGLISH))]
+    as_run = probe.score_texts(pairs).values
+    backward = probe.score_texts(pairs[::-1], threads=1).values[::-1]
+    alone = np.concatenate([probe.score_texts([pair]).values for pair in own])
+    differ = _other_bits(as_run, backward), _other_bits(as_run[:: len(ENGLISH)], alone)
+    return Check(
+        "numerics",
+        "same_bits",
+        not sum(differ),
+        f"{differ[0]} of {len(pairs)} scores have other bits in the opposite order with one "
+        f"thread, {differ[1]} of {len(own)} in a batch of their own",
+        "the same bits whatever a pair is batched with, as score.reproducible=true promises",
+        "This hardware's kernels sum in another order for other rows or threads, as some do for a "
+        "narrow model on many threads: lower replicas.num_cpus, or set score.reproducible=false.",
+    )
+
+
+def _other_bits(one: np.ndarray, other: np.ndarray) -> int:
+    return sum(a.tobytes() != b.tobytes() for a, b in zip(one, other, strict=True))
 
 
 def _within(one: np.ndarray, other: np.ndarray, tolerance: float) -> bool:

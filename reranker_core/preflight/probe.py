@@ -19,15 +19,19 @@ class Probe(Protocol):
         max_length: most tokens of a pair.
         largest_batch: how many pairs of that length the run puts into one batch.
         dtype: the run's number format.
+        reproducible: whether the run promises the same bits whatever a pair is batched with.
 
     """
 
     max_length: int
     largest_batch: int
     dtype: str
+    reproducible: bool
 
-    def score_texts(self, pairs: Sequence[Pair]) -> Scores:
-        """As in the run: in batches, in the run's number format, guarded."""
+    def score_texts(self, pairs: Sequence[Pair], threads: int | None = None) -> Scores:
+        """As in the run: in batches, in the run's number format, guarded; with so many of a CPU's
+        threads, or the run's.
+        """
 
     def alone(self, pairs: Sequence[Pair]) -> np.ndarray:
         """Each pair by itself, unpadded, in the run's number format."""

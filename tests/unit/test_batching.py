@@ -98,6 +98,11 @@ def test_where_shapes_are_fixed_a_length_always_gets_the_same_shape():
     assert len(found) > 100
 
 
+def test_where_shapes_are_fixed_rows_come_in_fours_or_alone():
+    shapes = Shapes(2048, 8192, step=16, fixed=True)
+    assert [shapes.rows(width) for width in (16, 48, 304, 512, 528, 2064)] == [128, 40, 4, 4, 1, 1]
+
+
 def test_fixed_shapes_cost_less_than_a_tenth_of_a_natural_part():
     all_lengths = natural(8192)
     shapes = Shapes.of("cpu", 512, ScoreConfig(reproducible=True))

@@ -339,14 +339,14 @@ def test_a_refusal_holds_the_checks_of_earlier_stages_too():
 class Model:
     """Stands for a loaded model: `rank` maps pairs to scores."""
 
-    max_length, largest_batch, dtype = 64, 4, "float32"
+    max_length, largest_batch, dtype, reproducible = 64, 4, "float32", False
 
     def __init__(
         self, rank: Callable[[Sequence[Pair]], np.ndarray], alone: Any = None, exact: Any = None
     ) -> None:
         self._rank, self._alone, self._exact = rank, alone or rank, exact or rank
 
-    def score_texts(self, pairs: Sequence[Pair]) -> Scores:
+    def score_texts(self, pairs: Sequence[Pair], threads: int | None = None) -> Scores:
         return Scores(self._rank(pairs), rescued=0)
 
     def alone(self, pairs: Sequence[Pair]) -> np.ndarray:
@@ -451,6 +451,28 @@ def test_scores_that_depend_on_the_batch_are_refused():
 
     found = canaries(Model(right, alone=alone))
     assert not found["same_alone_and_in_a_batch"]
+
+
+@pytest.mark.parametrize("depends_on", ["place", "threads", "company"])
+def test_where_scores_must_be_reproducible_the_last_bit_counts(depends_on: str):
+    class Sums(Model):
+        def score_texts(self, pairs: Sequence[Pair], threads: int | None = None) -> Scores:
+            exact = right(pairs) + 1
+            above = np.nextafter(exact, np.float32(9))
+            others = {
+                "place": np.arange(len(pairs)) == 0,
+                "threads": np.full(len(pairs), threads == 1),
+                "company": np.full(len(pairs), len(pairs) == 1),
+            }
+            return Scores(np.where(others[depends_on], above, exact), rescued=0)
+
+    model = Sums(right)
+    assert "same_bits" not in canaries(model)
+    model.reproducible = True
+    assert not canaries(model)["same_bits"]
+    steady = Model(right)
+    steady.reproducible = True
+    assert canaries(steady)["same_bits"]
 
 
 def test_half_precision_that_is_far_from_float32_is_refused():
