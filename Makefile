@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 INSTALL := scripts/install.sh $(VENV)
-# Dozens of processes import the same modules.
+# Dozens of processes import the same modules; only the first is to compile them.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test check setup setup-dev kill chaos bench lock clean

@@ -18,7 +18,4 @@ UV_FIND_LINKS=${UV_FIND_LINKS:-$(setting PIP_FIND_LINKS find-links)}
 export UV_DEFAULT_INDEX UV_EXTRA_INDEX_URL UV_FIND_LINKS
 export UV_INDEX_STRATEGY=unsafe-best-match # the best version of all places, as pip has it
 export UV_SYSTEM_CERTS=true
-# Where PYTHONDONTWRITEBYTECODE is set, as in many containers, each process would compile what it
-# imports of torch, transformers and Ray anew, which takes longer than the imports.
-export UV_COMPILE_BYTECODE=true
 exec "$python" -m uv pip install --quiet --python "$python" "$@"
