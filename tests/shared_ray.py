@@ -37,7 +37,7 @@ class Head:
 def ray_head(dashboard=False, **environment):
     """`ray start --head` on ports of its own, in this environment and more."""
     first = random.randrange(6_500, 8_200, 10)  # below the ports that Ray gives to workers
-    command = [RAY, "start", "--head", "--block", "--num-cpus=3", "--disable-usage-stats"]
+    command = [RAY, "start", "--head", "--block", "--num-cpus=2", "--disable-usage-stats"]
     process = subprocess.Popen(
         [
             *(*command, f"--port={first}", f"--dashboard-port={first + 1}"),

@@ -89,7 +89,7 @@ def _check_finite(probe: Probe, first: Scores) -> Check:
 
 def _check_bits(probe: Probe) -> Check:
     pairs = [
-        (query, " ".join([passage] * times)) for times in (1, 2, 4, 8) for query, passage in ENGLISH
+        (query, " ".join([passage] * times)) for times in (1, 2, 4) for query, passage in ENGLISH
     ]
     own = [pairs[i] for i in range(0, len(pairs), len(ENGLISH))]
     as_run = probe.score_texts(pairs).values

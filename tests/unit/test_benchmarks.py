@@ -48,8 +48,8 @@ def test_all_stages_around_the_scorer_take_time(tmp_path: Path, bert: Path):
 
 @pytest.mark.parametrize("name", list(gpu.TINY))
 def test_the_gpu_script_measures_on_a_cpu(name: str):
-    found = gpu.measure(gpu.TINY[name], "cpu", "bfloat16", 400, 1, ScoreConfig())
+    found = gpu.measure(gpu.TINY[name], "cpu", "bfloat16", 200, 1, ScoreConfig())
     assert found["tokens_per_second"] > 0
     assert found["difference_float32"] < 1e-5 < found["difference_bfloat16"] < gpu.HALF
     assert found["share_of_ceiling"] > 0
-    assert found["padding"] < 0.1
+    assert found["padding"] < 0.15
