@@ -14,10 +14,11 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: setup
 	$(BIN)/python -m demo.run $(ARGS)
 
-# tests/readme beside what needs no Ray, then whole jobs on a Ray for each of two cores.
+# tests/readme beside what needs no Ray, then whole jobs on a Ray for each of two cores, the longest
+# first.
 test: setup-dev check
 	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not whole_job"
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m whole_job tests/integration tests/faults
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m whole_job tests/faults tests/integration
 
 check: setup-dev
 	$(BIN)/ruff check .

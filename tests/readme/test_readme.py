@@ -35,7 +35,7 @@ def test_all_commands_succeed_in_order():
     # The head of other tests would have ports that `ray start --head` wants.
     subprocess.run([BIN / "ray", "stop"], check=True, capture_output=True)
     environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}", "RAY_ADDRESS": ""}
-    environment["ARGS"] = "--queries 20"  # of `make demo`: a fifteenth of its queries
+    environment["ARGS"] = "--queries 10"  # of `make demo`: a thirtieth of its queries
     for output in ("mine", "submitted"):
         shutil.rmtree(ROOT / "out" / output, ignore_errors=True)
     assert any("make demo" in command for command in commands())
