@@ -91,7 +91,7 @@ def _check_bits(probe: Probe) -> Check:
     pairs = [
         (query, " ".join([passage] * times)) for times in (1, 2, 4) for query, passage in ENGLISH
     ]
-    own = [pairs[i] for i in range(0, len(pairs), len(ENGLISH))]
+    own = pairs[:: len(ENGLISH)]  # one of each length
     as_run = probe.score_texts(pairs).values
     backward = probe.score_texts(pairs[::-1], threads=1).values[::-1]
     alone = np.concatenate([probe.score_texts([pair]).values for pair in own])

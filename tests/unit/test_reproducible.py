@@ -6,17 +6,18 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from reranker_core.device import torch_threads
 from reranker_core.scorer import Scorer
+from tests.running import ROOT
 from tests.tables import config
 
 # Not a tiny one: where a thread has few columns, some CPUs sum otherwise (numerics/same_bits).
-MODEL = Path(__file__).parents[2] / "demo/model"
+MODEL = ROOT / "demo/model"
 RNG = np.random.default_rng(0)
 WORDS = ["read", "write", "file", "path", "value", "index", "row", "model", "cache", "sort"]
 PAIRS = [
@@ -51,12 +52,8 @@ def test_side_by_side(
     scorer: Scorer, expected: dict[int, bytes], streams: int, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(scorer._engine, "_streams", streams)
-    before = torch.get_num_threads()
-    torch.set_num_threads(4)
-    try:
+    with torch_threads(4):
         assert scores(scorer, ORDER) == expected
-    finally:
-        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -64,13 +61,20 @@ def test_side_by_side(
 def test_in_other_company_and_order(
     scorer: Scorer, expected: dict[int, bytes], chosen: np.ndarray, threads: int
 ):
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with torch_threads(threads):
         for index, value in scores(scorer, chosen).items():
             assert value == expected[index]
-    finally:
-        torch.set_num_threads(before)
+
+
+def test_preflight_has_compared_bits_and_can_have_one_thread(scorer: Scorer):
+    assert "same_bits" in {check["name"] for check in scorer.report.as_dict()["checks"]}
+    seen: list[int] = []
+    scorer.on_batch(lambda: seen.append(torch.get_num_threads()))
+    with torch_threads(2):
+        scorer.score_texts(PAIRS[:1])
+        scorer.score_texts(PAIRS[:1], threads=1)
+    scorer.on_batch(lambda: None)
+    assert seen == [2, 1]
 
 
 def test_by_another_replica(scorer: Scorer, expected: dict[int, bytes]):
