@@ -11,6 +11,8 @@ from typing import Any
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+# What reproducible scores set (reranker_core/device.py), for MKL has run before their tests here.
+os.environ["MKL_CBWR"] = "AUTO,STRICT"
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling

@@ -26,6 +26,7 @@ from reranker_core.models.loading import (
     load_tokenizer,
     longest_input,
 )
+from reranker_core.models.networks.first_token import read_first_token_only
 from reranker_core.passages import Prepared, assemble, in_chunks, long_passages
 from reranker_core.sequences import Int64s, Runs, TokenSequences, take
 from reranker_core.tokenizing import tokenize
@@ -68,6 +69,7 @@ def load(
     checkpoint: Checkpoint, model: ModelConfig, dtype: torch.dtype, device: str
 ) -> LoadedModel:
     """Load with a classification head, which stays in float32 so that scores keep their digits.
+    What no head reads is not computed.
 
     Raises:
         PreflightRefused: transformers cannot make a classification model of the folder.
@@ -79,6 +81,7 @@ def load(
     if dtype != torch.float32:
         for module in head.values():
             module.float().register_forward_pre_hook(inputs_to_float32)
+    read_first_token_only(loaded.model)
     loaded.model.to(device)
     names = tuple(f"{name}." for name in head)
     return replace(loaded, head=names, reentrant=_is_reentrant(loaded.model))
