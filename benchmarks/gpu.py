@@ -37,8 +37,8 @@ from reranker_core.batching import Shapes, make_batch
 from reranker_core.config import ScoreConfig
 from reranker_core.device import DTYPES
 from reranker_core.engine import Engine
+from reranker_core.formats.pair_format import Answer
 from reranker_core.models import FAMILIES
-from reranker_core.models.family import Answer
 from reranker_core.models.networks.answer_model import AnswerModel
 from reranker_core.sequences import Ragged, TokenSequences
 

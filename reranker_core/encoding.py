@@ -15,8 +15,8 @@ from reranker_core.pairs import find_pairs
 from reranker_core.schema import InputSchema, typed
 from reranker_core.sequences import TokenSequences
 
-if TYPE_CHECKING:  # for who commits parts, and needs neither torch nor transformers
-    from reranker_core.models import PairFormat
+if TYPE_CHECKING:  # for who commits parts, and needs no tokenizer
+    from reranker_core.formats.pair_format import PairFormat
 
 
 @dataclass(frozen=True)

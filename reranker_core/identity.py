@@ -18,8 +18,8 @@ from reranker_core.errors import ConfigError, OutputConflict, RerankError, brief
 from reranker_core.plan import Plan
 from reranker_core.storage import Store
 
-if TYPE_CHECKING:  # for who commits parts, and needs neither torch nor transformers
-    from reranker_core.models import PairFormat
+if TYPE_CHECKING:  # for who commits parts, and needs no tokenizer
+    from reranker_core.formats.pair_format import PairFormat
 
 RUN_FILE = "_run.json"
 # Raised by whoever changes how scores come about, so that old and new ones are not mixed.

@@ -10,6 +10,7 @@ from reranker_core.checkpoint import open_checkpoint
 from reranker_core.checks import Inspection
 from reranker_core.config import Config
 from reranker_core.errors import ConfigError
+from reranker_core.formats.pair_format import PairFormat
 from reranker_core.identity import (
     digest,
     fingerprint,
@@ -40,6 +41,7 @@ class Prepared:
         fingerprint: what the scores depend on; its dtype is `auto` until a replica's device is
             known.
         choice: family and template, and why these.
+        pair_format: how a pair becomes ids.
         before: the identity that the output holds; None for a fresh one.
 
     """
@@ -50,6 +52,7 @@ class Prepared:
     store: Store
     fingerprint: dict[str, Any]
     choice: str
+    pair_format: PairFormat
     before: dict[str, Any] | None
 
     @property
@@ -100,7 +103,8 @@ def prepare(config: Config) -> Prepared:
             f"for an instruction ({choice}); leave it out, or use a template with {{instruction}}"
         )
     scoring = fingerprint(config, checkpoint, pair_format, family)
-    return compare(Prepared(config, plan, Outstanding(plan.parts), store, scoring, choice, None))
+    everything = Outstanding(plan.parts)
+    return compare(Prepared(config, plan, everything, store, scoring, choice, pair_format, None))
 
 
 def compare(prepared: Prepared) -> Prepared:

@@ -27,8 +27,8 @@ from reranker_core.device import (
 )
 from reranker_core.engine import Engine, float32_copy
 from reranker_core.errors import PreflightRefused
+from reranker_core.formats.pair_format import PairFormat
 from reranker_core.guard import Scores, rescue
-from reranker_core.models import PairFormat
 from reranker_core.preflight.agreement import check_same_files
 from reranker_core.preflight.canaries import Pair
 from reranker_core.preflight.checkpoint import check_checkpoint
@@ -116,7 +116,7 @@ class Scorer:
         at_once = device == "cpu" and loaded.reentrant
         streams = streams_for(torch.get_num_threads()) if at_once else 1
         shapes = Shapes.of(device, pair_format.max_length, config.score, streams)
-        pad_id = int(pair_format.tokenizer.pad_token_id or 0)
+        pad_id = int(pair_format.tokenizer.pad_id or 0)
         engine = Engine(loaded.model, family, pad_id, shapes, config.score.share_prefixes, streams)
         scorer = cls(engine, pair_format, dtype)
         numerics, english = check_numerics(scorer)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
+
+from tokenizers import Tokenizer
 
 from reranker_core.sequences import Ragged
 
@@ -13,17 +16,52 @@ _LONG_TEXT = 32_768
 _SPARE_TOKENS = 128
 
 
-def tokenize(tokenizer: Any, texts: list[str], limit: int | None) -> Ragged:
+@dataclass(frozen=True)
+class TextTokenizer:
+    """A checkpoint's tokenizer without what transformers puts around it. Can be pickled.
+
+    Attributes:
+        backend: what makes ids of text.
+        truncation_side: where texts that are too long are cut, `left` or `right`.
+        pad_id, unknown_id: of its special tokens; None where there is none.
+
+    """
+
+    backend: Tokenizer
+    truncation_side: str
+    pad_id: int | None
+    unknown_id: int | None
+
+    @classmethod
+    def of(cls, tokenizer: Any) -> TextTokenizer:
+        """That of a fast tokenizer of transformers'."""
+        return cls(
+            tokenizer.backend_tokenizer,
+            tokenizer.truncation_side,
+            tokenizer.pad_token_id,
+            tokenizer.unk_token_id,
+        )
+
+    def ids(self, text: str) -> list[int]:
+        """All ids of a text, without special tokens."""
+        return _ids(self, [text], None)[0]
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of ids, special tokens included."""
+        return self.backend.decode(ids, skip_special_tokens=False)
+
+
+def tokenize(tokenizer: TextTokenizer, texts: list[str], limit: int | None) -> Ragged:
     """Token ids of each text, at most `limit`, from the tokenizer's side of truncation."""
     if limit is not None and tokenizer.truncation_side == "right":
         texts = [beginning(tokenizer, text, limit) for text in texts]
     return Ragged.of(_ids(tokenizer, texts, limit))
 
 
-def _ids(tokenizer: Any, texts: list[str], limit: int | None) -> list[list[int]]:
+def _ids(tokenizer: TextTokenizer, texts: list[str], limit: int | None) -> list[list[int]]:
     if not texts:
         return []
-    backend = tokenizer.backend_tokenizer
+    backend = tokenizer.backend
     backend.no_padding()
     if limit is None:
         backend.no_truncation()
@@ -32,7 +70,7 @@ def _ids(tokenizer: Any, texts: list[str], limit: int | None) -> list[list[int]]
     return [item.ids for item in backend.encode_batch_fast(texts, add_special_tokens=False)]
 
 
-def beginning(tokenizer: Any, text: str, limit: int) -> str:
+def beginning(tokenizer: TextTokenizer, text: str, limit: int) -> str:
     """A prefix of `text` that gives the same first `limit` tokens.
 
     It ends at white space where there is some, and is lengthened until it has some tokens more

@@ -11,15 +11,13 @@ from reranker_core.config import ModelConfig, Template
 from reranker_core.errors import ConfigError
 from reranker_core.models import classifier, encoder, layerwise, lightweight, llm, seq2seq
 from reranker_core.models.cutoff import runs_own_code
-from reranker_core.models.family import Answer, Family, LoadedModel, PairFormat
+from reranker_core.models.family import Family, LoadedModel
 from reranker_core.models.templates import choose_template, is_guessed
 
 __all__ = [
     "FAMILIES",
-    "Answer",
     "Family",
     "LoadedModel",
-    "PairFormat",
     "choose",
     "choose_template",
     "is_guessed",

@@ -16,6 +16,7 @@ from reranker_core.batching import Batch
 from reranker_core.checkpoint import Checkpoint
 from reranker_core.config import ModelConfig
 from reranker_core.errors import ConfigError
+from reranker_core.formats.prompt import PromptFormat
 from reranker_core.models.cutoff import (
     as_configured,
     cutoffs_of,
@@ -25,7 +26,7 @@ from reranker_core.models.cutoff import (
 )
 from reranker_core.models.family import LoadedModel
 from reranker_core.models.loading import load_weights
-from reranker_core.models.prompting import PromptFormat, prompt_format
+from reranker_core.models.prompting import prompt_format
 
 _START_LAYER = _LAYER_STEP = 28  # CostWiseGemmaConfig's defaults
 

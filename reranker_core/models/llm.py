@@ -13,9 +13,10 @@ import torch
 from reranker_core.batching import Batch
 from reranker_core.checkpoint import Checkpoint
 from reranker_core.config import ModelConfig
+from reranker_core.formats.prompt import PromptFormat
 from reranker_core.models.family import LoadedModel
 from reranker_core.models.loading import load_weights
-from reranker_core.models.prompting import PromptFormat, prompt_format
+from reranker_core.models.prompting import prompt_format
 
 _LANGUAGE_MODELS = ("ForCausalLM", "LMHeadModel")
 _OTHERS = ("LayerWise", "CostWise")  # families of their own

@@ -151,15 +151,15 @@ def _stages(job: Job, prepared: Prepared, placement: Placement, coordinator: Any
     plan = prepared.plan
     groups = list(read_groups(prepared.todo, plan))
     source = PartSource(groups, plan.schema.columns)
-    of_job = {"fn_kwargs": {"job": job}, "batch_size": 1, "batch_format": "pyarrow"}
+    one = {"batch_size": 1, "batch_format": "pyarrow"}
+    # By reference: it may have megabytes, and goes to each process once.
+    tokenizing = {"job": job, "pair_format": ray.put(prepared.pair_format)}
     return (
         ray.data.read_datasource(source, override_num_blocks=len(groups), num_cpus=1)
-        .map_batches(encode, num_cpus=1, **of_job)
+        .map_batches(encode, num_cpus=1, fn_kwargs=tokenizing, **one)
         .map_batches(
             Replica,
             fn_constructor_args=(job, placement.threads, coordinator),
-            batch_size=1,
-            batch_format="pyarrow",
             num_cpus=placement.num_cpus,
             num_gpus=placement.num_gpus,
             compute=ActorPoolStrategy(
@@ -170,8 +170,9 @@ def _stages(job: Job, prepared: Prepared, placement: Placement, coordinator: Any
                 initial_size=placement.max,
                 max_tasks_in_flight_per_actor=_PARTS_IN_FLIGHT,
             ),
+            **one,
         )
-        .map_batches(commit_parts, num_cpus=1, **of_job)
+        .map_batches(commit_parts, num_cpus=1, fn_kwargs={"job": job}, **one)
     )
 
 

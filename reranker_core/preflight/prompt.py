@@ -18,7 +18,8 @@ from typing import Any
 from reranker_core.checkpoint import Checkpoint
 from reranker_core.checks import Check
 from reranker_core.config import ModelConfig
-from reranker_core.models import PairFormat, choose_template, is_guessed, recognise
+from reranker_core.formats.pair_format import PairFormat
+from reranker_core.models import choose_template, is_guessed, recognise
 
 SIDECAR = "reranker.json"
 _SENTENCE_TRANSFORMERS = "config_sentence_transformers.json"

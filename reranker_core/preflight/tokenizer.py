@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import torch
 
 from reranker_core.checkpoint import VOCABULARY_FILES, Checkpoint
 from reranker_core.checks import Check
-from reranker_core.models import PairFormat
+from reranker_core.formats.pair_format import PairFormat
 from reranker_core.preflight.canaries import ENGLISH
+from reranker_core.tokenizing import TextTokenizer
 
 # Embedding tables are padded to round numbers, by a few percent at most.
 _LEAST_COVERED = 0.9
@@ -35,10 +35,10 @@ def check_tokenizer(pair_format: PairFormat, model: torch.nn.Module) -> list[Che
     """Ids fit the embedding table, words are known, padding is padding."""
     tokenizer = pair_format.tokenizer
     rows = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
-    ids = tokenizer.get_vocab().values()
+    ids = tokenizer.backend.get_vocab().values()
     largest = max(ids, default=-1)
     unknown = _unknown_share(tokenizer)
-    pad, pad_of_model = tokenizer.pad_token_id, getattr(model.config, "pad_token_id", None)
+    pad, pad_of_model = tokenizer.pad_id, getattr(model.config, "pad_token_id", None)
     return [
         Check(
             "tokenizer",
@@ -89,7 +89,7 @@ def _check_separated(pair_format: PairFormat) -> Check:
 def _check_chat_tokens(pair_format: PairFormat) -> Check:
     tokenizer = pair_format.tokenizer
     named = sorted(set(_CHAT_TOKEN.findall(pair_format.layout)))
-    split = [t for t in named if len(tokenizer(t, add_special_tokens=False)["input_ids"]) != 1]
+    split = [t for t in named if len(tokenizer.ids(t)) != 1]
     return Check(
         "tokenizer",
         "knows_chat_tokens",
@@ -103,7 +103,7 @@ def _check_chat_tokens(pair_format: PairFormat) -> Check:
 
 def _check_answers(pair_format: PairFormat) -> Check:
     split = [a for a in pair_format.answers if len(a.ids) != 1]
-    unknown = [a for a in pair_format.answers if pair_format.tokenizer.unk_token_id in a.ids]
+    unknown = [a for a in pair_format.answers if pair_format.tokenizer.unknown_id in a.ids]
     return Check(
         "tokenizer",
         "answers_are_tokens",
@@ -118,9 +118,8 @@ def _check_answers(pair_format: PairFormat) -> Check:
     )
 
 
-def _unknown_share(tokenizer: Any) -> float:
-    if tokenizer.unk_token_id is None:
+def _unknown_share(tokenizer: TextTokenizer) -> float:
+    if tokenizer.unknown_id is None:
         return 0.0
-    texts = [text for pair in ENGLISH for text in pair]
-    ids = [i for run in tokenizer(texts, add_special_tokens=False)["input_ids"] for i in run]
-    return ids.count(tokenizer.unk_token_id) / max(len(ids), 1)
+    ids = [i for pair in ENGLISH for text in pair for i in tokenizer.ids(text)]
+    return ids.count(tokenizer.unknown_id) / max(len(ids), 1)

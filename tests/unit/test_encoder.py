@@ -17,6 +17,7 @@ from reranker_core.batching import make_batch
 from reranker_core.checkpoint import Checkpoint, open_checkpoint
 from reranker_core.config import ModelConfig, load_config
 from reranker_core.errors import ConfigError, PreflightRefused
+from reranker_core.formats.joined import JoinedFormat
 from reranker_core.models import encoder
 from reranker_core.scorer import Scorer
 from reranker_core.sequences import TokenSequences
@@ -36,11 +37,11 @@ def opened(folder: Path, **settings: Any) -> tuple[Checkpoint, ModelConfig]:
     return open_checkpoint(model), model
 
 
-def pair_format(folder: Path, **settings: Any) -> encoder.PairFormat:
+def pair_format(folder: Path, **settings: Any) -> JoinedFormat:
     return encoder.pair_format(*opened(folder, **settings))
 
 
-def encode(found: encoder.PairFormat, pairs: list[tuple[str, str]]) -> TokenSequences:
+def encode(found: JoinedFormat, pairs: list[tuple[str, str]]) -> TokenSequences:
     index = np.arange(len(pairs))
     queries, passages = map(list, zip(*pairs, strict=True))
     return found.encode(queries, passages, index, index)
@@ -78,7 +79,7 @@ def test_only_the_passage_is_cut(folder: Path):
     found = pair_format(folder, max_length=40, query_max_length=20)
     query = tokenizer(TEXTS[0], add_special_tokens=False)["input_ids"][:20]
     [ids] = runs(encode(found, [(TEXTS[0], " ".join(TEXTS))]))
-    begin = len(found.prefix)
+    begin = len(found.around.prefix)
     assert len(ids) == 40
     assert ids[begin : begin + len(query)] == query
 
@@ -213,7 +214,7 @@ def test_a_query_that_leaves_no_room_for_a_passage_is_refused(folder: Path):
 
 def test_a_query_may_take_all_but_one_token(folder: Path):
     found = pair_format(folder, max_length=32, query_max_length=12)
-    specials = len(found.prefix) + len(found.middle) + len(found.suffix)
+    specials = len(found.around.prefix) + len(found.around.middle) + len(found.around.suffix)
     pair_format(folder, max_length=32, query_max_length=31 - specials)
     with pytest.raises(ConfigError):
         pair_format(folder, max_length=32, query_max_length=32 - specials)

@@ -1,9 +1,15 @@
 """What a process loads is what it needs: imports are most of the time that a small run takes."""
 
+import pickle
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+
+from reranker_core.checkpoint import open_checkpoint
+from reranker_core.config import ModelConfig
+from reranker_core.models import FAMILIES, recognise
 
 HEAVY = ("torch", "transformers", "ray.data", "transformers.modeling_utils")
 
@@ -25,3 +31,23 @@ def test_a_module_loads_no_more_than_it_needs(module, loaded):
         [sys.executable, "-c", f"import sys, {module}; {show}"], text=True
     )
     assert found.strip() == loaded
+
+
+@pytest.mark.parametrize("name", ["xlm_roberta", "qwen3"])
+def test_a_pair_format_tokenizes_where_neither_torch_nor_transformers_is_loaded(
+    name, request, tmp_path
+):
+    model = ModelConfig(path=str(request.getfixturevalue(name)))
+    checkpoint = open_checkpoint(model)
+    pair_format = FAMILIES[recognise(checkpoint, "auto")].pair_format(checkpoint, model)
+    texts = ["wie lange kocht ein Ei?"], ["北京是中华人民共和国的首都", "ten minutes " * 99]
+    (tmp_path / "format").write_bytes(pickle.dumps(pair_format))
+    program = (
+        "import pickle, sys, numpy as np\n"
+        f"pair_format = pickle.load(open({str(tmp_path / 'format')!r}, 'rb'))\n"
+        f"found = pair_format.encode(*{texts!r}, np.array([0, 0]), np.array([0, 1]))\n"
+        f"print(found.tokens.values.tolist(), [name for name in {HEAVY} if name in sys.modules])"
+    )
+    there = subprocess.check_output([sys.executable, "-c", program], text=True)
+    here = pair_format.encode(*texts, np.array([0, 0]), np.array([0, 1])).tokens.values.tolist()
+    assert there.strip() == f"{here} []"

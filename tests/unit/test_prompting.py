@@ -16,9 +16,9 @@ from reranker_core import models
 from reranker_core.checkpoint import Checkpoint, open_checkpoint
 from reranker_core.config import ModelConfig, Template, load_config
 from reranker_core.errors import ConfigError
+from reranker_core.formats.prompt import PromptFormat
 from reranker_core.models import llm
 from reranker_core.models.networks.gemma2 import compress
-from reranker_core.models.prompting import PromptFormat
 from reranker_core.sequences import TokenSequences
 from tests.decoder_checkpoints import LONGEST, change
 
@@ -99,7 +99,7 @@ model:
     )
     model = load_config(path).model
     found = llm.pair_format(open_checkpoint(model), model)
-    tokenizer = found.tokenizer
+    tokenizer = transformers.AutoTokenizer.from_pretrained(gemma)
     texts = ["Relevant?", "q: how ", " d: so", "?"]
     expected = [i for text in texts for i in tokenizer(text, add_special_tokens=False)["input_ids"]]
     assert ids(found, ("how", "so")) == [expected]

@@ -10,7 +10,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from reranker_core import tokenizing
-from reranker_core.tokenizing import tokenize
+from reranker_core.tokenizing import TextTokenizer, tokenize
 from tests.checkpoints import TEXTS
 
 LIMIT = 128
@@ -27,7 +27,7 @@ def ids(tokenizer: Any, text: str) -> list[int]:
 
 
 def first_ids(tokenizer: Any, text: str, limit: int = LIMIT) -> list[int]:
-    return tokenize(tokenizer, [text], limit).values.tolist()
+    return tokenize(TextTokenizer.of(tokenizer), [text], limit).values.tolist()
 
 
 LONG_TEXTS = {
@@ -70,18 +70,18 @@ def test_a_cut_within_a_word_that_wordpiece_gives_up_on_changes_nothing(bert: Pa
 def test_many_texts_give_each_texts_own_tokens(tokenizer: Any):
     texts = ["", *TEXTS, " ", LONG_TEXTS["words"], "", TEXTS[0]]
     expected = [ids(tokenizer, text)[:LIMIT] for text in texts]
-    found = tokenize(tokenizer, texts, LIMIT)
+    found = tokenize(TextTokenizer.of(tokenizer), texts, LIMIT)
     assert found.lengths.tolist() == [len(run) for run in expected]
     assert found.values.tolist() == [i for run in expected for i in run]
 
 
 def test_no_texts(tokenizer: Any):
-    assert len(tokenize(tokenizer, [], LIMIT).lengths) == 0
+    assert len(tokenize(TextTokenizer.of(tokenizer), [], LIMIT).lengths) == 0
 
 
 def test_the_tokenizer_can_still_be_used_without_a_limit(tokenizer: Any):
     before = ids(tokenizer, TEXTS[4] * 5)
-    tokenize(tokenizer, [TEXTS[4]], 3)
+    tokenize(TextTokenizer.of(tokenizer), [TEXTS[4]], 3)
     assert ids(tokenizer, TEXTS[4] * 5) == before
 
 
@@ -97,11 +97,11 @@ def test_of_a_very_long_text_only_the_beginning_is_read(
     read: list[int] = []
     whole = tokenizing._ids
 
-    def ids_of(tokenizer: Any, texts: list[str], limit: int | None) -> list[list[int]]:
+    def ids_of(tokenizer: TextTokenizer, texts: list[str], limit: int | None) -> list[list[int]]:
         read.extend(map(len, texts))
         return whole(tokenizer, texts, limit)
 
     monkeypatch.setattr(tokenizing, "_ids", ids_of)
     text = " ".join(TEXTS * 200)  # 330,000 characters
-    tokenize(tokenizer, [text], LIMIT)
+    tokenize(TextTokenizer.of(tokenizer), [text], LIMIT)
     assert sum(read) < len(text) / 4

@@ -9,7 +9,7 @@ import torch
 
 from reranker_core.batching import Prefix
 from reranker_core.errors import ConfigError
-from reranker_core.models.family import Answer
+from reranker_core.formats.pair_format import Answer
 from reranker_core.models.networks.prefix_states import PrefixStates, can_go_on, go_on
 
 _PROBE_TOKENS = 8

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from typing import Any
 
 import numpy as np
 
 from reranker_core.config import Template
 from reranker_core.sequences import Int64s, Ragged, Runs
+from reranker_core.tokenizing import TextTokenizer
 
 _PLACEHOLDER = re.compile(r"\{(query|passage|instruction|prompt)\}")
 Span = tuple[int, int]  # first character, and the one behind the last
@@ -56,7 +56,7 @@ def has_text(segment: str) -> bool:
 
 
 def split_joint(
-    tokenizer: Any,
+    tokenizer: TextTokenizer,
     texts: list[str],
     spans: list[tuple[Span, Span]],
     room: int,
@@ -76,7 +76,7 @@ def split_joint(
         The three, and how many ids of its query each pair has lost, shape (pairs,).
 
     """
-    backend = tokenizer.backend_tokenizer
+    backend = tokenizer.backend
     backend.no_padding()
     backend.no_truncation()
     heads, middles, tails, lost = [], [], [], []
