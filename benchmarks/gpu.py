@@ -11,6 +11,7 @@ engine takes turns with batches as the peers form them, and with bare matrix pro
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ from reranker_core.engine import Engine
 from reranker_core.formats.pair_format import Answer
 from reranker_core.models import FAMILIES
 from reranker_core.models.networks.answer_model import AnswerModel
+from reranker_core.models.networks.first_token_layer import read_first_token_only
 from reranker_core.sequences import Ragged, TokenSequences
 
 LONGEST = 512
@@ -198,8 +200,12 @@ def natural_sequences(count: int, vocabulary: int) -> TokenSequences:
 
 
 def _scoring(whole: Any, family: str) -> Any:
-    """What the engine runs: all of an encoder; without its vocabulary's rows, a language model."""
-    return AnswerModel(whole, (Answer("Yes", (5,), 1.0),)) if family == "llm" else whole
+    """What the engine runs, as the families make it; `whole` stays as it is."""
+    model = copy.deepcopy(whole)
+    if family == "llm":
+        return AnswerModel(model, (Answer("Yes", (5,), 1.0),))
+    read_first_token_only(model)
+    return model
 
 
 @torch.inference_mode()

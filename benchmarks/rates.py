@@ -14,10 +14,12 @@ from reranker_core.sequences import Int64s
 
 
 def useful_flops(config: Any, lengths: Int64s) -> float:
-    """Of a forward of sequences of these lengths, padding and vocabulary excluded.
+    """That the scores of sequences of these lengths need, padding and vocabulary excluded.
 
     Two a weight of the layers' matrices and token, and the two products of attention over the
-    whole sequence (half of it for causal models).
+    whole sequence (half of it for causal models). Of an encoder's last layer, keys and values of
+    all tokens, and the rest for the first one; the feed-forward of a causal model's last layer, for
+    the last one.
     """
     hidden, layers = config.hidden_size, config.num_hidden_layers
     heads = config.num_attention_heads
@@ -29,7 +31,12 @@ def useful_flops(config: Any, lengths: Int64s) -> float:
     attention = 4 * heads * head * (0.5 if causal else 1.0)
     tokens = lengths.astype(np.float64)
     a_token = 2 * (projections + feed_forward)
-    return float(layers * (a_token * tokens + attention * tokens**2).sum())
+    whole = float((a_token * tokens + attention * tokens**2).sum())
+    if causal:
+        return layers * whole - 2 * feed_forward * float((tokens - 1).sum())
+    keys_and_values = 2 * 2 * hidden * of_keys
+    last = keys_and_values * tokens + (a_token - keys_and_values) + attention * tokens
+    return (layers - 1) * whole + float(last.sum())
 
 
 class MatrixProducts:

@@ -26,7 +26,7 @@ from reranker_core.models.loading import (
     load_tokenizer,
     longest_input,
 )
-from reranker_core.models.networks.first_token import read_first_token_only
+from reranker_core.models.networks.first_token_layer import read_first_token_only
 from reranker_core.tokenizing import TextTokenizer
 
 _DEFAULT_MAX_LENGTH = 512

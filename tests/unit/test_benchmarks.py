@@ -12,17 +12,23 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import gpu, stages
 from benchmarks.rates import MatrixProducts, useful_flops
 from reranker_core.config import ScoreConfig
+from reranker_core.models.networks.first_token_layer import read_first_token_only
+from reranker_core.models.networks.last_token_layer import last_states, read_last_token_only
 from tests.tables import flat, write
 
 
 @pytest.mark.parametrize("name", list(gpu.TINY))
 def test_useful_operations_are_those_that_torch_counts(name: str):
     model = gpu.TINY[name].make().eval()
+    config, body = model.config, model.base_model
+    read_first_token_only(model)
+    read_last_token_only(body)
     model.set_attn_implementation("eager")
-    config = model.config
-    body = model.base_model
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        body(input_ids=torch.arange(100)[None])
+        if name == "gemma-tiny":
+            last_states(body, torch.arange(100)[None], torch.tensor([100]))
+        else:
+            body(input_ids=torch.arange(100)[None])
     counted = counter.get_total_flops()
     if name == "gemma-tiny":  # eager attention computes both halves of what is causal
         counted -= config.num_hidden_layers * 2 * config.num_attention_heads * 16 * 100**2

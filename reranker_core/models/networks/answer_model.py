@@ -10,6 +10,7 @@ import torch
 from reranker_core.batching import Prefix
 from reranker_core.errors import ConfigError
 from reranker_core.formats.pair_format import Answer
+from reranker_core.models.networks.last_token_layer import last_states, read_last_token_only
 from reranker_core.models.networks.prefix_states import PrefixStates, can_go_on, go_on
 
 _PROBE_TOKENS = 8
@@ -36,7 +37,7 @@ class AnswerModel(torch.nn.Module):
         self.bias = None if bias is None else torch.nn.Parameter(bias[ids].detach().float(), False)
         self.weights = torch.nn.Parameter(torch.tensor([a.weight for a in answers]), False)
         self.softcap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
-        self._refuse_other_logits(model, ids)
+        self._read_less(model, ids)
 
     def get_input_embeddings(self) -> torch.nn.Module:
         """The embedding table, for preflight."""
@@ -59,15 +60,15 @@ class AnswerModel(torch.nn.Module):
         """Float32 logits of the answers behind the last token, shape (R, answers)."""
         if prefix is None:
             # No mask: the padding stands behind all tokens, and causal attention looks back only.
-            hidden = self.body(input_ids=ids, use_cache=False).last_hidden_state
+            last = last_states(self.body, ids, lengths, use_cache=False)
         else:
-            hidden = go_on(self.body, ids, prefix)
-        last = hidden[torch.arange(len(ids), device=ids.device), lengths - 1]
+            last = go_on(self.body, ids, lengths, prefix)
         logits = torch.nn.functional.linear(last.float(), self.rows, self.bias)
         return logits if self.softcap is None else torch.tanh(logits / self.softcap) * self.softcap
 
-    def _refuse_other_logits(self, model: Any, answers: list[int]) -> None:
-        """Some models scale their logits in ways of their own.
+    def _read_less(self, model: Any, answers: list[int]) -> None:
+        """From here on only what makes the score; some models scale their logits in ways of their
+        own.
 
         Raises:
             ConfigError: the model's own logits are other ones.
@@ -76,6 +77,7 @@ class AnswerModel(torch.nn.Module):
         ids = torch.arange(_PROBE_TOKENS)[None]
         with torch.inference_mode():
             own = model(input_ids=ids, use_cache=False).logits[0, -1, answers].float()
+            read_last_token_only(self.body)
             ours = self.logits(ids, torch.tensor([_PROBE_TOKENS]))[0]
         if not torch.isfinite(own).all():
             return  # preflight says it better

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from reranker_core.models.loading import inputs_to_float32
+from reranker_core.models.networks.last_token_layer import last_states, read_last_token_only
 
 
 class LastToken(torch.nn.Module):
@@ -18,6 +19,7 @@ class LastToken(torch.nn.Module):
         super().__init__()
         self.config = model.config
         self.body = model.base_model
+        read_last_token_only(self.body)
         self.score = model.score.float()
 
     def get_input_embeddings(self) -> torch.nn.Module:
@@ -28,8 +30,7 @@ class LastToken(torch.nn.Module):
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Float32 scores, shape (R,), of sequences that are padded on the right, shape (R, W)."""
         # No mask: the padding stands behind all tokens, and causal attention looks back only.
-        hidden = self.body(input_ids=ids, use_cache=False).last_hidden_state
-        last = hidden[torch.arange(len(ids), device=ids.device), mask.sum(1) - 1]
+        last = last_states(self.body, ids, mask.sum(1), use_cache=False)
         scores: torch.Tensor = self.score(last.float())
         return scores[:, 0]
 

@@ -8,6 +8,7 @@ import torch
 from transformers import DynamicCache
 
 from reranker_core.batching import Prefix
+from reranker_core.models.networks.last_token_layer import last_states, read_into
 from reranker_core.prefixes import LONGEST
 
 
@@ -26,12 +27,14 @@ class PrefixStates:
     def read(cls, body: Any, ids: torch.Tensor) -> PrefixStates:
         """Run the layers on prefixes, shape (N, P)."""
         cache: Any = DynamicCache(config=body.config)
-        body(input_ids=ids, past_key_values=cache, use_cache=True)
+        read_into(body, ids, cache)
         return cls([(layer.keys, layer.values) for layer in cache.layers])
 
 
-def go_on(body: Any, ids: torch.Tensor, prefix: Prefix) -> torch.Tensor:
-    """Hidden states, shape (R, W, width), of sequences that follow their prefixes, shape (R, W)."""
+def go_on(body: Any, ids: torch.Tensor, lengths: torch.Tensor, prefix: Prefix) -> torch.Tensor:
+    """States behind the last token, shape (R, width), of sequences that follow their prefixes,
+    shape (R, W).
+    """
     rows, width = ids.shape
     longest = prefix.states.layers[0][0].shape[-2]
     places = torch.arange(width, device=ids.device)
@@ -43,14 +46,15 @@ def go_on(body: Any, ids: torch.Tensor, prefix: Prefix) -> torch.Tensor:
         ],
         dim=-1,
     )
-    hidden: torch.Tensor = body(
-        input_ids=ids,
+    return last_states(
+        body,
+        ids,
+        lengths,
         position_ids=prefix.lengths[:, None] + places,
         attention_mask=seen[:, None],
         past_key_values=_Chosen(prefix),
         use_cache=False,
-    ).last_hidden_state
-    return hidden
+    )
 
 
 def can_go_on(model: Any) -> bool:

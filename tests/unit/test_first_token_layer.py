@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from reranker_core.models.networks.first_token import FirstTokenLayer, read_first_token_only
+from reranker_core.models.networks.first_token_layer import FirstTokenLayer, read_first_token_only
 
 KINDS = ["bert", "roberta", "xlm-roberta", "camembert", "ernie", "electra"]
 IDS = torch.randint(5, 90, (5, 12), generator=torch.Generator().manual_seed(0))
