@@ -24,6 +24,7 @@ from reranker_core.inventory import Outstanding, outstanding
 from reranker_core.models import FAMILIES, choose
 from reranker_core.plan import Part, Plan, make_plan
 from reranker_core.preflight.checkpoint import check_checkpoint
+from reranker_core.preflight.tokenizer import sendable
 from reranker_core.storage import Store
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,9 @@ def prepare(config: Config) -> Prepared:
             "output": config.output.model_copy(update={"path": store.url}),
         }
     )
-    pair_format = inspection.loading(lambda: FAMILIES[family].pair_format(checkpoint, config.model))
+    pair_format = inspection.loading(
+        lambda: sendable(FAMILIES[family].pair_format(checkpoint, config.model))
+    )
     if config.input.columns.instruction is not None and not pair_format.takes_instructions:
         raise ConfigError(
             f"input.columns.instruction={config.input.columns.instruction}: the model has no place "

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 
 import torch
 
 from reranker_core.checkpoint import VOCABULARY_FILES, Checkpoint
-from reranker_core.checks import Check
+from reranker_core.checks import Check, refusal
+from reranker_core.errors import brief
 from reranker_core.formats.pair_format import PairFormat
 from reranker_core.preflight.canaries import ENGLISH
 from reranker_core.tokenizing import TextTokenizer
@@ -29,6 +31,29 @@ def check_vocabulary_file(checkpoint: Checkpoint) -> Check:
         f"one of {', '.join(VOCABULARY_FILES)}",
         "Copy the tokenizer's files from the model it was trained from.",
     )
+
+
+def sendable(pair_format: PairFormat) -> PairFormat:
+    """The same, which tasks that tokenize can have.
+
+    Raises:
+        PreflightRefused: a part of its tokenizer cannot leave this process.
+
+    """
+    try:
+        pickle.dumps(pair_format)
+    except Exception as error:  # noqa: BLE001 - the library raises nothing narrower
+        raise refusal(
+            Check(
+                "tokenizer",
+                "sendable",
+                False,
+                brief(error),
+                "a tokenizer whose parts are all those of the tokenizers library",
+                "A part of it is Python code; save it with one of the library's own instead.",
+            )
+        ) from None
+    return pair_format
 
 
 def check_tokenizer(pair_format: PairFormat, model: torch.nn.Module) -> list[Check]:

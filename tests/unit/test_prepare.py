@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tokenizers.pre_tokenizers import PreTokenizer
 
 from reranker_core.commit import data_name
 from reranker_core.config import Config
 from reranker_core.errors import ConfigError, InputError, OutputConflict, PreflightRefused
 from reranker_core.identity import claim, digest, identity, recorded
+from reranker_core.models import encoder
 from reranker_core.prepare import Prepared, prepare
 from reranker_core.receipts import receipt_name
 from tests import damage
@@ -47,6 +50,24 @@ def test_a_fresh_run_has_all_to_do(folder: Path, bert: Path):
     assert found.todo == found.plan.parts
     assert len(found.todo) == 4
     assert found.before is None
+
+
+def test_a_tokenizer_with_a_part_in_python_is_refused(
+    folder: Path, bert: Path, monkeypatch: pytest.MonkeyPatch
+):
+    class Letters:
+        def pre_tokenize(self, text: Any) -> None:
+            text.split(lambda _, part: list(part))
+
+    def with_letters(*arguments: Any) -> Any:
+        found = pair_format(*arguments)
+        found.tokenizer.backend.pre_tokenizer = PreTokenizer.custom(Letters())
+        return found
+
+    pair_format = encoder.pair_format
+    monkeypatch.setattr(encoder, "pair_format", with_letters)
+    with pytest.raises(PreflightRefused, match="tokenizer/sendable"):
+        prepare(settings(folder, bert))
 
 
 def test_preparing_writes_nothing(folder: Path, bert: Path):
