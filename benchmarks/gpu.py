@@ -159,6 +159,7 @@ def measure(
     few = natural_sequences(16, config.vocab_size)
     on_cpu = Engine(model, family, 0, shapes).compute(few).values
     exact = _apart(on_cpu, Engine(model.to(device), family, 0, shapes).compute(few).values)
+    del model  # the memory is the next one's
     whole.to("cpu", DTYPES[dtype])
     engine = Engine(_scoring(whole, shape.family).to(device), family, 0, shapes)
     half = _apart(on_cpu, engine.compute(few).values)

@@ -14,7 +14,8 @@ from reranker_core.sequences import Int64s
 
 
 def useful_flops(config: Any, lengths: Int64s) -> float:
-    """That the scores of sequences of these lengths need, padding and vocabulary excluded.
+    """Of the scores of sequences of these lengths, as this project computes them; padding and
+    vocabulary excluded.
 
     Two a weight of the layers' matrices and token, and the two products of attention over the
     whole sequence (half of it for causal models). Of an encoder's last layer, keys and values of

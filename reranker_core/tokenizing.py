@@ -18,12 +18,14 @@ _SPARE_TOKENS = 128
 
 @dataclass(frozen=True)
 class TextTokenizer:
-    """A checkpoint's tokenizer without what transformers puts around it. Can be pickled.
+    """A checkpoint's tokenizer without what transformers puts around it. Can be pickled, if no part
+    of it is Python code.
 
     Attributes:
         backend: what makes ids of text.
         truncation_side: where texts that are too long are cut, `left` or `right`.
         pad_id, unknown_id: of its special tokens; None where there is none.
+        splits_specials: whether special tokens in a text are read as plain text.
 
     """
 
@@ -31,6 +33,7 @@ class TextTokenizer:
     truncation_side: str
     pad_id: int | None
     unknown_id: int | None
+    splits_specials: bool
 
     @classmethod
     def of(cls, tokenizer: Any) -> TextTokenizer:
@@ -40,7 +43,15 @@ class TextTokenizer:
             tokenizer.truncation_side,
             tokenizer.pad_token_id,
             tokenizer.unk_token_id,
+            tokenizer.split_special_tokens,
         )
+
+    def whole(self) -> Tokenizer:
+        """The backend, which then neither cuts nor pads."""
+        self.backend.encode_special_tokens = self.splits_specials  # which pickling loses
+        self.backend.no_padding()
+        self.backend.no_truncation()
+        return self.backend
 
     def ids(self, text: str) -> list[int]:
         """All ids of a text, without special tokens."""
@@ -61,11 +72,8 @@ def tokenize(tokenizer: TextTokenizer, texts: list[str], limit: int | None) -> R
 def _ids(tokenizer: TextTokenizer, texts: list[str], limit: int | None) -> list[list[int]]:
     if not texts:
         return []
-    backend = tokenizer.backend
-    backend.no_padding()
-    if limit is None:
-        backend.no_truncation()
-    else:
+    backend = tokenizer.whole()
+    if limit is not None:
         backend.enable_truncation(limit, direction=tokenizer.truncation_side)
     return [item.ids for item in backend.encode_batch_fast(texts, add_special_tokens=False)]
 

@@ -52,7 +52,12 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class JoinedFormat:
-    """How a pair becomes ids: `prefix q middle p suffix`, at most `max_length` ids."""
+    """How a pair becomes ids: `prefix q middle p suffix`, at most `max_length` ids.
+
+    Raises:
+        ConfigError: the query may take so many of them that no passage fits.
+
+    """
 
     tokenizer: TextTokenizer
     around: Surroundings
@@ -60,34 +65,22 @@ class JoinedFormat:
     query_max_length: int
     model: ModelConfig
 
-    @classmethod
-    def of(
-        cls,
-        tokenizer: TextTokenizer,
-        around: Surroundings,
-        max_length: int,
-        query_max_length: int,
-        model: ModelConfig,
-    ) -> JoinedFormat:
-        """See whether the lengths go together.
-
-        Raises:
-            ConfigError: the query may take so many tokens that no passage fits.
-
-        """
+    def __post_init__(self) -> None:
+        """See whether the lengths go together."""
+        model, around = self.model, self.around
         if model.truncation != "only_passage" and in_chunks(model):
             raise ConfigError(
                 f"model.long_passage={model.long_passage} scores passages in chunks, which needs "
                 "model.truncation=only_passage: the query must be the same in all of them"
             )
         specials = len(around.prefix) + len(around.middle) + len(around.suffix)
-        if model.truncation == "only_passage" and query_max_length + specials >= max_length:
+        room = self.max_length - specials - 1
+        if model.truncation == "only_passage" and self.query_max_length > room:
             raise ConfigError(
-                f"model.query_max_length={query_max_length} and {specials} special tokens leave "
-                f"no room for a passage in model.max_length={max_length}; lower the first to at "
-                f"most {max_length - specials - 1}, or raise the second"
+                f"model.query_max_length={self.query_max_length} and {specials} special tokens "
+                f"leave no room for a passage in model.max_length={self.max_length}; lower the "
+                f"first to at most {room}, or raise the second"
             )
-        return cls(tokenizer, around, max_length, query_max_length, model)
 
     @property
     def truncation(self) -> str:

@@ -26,7 +26,7 @@ class Answer:
 
 
 class PairFormat(Protocol):
-    """Turns texts of pairs into the model's input ids. Can be pickled."""
+    """Turns texts of pairs into the model's input ids. Can be pickled as its tokenizer can."""
 
     @property
     def tokenizer(self) -> TextTokenizer:

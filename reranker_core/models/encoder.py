@@ -26,7 +26,6 @@ from reranker_core.models.loading import (
     load_tokenizer,
     longest_input,
 )
-from reranker_core.models.networks.first_token_layer import read_first_token_only
 from reranker_core.tokenizing import TextTokenizer
 
 _DEFAULT_MAX_LENGTH = 512
@@ -60,7 +59,7 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> JoinedFormat:
             f"{checkpoint.source}; set it to at most {longest}"
         )
     query_max_length = model.query_max_length or max_length * 3 // 4
-    return JoinedFormat.of(
+    return JoinedFormat(
         TextTokenizer.of(tokenizer),
         Surroundings.of(tokenizer),
         max_length,
@@ -79,6 +78,8 @@ def load(
         PreflightRefused: transformers cannot make a classification model of the folder.
 
     """
+    from reranker_core.models.networks.first_token_layer import read_first_token_only
+
     loaded = load_classifier("encoder", checkpoint, model, dtype)
     body = loaded.model.base_model_prefix
     head = {name: part for name, part in loaded.model.named_children() if name != body}

@@ -17,17 +17,19 @@ from reranker_core.pipeline.job import Job
 from reranker_core.storage import Store
 
 
-def encode(block: pa.Table, job: Job, pair_format: ray.ObjectRef) -> pa.Table:
+def encode(block: pa.Table, job: Job, pair_format: list[ray.ObjectRef]) -> pa.Table:
     """Parts as read → parts as token ids.
 
-    `pair_format` is the driver's, so that all nodes tokenize alike, and need no files of the model
-    nor what reads them.
+    `pair_format` refers to the driver's, so that all nodes tokenize alike, and need no files of the
+    model nor what reads them.
     """
-    found = _fetched(pair_format)
+    [reference] = pair_format
+    found = _fetched(reference)
     encoded = []
     for row in wire.rows(block):
         part, table = wire.table_of_row(row)
-        encoded.append(wire.row_of_encoded(part, encode_part(table, job.schema, found, job.config)))
+        ids = encode_part(table, job.schema, found, job.config)
+        encoded.append(wire.row_of_encoded(part, ids))
     return pa.concat_tables(encoded)
 
 

@@ -50,7 +50,9 @@ def sendable(pair_format: PairFormat) -> PairFormat:
                 False,
                 brief(error),
                 "a tokenizer whose parts are all those of the tokenizers library",
-                "A part of it is Python code; save it with one of the library's own instead.",
+                "A part of it is Python code, and another in its place would make other ids than "
+                "those of training. Use another model; without Ray, reranker_core.scorer.Scorer "
+                "scores with this one.",
             )
         ) from None
     return pair_format

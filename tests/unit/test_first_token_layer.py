@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
+from reranker_core.checkpoint import open_checkpoint
+from reranker_core.config import ModelConfig
+from reranker_core.models import encoder
 from reranker_core.models.networks.first_token_layer import FirstTokenLayer, read_first_token_only
 
 KINDS = ["bert", "roberta", "xlm-roberta", "camembert", "ernie", "electra"]
@@ -69,7 +71,29 @@ def test_other_models_stay_as_they_are(kind: str, settings: dict[str, Any]):
 
 
 def test_code_of_ones_own_is_not_touched():
-    model = copy.deepcopy(stock("bert"))
+    model = stock("bert")
     model.__class__ = type("BertForSequenceClassification", (type(model),), {"__module__": "own"})
     read_first_token_only(model)
     assert not any(isinstance(module, FirstTokenLayer) for module in model.modules())
+
+
+def test_layers_that_a_later_transformers_computes_otherwise_stay(monkeypatch: pytest.MonkeyPatch):
+    model = stock("bert")
+    intermediate = type(model.base_model.encoder.layer[-1].intermediate)
+    narrow = intermediate.forward
+    # What only whole sequences get stands for a change that is not followed here.
+    monkeypatch.setattr(
+        intermediate,
+        "forward",
+        lambda self, states: narrow(self, states) * (2 if states.shape[1] > 1 else 1),
+    )
+    expected = logits(model, PADDED)
+    read_first_token_only(model)
+    assert torch.equal(logits(model, PADDED), expected)
+
+
+@pytest.mark.parametrize("name", ["bert", "xlm_roberta", "electra"])
+def test_the_family_uses_it(name: str, request: pytest.FixtureRequest):
+    model = ModelConfig(path=str(request.getfixturevalue(name)))
+    loaded = encoder.load(open_checkpoint(model), model, torch.float32, "cpu")
+    assert isinstance(loaded.model.base_model.encoder.layer[-1], FirstTokenLayer)

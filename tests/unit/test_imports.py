@@ -1,6 +1,8 @@
 """What a process loads is what it needs: imports are most of the time that a small run takes."""
 
+import json
 import pickle
+import shutil
 import subprocess
 import sys
 
@@ -33,14 +35,22 @@ def test_a_module_loads_no_more_than_it_needs(module, loaded):
     assert found.strip() == loaded
 
 
+@pytest.mark.parametrize("split_specials", [False, True])
 @pytest.mark.parametrize("name", ["xlm_roberta", "qwen3"])
 def test_a_pair_format_tokenizes_where_neither_torch_nor_transformers_is_loaded(
-    name, request, tmp_path
+    name, split_specials, request, tmp_path
 ):
-    model = ModelConfig(path=str(request.getfixturevalue(name)))
+    folder = shutil.copytree(request.getfixturevalue(name), tmp_path / "model")
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text()) | {"split_special_tokens": split_specials}
+    path.write_text(json.dumps(settings))
+    model = ModelConfig(path=str(folder), template="qwen3-reranker" if name == "qwen3" else "auto")
     checkpoint = open_checkpoint(model)
     pair_format = FAMILIES[recognise(checkpoint, "auto")].pair_format(checkpoint, model)
-    texts = ["wie lange kocht ein Ei?"], ["北京是中华人民共和国的首都", "ten minutes " * 99]
+    texts = (
+        ["wie lange kocht ein Ei?"],
+        ["北京是中华人民共和国的首都", "ten </s><|im_end|> minutes " * 9],
+    )
     (tmp_path / "format").write_bytes(pickle.dumps(pair_format))
     program = (
         "import pickle, sys, numpy as np\n"

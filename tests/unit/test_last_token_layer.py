@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from reranker_core.checkpoint import open_checkpoint
+from reranker_core.config import ModelConfig
 from reranker_core.formats.pair_format import Answer
+from reranker_core.models import classifier, llm
 from reranker_core.models.networks.answer_model import AnswerModel
 from reranker_core.models.networks.last_token_layer import LastTokenLayer
 
@@ -63,3 +67,17 @@ def test_other_models_stay_as_they_are(kind: str):
     with torch.inference_mode():
         torch.testing.assert_close(scoring(IDS, LENGTHS), scores, rtol=1e-4, atol=1e-5)
     assert not any(isinstance(module, LastTokenLayer) for module in scoring.modules())
+
+
+def test_layers_of_ones_own_are_not_touched():
+    model = stock("llama")
+    layer = model.model.layers[-1]
+    layer.__class__ = type("LlamaDecoderLayer", (type(layer),), {"__module__": "own"})
+    assert AnswerModel(model, ANSWERS).body.layers[-1] is layer
+
+
+def test_families_use_it(qwen3: Path, qwen3_classifier: Path):
+    for family, folder in ((llm, qwen3), (classifier, qwen3_classifier)):
+        model = ModelConfig(path=str(folder))
+        loaded = family.load(open_checkpoint(model), model, torch.float32, "cpu")
+        assert isinstance(loaded.model.body.layers[-1], LastTokenLayer)

@@ -77,8 +77,12 @@ def test_preflight_has_compared_bits_and_can_have_one_thread(scorer: Scorer):
     assert seen == [2, 1]
 
 
-def test_by_another_replica(scorer: Scorer, expected: dict[int, bytes]):
+def test_by_another_replica_which_tells_mkl_so(
+    scorer: Scorer, expected: dict[int, bytes], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("MKL_CBWR")  # which all tests have
     assert scores(load(scorer.dtype), ORDER) == expected
+    assert os.environ["MKL_CBWR"] == "AUTO,STRICT"
 
 
 @pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="another matrix library")

@@ -1,5 +1,5 @@
 """What computes the scores: transformers' layers, and heads that compute no more than a score.
 
-A family imports its network when a model is loaded, not before: tasks that tokenize need none, and
+A family imports its network when a model is loaded, not before: the driver needs none, and
 transformers' layers take seconds to import.
 """

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+_PROBE_TOKENS = 8
+_SAME, _SAME_IN_HALF = 1e-3, 0.05  # of 1 + |score|
 # Whose layers are BERT's, and whose heads read the first token alone, in transformers 5.23.
 _LIKE_BERT = {"bert", "roberta", "xlm-roberta", "camembert", "ernie", "electra"}
 
@@ -18,11 +20,8 @@ class FirstTokenLayer(torch.nn.Module):
     def __init__(self, layer: Any) -> None:
         super().__init__()
         # Under their own names, so that those of the weights stay.
-        self.attention, self.intermediate, self.output = (
-            layer.attention,
-            layer.intermediate,
-            layer.output,
-        )
+        self.attention = layer.attention
+        self.intermediate, self.output = layer.intermediate, layer.output
 
     def forward(
         self, hidden: torch.Tensor, mask: torch.Tensor | None = None, *_: Any, **__: Any
@@ -46,14 +45,22 @@ class FirstTokenLayer(torch.nn.Module):
         return states
 
 
+@torch.inference_mode()
 def read_first_token_only(model: Any) -> None:
-    """Give a classifier such a last layer, where its layers and its head are known to allow it."""
+    """Give a classifier such a last layer, where its layers and its head are known to allow it, and
+    do so in this version of transformers.
+    """
     config = model.config
     if (
-        type(model).__module__.startswith("transformers.models.")
-        and config.model_type in _LIKE_BERT
-        and config._attn_implementation == "sdpa"
-        and not config.is_decoder
+        not type(model).__module__.startswith("transformers.models.")
+        or config.model_type not in _LIKE_BERT
+        or config._attn_implementation != "sdpa"
+        or config.is_decoder
     ):
-        layers = model.base_model.encoder.layer
-        layers[-1] = FirstTokenLayer(layers[-1])
+        return
+    layers, ids = model.base_model.encoder.layer, torch.arange(_PROBE_TOKENS)[None]
+    stock, expected = layers[-1], model(input_ids=ids).logits
+    layers[-1] = FirstTokenLayer(stock)
+    tolerance = _SAME if model.dtype == torch.float32 else _SAME_IN_HALF
+    if ((model(input_ids=ids).logits - expected).abs() > tolerance * (1 + expected.abs())).any():
+        layers[-1] = stock

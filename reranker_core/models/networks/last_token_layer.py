@@ -31,9 +31,10 @@ class LastTokenLayer(torch.nn.Module):
 
 def read_last_token_only(body: Any) -> None:
     """Give a decoder such a last layer, where its layers are known to allow it."""
-    stock = type(body).__module__.startswith("transformers.models.")
+    layer = _last_layer(body)
+    stock = type(layer).__module__.startswith("transformers.models.")
     if stock and body.config.model_type in _LIKE_LLAMA:
-        body.layers[-1] = LastTokenLayer(body.layers[-1])
+        body.layers[-1] = LastTokenLayer(layer)
 
 
 def last_states(body: Any, ids: torch.Tensor, lengths: torch.Tensor, **how: Any) -> torch.Tensor:
@@ -53,4 +54,9 @@ def read_into(body: Any, ids: torch.Tensor, cache: Any) -> None:
 
 
 def _reads_last_only(body: Any) -> bool:
-    return isinstance(getattr(body, "layers", [None])[-1], LastTokenLayer)
+    return isinstance(_last_layer(body), LastTokenLayer)
+
+
+def _last_layer(body: Any) -> Any:
+    layers = getattr(body, "layers", None)
+    return layers[-1] if isinstance(layers, torch.nn.ModuleList) and len(layers) else None
