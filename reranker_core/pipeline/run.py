@@ -154,11 +154,9 @@ def _stages(job: Job, prepared: Prepared, placement: Placement, coordinator: Any
     one = {"batch_size": 1, "batch_format": "pyarrow"}
     # It may have megabytes, and is fetched once a process: in a list, where Ray leaves it alone.
     tokenizing = {"job": job, "pair_format": [ray.put(prepared.pair_format)]}
-    # A byte, for stages that ask for the same are fused, and replicas are not to tokenize.
-    task = {"num_cpus": 1, "memory": 1}
     return (
-        ray.data.read_datasource(source, override_num_blocks=len(groups), **task)
-        .map_batches(encode, fn_kwargs=tokenizing, **task, **one)
+        ray.data.read_datasource(source, override_num_blocks=len(groups), num_cpus=1)
+        .map_batches(encode, num_cpus=1, fn_kwargs=tokenizing, **one)
         .map_batches(
             Replica,
             fn_constructor_args=(job, placement.threads, coordinator),
@@ -174,7 +172,7 @@ def _stages(job: Job, prepared: Prepared, placement: Placement, coordinator: Any
             ),
             **one,
         )
-        .map_batches(commit_parts, fn_kwargs={"job": job}, **task, **one)
+        .map_batches(commit_parts, num_cpus=1, fn_kwargs={"job": job}, **one)
     )
 
 

@@ -104,7 +104,8 @@ def _check_bits(probe: Probe) -> Check:
         f"thread, {differ[1]} of {len(own)} in a batch of their own",
         "the same bits whatever a pair is batched with, as score.reproducible=true promises",
         "This hardware's kernels sum in another order for other rows or threads, as some do for a "
-        "narrow model on many threads: lower replicas.num_cpus, or set score.reproducible=false.",
+        "narrow model on many threads: lower replicas.num_cpus, or set score.reproducible=false. "
+        "In a notebook, set MKL_CBWR=AUTO,STRICT before Python starts.",
     )
 
 
