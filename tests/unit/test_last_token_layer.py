@@ -35,6 +35,7 @@ def stock(kind: str, **settings: Any) -> Any:
         pad_token_id=0,
         **settings,
     )
+    torch.manual_seed(0)
     return AutoModelForCausalLM.from_config(config).eval()
 
 
