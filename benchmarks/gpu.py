@@ -11,10 +11,7 @@ engine takes turns with batches as the peers form them, and with bare matrix pro
 from __future__ import annotations
 
 import argparse
-import copy
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,84 +20,20 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from transformers import (
-    BertConfig,
-    BertForSequenceClassification,
-    GemmaConfig,
-    GemmaForCausalLM,
-    XLMRobertaConfig,
-    XLMRobertaForSequenceClassification,
-)
 
 from benchmarks.environment import describe
 from benchmarks.rates import MatrixProducts, timed, useful_flops
+from benchmarks.shapes import LONGEST, SHAPES, TINY, Shape, natural_sequences, scoring_model
 from reranker_core.batching import Shapes, make_batch
 from reranker_core.config import ScoreConfig
 from reranker_core.device import DTYPES
 from reranker_core.engine import Engine
-from reranker_core.formats.pair_format import Answer
 from reranker_core.models import FAMILIES
-from reranker_core.models.networks.answer_model import AnswerModel
-from reranker_core.models.networks.first_token_layer import read_first_token_only
-from reranker_core.sequences import Ragged, TokenSequences
+from reranker_core.sequences import TokenSequences
 
-LONGEST = 512
 PEER_ROWS = 32  # the batch size that sentence-transformers has by default
 EXACT = 2e-3  # device float32 against CPU float32, of 1 + |score|; a GPU may multiply in TF32
 HALF = 0.1
-
-_ONE = {"num_labels": 1, "pad_token_id": 0}
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A kind of model: how to make one, and which family scores with it."""
-
-    family: str
-    make: Callable[[], Any]
-
-
-SHAPES = {
-    "bert-base": Shape("encoder", lambda: BertForSequenceClassification(BertConfig(num_labels=1))),
-    "xlm-r-large": Shape(  # bge-reranker-large, and bge-reranker-v2-m3 but for its positions
-        "encoder",
-        lambda: XLMRobertaForSequenceClassification(
-            XLMRobertaConfig(
-                vocab_size=250_002,
-                hidden_size=1024,
-                num_hidden_layers=24,
-                num_attention_heads=16,
-                intermediate_size=4096,
-                max_position_embeddings=LONGEST + 2,
-                num_labels=1,
-            )
-        ),
-    ),
-    "gemma-2b": Shape(  # bge-reranker-v2-gemma
-        "llm",
-        lambda: GemmaForCausalLM(
-            GemmaConfig(
-                hidden_size=2048,
-                num_hidden_layers=18,
-                num_attention_heads=8,
-                num_key_value_heads=1,
-                head_dim=256,
-                intermediate_size=16_384,
-            )
-        ),
-    ),
-}
-_SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-_SMALL |= {"intermediate_size": 128, "vocab_size": 1000}
-TINY = {
-    "bert-tiny": Shape(
-        "encoder", lambda: BertForSequenceClassification(BertConfig(**_SMALL, **_ONE))
-    ),
-    "gemma-tiny": Shape(
-        "llm",
-        lambda: GemmaForCausalLM(GemmaConfig(**_SMALL, num_key_value_heads=1, head_dim=16)),
-    ),
-}
 
 
 def main() -> None:
@@ -153,15 +86,15 @@ def measure(
     torch.manual_seed(0)
     whole = shape.make().eval()
     config = whole.config
-    shapes = Shapes.of(device, LONGEST, score)
     family = FAMILIES[shape.family]
-    model = _scoring(whole, shape.family)
+    model = scoring_model(whole, shape.family)
+    shapes = Shapes.of(device, LONGEST, score, model)
     few = natural_sequences(16, config.vocab_size)
     on_cpu = Engine(model, family, 0, shapes).compute(few).values
     exact = _apart(on_cpu, Engine(model.to(device), family, 0, shapes).compute(few).values)
     del model  # the memory is the next one's
     whole.to("cpu", DTYPES[dtype])
-    engine = Engine(_scoring(whole, shape.family).to(device), family, 0, shapes)
+    engine = Engine(scoring_model(whole, shape.family).to(device), family, 0, shapes)
     half = _apart(on_cpu, engine.compute(few).values)
     if exact > EXACT or half > HALF:
         raise SystemExit(f"{device} differs from the CPU: float32 {exact:.2g}, {dtype} {half:.2g}")
@@ -190,23 +123,6 @@ def measure(
         "share_of_ceiling": round(flops / median(ours) / median(ceiling), 3),
         "faster_than_peer": round(median(peers) / median(ours), 2),
     }
-
-
-def natural_sequences(count: int, vocabulary: int) -> TokenSequences:
-    """Random ids in lengths as docstring pairs have them: median 120, mean 146."""
-    rng = np.random.default_rng(0)
-    lengths = rng.lognormal(4.79, 0.62, count).clip(16, LONGEST).astype(np.int64)
-    ids = rng.integers(4, vocabulary, int(lengths.sum())).astype(np.int32)
-    return TokenSequences.one_each(Ragged(ids, lengths), (lengths // 5).astype(np.int32))
-
-
-def _scoring(whole: Any, family: str) -> Any:
-    """What the engine runs, as the families make it; `whole` stays as it is."""
-    model = copy.deepcopy(whole)
-    if family == "llm":
-        return AnswerModel(model, (Answer("Yes", (5,), 1.0),))
-    read_first_token_only(model)
-    return model
 
 
 @torch.inference_mode()

@@ -12,11 +12,13 @@ import torch
 from reranker_core.config import ScoreConfig
 from reranker_core.sequences import Int64s, TokenSequences
 
-# What is fastest differs by device; docs/performance.md has the figures.
-_TOKENS = {"cpu": 4096, "cuda": 16_384}
+# What is fastest differs by device; docs/performance.md has the figures. On a CPU, what a layer
+# gives for a batch is to stay in the caches of its cores.
+_CACHED_BYTES, _FEWEST, _MOST = 8 << 20, 512, 16_384
+_TOKENS_CUDA = 16_384
 _STEP_AMX, _STEP_CUDA = 16, 8
 # The last batch of each width is filled up, so that smaller batches waste less.
-_TOKENS_FIXED, _STEP_FIXED = {"cpu": 2048, "cuda": 8192}, 16
+_FEWEST_FIXED, _MOST_FIXED, _TOKENS_FIXED_CUDA, _STEP_FIXED = 1024, 2048, 4096, 16
 # A head with one output takes rows in fours on CPUs without AVX-512, and sums what is left over
 # in another order.
 _ROWS_FIXED = 4
@@ -41,15 +43,21 @@ class Shapes:
     fixed: bool = False
 
     @classmethod
-    def of(cls, device: str, longest: int, score: ScoreConfig, streams: int = 1) -> Shapes:
-        """Those that suit a device, `cpu` or `cuda`, where so many batches are computed at once."""
-        tokens, step = _TOKENS[device] // streams, 1
-        if device == "cuda":
-            step = _STEP_CUDA
-        elif torch.cpu.get_capabilities().get("amx_bf16"):
-            step = _STEP_AMX
-        if score.reproducible:
-            tokens, step = _TOKENS_FIXED[device], _STEP_FIXED
+    def of(
+        cls, device: str, longest: int, score: ScoreConfig, model: torch.nn.Module, threads: int = 1
+    ) -> Shapes:
+        """Those that suit a model on a device, `cpu` or `cuda`, with so many of a CPU's threads a
+        batch.
+        """
+        cached = _CACHED_BYTES // _widest_layer(model)
+        if score.reproducible:  # whatever the threads, the same shapes
+            tokens = min(max(_FEWEST_FIXED, cached), _MOST_FIXED)
+            tokens, step = _TOKENS_FIXED_CUDA if device == "cuda" else tokens, _STEP_FIXED
+        elif device == "cuda":
+            tokens, step = _TOKENS_CUDA, _STEP_CUDA
+        else:
+            tokens = min(max(_FEWEST, threads * cached), _MOST)
+            step = _STEP_AMX if torch.cpu.get_capabilities().get("amx_bf16") else 1
         return cls(score.max_batch_tokens or tokens, longest, step, score.reproducible)
 
     def width(self, length: int) -> int:
@@ -62,6 +70,12 @@ class Shapes:
         if self.fixed:
             rows -= rows % _ROWS_FIXED
         return max(1, rows)
+
+
+def _widest_layer(model: torch.nn.Module) -> int:
+    """Bytes that its widest layer gives for a token."""
+    layers = [part for part in model.modules() if isinstance(part, torch.nn.Linear)]
+    return max((one.out_features * one.weight.element_size() for one in layers), default=1)
 
 
 @dataclass(frozen=True)

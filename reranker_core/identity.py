@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # for who commits parts, and needs no tokenizer
 
 RUN_FILE = "_run.json"
 # Raised by whoever changes how scores come about, so that old and new ones are not mixed.
-SCORING_VERSION = 2
+SCORING_VERSION = 3
 _SHOWN_DIFFERENCES = 8
 
 

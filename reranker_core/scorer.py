@@ -114,8 +114,11 @@ class Scorer:
         # Broken weights are not run: what they compute would only repeat the finding.
         inspection.add([*check_weights(loaded), *check_tokenizer(pair_format, loaded.model)])
         at_once = device == "cpu" and loaded.reentrant
-        streams = streams_for(torch.get_num_threads()) if at_once else 1
-        shapes = Shapes.of(device, pair_format.max_length, config.score, streams)
+        threads = torch.get_num_threads()
+        streams = streams_for(threads) if at_once else 1
+        shapes = Shapes.of(
+            device, pair_format.max_length, config.score, loaded.model, threads // streams
+        )
         pad_id = int(pair_format.tokenizer.pad_id or 0)
         engine = Engine(loaded.model, family, pad_id, shapes, config.score.share_prefixes, streams)
         scorer = cls(engine, pair_format, dtype)

@@ -17,6 +17,7 @@ from reranker_core.formats.prompt import PromptFormat
 from reranker_core.models.family import LoadedModel
 from reranker_core.models.loading import is_decoder, load_classifier
 from reranker_core.models.prompting import prompt_format
+from reranker_core.models.reentrancy import is_reentrant
 
 
 def fits(architecture: str) -> bool:
@@ -50,7 +51,12 @@ def load(
     loaded = load_classifier("classifier", checkpoint, model, dtype)
     own_code = type(loaded.model).__module__.startswith("transformers_modules.")
     network = WholeClassifier(loaded.model) if own_code else LastToken(loaded.model)
-    return replace(loaded, model=network.to(device), head=("score.", "inner.score."))
+    return replace(
+        loaded,
+        model=network.to(device),
+        head=("score.", "inner.score."),
+        reentrant=is_reentrant(loaded.model),
+    )
 
 
 def forward(model: torch.nn.Module, batch: Batch) -> torch.Tensor:

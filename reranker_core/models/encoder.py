@@ -7,9 +7,7 @@ logit.
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
-from typing import Any
 
 import torch
 
@@ -26,14 +24,10 @@ from reranker_core.models.loading import (
     load_tokenizer,
     longest_input,
 )
+from reranker_core.models.reentrancy import is_reentrant
 from reranker_core.tokenizing import TextTokenizer
 
 _DEFAULT_MAX_LENGTH = 512
-# Their code in transformers 5.23 writes to no module while it computes.
-_STATELESS = {
-    *("bert", "roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "ernie", "mpnet"),
-    *("distilbert", "electra", "albert", "deberta", "deberta-v2", "modernbert"),
-}
 
 
 def fits(architecture: str) -> bool:
@@ -89,7 +83,7 @@ def load(
     read_first_token_only(loaded.model)
     loaded.model.to(device)
     names = tuple(f"{name}." for name in head)
-    return replace(loaded, head=names, reentrant=_is_reentrant(loaded.model))
+    return replace(loaded, head=names, reentrant=is_reentrant(loaded.model))
 
 
 def forward(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
@@ -101,11 +95,3 @@ def forward(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
         inputs["token_type_ids"] = (second & batch.mask.bool()).long()
     logits: torch.Tensor = model(**inputs).logits
     return logits[:, 0].float()
-
-
-def _is_reentrant(model: Any) -> bool:
-    """Whether the forward is known to leave the model as it is."""
-    if not type(model).__module__.startswith("transformers.models."):
-        return False
-    rope = str(getattr(model.config, "rope_parameters", None))
-    return model.config.model_type in _STATELESS and not re.search("dynamic|longrope", rope)

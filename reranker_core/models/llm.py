@@ -6,6 +6,7 @@ template of one's own. The pair's ids are the template's business; this module's
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from reranker_core.formats.prompt import PromptFormat
 from reranker_core.models.family import LoadedModel
 from reranker_core.models.loading import load_weights
 from reranker_core.models.prompting import prompt_format
+from reranker_core.models.reentrancy import is_reentrant
 
 _LANGUAGE_MODELS = ("ForCausalLM", "LMHeadModel")
 _OTHERS = ("LayerWise", "CostWise")  # families of their own
@@ -63,7 +65,7 @@ def load(
         trust_remote_code=model.trust_remote_code,
     )
     scoring = AnswerModel(loaded.model.eval(), answers).to(device)
-    return LoadedModel(scoring, loaded.missing, loaded.unexpected, loaded.mismatched)
+    return replace(loaded, model=scoring, reentrant=is_reentrant(loaded.model))
 
 
 def forward(model: torch.nn.Module, batch: Batch) -> torch.Tensor:

@@ -84,7 +84,7 @@ def load(folder: Path, max_length: int, query_max_length: int | None, *overrides
     pair_format = family.pair_format(checkpoint, config.model)
     dtype = config.model.dtype
     model = family.load(checkpoint, config.model, DTYPES[dtype], "cpu").model
-    shapes = Shapes.of("cpu", pair_format.max_length, config.score)
+    shapes = Shapes.of("cpu", pair_format.max_length, config.score, model)
     pad_id = int(pair_format.tokenizer.pad_id or 0)
     return Scorer(Engine(model, family, pad_id, shapes), pair_format, dtype)
 

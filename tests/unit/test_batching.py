@@ -105,17 +105,33 @@ def test_where_shapes_are_fixed_rows_come_in_fours_or_alone():
 
 def test_fixed_shapes_cost_less_than_a_tenth_of_a_natural_part():
     all_lengths = natural(8192)
-    shapes = Shapes.of("cpu", 512, ScoreConfig(reproducible=True))
+    shapes = Shapes.of("cpu", 512, ScoreConfig(reproducible=True), model(1536))
     batches = plan_batches(all_lengths, shapes)
     computed = sum(shapes.rows(width) * width for _, width in batches)
     assert shapes.fixed
     assert computed < 1.1 * all_lengths.sum()
 
 
-def test_a_configured_budget_goes_before_what_suits_the_device():
-    assert Shapes.of("cpu", 512, ScoreConfig()).max_tokens == 4096
-    assert Shapes.of("cpu", 512, ScoreConfig(max_batch_tokens=99)).max_tokens == 99
-    assert Shapes.of("cuda", 512, ScoreConfig(max_batch_tokens=99)).step == 8
+def model(width: int) -> torch.nn.Module:
+    return torch.nn.Sequential(torch.nn.Linear(8, width), torch.nn.Linear(width, 8))
+
+
+def test_what_the_widest_layer_gives_for_a_batch_stays_in_the_caches():
+    def tokens(width: int, threads: int = 1, dtype: torch.dtype = torch.float32) -> int:
+        return Shapes.of("cpu", 512, ScoreConfig(), model(width).to(dtype), threads).max_tokens
+
+    assert tokens(4096) * 4096 * 4 == 8 << 20
+    assert tokens(2048) == 2 * tokens(4096) == tokens(4096, dtype=torch.bfloat16)
+    assert tokens(4096, threads=4) == 4 * tokens(4096)
+    assert [tokens(1 << 20), tokens(8)] == [512, 16_384]
+
+
+def test_a_configured_budget_goes_before_what_suits_device_and_model():
+    for device in ("cpu", "cuda"):
+        for reproducible in (False, True):
+            score = ScoreConfig(max_batch_tokens=99, reproducible=reproducible)
+            assert Shapes.of(device, 512, score, model(8)).max_tokens == 99
+    assert Shapes.of("cuda", 512, ScoreConfig(), model(8)).step == 8
 
 
 def test_a_budget_that_is_lowered_holds_for_the_batches_that_follow():

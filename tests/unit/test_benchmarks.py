@@ -9,17 +9,21 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import gpu, stages
+from benchmarks import batches, gpu, stages
 from benchmarks.rates import MatrixProducts, useful_flops
+from benchmarks.shapes import LONGEST, TINY, natural_sequences
+from reranker_core.batching import Shapes
 from reranker_core.config import ScoreConfig
+from reranker_core.engine import Engine
+from reranker_core.models import FAMILIES
 from reranker_core.models.networks.first_token_layer import read_first_token_only
 from reranker_core.models.networks.last_token_layer import last_states, read_last_token_only
 from tests.tables import flat, write
 
 
-@pytest.mark.parametrize("name", list(gpu.TINY))
+@pytest.mark.parametrize("name", list(TINY))
 def test_useful_operations_are_those_that_torch_counts(name: str):
-    model = gpu.TINY[name].make().eval()
+    model = TINY[name].make().eval()
     config, body = model.config, model.base_model
     read_first_token_only(model)
     read_last_token_only(body)
@@ -37,7 +41,7 @@ def test_useful_operations_are_those_that_torch_counts(name: str):
 
 
 def test_a_matrix_product_counts_two_operations_a_weight_and_token():
-    model = gpu.TINY["bert-tiny"].make()
+    model = TINY["bert-tiny"].make()
     products = MatrixProducts(model.config, 10, torch.float32, "cpu")
     with FlopCounterMode(display=False) as counter:
         products.run(1)
@@ -52,10 +56,25 @@ def test_all_stages_around_the_scorer_take_time(tmp_path: Path, bert: Path):
     assert len(list((tmp_path / "out").glob("*.parquet"))) == 1
 
 
-@pytest.mark.parametrize("name", list(gpu.TINY))
+@pytest.mark.parametrize("name", list(TINY))
 def test_the_gpu_script_measures_on_a_cpu(name: str):
-    found = gpu.measure(gpu.TINY[name], "cpu", "bfloat16", 200, 1, ScoreConfig())
+    found = gpu.measure(TINY[name], "cpu", "bfloat16", 200, 1, ScoreConfig(max_batch_tokens=4096))
     assert found["tokens_per_second"] > 0
     assert found["difference_float32"] < 1e-5 < found["difference_bfloat16"] < gpu.HALF
     assert found["share_of_ceiling"] > 0
     assert found["padding"] < 0.15
+
+
+def test_padding_of_fixed_shapes_is_what_the_engine_computes():
+    model = TINY["bert-tiny"].make().eval()
+    shapes = {
+        "free": Shapes.of("cpu", LONGEST, ScoreConfig(), model),
+        "fixed": Shapes.of("cpu", LONGEST, ScoreConfig(reproducible=True), model),
+    }
+    sequences = natural_sequences(2 * max(batches.ROWS), vocabulary=100)
+    padded = batches.padding(len(sequences), shapes, model)  # all in one part
+    for name, chosen in shapes.items():
+        computed = Engine(model, FAMILIES["encoder"], 0, chosen).compute(sequences).tokens
+        share = computed / int(sequences.tokens.lengths.sum()) - 1
+        assert padded[name] == pytest.approx(share, abs=1e-4)
+    assert padded["free"] < padded["fixed"] < padded["CUDA, reproducible"]

@@ -71,11 +71,9 @@ def test_there_are_no_more_streams_than_threads():
     assert found == [threading.get_ident()] * 5
 
 
-def test_batches_side_by_side_share_the_budget_of_tokens():
-    alone, shared = (Shapes.of("cpu", 128, ScoreConfig(), count) for count in (1, 4))
-    assert shared.max_tokens * 4 == alone.max_tokens
-    fixed = ScoreConfig(reproducible=True)
-    assert Shapes.of("cpu", 128, fixed, 4) == Shapes.of("cpu", 128, fixed)
+def test_fixed_shapes_are_the_same_however_many_threads_a_batch_has():
+    model, fixed = torch.nn.Linear(8, 2048), ScoreConfig(reproducible=True)
+    assert Shapes.of("cpu", 128, fixed, model, 4) == Shapes.of("cpu", 128, fixed, model)
 
 
 def test_an_error_is_raised_and_ends_the_others():
@@ -104,16 +102,29 @@ def test_few_streams_share_many_threads():
     assert [streams_for(count) for count in (1, 2, 3, 4, 64)] == [1, 2, 3, 4, 4]
 
 
-@pytest.mark.parametrize("name", ["bert", "xlm_roberta", "modernbert", "distilbert", "electra"])
-def test_scores_are_those_of_one_batch_after_the_other(name: str, request: pytest.FixtureRequest):
+_QWEN = ("model.template=qwen3-reranker", "preflight.checks.prompt=off")
+_NO_TOKENIZER = "preflight.checks.tokenizer=off"
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        *((name, ()) for name in ("bert", "xlm_roberta", "modernbert", "distilbert", "electra")),
+        ("gemma", ("model.template=bge-gemma", _NO_TOKENIZER)),
+        ("qwen3", (*_QWEN, _NO_TOKENIZER)),
+    ],
+)
+def test_scores_are_those_of_one_batch_after_the_other(
+    name: str, more: tuple[str, ...], request: pytest.FixtureRequest
+):
     model: Path = request.getfixturevalue(name)
     pairs = sample_pairs(128, 96) * 2
-    few_tokens = "score.max_batch_tokens=256"
-    several = Scorer.load(config("in", "out", *SETTINGS, few_tokens, model=model))
+    settings = (*SETTINGS, *more, "score.max_batch_tokens=256")
+    several = Scorer.load(config("in", "out", *settings, model=model))
     assert several._engine._streams == 4
     found = [several.score_pairs(pairs) for _ in range(2)]
     torch.set_num_threads(1)
-    single = Scorer.load(config("in", "out", *SETTINGS, few_tokens, model=model))
+    single = Scorer.load(config("in", "out", *settings, model=model))
     assert single._engine._streams == 1
     expected = single.score_pairs(pairs)
     torch.set_num_threads(4)
@@ -121,9 +132,7 @@ def test_scores_are_those_of_one_batch_after_the_other(name: str, request: pytes
         np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-5 * expected.std())
 
 
-def test_models_with_code_of_their_own_and_decoders_go_one_by_one(nemotron: Path, qwen3: Path):
-    relaxed = ("preflight.checks.prompt=off", "preflight.checks.tokenizer=off")
-    settings = ("model.trust_remote_code=true", "model.template=qwen3-reranker")
-    for model, setting in zip((nemotron, qwen3), settings, strict=True):
-        scorer = Scorer.load(config("in", "out", *SETTINGS, *relaxed, setting, model=model))
-        assert scorer._engine._streams == 1
+def test_models_with_code_of_their_own_go_one_by_one(nemotron: Path):
+    more = ("preflight.checks.prompt=off", _NO_TOKENIZER, "model.trust_remote_code=true")
+    scorer = Scorer.load(config("in", "out", *SETTINGS, *more, model=nemotron))
+    assert scorer._engine._streams == 1

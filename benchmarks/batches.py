@@ -1,0 +1,124 @@
+"""Which batches are fastest here, and what padding and reproducible scores cost.
+
+    python -m benchmarks.batches [--shape bert-base] [--sequences 100] [--rounds 3] [--out FILE]
+
+First, exactly: the share of padding among the computed tokens, by rows a part. Then the engine
+takes turns with several budgets of tokens a batch, and with the fixed shapes of
+`score.reproducible`, on the same random sequences of natural lengths, float32, CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.environment import describe
+from benchmarks.rates import timed
+from benchmarks.shapes import LONGEST, SHAPES, TINY, natural_sequences, scoring_model
+from reranker_core.batching import Shapes, plan_batches
+from reranker_core.config import ScoreConfig
+from reranker_core.engine import Engine
+from reranker_core.models import FAMILIES
+from reranker_core.models.reentrancy import is_reentrant
+from reranker_core.sequences import TokenSequences
+from reranker_core.streams import streams_for
+
+ROWS = (1000, 2048, 8192)
+
+
+def main() -> None:
+    """Count, measure, print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--shape", default="bert-base", choices=[*SHAPES, *TINY])
+    parser.add_argument("--sequences", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--budgets", type=int, nargs="+", default=[512, 1024, 2048, 4096])
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    shape = (SHAPES | TINY)[options.shape]
+    whole = shape.make().eval()
+    streams = streams_for(options.threads) if is_reentrant(whole) else 1
+    model = scoring_model(whole, shape.family)
+    shapes = {
+        "default": Shapes.of("cpu", LONGEST, ScoreConfig(), model, options.threads // streams),
+        "reproducible": Shapes.of("cpu", LONGEST, ScoreConfig(reproducible=True), model),
+    }
+    budgets = {str(budget): Shapes(budget, LONGEST) for budget in options.budgets}
+    engines = {
+        name: Engine(model, FAMILIES[shape.family], 0, chosen, streams=streams)
+        for name, chosen in (shapes | budgets).items()
+    }
+    sequences = natural_sequences(options.sequences, whole.config.vocab_size)
+    result = {
+        "benchmark": "batches",
+        "shape": options.shape,
+        "threads": options.threads,
+        "streams": streams,
+        "budgets": {name: chosen.max_tokens for name, chosen in shapes.items()},
+        "padding": {str(rows): padding(rows, shapes, model) for rows in ROWS},
+        "sequences": options.sequences,
+        "tokens_per_second": measure(engines, sequences, options.rounds),
+        **describe(),
+    }
+    _print(result)
+    if options.out:
+        options.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def padding(rows: int, shapes: dict[str, Shapes], model: torch.nn.Module) -> dict[str, float]:
+    """Computed tokens that are padding, over those that are not, in parts of so many rows."""
+    lengths = natural_sequences(2 * max(ROWS), vocabulary=100).tokens.lengths
+    parts = np.split(lengths, range(rows, len(lengths), rows))
+    on_cuda = {
+        "CUDA, default": Shapes.of("cuda", LONGEST, ScoreConfig(), model),
+        "CUDA, reproducible": Shapes.of("cuda", LONGEST, ScoreConfig(reproducible=True), model),
+    }
+    return {
+        name: round(sum(_computed(part, chosen) for part in parts) / int(lengths.sum()) - 1, 4)
+        for name, chosen in (shapes | on_cuda).items()
+    }
+
+
+def _computed(lengths: np.ndarray, shapes: Shapes) -> int:
+    return sum(
+        (shapes.rows(width) if shapes.fixed else len(rows)) * width
+        for rows, width in plan_batches(lengths, shapes)
+    )
+
+
+def measure(engines: dict[str, Engine], sequences: TokenSequences, rounds: int) -> dict[str, int]:
+    """Useful tokens/s of each engine, medians over rounds."""
+    next(iter(engines.values())).compute(sequences)  # memory is there, and kernels are chosen
+    taken: dict[str, list[float]] = {name: [] for name in engines}
+    for _ in range(rounds):
+        for name, engine in engines.items():
+            taken[name].append(timed(engine.compute, sequences).wall)
+    tokens = int(sequences.tokens.lengths.sum())
+    return {name: round(tokens / median(runs)) for name, runs in taken.items()}
+
+
+def _print(result: dict[str, Any]) -> None:
+    padded = Table("rows a part", *result["padding"][str(ROWS[0])], title="padding")
+    for rows, shares in result["padding"].items():
+        padded.add_row(rows, *(f"{share:.1%}" for share in shares.values()))
+    rates = Table("tokens a batch", "tokens/s", title=f"{result['shape']}, float32")
+    for name, rate in result["tokens_per_second"].items():
+        rates.add_row(name, f"{rate:,}")
+    Console().print(padded, rates)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
