@@ -44,6 +44,7 @@ class Report:
         checks: in the order in which they were made.
         device, dtype: where and in which number format the scores were computed.
         dtype_reason: why that number format.
+        compiled: what came of compiling the model; empty if that was not asked for.
         model: SHA-256 of weights, tokenizer and config files.
         prompt: the whole input as text, with `{query}` and `{passage}` where these go.
         canaries: float32 scores of the built-in canaries, which replicas compare.
@@ -55,6 +56,7 @@ class Report:
     device: str = ""
     dtype: str = ""
     dtype_reason: str = ""
+    compiled: str = ""
     model: dict[str, str] | None = None
     prompt: str = ""
     canaries: tuple[float, ...] = ()

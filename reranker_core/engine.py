@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,8 @@ class Engine:
 
     Attributes:
         model: as loaded.
+        compiled: the same as compiled code, for batches of several sequences, or None.
+        device: where the model is.
         shapes: what batches may look like.
         on_batch: called after each forward.
 
@@ -59,11 +62,12 @@ class Engine:
         streams: int = 1,
     ) -> None:
         self.model = model.eval()
+        self.compiled: Any = None
+        self.device = next(model.parameters()).device
         self.shapes = shapes
         self._family = family
         self._pad_id = pad_id
         self._streams = streams
-        self._device = next(model.parameters()).device
         # What a sequence is computed in depends on its length only, where shapes are fixed.
         self._read = getattr(family, "read_prefixes", None)
         if not share_prefixes or shapes.fixed:
@@ -109,17 +113,17 @@ class Engine:
         """What follows the chosen prefixes, once these are read; None if they cannot be."""
         lengths = shared.prefixes.tokens.lengths[chosen]
         width = self.shapes.width(int(lengths.max()))
-        batch = make_batch(shared.prefixes, chosen, width, self._pad_id, self._device)
+        batch = make_batch(shared.prefixes, chosen, width, self._pad_id, self.device)
         try:
             states = self._read(self.model, batch) if self._read else None
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
             states = None
-            log.warning("memory of %s does not suffice to share prefixes", self._device)
+            log.warning("memory of %s does not suffice to share prefixes", self.device)
         if states is None:
             self._read = None
-            release_memory(self._device)
+            release_memory(self.device)
             return None
         number = np.empty(len(shared.prefixes), np.int64)
         number[chosen] = np.arange(len(chosen))
@@ -181,7 +185,7 @@ class Engine:
                 if len(piece) == 1 or self.shapes.fixed:
                     raise Incomplete(self._too_large(tokens)) from error
             # Not in the handler: there, the traceback holds the tensors of the failed forward.
-            release_memory(self._device)
+            release_memory(self.device)
             self._lower(tokens)
             count = len(piece) // 2
         return torch.cat(outputs)
@@ -191,7 +195,7 @@ class Engine:
         log.warning(
             "memory of %s did not suffice for a batch of %d tokens; batches now have at most %d. "
             "score.max_batch_tokens=%d spares later runs this",
-            self._device,
+            self.device,
             tokens,
             self.shapes.max_tokens,
             self.shapes.max_tokens,
@@ -200,9 +204,13 @@ class Engine:
     def _forward(self, work: Work, rows: Int64s, width: int) -> torch.Tensor:
         # Where shapes are fixed, the batch is filled up with repetitions.
         filled = np.resize(rows, self._height(rows, width))
-        batch = make_batch(work.sequences, filled, width, self._pad_id, self._device)
-        batch = replace(batch, prefix=work.prefix(rows, self._device))
-        return self._family.forward(self.model, batch)[: len(rows)]
+        batch = make_batch(work.sequences, filled, width, self._pad_id, self.device)
+        batch = replace(batch, prefix=work.prefix(rows, self.device))
+        model = self.model
+        # Shapes with a 1 are compiled apart; they are rare.
+        if self.compiled is not None and len(filled) > 1:
+            model = self.compiled
+        return self._family.forward(model, batch)[: len(rows)]
 
     def _height(self, rows: Int64s, width: int) -> int:
         return self.shapes.rows(width) if self.shapes.fixed else len(rows)
@@ -215,7 +223,7 @@ class Engine:
             else "Lower model.max_length"
         )
         return (
-            f"memory of {self._device} does not suffice for a batch of {tokens} tokens. {remedy}, "
+            f"memory of {self.device} does not suffice for a batch of {tokens} tokens. {remedy}, "
             "or use a device with more memory that nobody else uses. What is committed stays"
         )
 

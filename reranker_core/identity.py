@@ -41,7 +41,7 @@ def fingerprint(
         "model": checkpoint.digests,
         **pair_format.record,
         "normalize": config.output.normalize,
-        **({"reproducible": score.model_dump()} if score.reproducible else {}),
+        **({"reproducible": score.model_dump(exclude={"compile"})} if score.reproducible else {}),
     }
 
 

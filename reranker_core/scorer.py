@@ -17,6 +17,7 @@ from reranker_core import models
 from reranker_core.batching import Shapes
 from reranker_core.checkpoint import Checkpoint, open_checkpoint
 from reranker_core.checks import Inspection, Report
+from reranker_core.compiling import compile_if_faster
 from reranker_core.config import Config
 from reranker_core.device import (
     DTYPES,
@@ -30,7 +31,7 @@ from reranker_core.errors import PreflightRefused
 from reranker_core.formats.pair_format import PairFormat
 from reranker_core.guard import Scores, rescue
 from reranker_core.preflight.agreement import check_same_files
-from reranker_core.preflight.canaries import Pair
+from reranker_core.preflight.canaries import ENGLISH, Pair, lengthening
 from reranker_core.preflight.checkpoint import check_checkpoint
 from reranker_core.preflight.golden import check_golden
 from reranker_core.preflight.head import check_alignment
@@ -122,6 +123,13 @@ class Scorer:
         pad_id = int(pair_format.tokenizer.pad_id or 0)
         engine = Engine(loaded.model, family, pad_id, shapes, config.score.share_prefixes, streams)
         scorer = cls(engine, pair_format, dtype)
+        compiled = ""
+        if config.score.compile is True:  # `auto` is settled by who knows how long the run is
+            known = family is models.FAMILIES["encoder"] and loaded.reentrant
+            compiled = "not compiled: only encoders of known kinds are"
+            if known:
+                lengths = scorer._encode(lengthening(ENGLISH))
+                compiled = compile_if_faster(engine, lengths, threads // streams)
         numerics, english = check_numerics(scorer)
         inspection.add([*numerics, *check_meaning(scorer, english, config.preflight)])
         inspection.add(check_alignment(loaded, scorer))
@@ -129,6 +137,7 @@ class Scorer:
             "device": device,
             "dtype": dtype,
             "dtype_reason": reason,
+            "compiled": compiled,
             "model": checkpoint.digests,
             "prompt": pair_format.layout,
             "canaries": tuple(english.values.tolist()),

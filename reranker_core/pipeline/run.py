@@ -23,7 +23,13 @@ from reranker_core.errors import Incomplete, PreflightRefused, RerankError, brie
 from reranker_core.identity import digest, identity
 from reranker_core.lease import Lease
 from reranker_core.manifest import begin, conclude
-from reranker_core.pipeline.cluster import connected, describe, living_nodes, settle_numbers
+from reranker_core.pipeline.cluster import (
+    connected,
+    describe,
+    living_nodes,
+    settle_compiling,
+    settle_numbers,
+)
 from reranker_core.pipeline.coordinator import coordinated, silence_of
 from reranker_core.pipeline.datasource import PartSource
 from reranker_core.pipeline.job import Job
@@ -70,6 +76,7 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
             stop_on_signals()  # again: ray.init sets handlers of its own
             placement = place(config, len(prepared.todo), own, living_nodes())
             config = settle_numbers(config, placement, own)
+            config = settle_compiling(config, _pairs(prepared) / placement.max)
             scoring = {**scoring, "dtype": config.model.dtype}
             whose = identity(scoring, prepared.plan, config)
             lease.confirm()
@@ -145,6 +152,10 @@ def _score(
             gatherer.add(receipt)
             progress.advance(receipt)
     return list(reports.values())
+
+
+def _pairs(prepared: Prepared) -> int:
+    return sum(part.pairs for part in prepared.todo)
 
 
 def _stages(job: Job, prepared: Prepared, placement: Placement, coordinator: Any) -> Dataset:

@@ -172,6 +172,11 @@ def grid(pairs: Sequence[Pair]) -> list[Pair]:
     return [(query, passage) for query, _ in pairs for _, passage in pairs]
 
 
+def lengthening(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs with their passages once, then twice, then four times."""
+    return [(query, " ".join([text] * times)) for times in (1, 2, 4) for query, text in pairs]
+
+
 def read_canaries(path: str) -> list[tuple[str, list[str], list[str]]]:
     """Query, relevant and irrelevant passages of each line of a user's file.
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from reranker_core.checks import Check
 from reranker_core.guard import Scores
-from reranker_core.preflight.canaries import ENGLISH, grid
+from reranker_core.preflight.canaries import ENGLISH, grid, lengthening
 from reranker_core.preflight.probe import Probe
 
 # All as shares of the canaries' span of scores. In float32 CPU kernels may sum in another order
@@ -88,9 +88,7 @@ def _check_finite(probe: Probe, first: Scores) -> Check:
 
 
 def _check_bits(probe: Probe) -> Check:
-    pairs = [
-        (query, " ".join([passage] * times)) for times in (1, 2, 4) for query, passage in ENGLISH
-    ]
+    pairs = lengthening(ENGLISH)
     own = pairs[:: len(ENGLISH)]  # one of each length
     as_run = probe.score_texts(pairs).values
     backward = probe.score_texts(pairs[::-1], threads=1).values[::-1]

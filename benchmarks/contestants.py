@@ -1,0 +1,143 @@
+"""Who takes part in `benchmarks.peers`: this project, and what else scores the same checkpoint.
+
+OpenVINO stands in with sentence-transformers' own tokenizing and batching, and its model converted
+by `openvino` alone: optimum-intel, which its backend needs, does not go with transformers 5.20.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from sentence_transformers import CrossEncoder
+
+from benchmarks.pairs import random_head, small_gemma
+from reranker_core.config import load_config
+from reranker_core.device import DTYPES
+from reranker_core.scorer import Scorer
+
+MAX_LENGTH = 512
+_LLM_ROWS = 32  # of its default 128, all logits of a long batch would take 17 GB
+
+_OPENVINO = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+
+Pairs = list[tuple[str, str]]
+Scoring = Callable[[Pairs], np.ndarray]
+
+
+def ours(model: Path, dtype: str, *settings: str) -> Scorer:
+    """The scorer of this project."""
+    settings = (
+        *("input.path=unused", "output.path=unused", f"model.path={model}", f"model.dtype={dtype}"),
+        *("model.device=cpu", f"model.max_length={MAX_LENGTH}"),
+        *("preflight.checks.meaning=off", *settings),
+    )
+    return Scorer.load(load_config(None, settings))
+
+
+def _peers(model: Path, dtype: str) -> dict[str, Scoring]:
+    found = {
+        "sentence-transformers": _predict(model),
+        "FlagReranker": _flag(model),  # half precision is for its GPUs
+    }
+    if dtype != "float32":
+        found[f"sentence-transformers, {dtype}"] = _predict(model, dtype)
+    try:
+        found["OpenVINO in sentence-transformers"] = _openvino(model, dtype)
+    except ImportError:
+        print("openvino is not installed: left out")
+    return found
+
+
+def _llm_peers(model: Path, dtype: str) -> dict[str, Scoring]:
+    from FlagEmbedding import FlagLLMReranker
+
+    reranker = FlagLLMReranker(
+        str(model),
+        use_fp16=False,
+        use_bf16=dtype == "bfloat16",
+        devices=["cpu"],
+        max_length=MAX_LENGTH,
+        query_max_length=384,
+        batch_size=_LLM_ROWS,
+    )
+    return {
+        "FlagLLMReranker": lambda pairs: np.array(
+            reranker.compute_score(list(map(list, pairs))), np.float32
+        )
+    }
+
+
+def _encoder(model: Path, dtype: str = "float32") -> CrossEncoder:
+    options = {"dtype": DTYPES[dtype]}
+    return CrossEncoder(str(model), device="cpu", max_length=MAX_LENGTH, model_kwargs=options)
+
+
+def _predict(model: Path, dtype: str = "float32") -> Scoring:
+    encoder, identity = _encoder(model, dtype), torch.nn.Identity()
+    return lambda pairs: encoder.predict(pairs, activation_fn=identity, show_progress_bar=False)
+
+
+def _flag(model: Path) -> Scoring:
+    from FlagEmbedding import FlagReranker
+
+    reranker = FlagReranker(
+        str(model), use_fp16=False, devices=["cpu"], max_length=MAX_LENGTH, query_max_length=384
+    )
+    return lambda pairs: np.array(reranker.compute_score(list(map(list, pairs))), np.float32)
+
+
+def _openvino(model: Path, dtype: str) -> Scoring:
+    import openvino
+
+    encoder = _encoder(model)
+    bert = encoder.model.eval()
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    example = {name: torch.ones((2, 16), dtype=torch.int64) for name in names}
+    converted = openvino.convert_model(bert, example_input=example)
+    hints = {"INFERENCE_PRECISION_HINT": _OPENVINO[dtype], "PERFORMANCE_HINT": "LATENCY"}
+    compiled = openvino.Core().compile_model(converted, "CPU", hints)
+
+    def score(pairs: Pairs) -> np.ndarray:
+        order = sorted(range(len(pairs)), key=lambda i: -len(pairs[i][0]) - len(pairs[i][1]))
+        scores = np.empty(len(pairs), np.float32)
+        for begin in range(0, len(order), 32):
+            rows = order[begin : begin + 32]
+            inputs = encoder.tokenizer(
+                [pairs[i] for i in rows],
+                padding=True,
+                truncation="longest_first",
+                max_length=MAX_LENGTH,
+                return_tensors="np",
+            )
+            scores[rows] = compiled({name: inputs[name] for name in names})[0][:, 0]
+        return scores
+
+    return score
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A kind of model, how this project is to score it, and who else can."""
+
+    make: Callable[[Path], Path]
+    settings: tuple[str, ...]
+    peers: Callable[[Path, str], dict[str, Scoring]]
+
+
+SHAPES = {
+    "minilm": Shape(random_head, ("model.truncation=longest_first",), _peers),
+    "gemma": Shape(
+        small_gemma,
+        # The tokenizer is a smaller one than the vocabulary.
+        (
+            "model.template=bge-gemma",
+            "model.query_max_length=384",
+            "preflight.checks.tokenizer=off",
+        ),
+        _llm_peers,
+    ),
+}
