@@ -25,6 +25,7 @@ from benchmarks.environment import describe
 from benchmarks.rates import MatrixProducts, timed, useful_flops
 from benchmarks.shapes import LONGEST, SHAPES, TINY, Shape, natural_sequences, scoring_model
 from reranker_core.batching import Shapes, make_batch
+from reranker_core.compiling import compile_if_faster
 from reranker_core.config import ScoreConfig
 from reranker_core.device import DTYPES
 from reranker_core.engine import Engine
@@ -45,11 +46,12 @@ def main() -> None:
     parser.add_argument("--sequences", type=int, default=8192)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--max-batch-tokens", type=int)
+    parser.add_argument("--compile", action="store_true", help="try compiled code, too")
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     shapes = TINY if options.tiny else {name: SHAPES[name] for name in options.shapes}
-    score = ScoreConfig(max_batch_tokens=options.max_batch_tokens)
+    score = ScoreConfig(max_batch_tokens=options.max_batch_tokens, compile=options.compile)
     found = {
         name: measure(
             shape, options.device, options.dtype, options.sequences, options.rounds, score
@@ -95,6 +97,9 @@ def measure(
     del model  # the memory is the next one's
     whole.to("cpu", DTYPES[dtype])
     engine = Engine(scoring_model(whole, shape.family).to(device), family, 0, shapes)
+    compiled = ""
+    if score.compile is True:
+        compiled = compile_if_faster(engine, few, torch.get_num_threads())
     half = _apart(on_cpu, engine.compute(few).values)
     if exact > EXACT or half > HALF:
         raise SystemExit(f"{device} differs from the CPU: float32 {exact:.2g}, {dtype} {half:.2g}")
@@ -116,6 +121,7 @@ def measure(
         "tokens_a_sequence": round(tokens / count, 1),
         "difference_float32": exact,
         f"difference_{dtype}": half,
+        "compiled": compiled,
         "padding": round(1 - tokens / computed.tokens, 4),
         "tokens_per_second": round(tokens / median(ours)),
         "tflops": round(flops / median(ours) / 1e12, 3),
