@@ -99,7 +99,7 @@ def measure(
     engine = Engine(scoring_model(whole, shape.family).to(device), family, 0, shapes)
     compiled = ""
     if score.compile is True:
-        compiled = compile_if_faster(engine, few, torch.get_num_threads())
+        compiled = compile_if_faster(engine, few)
     half = _apart(on_cpu, engine.compute(few).values)
     if exact > EXACT or half > HALF:
         raise SystemExit(f"{device} differs from the CPU: float32 {exact:.2g}, {dtype} {half:.2g}")

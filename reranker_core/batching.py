@@ -14,11 +14,12 @@ from reranker_core.sequences import Int64s, TokenSequences
 
 # What is fastest differs by device; docs/performance.md has the figures. On a CPU, what a layer
 # gives for a batch is to stay in the caches of its cores.
-_CACHED_BYTES, _FEWEST, _MOST = 8 << 20, 512, 16_384
+_CACHED_BYTES, _FEWEST, _MOST = 8 << 20, 1024, 4096
+_WIDE_BYTES = 8192  # a token, where layers are of an unknown kind
 _TOKENS_CUDA = 16_384
 _STEP_AMX, _STEP_CUDA = 16, 8
 # The last batch of each width is filled up, so that smaller batches waste less.
-_FEWEST_FIXED, _MOST_FIXED, _TOKENS_FIXED_CUDA, _STEP_FIXED = 1024, 2048, 4096, 16
+_MOST_FIXED, _TOKENS_FIXED_CUDA, _STEP_FIXED = 2048, 4096, 16
 # A head with one output takes rows in fours on CPUs without AVX-512, and sums what is left over
 # in another order.
 _ROWS_FIXED = 4
@@ -51,7 +52,7 @@ class Shapes:
         """
         cached = _CACHED_BYTES // _widest_layer(model)
         if score.reproducible:  # whatever the threads, the same shapes
-            tokens = min(max(_FEWEST_FIXED, cached), _MOST_FIXED)
+            tokens = min(max(_FEWEST, cached), _MOST_FIXED)
             tokens, step = _TOKENS_FIXED_CUDA if device == "cuda" else tokens, _STEP_FIXED
         elif device == "cuda":
             tokens, step = _TOKENS_CUDA, _STEP_CUDA
@@ -75,7 +76,8 @@ class Shapes:
 def _widest_layer(model: torch.nn.Module) -> int:
     """Bytes that its widest layer gives for a token."""
     layers = [part for part in model.modules() if isinstance(part, torch.nn.Linear)]
-    return max((one.out_features * one.weight.element_size() for one in layers), default=1)
+    widths = (layer.out_features * layer.weight.element_size() for layer in layers)
+    return max(widths, default=_WIDE_BYTES)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from reranker_core.errors import Incomplete
 from reranker_core.models import Family
 from reranker_core.prefixes import SharedPrefixes, shared_prefixes
 from reranker_core.sequences import Int64s, TokenSequences
-from reranker_core.streams import side_by_side
+from reranker_core.streams import side_by_side, threads_of
 from reranker_core.work import Work
 
 log = logging.getLogger(__name__)
@@ -44,8 +44,9 @@ class Engine:
 
     Attributes:
         model: as loaded.
-        compiled: the same as compiled code, for batches of several sequences, or None.
+        compiled: the same as compiled code, for batches of several sequences in a stream, or None.
         device: where the model is.
+        streams: how many batches are computed at once.
         shapes: what batches may look like.
         on_batch: called after each forward.
 
@@ -63,11 +64,13 @@ class Engine:
     ) -> None:
         self.model = model.eval()
         self.compiled: Any = None
+        # Others, and batches of one row, would be compiled once more, in the middle of a run.
+        self.compiled_threads = set(threads_of(torch.get_num_threads(), streams))
         self.device = next(model.parameters()).device
         self.shapes = shapes
         self._family = family
         self._pad_id = pad_id
-        self._streams = streams
+        self.streams = streams
         # What a sequence is computed in depends on its length only, where shapes are fixed.
         self._read = getattr(family, "read_prefixes", None)
         if not share_prefixes or shapes.fixed:
@@ -87,7 +90,7 @@ class Engine:
             tokens += work.tokens_read
             batches = self.batches(work.sequences, work.rows)
             compute = partial(self._computed, work)
-            for rows, width, output in side_by_side(compute, batches, self._streams):
+            for rows, width, output in side_by_side(compute, batches, self.streams):
                 order.append(rows)
                 outputs.append(output)
                 tokens += self._height(rows, width) * width
@@ -206,10 +209,8 @@ class Engine:
         filled = np.resize(rows, self._height(rows, width))
         batch = make_batch(work.sequences, filled, width, self._pad_id, self.device)
         batch = replace(batch, prefix=work.prefix(rows, self.device))
-        model = self.model
-        # Shapes with a 1 are compiled apart; they are rare.
-        if self.compiled is not None and len(filled) > 1:
-            model = self.compiled
+        alike = len(filled) > 1 and torch.get_num_threads() in self.compiled_threads
+        model = self.compiled if alike and self.compiled is not None else self.model
         return self._family.forward(model, batch)[: len(rows)]
 
     def _height(self, rows: Int64s, width: int) -> int:

@@ -23,7 +23,9 @@ if TYPE_CHECKING:  # for who commits parts, and needs no tokenizer
 
 RUN_FILE = "_run.json"
 # Raised by whoever changes how scores come about, so that old and new ones are not mixed.
-SCORING_VERSION = 3
+SCORING_VERSION = 2
+# The same for the shapes of batches, on which the last bits depend.
+SHAPES_VERSION = 2
 _SHOWN_DIFFERENCES = 8
 
 
@@ -33,7 +35,6 @@ def fingerprint(
     """Everything that changes a score; not batch sizes (but where scores are to be the same to the
     bit), replicas, or paths.
     """
-    score = config.score
     return {
         "scoring_version": SCORING_VERSION,
         "family": family,
@@ -41,8 +42,13 @@ def fingerprint(
         "model": checkpoint.digests,
         **pair_format.record,
         "normalize": config.output.normalize,
-        **({"reproducible": score.model_dump(exclude={"compile"})} if score.reproducible else {}),
+        **({"reproducible": _shapes(config)} if config.score.reproducible else {}),
     }
+
+
+def _shapes(config: Config) -> dict[str, Any]:
+    """What the shapes of batches depend on; compiled code is not used where these matter."""
+    return {"shapes_version": SHAPES_VERSION, **config.score.model_dump(exclude={"compile"})}
 
 
 def identity(scoring: dict[str, Any], plan: Plan, config: Config) -> dict[str, Any]:

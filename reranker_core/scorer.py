@@ -17,7 +17,7 @@ from reranker_core import models
 from reranker_core.batching import Shapes
 from reranker_core.checkpoint import Checkpoint, open_checkpoint
 from reranker_core.checks import Inspection, Report
-from reranker_core.compiling import compile_if_faster
+from reranker_core.compiling import compile_if_faster, long_run, may_pay
 from reranker_core.config import Config
 from reranker_core.device import (
     DTYPES,
@@ -65,10 +65,13 @@ class Scorer:
         self.reproducible = engine.shapes.fixed
 
     @classmethod
-    def load(cls, config: Config, expected: dict[str, str] | None = None) -> Scorer:
+    def load(
+        cls, config: Config, expected: dict[str, str] | None = None, pairs: float = 0
+    ) -> Scorer:
         """Load the configured model and check it.
 
-        `expected` are the digests of the files that the run began with.
+        `expected` are the digests of the files that the run began with; `pairs`, how many are to be
+        scored, which decides `score.compile=auto`.
 
         Raises:
             ConfigError: model or device is not there.
@@ -88,7 +91,8 @@ class Scorer:
         for dtype, reason in formats.items():
             try:
                 reason = "; ".join([*failed, reason])
-                return cls._load(config, checkpoint, inspection.copy(), device, dtype, reason)
+                copy = inspection.copy()
+                return cls._load(config, checkpoint, copy, device, dtype, reason, pairs)
             except PreflightRefused as refused:
                 names = _failed_numerics(refused)
                 if not names or dtype == list(formats)[-1]:
@@ -105,6 +109,7 @@ class Scorer:
         device: str,
         dtype: str,
         reason: str,
+        pairs: float,
     ) -> Scorer:
         family = models.FAMILIES[models.recognise(checkpoint, config.model.family)]
         pair_format = inspection.loading(lambda: family.pair_format(checkpoint, config.model))
@@ -123,13 +128,8 @@ class Scorer:
         pad_id = int(pair_format.tokenizer.pad_id or 0)
         engine = Engine(loaded.model, family, pad_id, shapes, config.score.share_prefixes, streams)
         scorer = cls(engine, pair_format, dtype)
-        compiled = ""
-        if config.score.compile is True:  # `auto` is settled by who knows how long the run is
-            known = family is models.FAMILIES["encoder"] and loaded.reentrant
-            compiled = "not compiled: only encoders of known kinds are"
-            if known:
-                lengths = scorer._encode(lengthening(ENGLISH))
-                compiled = compile_if_faster(engine, lengths, threads // streams)
+        known = family is models.FAMILIES["encoder"] and loaded.reentrant
+        compiled = scorer._compile(config.score.compile, known, pairs)
         numerics, english = check_numerics(scorer)
         inspection.add([*numerics, *check_meaning(scorer, english, config.preflight)])
         inspection.add(check_alignment(loaded, scorer))
@@ -146,6 +146,17 @@ class Scorer:
             inspection.add([check_golden(inspection.report(**facts), config.preflight.golden)])
         scorer.report = inspection.report(**facts)
         return scorer
+
+    def _compile(self, wanted: bool | str, known: bool, pairs: float) -> str:
+        """Compiled code, if it is wanted and faster. Gives what came of it, in words."""
+        if wanted == "auto":
+            may = known and not self.reproducible and may_pay(self._engine, self.dtype)
+            wanted = may and pairs > 0 and long_run(self._engine, self._encode(ENGLISH), pairs)
+        if not wanted:
+            return ""
+        if not known:
+            return "not compiled: only encoders of known kinds are"
+        return compile_if_faster(self._engine, self._encode(lengthening(ENGLISH)))
 
     def score(self, sequences: TokenSequences) -> Scores:
         """Scores of all sequences. Non-finite ones are computed again in float32."""

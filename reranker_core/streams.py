@@ -1,6 +1,6 @@
 """Batches side by side on the cores of a CPU.
 
-A forward that has one core to itself waits for no other: two of them took 0.8 to 0.85 of the time
+A forward that has one core to itself waits for no other: two of them took 0.85 to 0.88 of the time
 that one with both cores took (docs/performance.md).
 """
 
@@ -27,6 +27,11 @@ def streams_for(threads: int) -> int:
     return max(1, min(threads, _MOST))
 
 
+def threads_of(threads: int, streams: int) -> list[int]:
+    """How many of the threads each stream has."""
+    return [threads // streams + (index < threads % streams) for index in range(streams)]
+
+
 def side_by_side(
     function: Callable[[Item], Result], items: Iterable[Item], streams: int
 ) -> list[Result]:
@@ -46,8 +51,8 @@ def side_by_side(
     numbered = enumerate(chain(first, source))
     taking, found, failed = threading.Lock(), dict[int, Result](), list[BaseException]()
 
-    def stream() -> None:
-        torch.set_num_threads(threads // streams)
+    def stream(own_threads: int) -> None:
+        torch.set_num_threads(own_threads)
         try:
             while not failed:
                 with taking:
@@ -59,7 +64,7 @@ def side_by_side(
             failed.append(error)
 
     try:
-        wait([_WORKERS.submit(stream) for _ in range(streams)])
+        wait([_WORKERS.submit(stream, own) for own in threads_of(threads, streams)])
     except BaseException as interrupt:
         failed.append(interrupt)
         raise

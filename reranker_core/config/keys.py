@@ -250,7 +250,7 @@ class ScoreConfig(Section):
     compile: Literal["auto"] | bool = Field(
         "auto",
         description="each replica compiles the model when it starts, and keeps that if it is "
-        "faster; auto: on CPUs, in runs of a million pairs a replica, in bfloat16 of 100,000",
+        "faster; auto: in bfloat16 on CPUs with AMX, in runs of more than half an hour",
     )
 
     @model_validator(mode="after")

@@ -19,8 +19,6 @@ from reranker_core.pipeline.placement import TASK_SLOTS, Placement
 
 log = logging.getLogger(__name__)
 
-# Pairs a replica from which on a minute of compiling is little: docs/performance.md.
-_WORTH_COMPILING = {"bfloat16": 100_000, "float32": 1_000_000}
 _TOLD_EVERY = 60  # seconds, while waiting
 
 
@@ -134,16 +132,6 @@ def settle_numbers(config: Config, placement: Placement, own: bool) -> Config:
         dtype, why = _answer(ask.remote(config), config.guard.max_stall_seconds)
     log.info("model.device=%s model.dtype=%s (%s)", device, dtype, why)
     return config.model_copy(update={"model": model.model_copy(update={"dtype": dtype})})
-
-
-def settle_compiling(config: Config, pairs: float) -> Config:
-    """The configuration with `score.compile` decided for replicas that score so many pairs each."""
-    score, model = config.score, config.model
-    if score.compile != "auto":
-        return config
-    enough = _WORTH_COMPILING.get(model.dtype, float("inf"))
-    worth = model.device == "cpu" and pairs >= enough and not score.reproducible
-    return config.model_copy(update={"score": score.model_copy(update={"compile": worth})})
 
 
 def _answer(asked: Any, longest: float) -> Any:

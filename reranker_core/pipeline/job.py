@@ -18,3 +18,4 @@ class Job:
     run: str
     model: dict[str, str]  # digests of the model's files, as the driver sees them
     fence: Fence
+    pairs: float  # that each replica is to score, if all come

@@ -141,4 +141,4 @@ def _load(job: Job, threads: int) -> Scorer:
     from reranker_core.scorer import Scorer
 
     torch.set_num_threads(threads)
-    return Scorer.load(job.config, job.model)
+    return Scorer.load(job.config, job.model, job.pairs)

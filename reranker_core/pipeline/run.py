@@ -27,7 +27,6 @@ from reranker_core.pipeline.cluster import (
     connected,
     describe,
     living_nodes,
-    settle_compiling,
     settle_numbers,
 )
 from reranker_core.pipeline.coordinator import coordinated, silence_of
@@ -76,12 +75,14 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
             stop_on_signals()  # again: ray.init sets handlers of its own
             placement = place(config, len(prepared.todo), own, living_nodes())
             config = settle_numbers(config, placement, own)
-            config = settle_compiling(config, _pairs(prepared) / placement.max)
             scoring = {**scoring, "dtype": config.model.dtype}
             whose = identity(scoring, prepared.plan, config)
             lease.confirm()
             begin(store, whose, prepared.before, prepared.outstanding)
-            job = Job(config, prepared.plan.schema, digest(whose), scoring["model"], lease.fence)
+            pairs = sum(part.pairs for part in prepared.todo) / placement.max
+            job = Job(
+                config, prepared.plan.schema, digest(whose), scoring["model"], lease.fence, pairs
+            )
             preflights = _score(prepared, job, placement, lease)
     else:
         lease.confirm()
@@ -152,10 +153,6 @@ def _score(
             gatherer.add(receipt)
             progress.advance(receipt)
     return list(reports.values())
-
-
-def _pairs(prepared: Prepared) -> int:
-    return sum(part.pairs for part in prepared.todo)
 
 
 def _stages(job: Job, prepared: Prepared, placement: Placement, coordinator: Any) -> Dataset:

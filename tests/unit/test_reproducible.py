@@ -51,7 +51,7 @@ def expected(scorer: Scorer) -> dict[int, bytes]:
 def test_side_by_side(
     scorer: Scorer, expected: dict[int, bytes], streams: int, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(scorer._engine, "_streams", streams)
+    monkeypatch.setattr(scorer._engine, "streams", streams)
     with torch_threads(4):
         assert scores(scorer, ORDER) == expected
 

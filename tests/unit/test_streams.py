@@ -13,7 +13,7 @@ import torch
 from reranker_core.batching import Shapes
 from reranker_core.config import ScoreConfig
 from reranker_core.scorer import Scorer
-from reranker_core.streams import side_by_side, streams_for
+from reranker_core.streams import side_by_side, streams_for, threads_of
 from tests.parity.common import sample_pairs
 from tests.tables import config
 
@@ -98,6 +98,25 @@ def test_errors_of_what_gives_the_items_are_raised():
         side_by_side(lambda item: item, items(), 2)
 
 
+@pytest.mark.parametrize("threads", [*range(1, 9), 15, 64])
+def test_streams_leave_no_thread_idle(threads: int):
+    shares = threads_of(threads, streams_for(threads))
+    assert sum(shares) == threads
+    assert max(shares) - min(shares) <= 1 <= min(shares)
+
+
+def test_threads_that_cannot_be_shared_evenly_are_used_all():
+    together = threading.Barrier(3, timeout=30)
+    seen = []
+
+    def count(_: int) -> None:
+        together.wait()
+        seen.append(torch.get_num_threads())
+
+    side_by_side(count, range(3), 3)
+    assert sorted(seen) == [1, 1, 2]
+
+
 def test_few_streams_share_many_threads():
     assert [streams_for(count) for count in (1, 2, 3, 4, 64)] == [1, 2, 3, 4, 4]
 
@@ -121,11 +140,11 @@ def test_scores_are_those_of_one_batch_after_the_other(
     pairs = sample_pairs(128, 96) * 2
     settings = (*SETTINGS, *more, "score.max_batch_tokens=256")
     several = Scorer.load(config("in", "out", *settings, model=model))
-    assert several._engine._streams == 4
+    assert several._engine.streams == 4
     found = [several.score_pairs(pairs) for _ in range(2)]
     torch.set_num_threads(1)
     single = Scorer.load(config("in", "out", *settings, model=model))
-    assert single._engine._streams == 1
+    assert single._engine.streams == 1
     expected = single.score_pairs(pairs)
     torch.set_num_threads(4)
     for scores in found:
@@ -135,4 +154,4 @@ def test_scores_are_those_of_one_batch_after_the_other(
 def test_models_with_code_of_their_own_go_one_by_one(nemotron: Path):
     more = ("preflight.checks.prompt=off", _NO_TOKENIZER, "model.trust_remote_code=true")
     scorer = Scorer.load(config("in", "out", *SETTINGS, *more, model=nemotron))
-    assert scorer._engine._streams == 1
+    assert scorer._engine.streams == 1
