@@ -14,12 +14,12 @@ from reranker_core.sequences import Int64s, TokenSequences
 
 # What is fastest differs by device; docs/performance.md has the figures. On a CPU, what a layer
 # gives for a batch is to stay in the caches of its cores.
-_CACHED_BYTES, _FEWEST, _MOST = 8 << 20, 1024, 4096
+_CACHED_BYTES, _MOST_A_THREAD, _FEWEST, _MOST = 8 << 20, 2048, 1024, 4096
 _WIDE_BYTES = 8192  # a token, where layers are of an unknown kind
 _TOKENS_CUDA = 16_384
 _STEP_AMX, _STEP_CUDA = 16, 8
 # The last batch of each width is filled up, so that smaller batches waste less.
-_MOST_FIXED, _TOKENS_FIXED_CUDA, _STEP_FIXED = 2048, 4096, 16
+_TOKENS_FIXED_CUDA, _STEP_FIXED = 4096, 16
 # A head with one output takes rows in fours on CPUs without AVX-512, and sums what is left over
 # in another order.
 _ROWS_FIXED = 4
@@ -50,10 +50,10 @@ class Shapes:
         """Those that suit a model on a device, `cpu` or `cuda`, with so many of a CPU's threads a
         batch.
         """
-        cached = _CACHED_BYTES // _widest_layer(model)
+        cached = min(_CACHED_BYTES // _widest_layer(model), _MOST_A_THREAD)
         if score.reproducible:  # whatever the threads, the same shapes
-            tokens = min(max(_FEWEST, cached), _MOST_FIXED)
-            tokens, step = _TOKENS_FIXED_CUDA if device == "cuda" else tokens, _STEP_FIXED
+            tokens = _TOKENS_FIXED_CUDA if device == "cuda" else max(_FEWEST, cached)
+            step = _STEP_FIXED
         elif device == "cuda":
             tokens, step = _TOKENS_CUDA, _STEP_CUDA
         else:

@@ -120,10 +120,10 @@ def test_what_the_widest_layer_gives_for_a_batch_stays_in_the_caches():
     def tokens(width: int, threads: int = 1, dtype: torch.dtype = torch.float32) -> int:
         return Shapes.of("cpu", 512, ScoreConfig(), model(width).to(dtype), threads).max_tokens
 
-    assert tokens(1024) * 1024 * 4 == 8 << 20
-    assert tokens(1024, dtype=torch.bfloat16) == 2 * tokens(1024)
+    assert tokens(2048) * 2048 * 4 == 8 << 20
+    assert tokens(2048, dtype=torch.bfloat16) == 2 * tokens(2048)
     assert tokens(2048, threads=3) == 3 * tokens(2048)
-    assert [tokens(1 << 20), tokens(8)] == [1024, 4096]
+    assert [tokens(1 << 20), tokens(8), tokens(8, threads=9)] == [1024, 2048, 4096]
 
 
 def test_a_configured_budget_goes_before_what_suits_device_and_model():
