@@ -25,7 +25,7 @@ _LONG = 1800.0  # seconds of scoring beside which a minute of compiling is littl
 
 
 def may_pay(engine: Engine, dtype: str) -> bool:
-    """Whether compiled code has been seen to be faster on such hardware (docs/performance.md)."""
+    """Whether compiled code is expected to be faster on such hardware (docs/performance.md)."""
     amx = torch.cpu.get_capabilities().get("amx_bf16")
     return engine.device.type == "cpu" and dtype == "bfloat16" and bool(amx)
 
@@ -58,8 +58,8 @@ def compile_if_faster(engine: Engine, sequences: TokenSequences) -> str:
         torch._dynamo.reset()  # what was compiled holds the weights once more
     if problem:
         log.warning(
-            "the model could not be compiled (%s); it is computed as it is. A C++ compiler must be "
-            "installed where replicas run; score.compile=false spares them the attempt",
+            "the model could not be compiled (%s); it is computed as it is. Where a C++ compiler "
+            "is missing, install one on the nodes; score.compile=false spares the attempt",
             problem,
         )
         return f"not compiled: {problem}"
