@@ -25,13 +25,13 @@ from rich.table import Table
 from benchmarks.environment import describe
 from benchmarks.rates import timed
 from benchmarks.shapes import LONGEST, SHAPES, TINY, natural_sequences, scoring_model
-from reranker_core.batching import Shapes, plan_batches
 from reranker_core.config import ScoreConfig
-from reranker_core.engine import Engine
-from reranker_core.models import FAMILIES
+from reranker_core.encode.sequences import TokenSequences
+from reranker_core.models.families import FAMILIES
 from reranker_core.models.reentrancy import is_reentrant
-from reranker_core.sequences import TokenSequences
-from reranker_core.streams import streams_for
+from reranker_core.score.batching import Shapes, plan_batches
+from reranker_core.score.engine import Engine
+from reranker_core.score.streams import streams_for
 
 ROWS = (1000, 2048, 8192)
 

@@ -17,7 +17,7 @@ from sentence_transformers import CrossEncoder
 from benchmarks.pairs import random_head, small_gemma
 from reranker_core.config import load_config
 from reranker_core.device import DTYPES
-from reranker_core.scorer import Scorer
+from reranker_core.score.scorer import Scorer
 
 MAX_LENGTH = 512
 _LLM_ROWS = 32  # of its default 128, all logits of a long batch would take 17 GB

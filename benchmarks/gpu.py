@@ -24,13 +24,13 @@ from rich.table import Table
 from benchmarks.environment import describe
 from benchmarks.rates import MatrixProducts, timed, useful_flops
 from benchmarks.shapes import LONGEST, SHAPES, TINY, Shape, natural_sequences, scoring_model
-from reranker_core.batching import Shapes, make_batch
-from reranker_core.compiling import compile_if_faster
 from reranker_core.config import ScoreConfig
 from reranker_core.device import DTYPES
-from reranker_core.engine import Engine
-from reranker_core.models import FAMILIES
-from reranker_core.sequences import TokenSequences
+from reranker_core.encode.sequences import TokenSequences
+from reranker_core.models.families import FAMILIES
+from reranker_core.score.batching import Shapes, make_batch
+from reranker_core.score.compiling import compile_if_faster
+from reranker_core.score.engine import Engine
 
 PEER_ROWS = 32  # the batch size that sentence-transformers has by default
 EXACT = 2e-3  # device float32 against CPU float32, of 1 + |score|; a GPU may multiply in TF32

@@ -24,12 +24,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.environment import describe
-from reranker_core.identity import digest
-from reranker_core.inventory import outstanding
-from reranker_core.plan import Part, Plan
-from reranker_core.proof import prove
-from reranker_core.receipts import BATCH, Receipt
-from reranker_core.storage import Store, in_parallel
+from reranker_core.input.plan import Part, Plan
+from reranker_core.output.identity import digest
+from reranker_core.output.inventory import outstanding
+from reranker_core.output.proof import prove
+from reranker_core.output.receipts import BATCH, Receipt
+from reranker_core.storage.store import Store, in_parallel
 from tests.servers import BUCKET, clients_of, seaweedfs
 
 ROWS = 8192

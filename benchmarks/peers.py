@@ -32,8 +32,8 @@ from benchmarks.environment import describe
 from benchmarks.pairs import pairs_of_docstrings
 from benchmarks.rates import MatrixProducts, Timed, timed, useful_flops
 from reranker_core.device import DTYPES
-from reranker_core.scorer import Scorer
-from reranker_core.sequences import Int64s
+from reranker_core.encode.sequences import Int64s
+from reranker_core.score.scorer import Scorer
 
 OURS = "this project"
 _PRODUCTS = 20

@@ -24,7 +24,7 @@ from benchmarks.environment import describe
 from benchmarks.pairs import CANDIDATES, pairs_of_docstrings, small_gemma
 from benchmarks.rates import timed
 from reranker_core.config import load_config
-from reranker_core.scorer import Scorer
+from reranker_core.score.scorer import Scorer
 
 LAYERS = 4  # what one costs, all cost
 SAME = 1e-4

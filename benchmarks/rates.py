@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from reranker_core.sequences import Int64s
+from reranker_core.encode.sequences import Int64s
 
 
 def useful_flops(config: Any, lengths: Int64s) -> float:

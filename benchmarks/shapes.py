@@ -17,10 +17,10 @@ from transformers import (
     XLMRobertaForSequenceClassification,
 )
 
-from reranker_core.formats.pair_format import Answer
+from reranker_core.encode.formats.pair_format import Answer
+from reranker_core.encode.sequences import Ragged, TokenSequences
 from reranker_core.models.networks.answer_model import AnswerModel
 from reranker_core.models.networks.first_token_layer import read_first_token_only
-from reranker_core.sequences import Ragged, TokenSequences
 
 LONGEST = 512
 

@@ -26,17 +26,17 @@ from benchmarks.environment import describe
 from benchmarks.pairs import CANDIDATES, random_head
 from benchmarks.rates import timed
 from demo.corpus import HELD_OUT, first_stage, read_docs, sample_queries, write_shards
-from reranker_core.checkpoint import open_checkpoint
-from reranker_core.commit import commit
 from reranker_core.config import load_config
-from reranker_core.encoding import encode_part
-from reranker_core.guard import Scores
+from reranker_core.encode.part import encode_part
+from reranker_core.input.plan import make_plan, read_groups
+from reranker_core.input.reading import read_parts
 from reranker_core.models import encoder
+from reranker_core.models.checkpoint import open_checkpoint
+from reranker_core.models.scores import Scores
+from reranker_core.output.commit import commit
+from reranker_core.output.results import ScoredPart
 from reranker_core.pipeline import wire
-from reranker_core.plan import make_plan, read_groups
-from reranker_core.reading import read_parts
-from reranker_core.results import ScoredPart
-from reranker_core.storage import Store
+from reranker_core.storage.store import Store
 
 
 def main() -> None:

@@ -36,7 +36,7 @@ from benchmarks.pairs import CANDIDATES, random_head
 from demo.corpus import HELD_OUT, first_stage, read_docs, sample_queries, write_shards
 from reranker_core.config import load_config
 from reranker_core.device import DTYPES
-from reranker_core.scorer import Scorer
+from reranker_core.score.scorer import Scorer
 
 MAX_LENGTH = 512
 PART_ROWS = 10_000  # more than a shard has: a shard is a part

@@ -18,12 +18,12 @@ from reranker_core.config import Config
 def preflight(config: Config, arguments: Arguments) -> None:
     """Load and check the model; print the report, write it, and record golden scores on request."""
     # Late, so that --help and a wrong configuration answer at once.
-    from reranker_core.checkpoint import open_checkpoint
     from reranker_core.checks import Report
     from reranker_core.errors import ConfigError, PreflightRefused
+    from reranker_core.models.checkpoint import open_checkpoint
     from reranker_core.preflight.golden import record
-    from reranker_core.scorer import Scorer
-    from reranker_core.summary import print_report
+    from reranker_core.report.summary import print_report
+    from reranker_core.score.scorer import Scorer
 
     options, golden = arguments.options, config.preflight.golden
     if options.record:

@@ -14,7 +14,7 @@ def rerank(config: Config, arguments: Arguments) -> None:
     """Prepare, and unless it is a dry run, score."""
     # Late, so that --help and a wrong configuration answer at once.
     from reranker_core.prepare import prepare
-    from reranker_core.summary import print_plan, print_totals
+    from reranker_core.report.summary import print_plan, print_totals
 
     start = time.monotonic()
     prepared = prepare(config)

@@ -15,7 +15,7 @@ from reranker_core.config import Config
 def training_data(config: Config, arguments: Arguments) -> None:
     """Write the lines, and say how many queries had none."""
     # Late, so that --help and a wrong configuration answer at once.
-    from reranker_core.training import TRAINING, write_training_data
+    from reranker_core.output.training import TRAINING, write_training_data
 
     written = write_training_data(config)
     arguments.console.print(

@@ -14,10 +14,10 @@ from reranker_core.config import Config
 
 def verify(config: Config, arguments: Arguments) -> None:
     """Prove it, and print what was proven."""
-    from reranker_core import manifest
-    from reranker_core.identity import require_recorded
-    from reranker_core.storage import Store
-    from reranker_core.summary import print_proof
+    from reranker_core.output import manifest
+    from reranker_core.output.identity import require_recorded
+    from reranker_core.report.summary import print_proof
+    from reranker_core.storage.store import Store
 
     start = time.monotonic()
     store = Store(config.output.path)

@@ -6,12 +6,14 @@ import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reranker_core.checkpoint import open_checkpoint
 from reranker_core.checks import Inspection
 from reranker_core.config import Config
+from reranker_core.encode.formats.pair_format import PairFormat
 from reranker_core.errors import ConfigError
-from reranker_core.formats.pair_format import PairFormat
-from reranker_core.identity import (
+from reranker_core.input.plan import Part, Plan, make_plan
+from reranker_core.models.checkpoint import open_checkpoint
+from reranker_core.models.families import FAMILIES, choose
+from reranker_core.output.identity import (
     digest,
     fingerprint,
     identity,
@@ -20,12 +22,10 @@ from reranker_core.identity import (
     shard_changes,
     without_shards,
 )
-from reranker_core.inventory import Outstanding, outstanding
-from reranker_core.models import FAMILIES, choose
-from reranker_core.plan import Part, Plan, make_plan
+from reranker_core.output.inventory import Outstanding, outstanding
 from reranker_core.preflight.checkpoint import check_checkpoint
 from reranker_core.preflight.tokenizer import sendable
-from reranker_core.storage import Store
+from reranker_core.storage.store import Store
 
 log = logging.getLogger(__name__)
 

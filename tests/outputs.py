@@ -11,9 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reranker_core.commit import commit, data_name
 from reranker_core.config import Config
-from reranker_core.identity import (
+from reranker_core.input.pairs import Status
+from reranker_core.input.plan import Part, Plan, make_plan
+from reranker_core.input.reading import read_parts
+from reranker_core.input.schema import InputSchema
+from reranker_core.output.commit import commit, data_name
+from reranker_core.output.identity import (
     claim,
     digest,
     identity,
@@ -21,17 +25,13 @@ from reranker_core.identity import (
     refuse_differences,
     without_shards,
 )
-from reranker_core.inventory import Outstanding, outstanding
-from reranker_core.lease import Lease
-from reranker_core.manifest import begin, conclude
-from reranker_core.pairs import Status
-from reranker_core.plan import Part, Plan, make_plan
-from reranker_core.proof import Totals
-from reranker_core.reading import read_parts
-from reranker_core.receipts import Gatherer, Receipt
-from reranker_core.results import ScoredPart
-from reranker_core.schema import InputSchema
-from reranker_core.storage import Store, in_parallel
+from reranker_core.output.inventory import Outstanding, outstanding
+from reranker_core.output.lease import Lease
+from reranker_core.output.manifest import begin, conclude
+from reranker_core.output.proof import Totals
+from reranker_core.output.receipts import Gatherer, Receipt
+from reranker_core.output.results import ScoredPart
+from reranker_core.storage.store import Store, in_parallel
 from tests.tables import config
 
 MEASURES = {"distinct": 4, "tokens": 100, "computed_tokens": 110, "seconds": 0.5, "waited": 0.1}

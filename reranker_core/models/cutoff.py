@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from reranker_core.checkpoint import Checkpoint
 from reranker_core.config import ModelConfig
 from reranker_core.errors import ConfigError
+from reranker_core.models.checkpoint import Checkpoint
 
 
 def cutoffs_of(config: dict[str, Any], model: ModelConfig, first: int, step: int = 1) -> list[int]:

@@ -11,11 +11,12 @@ from dataclasses import replace
 
 import torch
 
-from reranker_core.batching import Batch
-from reranker_core.checkpoint import Checkpoint
 from reranker_core.config import ModelConfig
+from reranker_core.encode.formats.joined import JoinedFormat, Surroundings
+from reranker_core.encode.tokenizing import TextTokenizer
 from reranker_core.errors import ConfigError
-from reranker_core.formats.joined import JoinedFormat, Surroundings
+from reranker_core.models.batch import Batch
+from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.family import LoadedModel
 from reranker_core.models.loading import (
     inputs_to_float32,
@@ -25,7 +26,6 @@ from reranker_core.models.loading import (
     longest_input,
 )
 from reranker_core.models.reentrancy import is_reentrant
-from reranker_core.tokenizing import TextTokenizer
 
 _DEFAULT_MAX_LENGTH = 512
 

@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 import torch
 
-from reranker_core.batching import Batch
-from reranker_core.checkpoint import Checkpoint
 from reranker_core.config import ModelConfig
-from reranker_core.formats.pair_format import PairFormat
+from reranker_core.encode.formats.pair_format import PairFormat
+from reranker_core.models.batch import Batch
+from reranker_core.models.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import torch
 
-from reranker_core.batching import Batch
-from reranker_core.checkpoint import Checkpoint
 from reranker_core.config import ModelConfig
+from reranker_core.encode.formats.prompt import PromptFormat
 from reranker_core.errors import ConfigError
-from reranker_core.formats.prompt import PromptFormat
+from reranker_core.models.batch import Batch
+from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.cutoff import (
     as_configured,
     cutoffs_of,

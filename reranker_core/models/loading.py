@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
-from reranker_core.checkpoint import Checkpoint
 from reranker_core.checks import Check, refusal
 from reranker_core.config import ModelConfig
 from reranker_core.errors import PreflightRefused, brief
+from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.family import LoadedModel
 
 _DECODER = re.compile(

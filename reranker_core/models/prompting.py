@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from reranker_core.checkpoint import Checkpoint
 from reranker_core.config import ModelConfig
+from reranker_core.encode.formats.prompt import PromptFormat
+from reranker_core.encode.tokenizing import TextTokenizer
 from reranker_core.errors import ConfigError
-from reranker_core.formats.prompt import PromptFormat
+from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.loading import load_tokenizer, longest_input, specials_around
 from reranker_core.models.templates import resolve_template
-from reranker_core.tokenizing import TextTokenizer
 
 
 def prompt_format(

@@ -11,10 +11,10 @@ from dataclasses import replace
 
 import torch
 
-from reranker_core.batching import Batch
-from reranker_core.checkpoint import Checkpoint
 from reranker_core.config import ModelConfig
-from reranker_core.formats.prompt import PromptFormat
+from reranker_core.encode.formats.prompt import PromptFormat
+from reranker_core.models.batch import Batch
+from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.family import LoadedModel
 from reranker_core.models.loading import load_weights
 from reranker_core.models.prompting import prompt_format

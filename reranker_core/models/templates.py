@@ -9,9 +9,9 @@ from __future__ import annotations
 import difflib
 import re
 
-from reranker_core.checkpoint import Checkpoint
 from reranker_core.config import ModelConfig, Template
 from reranker_core.errors import ConfigError
+from reranker_core.models.checkpoint import Checkpoint
 
 _FLAG_SEGMENTS = ["A: {query}", "\n", "B: {passage}", "\n", "{prompt}"]
 _FLAG_PROMPT = (

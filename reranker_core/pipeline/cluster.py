@@ -157,7 +157,7 @@ def _answer(asked: Any, longest: float) -> Any:
 
 def _settle(config: Config) -> tuple[str, str]:
     # On a worker; the driver needs no layers of transformers.
-    from reranker_core.scorer import Scorer
+    from reranker_core.score.scorer import Scorer
 
     device = resolve_device(config.model.device)
     formats = number_formats(config.model.dtype, device)

@@ -15,8 +15,8 @@ from ray.actor import ActorHandle
 from ray.exceptions import ActorUnavailableError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from reranker_core.poison import Attempts, Caution
 from reranker_core.preflight.agreement import Agreement, Finding, Verdict
+from reranker_core.score.poison import Attempts, Caution
 
 # Seconds to wait, from the first finding on, for the others of the replicas a run starts with.
 _PATIENCE = 120.0

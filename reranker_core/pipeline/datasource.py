@@ -10,9 +10,9 @@ from ray.data import DataContext
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
+from reranker_core.input.plan import Part
+from reranker_core.input.reading import read_parts
 from reranker_core.pipeline.wire import row_of_table
-from reranker_core.plan import Part
-from reranker_core.reading import read_parts
 
 
 class PartSource(Datasource):

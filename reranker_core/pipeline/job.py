@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reranker_core.config import Config
-from reranker_core.lease import Fence
-from reranker_core.schema import InputSchema
+from reranker_core.input.schema import InputSchema
+from reranker_core.output.lease import Fence
 
 
 @dataclass(frozen=True)

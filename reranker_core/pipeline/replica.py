@@ -16,18 +16,18 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayTaskError
 
 from reranker_core.device import is_lost
+from reranker_core.encode.sequences import TokenSequences
 from reranker_core.errors import PreflightRefused
-from reranker_core.guard import Scores
+from reranker_core.models.scores import Scores
+from reranker_core.output.results import ScoredPart
 from reranker_core.pipeline import wire
 from reranker_core.pipeline.coordinator import end_with
 from reranker_core.pipeline.job import Job
-from reranker_core.poison import Caution
 from reranker_core.preflight.agreement import Finding, Verdict
-from reranker_core.results import ScoredPart
-from reranker_core.sequences import TokenSequences
+from reranker_core.score.poison import Caution
 
 if TYPE_CHECKING:
-    from reranker_core.scorer import Scorer
+    from reranker_core.score.scorer import Scorer
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ class Replica:
 
 def _load(job: Job, threads: int) -> Scorer:
     # Here: the driver, which names the class `Replica`, need not import transformers' layers.
-    from reranker_core.scorer import Scorer
+    from reranker_core.score.scorer import Scorer
 
     torch.set_num_threads(threads)
     return Scorer.load(job.config, job.model, job.pairs)

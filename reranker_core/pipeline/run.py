@@ -20,9 +20,12 @@ from ray.exceptions import RayError, RayTaskError
 from reranker_core.checks import Check
 from reranker_core.config import Config
 from reranker_core.errors import Incomplete, PreflightRefused, RerankError, brief
-from reranker_core.identity import digest, identity
-from reranker_core.lease import Lease
-from reranker_core.manifest import begin, conclude
+from reranker_core.input.plan import read_groups
+from reranker_core.output.identity import digest, identity
+from reranker_core.output.lease import Lease
+from reranker_core.output.manifest import begin, conclude
+from reranker_core.output.proof import Totals
+from reranker_core.output.receipts import Gatherer, Receipt
 from reranker_core.pipeline.cluster import (
     connected,
     describe,
@@ -36,13 +39,10 @@ from reranker_core.pipeline.placement import Placement, place
 from reranker_core.pipeline.replica import Replica
 from reranker_core.pipeline.tasks import commit_parts, encode
 from reranker_core.pipeline.watch import watched
-from reranker_core.plan import read_groups
 from reranker_core.prepare import Prepared, compare
-from reranker_core.progress import Progress
-from reranker_core.proof import Totals
-from reranker_core.receipts import Gatherer, Receipt
+from reranker_core.report.progress import Progress
 from reranker_core.stopping import stop_on_signals
-from reranker_core.storage import Store
+from reranker_core.storage.store import Store
 
 log = logging.getLogger(__name__)
 

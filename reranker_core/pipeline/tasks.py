@@ -9,12 +9,12 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from reranker_core.commit import commit
-from reranker_core.encoding import encode_part
-from reranker_core.formats.pair_format import PairFormat
+from reranker_core.encode.formats.pair_format import PairFormat
+from reranker_core.encode.part import encode_part
+from reranker_core.output.commit import commit
 from reranker_core.pipeline import wire
 from reranker_core.pipeline.job import Job
-from reranker_core.storage import Store
+from reranker_core.storage.store import Store
 
 
 def encode(block: pa.Table, job: Job, pair_format: list[ray.ObjectRef]) -> pa.Table:

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from reranker_core.encoding import EncodedPart
-from reranker_core.plan import Part
-from reranker_core.results import ScoredPart
-from reranker_core.sequences import TokenSequences
+from reranker_core.encode.part import EncodedPart
+from reranker_core.encode.sequences import TokenSequences
+from reranker_core.input.plan import Part
+from reranker_core.output.results import ScoredPart
 
 
 def row_of_table(part: Part, table: pa.Table) -> pa.Table:

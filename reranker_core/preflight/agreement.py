@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from reranker_core.checkpoint import Checkpoint
 from reranker_core.checks import Check
+from reranker_core.models.checkpoint import Checkpoint
 
 # Of the canaries' span. Replicas on equal hardware differ in rounding only.
 _TOLERANCE = {"float32": 0.01}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from reranker_core.checkpoint import Checkpoint
 from reranker_core.checks import Check
 from reranker_core.config import ModelConfig
-from reranker_core.models import FAMILIES, recognise
+from reranker_core.models.checkpoint import Checkpoint
+from reranker_core.models.families import FAMILIES, recognise
 
 _REMEDY = (
     "Its head would be drawn at random, and scores would be noise. Use the reranker that goes with "

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from reranker_core.checkpoint import Checkpoint
 from reranker_core.checks import Check
 from reranker_core.config import ModelConfig
+from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.preflight.architecture import check_architecture
 from reranker_core.preflight.files import check_files
 from reranker_core.preflight.prompt import check_template

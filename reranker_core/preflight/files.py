@@ -7,9 +7,9 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from reranker_core.checkpoint import Checkpoint
 from reranker_core.checks import Check
 from reranker_core.config import ModelConfig
+from reranker_core.models.checkpoint import Checkpoint
 
 _HEADER_BYTES = 8
 _LFS_POINTER = b"version https://git-lfs"

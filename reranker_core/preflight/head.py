@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from reranker_core.checks import Check
-from reranker_core.models import LoadedModel
+from reranker_core.models.family import LoadedModel
 from reranker_core.preflight.canaries import ENGLISH
 from reranker_core.preflight.probe import Probe
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from reranker_core.checks import Check
 from reranker_core.config import PreflightConfig
-from reranker_core.guard import Scores
+from reranker_core.models.scores import Scores
 from reranker_core.preflight.canaries import LANGUAGES, grid, read_canaries
 from reranker_core.preflight.probe import Probe
 

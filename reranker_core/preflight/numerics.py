@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from reranker_core.checks import Check
-from reranker_core.guard import Scores
+from reranker_core.models.scores import Scores
 from reranker_core.preflight.canaries import ENGLISH, grid, lengthening
 from reranker_core.preflight.probe import Probe
 

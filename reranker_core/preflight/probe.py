@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from reranker_core.guard import Scores
+from reranker_core.models.scores import Scores
 from reranker_core.preflight.canaries import Pair
 
 

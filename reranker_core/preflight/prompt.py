@@ -15,11 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from reranker_core.checkpoint import Checkpoint
 from reranker_core.checks import Check
 from reranker_core.config import ModelConfig
-from reranker_core.formats.pair_format import PairFormat
-from reranker_core.models import choose_template, is_guessed, recognise
+from reranker_core.encode.formats.pair_format import PairFormat
+from reranker_core.models.checkpoint import Checkpoint
+from reranker_core.models.families import recognise
+from reranker_core.models.templates import choose_template, is_guessed
 
 SIDECAR = "reranker.json"
 _SENTENCE_TRANSFORMERS = "config_sentence_transformers.json"

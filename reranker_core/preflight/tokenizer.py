@@ -7,12 +7,12 @@ import re
 
 import torch
 
-from reranker_core.checkpoint import VOCABULARY_FILES, Checkpoint
 from reranker_core.checks import Check, refusal
+from reranker_core.encode.formats.pair_format import PairFormat
+from reranker_core.encode.tokenizing import TextTokenizer
 from reranker_core.errors import brief
-from reranker_core.formats.pair_format import PairFormat
+from reranker_core.models.checkpoint import VOCABULARY_FILES, Checkpoint
 from reranker_core.preflight.canaries import ENGLISH
-from reranker_core.tokenizing import TextTokenizer
 
 # Embedding tables are padded to round numbers, by a few percent at most.
 _LEAST_COVERED = 0.9
@@ -51,7 +51,7 @@ def sendable(pair_format: PairFormat) -> PairFormat:
                 brief(error),
                 "a tokenizer whose parts are all those of the tokenizers library",
                 "A part of it is Python code, and another in its place would make other ids than "
-                "those of training. Use another model; without Ray, reranker_core.scorer.Scorer "
+                "those of training. Use another model; without Ray, reranker_core.Reranker "
                 "scores with this one.",
             )
         ) from None

@@ -7,7 +7,7 @@ import re
 import torch
 
 from reranker_core.checks import Check
-from reranker_core.models import LoadedModel
+from reranker_core.models.family import LoadedModel
 from reranker_core.preflight.head import check_head
 
 # In the file, not used by the model, and harmless: tables that older transformers saved, and the

@@ -7,7 +7,7 @@ import random
 import threading
 from typing import Any
 
-from reranker_core.storage import Store
+from reranker_core.storage.store import Store
 
 
 class Killed(BaseException):

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from transformers import AutoTokenizer
 
-from reranker_core.scorer import Scorer
+from reranker_core.score.scorer import Scorer
 from tests import damage
 from tests.tables import config
 from tests.texts import flat_table

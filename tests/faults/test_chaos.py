@@ -20,11 +20,11 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from reranker_core import lease as lease_module
-from reranker_core import receipts as receipts_module
 from reranker_core.errors import Incomplete, OutputConflict, StoreUnavailable
-from reranker_core.proof import prove
-from reranker_core.storage import Store
+from reranker_core.output import lease as lease_module
+from reranker_core.output import receipts as receipts_module
+from reranker_core.output.proof import prove
+from reranker_core.storage.store import Store
 from tests.faults.drivers import Killed, MortalStore
 from tests.faults.proxy import FAULTS, FaultyProxy, at_random
 from tests.faults.watching import Reader

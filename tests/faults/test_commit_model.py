@@ -19,11 +19,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from reranker_core.commit import part_of
 from reranker_core.errors import StoreUnavailable
-from reranker_core.proof import prove
-from reranker_core.receipts import Receipt
-from reranker_core.storage import Listed, Store
+from reranker_core.output.commit import part_of
+from reranker_core.output.proof import prove
+from reranker_core.output.receipts import Receipt
+from reranker_core.storage.store import Listed, Store
 from tests.faults.drivers import Killed
 from tests.outputs import Output, made_up
 from tests.tables import flat, write

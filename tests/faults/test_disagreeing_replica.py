@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors import safe_open
 
-from reranker_core.scorer import Scorer
+from reranker_core.score.scorer import Scorer
 from tests import damage
 from tests.shared_ray import meanwhile
 from tests.tables import config

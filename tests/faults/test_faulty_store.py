@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from reranker_core import lease as lease_module
-from reranker_core.commit import data_name
 from reranker_core.errors import OutputConflict, StoreRefused, StoreUnavailable
-from reranker_core.identity import recorded
-from reranker_core.proof import prove
-from reranker_core.shards import list_shards
-from reranker_core.storage import RangeReader, Store, open_filesystem
+from reranker_core.input.shards import list_shards
+from reranker_core.output import lease as lease_module
+from reranker_core.output.commit import data_name
+from reranker_core.output.identity import recorded
+from reranker_core.output.proof import prove
+from reranker_core.storage.store import RangeReader, Store, open_filesystem
 from tests.faults.drivers import Killed, MortalStore
 from tests.faults.proxy import FAULTS, FaultyProxy, at_random
 from tests.faults.watching import Reader

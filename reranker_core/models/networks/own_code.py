@@ -10,10 +10,10 @@ import transformers
 from safetensors.torch import load_file
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
-from reranker_core.checkpoint import Checkpoint
 from reranker_core.checks import Check, refusal
 from reranker_core.device import is_out_of_memory
 from reranker_core.errors import PreflightRefused, brief
+from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.family import LoadedModel
 from reranker_core.models.loading import inputs_to_float32, unloadable
 from reranker_core.models.networks import version4

@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from reranker_core.batching import Prefix
+from reranker_core.models.batch import LONGEST_WITH_PREFIX, Prefix
 from reranker_core.models.networks.last_token_layer import last_states, read_into
-from reranker_core.prefixes import LONGEST
 
 
 class PrefixStates:
@@ -68,7 +67,7 @@ def can_go_on(model: Any) -> bool:
     return (
         type(model).__module__.startswith("transformers.models.")
         and config._attn_implementation == "sdpa"
-        and (everywhere or (window or 0) >= LONGEST)
+        and (everywhere or (window or 0) >= LONGEST_WITH_PREFIX)
     )
 
 

@@ -1,0 +1,1 @@
+"""Texts to token ids. Needs neither torch nor transformers."""

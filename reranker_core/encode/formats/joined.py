@@ -1,0 +1,186 @@
+"""A pair whose texts are joined by the tokenizer's own special tokens, as encoders read them.
+
+As in FlagEmbedding's FlagReranker: query and passage are tokenized apart, cut, and joined.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from reranker_core.config import ModelConfig
+from reranker_core.encode.formats.pair_format import Answer
+from reranker_core.encode.passages import Prepared, assemble, in_chunks, long_passages
+from reranker_core.encode.sequences import Int64s, Runs, TokenSequences, take
+from reranker_core.encode.tokenizing import TextTokenizer, tokenize
+from reranker_core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the tokenizer puts around the two texts of a pair.
+
+    Attributes:
+        prefix, middle, suffix: ids before, between and behind them.
+        token_types: whether the second one has a type of its own.
+
+    """
+
+    prefix: list[int]
+    middle: list[int]
+    suffix: list[int]
+    token_types: bool
+
+    @classmethod
+    def of(cls, tokenizer: Any) -> Surroundings:
+        """Those of a fast tokenizer of transformers', learnt from what it makes of a pair."""
+        encoded = tokenizer("a", "b")
+        segments = encoded.sequence_ids(0)
+        first = [i for i, segment in enumerate(segments) if segment == 0]
+        second = [i for i, segment in enumerate(segments) if segment == 1]
+        ids = encoded["input_ids"]
+        types = encoded.get("token_type_ids")
+        return cls(
+            ids[: first[0]],
+            ids[first[-1] + 1 : second[0]],
+            ids[second[-1] + 1 :],
+            types is not None and types[second[0]] != types[first[0]],
+        )
+
+
+@dataclass(frozen=True)
+class JoinedFormat:
+    """How a pair becomes ids: `prefix q middle p suffix`, at most `max_length` ids.
+
+    Raises:
+        ConfigError: the query may take so many of them that no passage fits.
+
+    """
+
+    tokenizer: TextTokenizer
+    around: Surroundings
+    max_length: int
+    query_max_length: int
+    model: ModelConfig
+
+    def __post_init__(self) -> None:
+        """See whether the lengths go together."""
+        model, around = self.model, self.around
+        if model.truncation != "only_passage" and in_chunks(model):
+            raise ConfigError(
+                f"model.long_passage={model.long_passage} scores passages in chunks, which needs "
+                "model.truncation=only_passage: the query must be the same in all of them"
+            )
+        specials = len(around.prefix) + len(around.middle) + len(around.suffix)
+        room = self.max_length - specials - 1
+        if model.truncation == "only_passage" and self.query_max_length > room:
+            raise ConfigError(
+                f"model.query_max_length={self.query_max_length} and {specials} special tokens "
+                f"leave no room for a passage in model.max_length={self.max_length}; lower the "
+                f"first to at most {room}, or raise the second"
+            )
+
+    @property
+    def truncation(self) -> str:
+        """What is cut of a pair that is too long."""
+        return self.model.truncation
+
+    @property
+    def answers(self) -> tuple[Answer, ...]:
+        """None: the head gives the score."""
+        return ()
+
+    @property
+    def layout(self) -> str:
+        """The whole input as text, with `{query}` and `{passage}` where these go."""
+        around = (self.around.prefix, self.around.middle, self.around.suffix)
+        first, middle, last = (self.tokenizer.decode(ids) for ids in around)
+        return f"{first}{{query}}{middle}{{passage}}{last}"
+
+    @property
+    def takes_instructions(self) -> bool:
+        """No: there is no place for one."""
+        return False
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The lengths, and what is cut."""
+        return {
+            "max_length": self.max_length,
+            "query_max_length": self.query_max_length,
+            "truncation": self.truncation,
+            **long_passages(self.model),
+        }
+
+    def encode(
+        self,
+        queries: list[str],
+        passages: list[str],
+        query_of: Int64s,
+        passage_of: Int64s,
+        whole: bool = False,
+        instructions: list[str | None] | None = None,
+    ) -> TokenSequences:
+        """Ids of the pairs (queries[query_of[i]], passages[passage_of[i]]), each text tokenized
+        once.
+        """
+        longest = self.truncation == "longest_first"
+        whole = whole or in_chunks(self.model)
+        query_limit = self.max_length if longest else self.query_max_length
+        query_ids = tokenize(self.tokenizer, queries, None if whole else query_limit)
+        passage_ids = tokenize(self.tokenizer, passages, None if whole else self.max_length)
+        query_lengths = all_of_query = query_ids.lengths[query_of]
+        prefix, middle, suffix = self.around.prefix, self.around.middle, self.around.suffix
+        room = self.max_length - len(prefix) - len(middle) - len(suffix)
+        if longest:
+            passage_lengths = passage_ids.lengths[passage_of]
+            # Where both are cut already, which of them is longer decides who gets the odd token.
+            tied = (query_lengths == self.max_length) & (passage_lengths == self.max_length)
+            if room % 2 and tied.any():
+                query_lengths[tied] = self._whole_lengths(queries, query_of[tied])
+                passage_lengths[tied] = self._whole_lengths(passages, passage_of[tied])
+            query_lengths, passage_room = longest_first(query_lengths, passage_lengths, room)
+        else:
+            query_lengths = np.minimum(query_lengths, query_limit)
+            passage_room = room - query_lengths
+        count, side = len(query_of), self.tokenizer.truncation_side
+        query = Runs(take(query_ids, query_of, query_lengths, side), np.arange(count))
+        before = Runs.joined([Runs.same(prefix, count), query, Runs.same(middle, count)])
+        pairs = Prepared(
+            before,
+            Runs(passage_ids, passage_of),
+            Runs.same(suffix, count),
+            passage_room,
+            all_of_query - query_lengths,
+        )
+        sequences = assemble(pairs, self.model, side)
+        if self.around.token_types:
+            return sequences
+        # Without types of its own, the second segment begins behind the end.
+        return replace(sequences, passage_starts=sequences.tokens.lengths.astype(np.int32))
+
+    def _whole_lengths(self, texts: list[str], index: Int64s) -> Int64s:
+        distinct, inverse = np.unique(index, return_inverse=True)
+        return tokenize(self.tokenizer, [texts[i] for i in distinct], None).lengths[inverse]
+
+
+def longest_first(first: Int64s, second: Int64s, room: int) -> tuple[Int64s, Int64s]:
+    """Lengths after cutting the longer of two sequences until both fit in `room`.
+
+    As `truncation="longest_first"` of Hugging Face tokenizers (the default of
+    sentence-transformers): when both must be cut they share the room, the odd token going to the
+    longer one.
+    """
+    short, long = np.minimum(first, second), np.maximum(first, second)
+    long_cut = np.maximum(short, room - short)
+    long_cut = np.where(short > room, short, long_cut)
+    fits = first + second <= room
+    halves = short + long_cut > room
+    new_short = np.where(fits, short, np.where(halves, room // 2, short))
+    new_long = np.where(fits, long, np.where(halves, room // 2 + room % 2, long_cut))
+    new_long = np.minimum(new_long, long)
+    new_short = np.minimum(new_short, short)
+    swapped = first > second
+    return np.where(swapped, new_long, new_short), np.where(swapped, new_short, new_long)

@@ -1,0 +1,103 @@
+"""Texts in the segments of a template, and which tokens are whose."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+
+import numpy as np
+
+from reranker_core.config import Template
+from reranker_core.encode.sequences import Int64s, Ragged, Runs
+from reranker_core.encode.tokenizing import TextTokenizer
+
+_PLACEHOLDER = re.compile(r"\{(query|passage|instruction|prompt)\}")
+Span = tuple[int, int]  # first character, and the one behind the last
+
+
+def filled(
+    template: Template,
+    segment: str,
+    query: str = "",
+    passage: str = "",
+    instruction: str | None = None,
+) -> str:
+    """A segment as text."""
+    return with_spans(template, segment, query, passage, instruction)[0]
+
+
+def with_spans(
+    template: Template, segment: str, query: str, passage: str, own: str | None
+) -> tuple[str, Span, Span]:
+    """The segment with its texts in place, and where query and passage are; `own` is the row's
+    instruction, None for the template's.
+    """
+    instruction = template.instruction if own is None else own
+    values = {
+        "query": query,
+        "passage": passage,
+        "prompt": template.prompt,
+        "instruction": instruction
+        and template.instruction_format.replace("{instruction}", instruction),
+    }
+    text, position = "", 0
+    spans = {"query": (0, 0), "passage": (0, 0)}
+    for found in _PLACEHOLDER.finditer(segment):
+        text += segment[position : found.start()]
+        spans[found[1]] = (len(text), len(text) + len(values[found[1]]))
+        text += values[found[1]]
+        position = found.end()
+    return text + segment[position:], spans["query"], spans["passage"]
+
+
+def has_text(segment: str) -> bool:
+    """Whether a segment differs from pair to pair."""
+    return any(f"{{{name}}}" in segment for name in ("query", "passage", "instruction"))
+
+
+def split_joint(
+    tokenizer: TextTokenizer,
+    texts: list[str],
+    spans: list[tuple[Span, Span]],
+    room: int,
+    query_max_length: int,
+) -> tuple[Runs, Runs, Runs, Int64s]:
+    """Segments that hold both texts of their pair: ids before the passage, of it, and behind it.
+
+    Args:
+        tokenizer: of the checkpoint.
+        texts: the segments, one for each pair.
+        spans: where query and passage are in each.
+        room: ids that a segment may have. The passage of a longer one is not cut here, but its
+            query is, to `query_max_length` and to what the rest leaves.
+        query_max_length: most ids of a query in such a segment.
+
+    Returns:
+        The three, and how many ids of its query each pair has lost, shape (pairs,).
+
+    """
+    backend = tokenizer.whole()
+    heads, middles, tails, lost = [], [], [], []
+    for encoding, (query, passage) in zip(
+        backend.encode_batch(texts, add_special_tokens=False), spans, strict=True
+    ):
+        ids = encoding.ids
+        ends = [end for _, end in encoding.offsets]
+        first, last = (bisect_right(ends, char) for char in passage)
+        head, middle, tail = ids[:first], ids[first:last], ids[last:]
+        kept = len(head) + len(tail)
+        if len(ids) > room:
+            start, stop = (bisect_right(ends, char) for char in query)
+            others = len(ids) - len(middle) - (stop - start)
+            keep = max(0, min(query_max_length, room - others))
+            if stop <= first:
+                head = head[: min(start + keep, stop)] + head[stop:]
+            else:
+                tail = tail[: min(start - last + keep, stop - last)] + tail[stop - last :]
+        lost.append(kept - len(head) - len(tail))
+        heads.append(head)
+        middles.append(middle)
+        tails.append(tail)
+    index = np.arange(len(texts))
+    before, between, behind = (Runs(Ragged.of(runs), index) for runs in (heads, middles, tails))
+    return before, between, behind, np.array(lost, np.int64)

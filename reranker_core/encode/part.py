@@ -1,0 +1,89 @@
+"""A part on its way from text to token ids. Afterwards its text is gone, unless asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from reranker_core.config import Config
+from reranker_core.encode.sequences import TokenSequences
+from reranker_core.input.pairs import find_pairs
+from reranker_core.input.schema import InputSchema, typed
+
+if TYPE_CHECKING:  # for who commits parts, and needs no tokenizer
+    from reranker_core.encode.formats.pair_format import PairFormat
+
+
+@dataclass(frozen=True)
+class EncodedPart:
+    """What a replica needs to score a part, and what the output repeats of the input.
+
+    Attributes:
+        rows: the columns that are carried to the output, shape (rows,).
+        per_row: candidates of each row; None for flat parts.
+        status: `pairs.Status` of each pair, shape (P,).
+        distinct_of: index into `sequences` of each pair, or -1, shape (P,).
+        sequences: ids of the distinct pairs.
+
+    """
+
+    rows: pa.Table
+    per_row: npt.NDArray[np.int64] | None
+    status: npt.NDArray[np.int8]
+    distinct_of: npt.NDArray[np.int32]
+    sequences: TokenSequences
+
+
+def encode_part(
+    table: pa.Table, schema: InputSchema, pair_format: PairFormat, config: Config
+) -> EncodedPart:
+    """Tokenize each distinct text of a part once, and each distinct pair's ids once."""
+    table = typed(table, schema)
+    pairs = find_pairs(table, schema)
+    return EncodedPart(
+        rows=_carried(table, schema, config.output.text),
+        per_row=pairs.per_row,
+        status=pairs.status,
+        distinct_of=pairs.distinct_of,
+        sequences=pair_format.encode(
+            pairs.queries,
+            pairs.passages,
+            pairs.query_of,
+            pairs.passage_of,
+            whole=config.output.tokens_lost,
+            instructions=pairs.instructions,
+        ),
+    )
+
+
+def _carried(table: pa.Table, schema: InputSchema, with_text: bool) -> pa.Table:
+    rows = table.select(list(schema.carried))
+    column, member = schema.passage.column, schema.passage.member
+    named_as_id = schema.doc_id == schema.passage
+    if with_text or member is None or named_as_id or column not in schema.carried:
+        return rows
+    index = rows.schema.get_field_index(column)
+    lists = rows.column(index).combine_chunks()
+    return rows.set_column(index, column, _without_member(lists, member))
+
+
+def _without_member(lists: pa.Array, member: str) -> pa.Array:
+    """The same lists of structs, without one field of the structs."""
+    structs = lists.flatten()
+    names = [field.name for field in structs.type if field.name != member]
+    kept = pa.StructArray.from_arrays(
+        [pc.struct_field(structs, name) for name in names],
+        fields=[structs.type.field(name) for name in names],
+        mask=structs.is_null(),
+    )
+    lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return pa.LargeListArray.from_arrays(
+        pa.array(offsets, mask=np.append(lists.is_null().to_numpy(zero_copy_only=False), False)),
+        kept,
+    )

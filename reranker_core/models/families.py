@@ -1,0 +1,81 @@
+"""The table of families, and which one a checkpoint belongs to."""
+
+from __future__ import annotations
+
+from reranker_core.config import ModelConfig, Template
+from reranker_core.errors import ConfigError
+from reranker_core.models import classifier, encoder, layerwise, lightweight, llm, seq2seq
+from reranker_core.models.checkpoint import Checkpoint
+from reranker_core.models.cutoff import runs_own_code
+from reranker_core.models.family import Family
+from reranker_core.models.templates import choose_template
+
+FAMILIES: dict[str, Family] = {
+    "encoder": encoder,
+    "llm": llm,
+    "layerwise": layerwise,
+    "lightweight": lightweight,
+    "seq2seq": seq2seq,
+    "classifier": classifier,
+}
+
+
+def recognise(checkpoint: Checkpoint, configured: str) -> str:
+    """The name of a checkpoint's family, or the configured one.
+
+    A checkpoint that fits none is given to `encoder`, whose preflight says what it is instead.
+    """
+    if configured != "auto":
+        return configured
+    fitting = [name for name, family in FAMILIES.items() if family.fits(checkpoint.architecture)]
+    return fitting[0] if fitting else "encoder"
+
+
+def choose(checkpoint: Checkpoint, model: ModelConfig) -> tuple[str, str | Template, str]:
+    """Family and template of a checkpoint, and why these, in a line for log and manifest.
+
+    The template is what `model.template` would be to name it; `auto` where there is none.
+
+    Raises:
+        ConfigError: a key is set that the family does not heed.
+
+    """
+    family = recognise(checkpoint, model.family)
+    _refuse_unused(family, model)
+    why = (
+        "as configured"
+        if model.family != "auto"
+        else f"config.json says {checkpoint.architecture or 'nothing'}"
+    )
+    if family in _LAYERED and runs_own_code(checkpoint, model):
+        why += ", in the checkpoint's own code"
+    line = f"family {family} ({why})"
+    if family == "encoder":
+        return family, model.template, line
+    name, reason = choose_template(checkpoint, model, family)
+    template = model.template if isinstance(model.template, Template) else name
+    return family, template, f"{line}, template {name} ({reason})"
+
+
+_LAYERED = ("layerwise", "lightweight")
+_PROMPTED = ("llm", "layerwise", "lightweight", "seq2seq", "classifier")
+# Keys of `model` that only some families heed.
+_HEEDED = {
+    "template": _PROMPTED,
+    "prompt": _PROMPTED,
+    "instruction": _PROMPTED,
+    "cutoff_layer": _LAYERED,
+    "compress_layers": ("lightweight",),
+    "compress_ratio": ("lightweight",),
+    "lightweight_head": ("lightweight",),
+}
+
+
+def _refuse_unused(family: str, model: ModelConfig) -> None:
+    for key, families in _HEEDED.items():
+        value, default = getattr(model, key), ModelConfig.model_fields[key].default
+        if value != default and family not in families:
+            raise ConfigError(
+                f"model.{key}={value} has no meaning for a reranker of the family '{family}', only "
+                f"for {', '.join(families)}; leave it out, or set model.family"
+            )

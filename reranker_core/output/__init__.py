@@ -1,0 +1,1 @@
+"""What a run leaves behind: data files, receipts, the proof that nothing is missing, `_SUCCESS`."""

@@ -1,0 +1,175 @@
+"""Committing a scored part: one immutable data file, then its receipt.
+
+Layout below the output path:
+
+    <part>.parquet              the part's rows, in input order, with the score columns
+    _quarantine/<part>.jsonl    one line a pair that has no score (only where there are such)
+    _receipts/<part>.json       written last; a part without it does not count as done
+
+The data file is created only if it is not there. So of several attempts, be they retries, zombies
+or other drivers, one creates it and none replaces it: what a reader sees once stays as it is. All
+others find it there, and what they write beside it is computed from that file, not from their own
+scores. So whoever finishes a part leaves the same objects, and any of them may be written twice.
+A reply that was lost makes an attempt one of those others, in front of its own file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from reranker_core.config import OutputConfig
+from reranker_core.errors import OutputConflict, RerankError
+from reranker_core.input.pairs import Status
+from reranker_core.input.plan import Part
+from reranker_core.input.schema import InputSchema
+from reranker_core.output.contents import Columns, check_content
+from reranker_core.output.distribution import describe
+from reranker_core.output.receipts import Facts, Receipt, receipt_name
+from reranker_core.output.results import ScoredPart, output_table, quarantined
+from reranker_core.storage.store import Store
+
+QUARANTINE = "_quarantine"
+_SUFFIX = ".parquet"
+_FACTS = b"batch-reranker"
+
+
+def data_name(part: str) -> str:
+    """The name of a part's data file below the output."""
+    return f"{part}{_SUFFIX}"
+
+
+def part_of(name: str) -> str | None:
+    """The inverse of `data_name`; None for names of other things."""
+    return name.removesuffix(_SUFFIX) if name.endswith(_SUFFIX) and "/" not in name else None
+
+
+def quarantine_name(part: str) -> str:
+    """The name of the list of a part's pairs without a score below the output."""
+    return f"{QUARANTINE}/{part}.jsonl"
+
+
+def commit(
+    store: Store,
+    part: Part,
+    scored: ScoredPart,
+    schema: InputSchema,
+    output: OutputConfig,
+    measures: dict[str, Any],
+    run: str,
+) -> Receipt:
+    """Write a part's files and its receipt, or find that they are there, and return the receipt.
+
+    Args:
+        store: the output.
+        part: which.
+        scored: its rows and scores.
+        schema: the input's columns.
+        output: which columns the data file gets.
+        measures: `distinct`, `tokens`, `computed_tokens`, `seconds` and `waited` of the receipt.
+        run: the digest of the run's identity.
+
+    Raises:
+        OutputConflict: the data file's name is taken by a run of another identity.
+
+    """
+    facts = _facts(part, scored, measures, run)
+    table = output_table(scored, schema, output)
+    problems = check_content(table, Columns.of(schema, output, scored.layers), facts)
+    if problems:
+        raise RerankError(f"part {part.name} is not written, for it is wrong: {problems}")
+    data = _parquet(table, facts)
+    if not store.create(data_name(part.name), data):
+        theirs = store.read(data_name(part.name))
+        if theirs != data:
+            data, facts = theirs, _facts_of(store, part, theirs, run)
+            scored = _with_status_of(theirs, scored, output.columns.status)
+    records = quarantined(scored, schema, part.start)
+    if records:
+        lines = "".join(
+            json.dumps({"shard": part.shard, **record}, default=_as_text) + "\n"
+            for record in records
+        )
+        store.write(quarantine_name(part.name), lines.encode())
+    receipt = Receipt(
+        **asdict(facts),
+        size=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        md5=hashlib.md5(data, usedforsecurity=False).hexdigest(),
+        computed_tokens=measures["computed_tokens"],
+        seconds=measures["seconds"],
+        waited=measures["waited"],
+    )
+    store.write(receipt_name(part.name), receipt.to_json())
+    return receipt
+
+
+def read_facts(data: bytes) -> Facts | None:
+    """What a data file says of itself, or None if it is none of this job's."""
+    try:
+        metadata = pq.read_metadata(io.BytesIO(data)).metadata or {}
+        return Facts(**json.loads(metadata[_FACTS]))
+    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError):
+        return None
+
+
+def _facts(part: Part, scored: ScoredPart, measures: dict[str, Any], run: str) -> Facts:
+    reasons = np.bincount(scored.status, minlength=len(Status))
+    return Facts(
+        part=part.name,
+        run=run,
+        shard=part.shard_name,
+        etag=part.etag,
+        start=part.start,
+        stop=part.stop,
+        rows=scored.rows.num_rows,
+        pairs=len(scored.status),
+        scored=int(reasons[Status.SCORED]),
+        quarantined={
+            status.label: int(reasons[status])
+            for status in Status
+            if status is not Status.SCORED and reasons[status]
+        },
+        rescued=scored.rescued,
+        distinct=measures["distinct"],
+        tokens=measures["tokens"],
+        scores=describe(scored.score[scored.status == Status.SCORED]),
+    )
+
+
+def _facts_of(store: Store, part: Part, data: bytes, run: str) -> Facts:
+    facts = read_facts(data)
+    if facts is None or (facts.part, facts.run) != (part.name, run):
+        whose = f"run {facts.run}" if facts else "something else"
+        raise OutputConflict(
+            f"{store.url}/{data_name(part.name)}: was written by {whose}, this is run {run}; two "
+            "runs that differ were begun under one output.path. Give each its own"
+        )
+    return facts
+
+
+def _with_status_of(data: bytes, scored: ScoredPart, column: str) -> ScoredPart:
+    status = pq.read_table(io.BytesIO(data), columns=[column]).column(column).combine_chunks()
+    if scored.per_row is not None:
+        status = status.flatten()
+    codes = {kind.label: kind for kind in Status}
+    return replace(scored, status=np.array([codes[s] for s in status.to_pylist()], np.int8))
+
+
+def _parquet(table: pa.Table, facts: Facts) -> bytes:
+    buffer = io.BytesIO()
+    with pq.ParquetWriter(buffer, table.schema, compression="zstd") as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({_FACTS: json.dumps(asdict(facts)).encode()})
+    return buffer.getvalue()
+
+
+def _as_text(value: Any) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)

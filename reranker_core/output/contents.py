@@ -1,0 +1,122 @@
+"""What must be true of the rows of any data file of an output."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from reranker_core.config import OutputColumns, OutputConfig
+from reranker_core.input.pairs import Status
+from reranker_core.input.schema import InputSchema
+from reranker_core.output.receipts import Facts
+from reranker_core.output.results import rank_within
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where a data file has what is checked; None for what it has not."""
+
+    nested: bool
+    query_id: str
+    score: str
+    status: str
+    normalized: str | None
+    rank: str | None
+    layers: tuple[str, ...] = ()  # scores behind lower cutoff layers
+
+    @classmethod
+    def of_run(cls, run: dict[str, Any]) -> Columns:
+        """As a run's identity tells it."""
+        names = run["output"]["columns"]
+        cutoffs = run["fingerprint"].get("cutoff_layer")
+        lower = cutoffs[:-1] if isinstance(cutoffs, list) else []
+        return cls(
+            nested=run["input"]["layout"] == "nested",
+            query_id=run["input"]["columns"]["query_id"],
+            score=names["score"],
+            status=names["status"],
+            normalized=None if run["fingerprint"]["normalize"] == "none" else names["normalized"],
+            rank=names["rank"] if run["output"]["rank"] else None,
+            layers=tuple(OutputColumns(score=names["score"]).of_layer(n) for n in lower),
+        )
+
+    @classmethod
+    def of(cls, schema: InputSchema, output: OutputConfig, layers: Iterable[int]) -> Columns:
+        """As schema and configuration tell it, with scores behind these lower layers."""
+        names = output.columns
+        return cls(
+            nested=schema.nested,
+            query_id=schema.query_id,
+            score=names.score,
+            status=names.status,
+            normalized=None if output.normalize == "none" else names.normalized,
+            rank=names.rank if output.rank else None,
+            layers=tuple(names.of_layer(layer) for layer in layers),
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """Those that a check reads."""
+        wanted = [self.score, *self.layers, self.status, self.normalized, self.rank]
+        if self.rank and not self.nested:
+            wanted.append(self.query_id)
+        return [name for name in wanted if name]
+
+
+def check_content(table: pa.Table, columns: Columns, facts: Facts) -> list[str]:
+    """What of a part's rows is not as its facts say, or is no score, or no rank.
+
+    Raises:
+        KeyError: a column is missing.
+
+    """
+    problems = []
+    if table.num_rows != facts.rows:
+        problems.append(f"{table.num_rows} rows, {facts.rows} by the receipt")
+    status = _flat(table, columns.status, columns.nested)
+    found = Counter(status.to_pylist())
+    expected = Counter({Status.SCORED.label: facts.scored} | facts.quarantined)
+    if +found != +expected:
+        problems.append(f"status {dict(found)}, {dict(+expected)} by the receipt")
+    scored = pc.equal(status, Status.SCORED.label).to_numpy(zero_copy_only=False)
+    for name in (*columns.layers, columns.score):
+        score = _flat(table, name, columns.nested)
+        values = score.to_numpy(zero_copy_only=False)
+        if not np.array_equal(score.is_valid().to_numpy(zero_copy_only=False), scored):
+            problems.append(f"{name}: scores do not stand just where the status is 'scored'")
+        elif not np.isfinite(values[scored]).all():
+            problems.append(f"{name}: a score is not finite")
+    if columns.normalized:
+        normalized = _flat(table, columns.normalized, columns.nested)
+        if not np.isfinite(normalized.to_numpy(zero_copy_only=False)[scored]).all():
+            problems.append("a normalized score is not finite")
+    if columns.rank and not problems:  # `values` are those of the score, which came last
+        ranks = _flat(table, columns.rank, columns.nested).to_numpy(zero_copy_only=False)
+        right = rank_within(_queries(table, columns), values.astype(np.float32))
+        if not np.array_equal(ranks[scored], right[scored]):
+            problems.append("ranks do not follow the scores")
+    return problems
+
+
+def _flat(table: pa.Table, name: str, nested: bool) -> pa.Array:
+    values = table.column(name).combine_chunks()
+    return values.flatten() if nested else values
+
+
+def _queries(table: pa.Table, columns: Columns) -> npt.NDArray[np.int64]:
+    """An ascending number for each pair, equal for the pairs of one query."""
+    if columns.nested:
+        lists = table.column(columns.status).combine_chunks()
+        return np.repeat(np.arange(len(lists)), lists.value_lengths().to_numpy())
+    ids = table.column(columns.query_id).combine_chunks()
+    if not pa.types.is_dictionary(ids.type):
+        ids = ids.dictionary_encode()
+    codes = ids.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return np.cumsum(np.diff(codes, prepend=codes[:1]) != 0)

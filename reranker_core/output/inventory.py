@@ -1,0 +1,164 @@
+"""What lies in an output, from one listing of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from reranker_core.errors import OutputConflict
+from reranker_core.input.plan import Part, Plan
+from reranker_core.output.commit import QUARANTINE, data_name, part_of, quarantine_name, read_facts
+from reranker_core.output.receipts import Receipt, is_batch, is_receipt, read_receipts, receipt_name
+from reranker_core.storage.store import Listed, Store, in_parallel
+
+_SHOWN = 3
+
+
+@dataclass
+class Inventory:
+    """The objects of an output.
+
+    Attributes:
+        data: data files, by part.
+        receipts: names of receipts and batches.
+        quarantine: names of lists of pairs without a score.
+        foreign: names that neither this job nor readers know, and readers would read.
+
+    """
+
+    data: dict[str, Listed] = field(default_factory=dict)
+    receipts: list[str] = field(default_factory=list)
+    quarantine: set[str] = field(default_factory=set)
+    foreign: list[str] = field(default_factory=list)
+
+    @property
+    def singles(self) -> list[str]:
+        """Names of receipts that are not gathered yet."""
+        return [name for name in self.receipts if not is_batch(name)]
+
+    def matches(self, receipt: Receipt) -> bool:
+        """Whether the part's data file has the size of the receipt."""
+        listed = self.data.get(receipt.part)
+        return listed is not None and listed.size == receipt.size
+
+    def doubtful(self, receipt: Receipt) -> bool:
+        """Whether the listing shows another checksum, though the size is the same: the file is
+        damaged, or the store's checksum is not the MD5, as where a KMS encrypts.
+        """
+        return self.data[receipt.part].md5 not in (None, receipt.md5)
+
+
+def take_inventory(store: Store) -> Inventory:
+    """List the output once."""
+    found = Inventory()
+    for listed in store.list():
+        part = part_of(listed.name)
+        if listed.name.startswith("_"):
+            if is_receipt(listed.name):
+                found.receipts.append(listed.name)
+            elif listed.name.startswith(f"{QUARANTINE}/"):
+                found.quarantine.add(listed.name)
+        elif part is None:
+            found.foreign.append(listed.name)
+        else:
+            found.data[part] = listed
+    return found
+
+
+def committed_parts(store: Store, inventory: Inventory, run: str) -> tuple[set[str], set[str]]:
+    """Names of the parts that have a receipt of `run` and the data file that it tells of; and of
+    those whose data file is another.
+    """
+    whole: set[str] = set()
+    damaged: set[str] = set()
+
+    def is_whole(receipt: Receipt) -> bool:
+        if not inventory.matches(receipt):
+            return False
+        if not inventory.doubtful(receipt):
+            return True
+        data = store.read(data_name(receipt.part))
+        return hashlib.sha256(data).hexdigest() == receipt.sha256
+
+    def ours() -> Iterator[Receipt]:
+        for _, receipt in read_receipts(store, inventory.receipts):
+            if receipt is not None and receipt.run == run and receipt.part in inventory.data:
+                yield receipt
+
+    def judge(receipt: Receipt) -> tuple[str, bool]:
+        return receipt.part, is_whole(receipt)
+
+    for part, found in in_parallel(judge, ours()):
+        (whole if found else damaged).add(part)
+    return whole, damaged - whole
+
+
+@dataclass(frozen=True)
+class Outstanding:
+    """What a run still has to do in its output.
+
+    Attributes:
+        todo: the parts without a receipt, in order.
+        discard: parts that are no longer planned, because their shard has changed or gone, and
+            parts whose file is not what was committed.
+        singles: names of receipts that are not gathered into batches.
+
+    """
+
+    todo: tuple[Part, ...]
+    discard: tuple[str, ...] = ()
+    singles: tuple[str, ...] = ()
+
+
+def outstanding(store: Store, plan: Plan, run: str) -> Outstanding:
+    """Compare what the run `run` has planned with what lies in its output.
+
+    Raises:
+        OutputConflict: there are files that are not of this run at all.
+
+    """
+    inventory = take_inventory(store)
+    done, damaged = committed_parts(store, inventory, run)
+    planned = {part.name for part in plan.parts}
+    stray = [part for part in inventory.data if part not in planned]
+    unknown = [part for part in stray if part not in done and part not in damaged]
+    foreign = [*inventory.foreign, *not_of(store, unknown, run)]
+    if foreign:
+        raise foreign_files(store, foreign)
+    return Outstanding(
+        todo=tuple(part for part in plan.parts if part.name not in done),
+        discard=(*stray, *(part for part in damaged if part in planned)),
+        singles=tuple(inventory.singles),
+    )
+
+
+def retire(store: Store, parts: Iterable[str]) -> None:
+    """Remove parts: what readers see first, so that nothing of a part is left if this is cut."""
+    names = list(parts)
+    store.delete(*(data_name(part) for part in names))
+    store.delete(*(receipt_name(part) for part in names))
+    store.delete(*(quarantine_name(part) for part in names))
+
+
+def foreign_files(store: Store, names: list[str]) -> OutputConflict:
+    """The error for files that are not of the run."""
+    return OutputConflict(
+        f"{store.url} holds {len(names)} files that are not of this run, such as "
+        f"{', '.join(sorted(names)[:_SHOWN])}; readers would take them for results. Move them "
+        "away and run again"
+    )
+
+
+def not_of(store: Store, parts: list[str], run: str) -> list[str]:
+    """Names of the data files of `parts` that do not say of themselves that they are of `run`."""
+
+    def foreign(part: str) -> bool:
+        try:
+            facts = read_facts(store.read(data_name(part)))
+        except FileNotFoundError:  # gone since it was listed
+            return False
+        return facts is None or (facts.part, facts.run) != (part, run)
+
+    found = zip(parts, in_parallel(foreign, parts), strict=True)
+    return [data_name(part) for part, is_foreign in found if is_foreign]

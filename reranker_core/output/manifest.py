@@ -1,0 +1,140 @@
+"""A run begins and ends in its output: claim; then proof, manifest, and `_SUCCESS`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from reranker_core import __version__
+from reranker_core.config import Config
+from reranker_core.errors import (
+    Incomplete,
+    QuarantineExceeded,
+    RerankError,
+    StoreUnavailable,
+)
+from reranker_core.output.identity import claim, digest
+from reranker_core.output.inventory import Outstanding, retire
+from reranker_core.output.proof import Totals, prove
+from reranker_core.storage.store import Store
+
+MANIFEST = "_manifest.json"
+SUCCESS = "_SUCCESS"
+
+
+def begin(
+    store: Store, run: dict[str, Any], before: dict[str, Any] | None, left: Outstanding
+) -> None:
+    """Make the output that of `run`, and remove what is no longer of it.
+
+    Args:
+        store: the output.
+        run: its identity.
+        before: the identity that was found in the output; None if there was none.
+        left: what the run has to do.
+
+    Raises:
+        OutputConflict: another run was quicker.
+
+    """
+    # Not where there is none: a network may deliver a deletion after the run is over.
+    if (left.todo or left.discard or before != run) and store.exists(SUCCESS):
+        store.delete(SUCCESS)
+    # Before the new state is recorded: what is removed must never be taken for a part of it.
+    retire(store, left.discard)
+    claim(store, run, before)
+
+
+def conclude(store: Store, run: dict[str, Any], config: Config, facts: dict[str, Any]) -> Totals:
+    """Prove the output, write the manifest, and `_SUCCESS` if nothing is amiss.
+
+    Args:
+        store: the output.
+        run: its identity.
+        config: for the quarantine limit.
+        facts: what else the manifest says; `last_session` only if something was scored.
+
+    Raises:
+        Incomplete: a part has no receipt, or its file is not what the receipt says.
+        OutputConflict: there are data files that belong to no part.
+        QuarantineExceeded: too many pairs have no score.
+
+    """
+    try:
+        totals = prove(store, run, config.verify.read == "all")
+    except StoreUnavailable:
+        raise
+    except RerankError:
+        store.delete(SUCCESS)  # of an earlier run, and true no longer
+        raise
+    facts = {"last_session": _recorded(store).get("last_session"), **facts}
+    exceeded = _exceeded(totals, config)
+    manifest = {
+        "state": "over_quarantine_limit" if exceeded else "complete",
+        "version": __version__,
+        "run": digest(run),
+        "shards": len(run["input"]["shards"]),
+        "parts": totals.parts,
+        "rows": totals.rows,
+        "pairs": totals.pairs,
+        "scored": totals.scored,
+        "rescued": totals.rescued,
+        "quarantined": dict(totals.quarantined),
+        "distinct_pairs": totals.distinct,
+        "tokens": totals.tokens,
+        "scoring_seconds": round(totals.seconds, 3),
+        "padding_fraction": round(totals.padding_fraction, 4),
+        "waiting_fraction": round(totals.waiting_fraction, 4),
+        "bytes": totals.size,
+        "scores": totals.scores.summary(),
+        **facts,
+    }
+    store.write(MANIFEST, json.dumps(manifest, indent=1).encode())
+    if exceeded:
+        store.delete(SUCCESS)
+        raise _over_the_limit(store, totals, config)
+    store.write(SUCCESS, b"")
+    return totals
+
+
+def verify(store: Store, run: dict[str, Any], config: Config) -> Totals:
+    """Prove a finished output again, and change nothing.
+
+    Raises:
+        Incomplete, OutputConflict, QuarantineExceeded: as for `conclude`; also if the output does
+            not say of itself that it is finished.
+
+    """
+    totals = prove(store, run, config.verify.read == "all")
+    if _exceeded(totals, config):
+        raise _over_the_limit(store, totals, config)
+    manifest = _recorded(store)
+    counted = {name: getattr(totals, name) for name in ("parts", "rows", "pairs", "scored")}
+    if not store.exists(SUCCESS) or counted != {name: manifest.get(name) for name in counted}:
+        raise Incomplete(
+            f"{store.url}: all parts are proven, but {SUCCESS} is missing, or {MANIFEST} says "
+            "otherwise; run the job again to conclude it"
+        )
+    return totals
+
+
+def _recorded(store: Store) -> dict[str, Any]:
+    try:
+        manifest = json.loads(store.read(MANIFEST))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
+
+
+def _exceeded(totals: Totals, config: Config) -> bool:
+    return totals.quarantined_fraction > config.guard.max_quarantined_fraction
+
+
+def _over_the_limit(store: Store, totals: Totals, config: Config) -> QuarantineExceeded:
+    return QuarantineExceeded(
+        f"{totals.quarantined_pairs} of {totals.pairs} pairs "
+        f"({totals.quarantined_fraction:.2%}) have no score, more than "
+        f"guard.max_quarantined_fraction={config.guard.max_quarantined_fraction:.2%}: "
+        f"{dict(totals.quarantined)}. They are listed in {store.url}/_quarantine. Mend the "
+        "input, or raise the limit and run again: what is scored stays"
+    )

@@ -1,0 +1,220 @@
+"""Proof from the objects of an output alone, without plan or input, that it is whole.
+
+`_run.json` says which shards there are and how many rows each has; receipts say which rows each
+part covers; a listing says which data files there are. The parts must tile every shard, the files
+must be those of the receipts, and what is in them must add up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from reranker_core.errors import Incomplete
+from reranker_core.output.commit import data_name, quarantine_name
+from reranker_core.output.contents import Columns, check_content
+from reranker_core.output.distribution import Distribution
+from reranker_core.output.identity import digest
+from reranker_core.output.inventory import Inventory, foreign_files, not_of, take_inventory
+from reranker_core.output.receipts import Receipt, read_receipts
+from reranker_core.storage.store import Store, in_parallel
+
+_SHOWN_PROBLEMS = 5
+_COUNTS = ("rows", "pairs", "scored", "rescued", "distinct", "tokens", "computed_tokens", "size")
+_SUMMED = (*_COUNTS, "seconds", "waited")
+
+
+@dataclass
+class Totals:
+    """Sums over receipts, and the distribution of all scores; `opened` counts the files that were
+    read to prove them.
+    """
+
+    parts: int = 0
+    rows: int = 0
+    pairs: int = 0
+    scored: int = 0
+    rescued: int = 0
+    distinct: int = 0
+    tokens: int = 0
+    size: int = 0
+    computed_tokens: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+    opened: int = 0
+    quarantined: Counter[str] = field(default_factory=Counter)
+    scores: Distribution = field(default_factory=Distribution, compare=False)
+
+    def add(self, receipt: Receipt) -> None:
+        """Count one more part."""
+        self.parts += 1
+        for name in _SUMMED:
+            setattr(self, name, getattr(self, name) + getattr(receipt, name))
+        self.quarantined.update(receipt.quarantined)
+        self.scores.add(receipt.part, receipt.scored, receipt.scores)
+
+    @property
+    def quarantined_pairs(self) -> int:
+        """Pairs without a score, for whatever reason."""
+        return sum(self.quarantined.values())
+
+    @property
+    def padding_fraction(self) -> float:
+        """Of the tokens that went through the model."""
+        return 1 - self.tokens / max(self.computed_tokens, self.tokens, 1)
+
+    @property
+    def waiting_fraction(self) -> float:
+        """Of the replicas' time, between their first part and their last."""
+        return self.waited / max(self.seconds + self.waited, 1e-9)
+
+    @property
+    def quarantined_fraction(self) -> float:
+        """Of all pairs."""
+        return self.quarantined_pairs / max(self.pairs, 1)
+
+
+def prove(store: Store, run: dict[str, Any], read_all: bool) -> Totals:
+    """Check receipts, listing and contents of the output of `run` against each other.
+
+    A file whose listing shows the MD5 of its receipt is the one whose content was checked when it
+    was committed; it is opened again only if `read_all`.
+
+    Raises:
+        Incomplete: rows of a shard are in no part, or a file is not what its receipt says.
+        OutputConflict: there are files that no receipt tells of.
+
+    """
+    inventory = take_inventory(store)
+    totals = Totals()
+    problems: list[str] = []
+    unmatched: dict[str, str] = {}
+    proven: set[str] = set()
+    spans: dict[str, array[int]] = defaultdict(lambda: array("q"))
+
+    def matched() -> Iterator[Receipt]:
+        for name, receipt in read_receipts(store, inventory.receipts):
+            if receipt is None:
+                problems.append(f"{name}: is damaged")
+                continue
+            part = receipt.part
+            shard = run["input"]["shards"].get(receipt.shard)
+            if shard is None or shard["etag"] != receipt.etag:
+                continue  # of a shard that has changed or gone; its file would be a stray
+            if receipt.run != digest(run):
+                problems.append(f"{name}: {part} is of run {receipt.run}, not {digest(run)}")
+            elif not inventory.matches(receipt):
+                unmatched[part] = _mismatch(inventory, receipt)
+            elif part not in proven:
+                proven.add(part)
+                totals.add(receipt)
+                spans[receipt.shard].extend((receipt.start, receipt.stop))
+                yield receipt
+
+    def check(receipt: Receipt) -> list[str]:
+        by_listing = inventory.data[receipt.part].md5 == receipt.md5
+        found = check_claims(receipt)
+        if receipt.quarantined_pairs and quarantine_name(receipt.part) not in inventory.quarantine:
+            found.append("its pairs without a score are not listed in _quarantine")
+        if read_all or not by_listing:
+            totals.opened += 1
+            found += check_file(store, receipt, run)
+        return [f"{data_name(receipt.part)}: {problem}" for problem in found]
+
+    for found in in_parallel(check, matched()):
+        problems.extend(found)
+    problems.extend(text for part, text in unmatched.items() if part not in proven)
+    unknown = [p for p in inventory.data if p not in proven and p not in unmatched]
+    foreign = [*inventory.foreign, *not_of(store, unknown, digest(run))]
+    gaps = [f"{data_name(p)}, which has no receipt" for p in unknown if data_name(p) not in foreign]
+    _refuse(store, problems, foreign, [*gaps, *_gaps(run, spans)])
+    return totals
+
+
+def check_claims(receipt: Receipt) -> list[str]:
+    """What does not add up within a receipt."""
+    problems = []
+    if receipt.rows != receipt.stop - receipt.start:
+        problems.append(f"{receipt.rows} rows for input rows {receipt.start} to {receipt.stop}")
+    if receipt.scored + receipt.quarantined_pairs != receipt.pairs:
+        problems.append(
+            f"{receipt.scored} pairs scored and {receipt.quarantined_pairs} quarantined do not "
+            f"make {receipt.pairs}"
+        )
+    return problems
+
+
+def check_file(store: Store, receipt: Receipt, run: dict[str, Any]) -> list[str]:
+    """What of a data file, and of its quarantine list, is not as the receipt says."""
+    data = store.read(data_name(receipt.part))
+    if hashlib.sha256(data).hexdigest() != receipt.sha256:
+        return [f"its {len(data)} bytes are not those that were committed (sha256)"]
+    try:
+        file = pq.ParquetFile(io.BytesIO(data))
+        columns = Columns.of_run(run)
+        problems = check_content(file.read(columns=columns.names), columns, receipt)
+    except (pa.ArrowException, OSError, KeyError) as error:
+        return [f"cannot be read as Parquet ({type(error).__name__})"]
+    if receipt.quarantined_pairs:
+        lines = _lines(store, quarantine_name(receipt.part))
+        if lines != receipt.quarantined_pairs:
+            problems.append(
+                f"{lines} lines in _quarantine, {receipt.quarantined_pairs} pairs without a score"
+            )
+    return problems
+
+
+def _lines(store: Store, name: str) -> int:
+    try:
+        return store.read(name).count(b"\n")
+    except FileNotFoundError:
+        return 0
+
+
+def _mismatch(inventory: Inventory, receipt: Receipt) -> str:
+    listed = inventory.data.get(receipt.part)
+    if listed is None:
+        return f"{data_name(receipt.part)}: is gone"
+    return (
+        f"{data_name(receipt.part)}: {listed.size} bytes, MD5 {listed.md5 or 'not listed'}; "
+        f"committed were {receipt.size} bytes, MD5 {receipt.md5}"
+    )
+
+
+def _gaps(run: dict[str, Any], spans: dict[str, array[int]]) -> Iterator[str]:
+    """Rows that are in no part, or in two."""
+    for name, shard in run["input"]["shards"].items():
+        covered = np.asarray(spans.get(name, ()), np.int64).reshape(-1, 2)
+        covered = covered[np.argsort(covered[:, 0])]
+        edges = itertools.chain([(0, 0)], map(tuple, covered), [(shard["rows"], shard["rows"])])
+        for (_, stop), (start, _) in itertools.pairwise(edges):
+            if start > stop:
+                yield f"rows {stop} to {start} of {name}"
+            elif start < stop:
+                yield f"rows {start} to {stop} of {name} (twice)"
+
+
+def _refuse(store: Store, problems: list[str], foreign: list[str], gaps: list[str]) -> None:
+    if foreign:
+        raise foreign_files(store, foreign)
+    if problems:
+        shown = "\n".join(f"  {problem}" for problem in problems[:_SHOWN_PROBLEMS])
+        raise Incomplete(
+            f"{len(problems)} files in {store.url} are not what was committed:\n{shown}\n"
+            "Delete them and run the job again to score them anew"
+        )
+    if gaps:
+        raise Incomplete(
+            f"{store.url}: {len(gaps)} stretches of the input are not committed just once, such "
+            f"as {gaps[0]}; run the same command again to resume"
+        )

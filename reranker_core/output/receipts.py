@@ -1,0 +1,149 @@
+"""Receipts: what is known of each committed part, without opening its file.
+
+_receipts/<part>.json             written by whoever commits the part
+_receipts/batch-<number>.jsonl    a thousand of them, gathered by the driver: a run of a million
+                                  parts is resumed and verified by reading a thousand objects
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from reranker_core.storage.store import Store, in_parallel
+
+FOLDER = "_receipts"
+BATCH = 1000
+_BATCH_PREFIX = f"{FOLDER}/batch-"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a part's data file says of itself, in its Parquet footer.
+
+    Attributes:
+        part: its name; the data file is `<part>.parquet`.
+        run: the digest of the run's identity.
+        shard, etag: which input shard, in which state.
+        start, stop: the input rows, `stop` exclusive.
+        rows, pairs: what the data file holds.
+        scored, quarantined: pairs with a score; pairs without one, by reason.
+        rescued: scores that were not finite at first and were computed again in float32.
+        distinct, tokens: sequences that were run through the model, and their tokens.
+        scores: count, min, mean, max and quantiles of the part's scores, share of tied scores.
+
+    """
+
+    part: str
+    run: str
+    shard: str
+    etag: str
+    start: int
+    stop: int
+    rows: int
+    pairs: int
+    scored: int
+    quarantined: dict[str, int]
+    rescued: int
+    distinct: int
+    tokens: int
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Receipt(Facts):
+    """Proof that a part is complete: the facts of its data file, and what that file looks like.
+
+    Attributes:
+        size, sha256, md5: of the data file; the size in bytes. Object stores list the MD5 of each
+            object, which proves a file without fetching it.
+        computed_tokens: that went through the model, padding included.
+        seconds: that the replica took.
+        waited: seconds that the replica had nothing to do before it got the part; 0 for its first.
+
+    """
+
+    size: int
+    sha256: str
+    md5: str
+    computed_tokens: int
+    seconds: float
+    waited: float
+
+    def to_json(self) -> bytes:
+        """As stored."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes | str) -> Receipt:
+        """The inverse of `to_json`. Raises ValueError if the data is no receipt."""
+        try:
+            return cls(**json.loads(data))
+        except TypeError as error:
+            raise ValueError(str(error)) from None
+
+    @property
+    def quarantined_pairs(self) -> int:
+        """Pairs without a score, for whatever reason."""
+        return sum(self.quarantined.values())
+
+
+def receipt_name(part: str) -> str:
+    """The name of a part's own receipt below the output."""
+    return f"{FOLDER}/{part}.json"
+
+
+def is_receipt(name: str) -> bool:
+    """Whether `name` is that of a receipt or of a batch of them."""
+    return name.startswith(f"{FOLDER}/")
+
+
+def is_batch(name: str) -> bool:
+    """Whether `name` is that of a batch."""
+    return name.startswith(_BATCH_PREFIX)
+
+
+def read_receipts(store: Store, names: list[str]) -> Iterator[tuple[str, Receipt | None]]:
+    """All receipts in the objects `names`, each with the object it stands in; None for one that is
+    damaged. A part whose gathering was interrupted comes twice.
+    """
+
+    def read(name: str) -> list[tuple[str, Receipt | None]]:
+        try:
+            data = store.read(name)
+            lines = data.splitlines() if is_batch(name) else [data]
+            return [(name, Receipt.from_json(line)) for line in lines]
+        except FileNotFoundError:  # gathered into a batch, or retired, since it was listed
+            return []
+        except ValueError:
+            return [(name, None)]
+
+    for found in in_parallel(read, names):
+        yield from found
+
+
+class Gatherer:
+    """Replaces single receipts by batches of a thousand while a run goes on."""
+
+    def __init__(self, store: Store, singles: list[str]) -> None:
+        self._store = store
+        self._waiting: dict[str, Receipt] = {}
+        if len(singles) >= BATCH:  # of sessions that ended before they could gather them
+            for _, receipt in read_receipts(store, singles):
+                if receipt is not None:
+                    self.add(receipt)
+
+    def add(self, receipt: Receipt) -> None:
+        """Take note of a receipt that is in the store."""
+        self._waiting[receipt.part] = receipt
+        if len(self._waiting) >= BATCH:
+            self._gather()
+
+    def _gather(self) -> None:
+        # The batch is complete before what it replaces goes, so that no receipt is ever missing.
+        lines = b"".join(receipt.to_json() + b"\n" for receipt in self._waiting.values())
+        self._store.write(f"{_BATCH_PREFIX}{uuid.uuid4().hex}.jsonl", lines)
+        self._store.delete(*(receipt_name(part) for part in self._waiting))
+        self._waiting.clear()

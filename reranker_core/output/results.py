@@ -1,0 +1,193 @@
+"""A scored part: its rows with the score columns, and what must be quarantined."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from reranker_core.config import ModelConfig, OutputConfig
+from reranker_core.encode.part import EncodedPart
+from reranker_core.encode.passages import combine
+from reranker_core.errors import InputError
+from reranker_core.input.pairs import Status
+from reranker_core.input.schema import InputSchema
+from reranker_core.models.scores import Scores
+
+
+@dataclass(frozen=True)
+class ScoredPart:
+    """Pair by pair results of a part, without text.
+
+    Attributes:
+        rows: the columns that are carried to the output.
+        per_row: candidates of each row; None for flat parts.
+        status: final `pairs.Status` of each pair, shape (P,).
+        score: float32, NaN where status is not SCORED, shape (P,).
+        rescued: sequences whose score had to be computed again in float32.
+        lost: tokens of each pair that were cut away, shape (P,).
+        chunks: sequences that each pair was scored in; 0 where it was not, shape (P,).
+        layers: scores behind the lower ones of several cutoff layers, by layer; each as `score`.
+
+    """
+
+    rows: pa.Table
+    per_row: npt.NDArray[np.int64] | None
+    status: npt.NDArray[np.int8]
+    score: npt.NDArray[np.float32]
+    rescued: int
+    lost: npt.NDArray[np.int32] | None = None
+    chunks: npt.NDArray[np.int32] | None = None
+    layers: dict[int, npt.NDArray[np.float32]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, part: EncodedPart, scores: Scores, model: ModelConfig) -> ScoredPart:
+        """Give each pair the scores of its distinct pair, made of those of its sequences."""
+        sequences = part.sequences
+        values = combine(scores.values, sequences.chunks, model)
+        pair_of = np.repeat(np.arange(len(sequences.chunks)), sequences.chunks)
+        fatal = pair_of[scores.fatal]
+        known = part.distinct_of >= 0
+        lower = model.cutoff_layers[:-1]
+        by_layer = np.full((len(lower) + 1, len(known)), np.nan, np.float32)
+        by_layer[:, known] = values[part.distinct_of[known]].T
+        layers, score = dict(zip(lower, by_layer, strict=False)), by_layer[-1]
+        status = part.status.copy()
+        status[known & np.isnan(score)] = Status.NOT_FINITE
+        status[known & np.isin(part.distinct_of, fatal)] = Status.ENDS_PROCESS
+        lost, chunks = np.zeros((2, len(status)), np.int32)
+        lost[known] = sequences.lost[part.distinct_of[known]]
+        chunks[known] = sequences.chunks[part.distinct_of[known]]
+        return cls(part.rows, part.per_row, status, score, scores.rescued, lost, chunks, layers)
+
+
+def output_table(part: ScoredPart, schema: InputSchema, output: OutputConfig) -> pa.Table:
+    """The part's rows in input order, with the score columns (lists for nested parts).
+
+    Raises:
+        InputError: ranks are asked for and a query's rows do not stand together.
+
+    """
+    names = output.columns
+    table = part.rows
+    null = part.status != Status.SCORED
+    columns = {names.score: pa.array(part.score, mask=null)}
+    for layer, values in part.layers.items():
+        columns[names.of_layer(layer)] = pa.array(values, mask=null)
+    if output.normalize == "sigmoid":
+        # In float64: in float32 all scores above about 17 would become the same 1.0.
+        with np.errstate(over="ignore"):  # far below zero: 1 / inf is the 0.0 it should be
+            sigmoid = 1 / (1 + np.exp(-part.score.astype(np.float64)))
+        columns[names.normalized] = pa.array(sigmoid, mask=null)
+    if output.rank:
+        groups = query_of_pair(part.rows, part.per_row, schema)
+        columns[names.rank] = pa.array(rank_within(groups, part.score), mask=null)
+    if output.label_thresholds:
+        label = np.searchsorted(np.array(output.label_thresholds), part.score, side="right")
+        columns[names.label] = pa.array(label.astype(np.int32), mask=null)
+    if output.tokens_lost:
+        columns[names.tokens_lost] = pa.array(part.lost, mask=null)
+    if output.chunks:
+        columns[names.chunks] = pa.array(part.chunks, mask=null)
+    labels = [status.label for status in Status]
+    columns[names.status] = pa.array(np.asarray(labels, object)[part.status], pa.string())
+    for name, values in columns.items():
+        table = table.append_column(name, _as_lists(values, part.per_row))
+    return table
+
+
+def rank_within(
+    groups: npt.NDArray[np.int64], score: npt.NDArray[np.float32]
+) -> npt.NDArray[np.int32]:
+    """Ranks from 1 within each group by descending score; ties keep the input's order, and pairs
+    without a score come last. `groups` is ascending.
+    """
+    order = np.lexsort((np.arange(len(score)), np.where(np.isnan(score), np.inf, -score), groups))
+    first = np.searchsorted(groups, groups[order])
+    ranks = np.empty(len(score), np.int32)
+    ranks[order] = np.arange(len(score)) - first + 1
+    return ranks
+
+
+def quarantined(part: ScoredPart, schema: InputSchema, first_row: int) -> list[dict[str, Any]]:
+    """One record for each pair without a score: where it stands in its shard, its ids, why."""
+    bad = np.flatnonzero(part.status != Status.SCORED)
+    if not len(bad):
+        return []
+    row_of, candidate_of = _positions(part)
+    query_ids = part.rows.column(schema.query_id)
+    doc_ids = part.rows.column(schema.doc_id.column)
+    records = []
+    for pair in bad:
+        row, candidate = int(row_of[pair]), int(candidate_of[pair])
+        doc_id = doc_ids[row]
+        if schema.nested:
+            listed = doc_id.values if doc_id.is_valid else ()
+            doc_id = listed[candidate] if candidate < len(listed) else None
+            if schema.doc_id.member and doc_id is not None:
+                doc_id = doc_id[schema.doc_id.member]
+        records.append(
+            {
+                "row": first_row + row,
+                "candidate": candidate if schema.nested else None,
+                "query_id": _readable(query_ids[row]),
+                "doc_id": _readable(doc_id),
+                "reason": Status(int(part.status[pair])).label,
+            }
+        )
+    return records
+
+
+def _readable(value: pa.Scalar | None) -> Any:
+    if value is None:
+        return None
+    try:
+        return value.as_py()
+    except UnicodeDecodeError:
+        return value.as_buffer().to_pybytes().decode("utf-8", errors="replace")
+
+
+def _positions(part: ScoredPart) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Row of each pair, and which candidate of that row it is."""
+    pairs = np.arange(len(part.status))
+    if part.per_row is None:
+        return pairs, np.zeros_like(pairs)
+    rows = np.repeat(np.arange(len(part.per_row)), part.per_row)
+    return rows, pairs - np.repeat(np.cumsum(part.per_row) - part.per_row, part.per_row)
+
+
+def query_of_pair(
+    rows: pa.Table, per_row: npt.NDArray[np.int64] | None, schema: InputSchema
+) -> npt.NDArray[np.int64]:
+    """An ascending number for each pair, equal for the pairs of one query.
+
+    Raises:
+        InputError: the rows of a query do not stand together.
+
+    """
+    if per_row is not None:
+        return np.repeat(np.arange(len(per_row)), per_row)
+    ids = rows.column(schema.query_id).combine_chunks()
+    if pa.types.is_dictionary(ids.type):
+        ids = ids.dictionary_decode()
+    codes = ids.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    starts = np.flatnonzero(np.diff(codes, prepend=codes[0] - 1 if len(codes) else 0))
+    if len(starts) > len(np.unique(codes)):
+        raise InputError(
+            f"output.rank=true, but in the rows of a part the column '{schema.query_id}' returns "
+            "to a query after others; a rank needs a query's candidates in adjacent rows. Sort "
+            "the shard by it, or set output.rank=false"
+        )
+    groups = np.zeros(len(codes), np.int64)
+    groups[starts[1:]] = 1
+    return np.cumsum(groups)
+
+
+def _as_lists(values: pa.Array, per_row: npt.NDArray[np.int64] | None) -> pa.Array:
+    if per_row is None:
+        return values
+    offsets = np.concatenate([[0], np.cumsum(per_row)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), values)

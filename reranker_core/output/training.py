@@ -1,0 +1,159 @@
+"""Teacher scores: a scored output as JSON lines that FlagEmbedding's fine-tuning reads.
+
+One line a query: `query`, `pos`, `neg`, `pos_scores`, `neg_scores` (FlagEmbedding 1.4.2,
+AbsRerankerTrainDataset, with `--knowledge_distillation True`). One file a part, so that a second
+run of the job writes the same files again.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from reranker_core.config import Config, TrainingConfig
+from reranker_core.errors import ConfigError, Incomplete, InputError
+from reranker_core.input.pairs import candidates, column_of, list_values
+from reranker_core.input.plan import make_plan
+from reranker_core.input.schema import Field, InputSchema
+from reranker_core.output.commit import data_name
+from reranker_core.output.manifest import SUCCESS
+from reranker_core.output.results import query_of_pair
+from reranker_core.storage.store import Store
+
+TRAINING = "_training"
+
+
+@dataclass
+class Written:
+    """What became of the queries and pairs."""
+
+    queries: int = 0
+    pairs: int = 0
+    without_positive: int = 0
+    without_negative: int = 0
+    unscored: int = 0
+
+
+def write_training_data(config: Config) -> Written:
+    """Write `_training/<part>.jsonl` for each part of a complete output.
+
+    Raises:
+        ConfigError: the output lacks what the lines need.
+        Incomplete: there is no `_SUCCESS` yet.
+
+    """
+    _refuse(config)
+    store = Store(config.output.path)
+    if not store.exists(SUCCESS):
+        raise Incomplete(
+            f"output.path={store.url}: has no {SUCCESS}; run jobs.rerank to its end first"
+        )
+    plan = make_plan(config)
+    written = Written()
+    for part in plan.parts:
+        table = pq.read_table(io.BytesIO(store.read(data_name(part.name))))
+        lines = [
+            json.dumps(record, ensure_ascii=False) + "\n"
+            for record in training_records(table, plan.schema, config, written)
+        ]
+        store.write(f"{TRAINING}/{part.name}.jsonl", "".join(lines).encode())
+    return written
+
+
+def training_records(
+    table: pa.Table, schema: InputSchema, config: Config, written: Written
+) -> list[dict[str, Any]]:
+    """The lines of one part's output, in its order; `written` is added to.
+
+    Queries without a positive or without a negative make no line, for training could not use it.
+    """
+    rule, names = config.training, config.output.columns
+    per_row, passages, _ = candidates(table, schema)
+    scores = _flat(table, names.normalized if rule.scores == "normalized" else names.score, schema)
+    score = scores.to_numpy(zero_copy_only=False).astype(np.float64)  # null becomes NaN
+    positive = _positive(table, schema, rule, names.score)
+    group = query_of_pair(table, per_row, schema)
+    known = ~np.isnan(score)
+    written.unscored += int((~known).sum())
+    row_of = (
+        np.arange(table.num_rows)
+        if per_row is None
+        else np.repeat(np.arange(table.num_rows), per_row)
+    )
+    queries = column_of(table, schema.query)
+    bounds = np.append(np.flatnonzero(np.diff(group, prepend=-1)), len(group))
+    records = []
+    for begin, end in pairwise(bounds.tolist()):
+        pairs = np.arange(begin, end)[known[begin:end]]
+        pos, neg = pairs[positive[pairs]], pairs[~positive[pairs]]
+        if not len(pos):
+            written.without_positive += 1
+        elif not len(neg):
+            written.without_negative += 1
+        else:
+            written.queries += 1
+            written.pairs += len(pairs)
+            records.append(
+                {
+                    "query": queries[int(row_of[begin])].as_py(),
+                    "pos": passages.take(pa.array(pos)).to_pylist(),
+                    "neg": passages.take(pa.array(neg)).to_pylist(),
+                    "pos_scores": score[pos].tolist(),
+                    "neg_scores": score[neg].tolist(),
+                }
+            )
+    return records
+
+
+def _refuse(config: Config) -> None:
+    rule, missing = config.training, []
+    if not config.output.text:
+        missing.append("output.text=true, for the lines hold the texts")
+    if (rule.positive_column is None) == (rule.positive_score is None):
+        missing.append(
+            "either training.positive_column (above 0: a positive) or training.positive_score"
+        )
+    if not config.output.rank:
+        missing.append("output.rank=true, so that no part divides a query of flat input")
+    if rule.scores == "normalized" and config.output.normalize == "none":
+        missing.append("output.normalize=sigmoid, for training.scores=normalized")
+    if missing:
+        raise ConfigError("training data need " + "; ".join(missing))
+
+
+def _positive(
+    table: pa.Table, schema: InputSchema, rule: TrainingConfig, score: str
+) -> npt.NDArray[np.bool_]:
+    """Which pairs are positives, shape (P,)."""
+    if rule.positive_column is None:
+        scores = _flat(table, score, schema).to_numpy(zero_copy_only=False)
+        return np.asarray(scores >= rule.positive_score)
+    labels = _flat(table, rule.positive_column, schema)
+    try:
+        values = labels.cast(pa.float64()).fill_null(0).to_numpy(zero_copy_only=False)
+    except pa.ArrowInvalid:
+        raise InputError(
+            f"training.positive_column={rule.positive_column}: holds {labels.type}, expected "
+            "numbers or booleans, of which those above 0 mark positives"
+        ) from None
+    return np.asarray(values > 0)
+
+
+def _flat(table: pa.Table, name: str, schema: InputSchema) -> pa.Array:
+    """A column's value for each pair; `candidates.label` is a field of a list's structs."""
+    column, _, member = name.partition(".") if name not in table.column_names else (name, "", "")
+    if column not in table.column_names:
+        raise ConfigError(
+            f"column '{name}' is not in the output, which has {', '.join(table.column_names)}; "
+            "see output.passthrough"
+        )
+    values = column_of(table, column)
+    return list_values(values, Field(column, member or None)) if schema.nested else values

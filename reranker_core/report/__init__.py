@@ -1,0 +1,1 @@
+"""What people read during a run and after it."""

@@ -1,0 +1,83 @@
+"""Live progress of a run: a bar in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from reranker_core.input.plan import Part, Plan
+from reranker_core.output.receipts import Receipt
+
+log = logging.getLogger(__name__)
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress:
+    """Counts committed parts and pairs, and estimates what is left.
+
+    The rate is that since the first part was committed: before it, models were loaded.
+    """
+
+    def __init__(self, plan: Plan, todo: tuple[Part, ...]) -> None:
+        self._all_parts = len(plan.parts)
+        self._parts = len(plan.parts) - len(todo)
+        self._pairs_to_do = sum(part.pairs for part in todo)  # nested shards: an estimate
+        self._pairs = 0
+        self._first: tuple[float, int] | None = None  # when, and how many pairs
+        self._last_line = time.monotonic()
+        self._told = self._parts  # how many the last line told of
+        console = Console(stderr=True)
+        self._bar = Bar(
+            TextColumn("scoring"),
+            BarColumn(),
+            TextColumn("{task.description}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("loading models", total=max(1, self._pairs_to_do))
+
+    def __enter__(self) -> Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+        if self._bar.disable and self._parts > self._told:
+            log.info(self.state())
+
+    def advance(self, receipt: Receipt) -> None:
+        """Count a committed part."""
+        now = time.monotonic()
+        self._parts += 1
+        self._pairs += receipt.pairs
+        self._first = self._first or (now, self._pairs)
+        self._bar.update(self._task, completed=self._pairs, description=self.state())
+        if self._bar.disable and now - self._last_line >= _SECONDS_BETWEEN_LINES:
+            self._last_line, self._told = now, self._parts
+            log.info(self.state())
+
+    def state(self) -> str:
+        """Parts, pairs, rate and time left, in one line."""
+        text = f"{self._parts}/{self._all_parts} parts, {self._pairs:,} pairs"
+        if self._first is None or self._pairs == self._first[1]:
+            return text
+        rate = (self._pairs - self._first[1]) / max(time.monotonic() - self._first[0], 1e-9)
+        left = max(0, self._pairs_to_do - self._pairs) / rate
+        return f"{text}, {rate:,.0f} pairs/s, {_duration(left)} left"
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{seconds:02}s"

@@ -1,0 +1,145 @@
+"""What a person reads: the plan before a run, the totals after it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from reranker_core.checks import Report
+from reranker_core.config import PreflightChecks
+from reranker_core.output.proof import Totals
+from reranker_core.storage.store import Store
+
+if TYPE_CHECKING:  # for who proves an output, and needs neither torch nor transformers
+    from reranker_core.prepare import Prepared
+
+_SHOWN_PARTS = 3
+
+
+def print_plan(prepared: Prepared, console: Console) -> None:
+    """What `--dry-run` shows: shards, parts, rows, bytes, and what a resume would skip."""
+    plan = prepared.plan
+    done = len(plan.parts) - len(prepared.todo)
+    table = _table("Plan")
+    table.add_row("input", f"{_count(len(plan.shards), 'shard')}, {_size(plan.input_bytes)}")
+    table.add_row("layout", "nested" if plan.schema.nested else "flat")
+    about = "about " if plan.schema.nested else ""
+    table.add_row("rows", f"{plan.rows:,} ({about}{plan.pairs:,} pairs)")
+    table.add_row("parts", f"{len(plan.parts):,}")
+    table.add_row("already committed", f"{_count(done, 'part')}, which this run would skip")
+    table.add_row("to score", _count(len(prepared.todo), "part"))
+    if prepared.changes:
+        table.add_row("shards changed", f"{len(prepared.changes):,}")
+        table.add_row("to remove", _count(len(prepared.outstanding.discard), "part"))
+    table.add_row("passed through", ", ".join(plan.schema.carried))
+    table.add_row("output", prepared.store.url)
+    table.add_row("model", prepared.config.model.path)
+    scoring = prepared.fingerprint
+    lengths = f"{scoring['max_length']} tokens a pair, {scoring['query_max_length']} a query"
+    table.add_row("lengths", lengths)
+    table.add_row("scored as", prepared.choice)
+    table.add_row("dtype", scoring["dtype"])
+    console.print(table)
+
+
+def print_totals(totals: Totals, prepared: Prepared, seconds: float, console: Console) -> None:
+    """The closing summary."""
+    table = _table("Complete")
+    _add_counts(table, totals)
+    if totals.rescued:
+        table.add_row("rescued in float32", f"{totals.rescued:,}")
+    table.add_row("distinct pairs", f"{totals.distinct:,}, {totals.tokens:,} tokens")
+    table.add_row(
+        "replicas",
+        f"{totals.padding_fraction:.1%} of what they computed was padding; "
+        f"{totals.waiting_fraction:.1%} of the time they waited for parts",
+    )
+    skipped = totals.parts - len(prepared.todo)
+    table.add_row(
+        "time", f"{seconds:,.1f} s" + (f", {_count(skipped, 'part')} resumed" if skipped else "")
+    )
+    relaxed = [
+        f"{group}={action}"
+        for group, action in prepared.config.preflight.checks
+        if action != "refuse"
+    ]
+    if relaxed:
+        table.add_row("not enforced", f"preflight.checks: {', '.join(relaxed)}")
+    table.add_row("output", prepared.store.url)
+    console.print(table)
+
+
+def print_report(report: Report, actions: PreflightChecks, digest: str, console: Console) -> None:
+    """All checks of a preflight: what was measured, and what to do where one failed."""
+    table = Table(title="Preflight", title_justify="left", box=None, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for check in report.checks:
+        action = getattr(actions, check.group)
+        verdict = "[green]passed" if check.passed else f"[red]failed ({action})"
+        table.add_row(verdict, f"{check.group}/{check.name}", escape(check.measured))
+        if not check.passed:
+            table.add_row("", "", f"expected: {escape(check.expected)}")
+            table.add_row("", "", escape(check.remedy))
+    console.print(table)
+    if report.device:
+        console.print(
+            f"{report.device} in {report.dtype} ({report.dtype_reason}); loading took "
+            f"{report.loading_seconds:.1f} s, the checks {report.seconds:.1f} s",
+            highlight=False,
+        )
+        if report.compiled:
+            console.print(escape(report.compiled), highlight=False)
+        console.print(f"input: {escape(json.dumps(report.prompt, ensure_ascii=False))}")
+    console.print(f"model.digest={digest}", highlight=False, soft_wrap=True)
+
+
+def print_proof(totals: Totals, store: Store, seconds: float, console: Console) -> None:
+    """What `jobs.verify` shows."""
+    table = _table("Proven")
+    _add_counts(table, totals)
+    table.add_row("data", _size(totals.size))
+    by_listing = totals.parts - totals.opened
+    table.add_row("files", f"{totals.opened:,} read, {by_listing:,} by the checksum in the listing")
+    table.add_row("time", f"{seconds:,.1f} s")
+    table.add_row("output", store.url)
+    console.print(table)
+
+
+def _add_counts(table: Table, totals: Totals) -> None:
+    table.add_row("rows", f"{totals.rows:,} in {_count(totals.parts, 'part')}")
+    table.add_row("pairs scored", f"{totals.scored:,}")
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in totals.quarantined.items())
+    table.add_row("quarantined", f"{totals.quarantined_pairs:,} {reasons and f'({reasons})'}")
+    scores = totals.scores.summary()
+    if scores["count"]:
+        quantiles = " / ".join(
+            f"{scores[name]:.4g}" for name in ("min", "p05", "p50", "p95", "max")
+        )
+        table.add_row("scores", f"{quantiles} (min / 5 % / median / 95 % / max)")
+        for part in scores["unlike"][:_SHOWN_PARTS]:
+            table.add_row("unlike the others", f"{part['part']}: median {part['median']:.4g}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _table(title: str) -> Table:
+    table = Table(title=title, show_header=False, title_justify="left", box=None)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    return table
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:,.1f} {unit}"
+        count /= 1024
+    return f"{count:,.1f} TiB"

@@ -1,0 +1,1 @@
+"""One replica without Ray: token ids to scores."""

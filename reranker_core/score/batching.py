@@ -1,0 +1,116 @@
+"""Sequences to padded batches with little padding: longest first, under a token budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from reranker_core.config import ScoreConfig
+from reranker_core.encode.sequences import Int64s, TokenSequences
+from reranker_core.models.batch import Batch
+
+# What is fastest differs by device; docs/performance.md has the figures. On a CPU, what a layer
+# gives for a batch is to stay in the caches of its cores.
+_CACHED_BYTES, _MOST_A_THREAD, _FEWEST, _MOST = 8 << 20, 2048, 1024, 4096
+_WIDE_BYTES = 8192  # a token, where layers are of an unknown kind
+_TOKENS_CUDA = 16_384
+_STEP_AMX, _STEP_CUDA = 16, 8
+# The last batch of each width is filled up, so that smaller batches waste less.
+_TOKENS_FIXED_CUDA, _STEP_FIXED = 4096, 16
+# A head with one output takes rows in fours on CPUs without AVX-512, and sums what is left over
+# in another order.
+_ROWS_FIXED = 4
+
+
+@dataclass
+class Shapes:
+    """Which shapes batches may have: widths in steps, and as many rows as the budget allows.
+
+    Attributes:
+        max_tokens: rows x width, padding included; a single row may be longer.
+        longest: most tokens of a sequence; no width is rounded up beyond it.
+        step: widths are rounded up to a multiple of it.
+        fixed: whether all batches of a width have the same number of rows, and all sequences of a
+            length the same width. What a sequence is computed in then depends on its length only.
+
+    """
+
+    max_tokens: int
+    longest: int
+    step: int = 1
+    fixed: bool = False
+
+    @classmethod
+    def of(
+        cls, device: str, longest: int, score: ScoreConfig, model: torch.nn.Module, threads: int = 1
+    ) -> Shapes:
+        """Those that suit a model on a device, `cpu` or `cuda`, with so many of a CPU's threads a
+        batch.
+        """
+        cached = min(_CACHED_BYTES // _widest_layer(model), _MOST_A_THREAD)
+        if score.reproducible:  # whatever the threads, the same shapes
+            tokens = _TOKENS_FIXED_CUDA if device == "cuda" else max(_FEWEST, cached)
+            step = _STEP_FIXED
+        elif device == "cuda":
+            tokens, step = _TOKENS_CUDA, _STEP_CUDA
+        else:
+            tokens = min(max(_FEWEST, threads * cached), _MOST)
+            step = _STEP_AMX if torch.cpu.get_capabilities().get("amx_bf16") else 1
+        return cls(score.max_batch_tokens or tokens, longest, step, score.reproducible)
+
+    def width(self, length: int) -> int:
+        """The width of a batch whose longest sequence has this length."""
+        return max(length, min(-(-length // self.step) * self.step, self.longest))
+
+    def rows(self, width: int) -> int:
+        """How many rows a batch of this width may have; has, if shapes are fixed."""
+        rows = self.max_tokens // width
+        if self.fixed:
+            rows -= rows % _ROWS_FIXED
+        return max(1, rows)
+
+
+def _widest_layer(model: torch.nn.Module) -> int:
+    """Bytes that its widest layer gives for a token."""
+    layers = [part for part in model.modules() if isinstance(part, torch.nn.Linear)]
+    widths = (layer.out_features * layer.weight.element_size() for layer in layers)
+    return max(widths, default=_WIDE_BYTES)
+
+
+def plan_batches(lengths: Int64s, shapes: Shapes) -> Iterator[tuple[Int64s, int]]:
+    """Rows and padded width of each batch, the longest first.
+
+    Lazy, so that a budget that is lowered meanwhile holds for the batches that follow.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    begin = 0
+    while begin < len(order):
+        width = shapes.width(int(lengths[order[begin]]))
+        rows = order[begin : begin + shapes.rows(width)]
+        if shapes.fixed:
+            rows = rows[[shapes.width(int(length)) == width for length in lengths[rows]]]
+        yield rows, width
+        begin += len(rows)
+
+
+def make_batch(
+    sequences: TokenSequences, rows: Int64s, width: int, pad_id: int, device: torch.device
+) -> Batch:
+    """Pad the chosen rows to `width` and move them to `device`, in one transfer."""
+    tokens = sequences.tokens
+    lengths = tokens.lengths[rows]
+    columns = np.arange(width)
+    inside = columns < lengths[:, None]
+    packed = np.full((len(rows), width + 2), pad_id, np.int32)
+    packed[:, :width][inside] = tokens.values[(tokens.starts[rows][:, None] + columns)[inside]]
+    packed[:, width] = lengths
+    packed[:, width + 1] = sequences.passage_starts[rows]
+    moved = torch.from_numpy(packed)
+    if device.type == "cuda":
+        moved = moved.pin_memory().to(device, non_blocking=True)
+    moved = moved.long()
+    mask = torch.arange(width, device=device) < moved[:, width, None]
+    return Batch(moved[:, :width].contiguous(), mask.long(), moved[:, width + 1])

@@ -1,0 +1,112 @@
+"""The forward as compiled code, where that is faster."""
+
+from __future__ import annotations
+
+import logging
+import time
+from statistics import median
+
+import numpy as np
+import torch
+import torch._dynamo
+import torch._inductor.config
+
+from reranker_core.device import torch_threads
+from reranker_core.encode.sequences import Int64s, TokenSequences, take
+from reranker_core.errors import brief
+from reranker_core.score.engine import Engine
+
+log = logging.getLogger(__name__)
+
+_ROUNDS = 3
+_WORTH = 0.95  # of the time; what saves less may be noise
+_SAME, _SAME_IN_HALF = 5e-3, 0.03  # of the scores' span, as in preflight
+_LONG = 1800.0  # seconds of scoring beside which a minute of compiling is little
+
+
+def may_pay(engine: Engine, dtype: str) -> bool:
+    """Whether compiled code is expected to be faster on such hardware (docs/performance.md)."""
+    amx = torch.cpu.get_capabilities().get("amx_bf16")
+    return engine.device.type == "cpu" and dtype == "bfloat16" and bool(amx)
+
+
+def long_run(engine: Engine, sequences: TokenSequences, pairs: float) -> bool:
+    """Whether so many pairs, if they are no shorter than `sequences`, take long enough."""
+    engine.compute(sequences)
+    return _timed(engine, sequences)[0] / len(sequences.chunks) * pairs >= _LONG
+
+
+def compile_if_faster(engine: Engine, sequences: TokenSequences) -> str:
+    """Have an engine compute batches with compiled code, if that takes less time for `sequences`.
+
+    Gives what came of it, in words. Without a compiler, or where it fails or computes something
+    else, there is a warning and the engine stays as it was.
+
+    Args:
+        engine: whose model is code of transformers.
+        sequences: several, of the lengths that matter.
+
+    """
+    begin = time.perf_counter()
+    try:
+        ratio, same = _compared(engine, _filling(engine, sequences))
+        problem = "" if same else "it gives other scores"
+    except Exception as error:  # noqa: BLE001 - compilers fail in many ways
+        ratio, problem = 1.0, brief(error)
+    if problem or ratio > _WORTH:
+        engine.compiled = None
+        torch._dynamo.reset()  # what was compiled holds the weights once more
+    if problem:
+        log.warning(
+            "the model could not be compiled (%s); it is computed as it is. Where a C++ compiler "
+            "is missing, install one on the nodes; score.compile=false spares the attempt",
+            problem,
+        )
+        return f"not compiled: {problem}"
+    found = "used" if ratio <= _WORTH else "not used"
+    taken = time.perf_counter() - begin
+    line = f"compiled code {found}: it takes {ratio:.2f} of the time ({taken:.0f} s to find out)"
+    log.info(line)
+    return line
+
+
+def _compared(engine: Engine, sequences: TokenSequences) -> tuple[float, bool]:
+    """Time of compiled code to that of the model as it is, and whether scores are the same."""
+    compiled = torch.compile(engine.model, dynamic=True)
+    engine.compiled = compiled
+    # Frozen: weights become constants, which oneDNN packs as its products want them.
+    with torch._inductor.config.patch(freezing=engine.device.type == "cpu"):
+        for threads in engine.compiled_threads:
+            with torch_threads(threads):  # the number is compiled in
+                engine.one_batch(sequences, np.arange(2))
+    engine.compute(sequences)
+    ratios, same = [], True
+    for _ in range(_ROUNDS):
+        fast, found = _timed(engine, sequences)
+        engine.compiled = None
+        plain, expected = _timed(engine, sequences)
+        engine.compiled = compiled
+        ratios.append(fast / plain)
+        same &= _close(found, expected, engine)
+    return median(ratios), same
+
+
+def _timed(engine: Engine, sequences: TokenSequences) -> tuple[float, np.ndarray]:
+    start = time.perf_counter()
+    values = engine.compute(sequences).values
+    return time.perf_counter() - start, values
+
+
+def _close(found: np.ndarray, expected: np.ndarray, engine: Engine) -> bool:
+    exact = next(engine.model.parameters()).dtype == torch.float32
+    tolerance = (_SAME if exact else _SAME_IN_HALF) * float(np.ptp(expected))
+    return bool((np.abs(found - expected) <= tolerance).all())
+
+
+def _filling(engine: Engine, sequences: TokenSequences) -> TokenSequences:
+    """The sequences, repeated until each stream has two batches."""
+    wanted = 2 * engine.streams * engine.shapes.max_tokens
+    times = -(-wanted // int(sequences.tokens.lengths.sum()))
+    rows: Int64s = np.tile(np.arange(len(sequences)), times)
+    tokens = take(sequences.tokens, rows, sequences.tokens.lengths[rows])
+    return TokenSequences.one_each(tokens, sequences.passage_starts[rows])

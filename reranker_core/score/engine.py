@@ -1,0 +1,244 @@
+"""The forward of many sequences: batch by batch, and what to do when memory runs out."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from reranker_core.device import is_out_of_memory, release_memory
+from reranker_core.encode.sequences import Int64s, TokenSequences
+from reranker_core.errors import Incomplete
+from reranker_core.models.family import Family
+from reranker_core.score.batching import Shapes, make_batch, plan_batches
+from reranker_core.score.prefixes import SharedPrefixes, shared_prefixes
+from reranker_core.score.streams import side_by_side, threads_of
+from reranker_core.score.work import Work
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What the forward gave.
+
+    Attributes:
+        values: float32 scores, not looked at yet, shape (D,), or (D, k) where a pair has k.
+        tokens: that were computed, padding included.
+
+    """
+
+    values: npt.NDArray[np.float32]
+    tokens: int
+
+
+class Engine:
+    """Runs a model on batches. Its budget of tokens shrinks when memory runs out.
+
+    Attributes:
+        model: as loaded.
+        compiled: the same as compiled code, for batches of several sequences in a stream, or None.
+        device: where the model is.
+        streams: how many batches are computed at once.
+        shapes: what batches may look like.
+        on_batch: called after each forward.
+
+    """
+
+    # `streams` batches are computed at once, which the model must be able to do.
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        family: Family,
+        pad_id: int,
+        shapes: Shapes,
+        share_prefixes: bool = True,
+        streams: int = 1,
+    ) -> None:
+        self.model = model.eval()
+        self.compiled: Any = None
+        # Others, and batches of one row, would be compiled once more, in the middle of a run.
+        self.compiled_threads = set(threads_of(torch.get_num_threads(), streams))
+        self.device = next(model.parameters()).device
+        self.shapes = shapes
+        self._family = family
+        self._pad_id = pad_id
+        self.streams = streams
+        # What a sequence is computed in depends on its length only, where shapes are fixed.
+        self._read = getattr(family, "read_prefixes", None)
+        if not share_prefixes or shapes.fixed:
+            self._read = None
+        self.on_batch: Callable[[], None] = lambda: None
+
+    @torch.inference_mode()
+    def compute(self, sequences: TokenSequences) -> Computed:
+        """All sequences, in batches.
+
+        Raises:
+            Incomplete: memory does not suffice for a single sequence.
+
+        """
+        order, outputs, tokens = [], [], 0
+        for work in self._works(sequences):
+            tokens += work.tokens_read
+            batches = self.batches(work.sequences, work.rows)
+            compute = partial(self._computed, work)
+            for rows, width, output in side_by_side(compute, batches, self.streams):
+                order.append(rows)
+                outputs.append(output)
+                tokens += self._height(rows, width) * width
+        if not outputs:
+            return Computed(np.zeros(0, np.float32), 0)
+        # One transfer for all batches, so that a GPU is not waited for after each.
+        found = torch.cat(outputs).cpu().numpy()
+        values = np.empty_like(found)
+        values[np.concatenate(order)] = found
+        return Computed(values, tokens)
+
+    def _works(self, sequences: TokenSequences) -> Iterator[Work]:
+        """All sequences, those together that go on from the same prefixes."""
+        shared = shared_prefixes(sequences) if self._read else None
+        if shared is None:
+            yield Work(sequences)
+            return
+        yield Work(sequences, shared.alone)
+        for chosen, rows in shared.groups(self.shapes):
+            yield self._following(shared, chosen, rows) or Work(sequences, rows)
+
+    def _following(self, shared: SharedPrefixes, chosen: Int64s, rows: Int64s) -> Work | None:
+        """What follows the chosen prefixes, once these are read; None if they cannot be."""
+        lengths = shared.prefixes.tokens.lengths[chosen]
+        width = self.shapes.width(int(lengths.max()))
+        batch = make_batch(shared.prefixes, chosen, width, self._pad_id, self.device)
+        try:
+            states = self._read(self.model, batch) if self._read else None
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            states = None
+            log.warning("memory of %s does not suffice to share prefixes", self.device)
+        if states is None:
+            self._read = None
+            release_memory(self.device)
+            return None
+        number = np.empty(len(shared.prefixes), np.int64)
+        number[chosen] = np.arange(len(chosen))
+        of = np.where(shared.of < 0, 0, number[shared.of])
+        return Work(shared.rests, rows, states, of, lengths)
+
+    def batches(
+        self, sequences: TokenSequences, chosen: Int64s | None = None
+    ) -> Iterator[tuple[Int64s, int]]:
+        """Rows and width of each batch of the chosen sequences, or of all."""
+        if chosen is None:
+            yield from plan_batches(sequences.tokens.lengths, self.shapes)
+            return
+        for rows, width in plan_batches(sequences.tokens.lengths[chosen], self.shapes):
+            yield chosen[rows], width
+
+    @torch.inference_mode()
+    def one_batch(self, sequences: TokenSequences, rows: Int64s) -> Computed:
+        """Scores of these rows as one batch, waited for.
+
+        Raises:
+            Incomplete: memory does not suffice for a single sequence.
+
+        """
+        width = self.shapes.width(int(sequences.tokens.lengths[rows].max()))
+        tokens = self._height(rows, width) * width
+        return Computed(self._split(Work(sequences), rows, width).cpu().numpy(), tokens)
+
+    @torch.inference_mode()
+    def plain(
+        self, model: torch.nn.Module, sequences: TokenSequences, row: int
+    ) -> npt.NDArray[np.float32]:
+        """The score of one sequence by itself, unpadded, by another copy of the model; or its k."""
+        width = int(sequences.tokens.lengths[row])
+        device = next(model.parameters()).device
+        batch = make_batch(sequences, np.array([row]), width, self._pad_id, device)
+        found: npt.NDArray[np.float32] = self._family.forward(model, batch)[0].cpu().numpy()
+        return found
+
+    def _computed(self, work: Work, batch: tuple[Int64s, int]) -> tuple[Int64s, int, torch.Tensor]:
+        return (*batch, self._split(work, *batch))
+
+    @torch.inference_mode()  # of the thread that it is called in
+    def _split(self, work: Work, rows: Int64s, width: int) -> torch.Tensor:
+        """The forward, in smaller pieces where memory does not suffice."""
+        outputs: list[torch.Tensor] = []
+        begin, count = 0, len(rows)
+        while begin < len(rows):
+            piece = rows[begin : begin + count]
+            try:
+                outputs.append(self._forward(work, piece, width))
+                begin += len(piece)
+                self.on_batch()
+                continue
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                tokens = self._height(piece, width) * width
+                if len(piece) == 1 or self.shapes.fixed:
+                    raise Incomplete(self._too_large(tokens)) from error
+            # Not in the handler: there, the traceback holds the tensors of the failed forward.
+            release_memory(self.device)
+            self._lower(tokens)
+            count = len(piece) // 2
+        return torch.cat(outputs)
+
+    def _lower(self, tokens: int) -> None:
+        self.shapes.max_tokens = min(self.shapes.max_tokens, tokens // 2)
+        log.warning(
+            "memory of %s did not suffice for a batch of %d tokens; batches now have at most %d. "
+            "score.max_batch_tokens=%d spares later runs this",
+            self.device,
+            tokens,
+            self.shapes.max_tokens,
+            self.shapes.max_tokens,
+        )
+
+    def _forward(self, work: Work, rows: Int64s, width: int) -> torch.Tensor:
+        # Where shapes are fixed, the batch is filled up with repetitions.
+        filled = np.resize(rows, self._height(rows, width))
+        batch = make_batch(work.sequences, filled, width, self._pad_id, self.device)
+        batch = replace(batch, prefix=work.prefix(rows, self.device))
+        alike = len(filled) > 1 and torch.get_num_threads() in self.compiled_threads
+        model = self.compiled if alike and self.compiled is not None else self.model
+        return self._family.forward(model, batch)[: len(rows)]
+
+    def _height(self, rows: Int64s, width: int) -> int:
+        return self.shapes.rows(width) if self.shapes.fixed else len(rows)
+
+    def _too_large(self, tokens: int) -> str:
+        remedy = (
+            "With score.reproducible=true batches are not split, for that changes scores; lower "
+            "score.max_batch_tokens"
+            if self.shapes.fixed
+            else "Lower model.max_length"
+        )
+        return (
+            f"memory of {self.device} does not suffice for a batch of {tokens} tokens. {remedy}, "
+            "or use a device with more memory that nobody else uses. What is committed stays"
+        )
+
+
+def float32_copy(model: torch.nn.Module) -> torch.nn.Module:
+    """The same weights, computed with in float32: what overflows is the arithmetic.
+
+    It is on the CPU where the model's own device has no room for it beside the model.
+    """
+    weights = list(model.parameters())
+    device = weights[0].device
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if sum(weight.numel() for weight in weights) * 4 > free / 2:
+            device = torch.device("cpu")
+    memo = {id(w): torch.nn.Parameter(w.detach().to(device), w.requires_grad) for w in weights}
+    return copy.deepcopy(model, memo).to(device).float()

@@ -1,0 +1,269 @@
+"""One replica without Ray: load → preflight → score.
+
+scorer = Scorer.load(config)
+scorer.score_pairs([("how to cache", "lru_cache keeps the results of …")])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from reranker_core.checks import Inspection, Report
+from reranker_core.config import Config
+from reranker_core.device import (
+    DTYPES,
+    keep_order_of_sums,
+    number_formats,
+    resolve_device,
+    torch_threads,
+)
+from reranker_core.encode.formats.pair_format import PairFormat
+from reranker_core.encode.sequences import Int64s, TokenSequences
+from reranker_core.errors import PreflightRefused
+from reranker_core.models import families
+from reranker_core.models.checkpoint import Checkpoint, open_checkpoint
+from reranker_core.models.scores import Scores
+from reranker_core.preflight.agreement import check_same_files
+from reranker_core.preflight.canaries import ENGLISH, Pair, lengthening
+from reranker_core.preflight.checkpoint import check_checkpoint
+from reranker_core.preflight.golden import check_golden
+from reranker_core.preflight.head import check_alignment
+from reranker_core.preflight.meaning import check_meaning
+from reranker_core.preflight.numerics import check_numerics
+from reranker_core.preflight.prompt import check_prompt
+from reranker_core.preflight.tokenizer import check_tokenizer
+from reranker_core.preflight.weights import check_weights
+from reranker_core.score.batching import Shapes
+from reranker_core.score.compiling import compile_if_faster, long_run, may_pay
+from reranker_core.score.engine import Engine, float32_copy
+from reranker_core.score.guard import rescue
+from reranker_core.score.streams import streams_for
+
+
+class Scorer:
+    """A loaded reranker that has passed its preflight.
+
+    Attributes:
+        report: what preflight measured.
+        pair_format: how a pair becomes ids.
+        max_length, largest_batch, dtype, reproducible: as `preflight.probe.Probe` wants them.
+
+    """
+
+    report: Report
+
+    def __init__(self, engine: Engine, pair_format: PairFormat, dtype: str) -> None:
+        self._engine = engine
+        self.pair_format = pair_format
+        self.dtype = dtype
+        self.max_length = pair_format.max_length
+        self.largest_batch = engine.shapes.rows(engine.shapes.width(self.max_length))
+        self.reproducible = engine.shapes.fixed
+
+    @classmethod
+    def load(
+        cls, config: Config, expected: dict[str, str] | None = None, pairs: float = 0
+    ) -> Scorer:
+        """Load the configured model and check it.
+
+        `expected` are the digests of the files that the run began with; `pairs`, how many are to be
+        scored, which decides `score.compile=auto`.
+
+        Raises:
+            ConfigError: model or device is not there.
+            PreflightRefused: a check that is set to `refuse` failed.
+
+        """
+        if config.score.reproducible:
+            keep_order_of_sums()
+        checkpoint = open_checkpoint(config.model)
+        inspection = Inspection(config.preflight.checks)
+        if expected is not None:
+            inspection.add([check_same_files(checkpoint, expected)])
+        inspection.add(check_checkpoint(checkpoint, config.model))
+        device = resolve_device(config.model.device)
+        formats = number_formats(config.model.dtype, device)
+        failed: list[str] = []
+        for dtype, reason in formats.items():
+            try:
+                reason = "; ".join([*failed, reason])
+                copy = inspection.copy()
+                return cls._load(config, checkpoint, copy, device, dtype, reason, pairs)
+            except PreflightRefused as refused:
+                names = _failed_numerics(refused)
+                if not names or dtype == list(formats)[-1]:
+                    raise
+                failed.append(f"{dtype} failed {', '.join(names)}")
+        raise AssertionError("there is always a number format")
+
+    @classmethod
+    def _load(
+        cls,
+        config: Config,
+        checkpoint: Checkpoint,
+        inspection: Inspection,
+        device: str,
+        dtype: str,
+        reason: str,
+        pairs: float,
+    ) -> Scorer:
+        family = families.FAMILIES[families.recognise(checkpoint, config.model.family)]
+        pair_format = inspection.loading(lambda: family.pair_format(checkpoint, config.model))
+        inspection.add(check_prompt(checkpoint, pair_format))
+        loaded = inspection.loading(
+            lambda: family.load(checkpoint, config.model, DTYPES[dtype], device)
+        )
+        # Broken weights are not run: what they compute would only repeat the finding.
+        inspection.add([*check_weights(loaded), *check_tokenizer(pair_format, loaded.model)])
+        at_once = device == "cpu" and loaded.reentrant
+        threads = torch.get_num_threads()
+        streams = streams_for(threads) if at_once else 1
+        shapes = Shapes.of(
+            device, pair_format.max_length, config.score, loaded.model, threads // streams
+        )
+        pad_id = int(pair_format.tokenizer.pad_id or 0)
+        engine = Engine(loaded.model, family, pad_id, shapes, config.score.share_prefixes, streams)
+        scorer = cls(engine, pair_format, dtype)
+        known = family is families.FAMILIES["encoder"] and loaded.reentrant
+        compiled = scorer._compile(config.score.compile, known, pairs)
+        numerics, english = check_numerics(scorer)
+        inspection.add([*numerics, *check_meaning(scorer, english, config.preflight)])
+        inspection.add(check_alignment(loaded, scorer))
+        facts = {
+            "device": device,
+            "dtype": dtype,
+            "dtype_reason": reason,
+            "compiled": compiled,
+            "model": checkpoint.digests,
+            "prompt": pair_format.layout,
+            "canaries": tuple(english.values.tolist()),
+        }
+        if config.preflight.golden:
+            inspection.add([check_golden(inspection.report(**facts), config.preflight.golden)])
+        scorer.report = inspection.report(**facts)
+        return scorer
+
+    def _compile(self, wanted: bool | str, known: bool, pairs: float) -> str:
+        """Compiled code, if it is wanted and faster. Gives what came of it, in words."""
+        if wanted == "auto":
+            may = known and not self.reproducible and may_pay(self._engine, self.dtype)
+            wanted = may and pairs > 0 and long_run(self._engine, self._encode(ENGLISH), pairs)
+        if not wanted:
+            return ""
+        if not known:
+            return "not compiled: only encoders of known kinds are"
+        return compile_if_faster(self._engine, self._encode(lengthening(ENGLISH)))
+
+    def score(self, sequences: TokenSequences) -> Scores:
+        """Scores of all sequences. Non-finite ones are computed again in float32."""
+        computed = self._engine.compute(sequences)
+        scores = rescue(computed.values, lambda index: self._in_float32(sequences, index))
+        return replace(scores, computed_tokens=computed.tokens)
+
+    def score_warily(
+        self,
+        sequences: TokenSequences,
+        fatal: Int64s,
+        suspects: Int64s,
+        before: Callable[[Int64s], None],
+    ) -> Scores:
+        """As `score`, for a part in which a process has ended, so that the next end is known to
+        come from one batch or one sequence.
+
+        `fatal` are left out. `suspects` are computed one by one, after all others. `before` is
+        called with the sequences of each forward, which is waited for before the next.
+        """
+        others = np.setdiff1d(np.arange(len(sequences)), np.union1d(fatal, suspects))
+        batches = [rows for rows, _ in self._engine.batches(sequences, others)]
+        batches += [np.array([index]) for index in np.setdiff1d(suspects, fatal)]
+        values = np.full(len(sequences), np.nan, np.float32)
+        rescued = tokens = 0
+        for rows in batches:
+            before(rows)
+            computed = self._engine.one_batch(sequences, rows)
+            scores = rescue(computed.values, self._redo(sequences, rows))
+            if scores.values.ndim > values.ndim:  # a sequence has k of them
+                values = np.tile(values[:, None], scores.values.shape[1])
+            values[rows] = scores.values
+            rescued += scores.rescued
+            tokens += computed.tokens
+        return Scores(values, rescued, fatal, tokens)
+
+    def on_batch(self, call: Callable[[], None]) -> None:
+        """Have `call` called after each forward."""
+        self._engine.on_batch = call
+
+    def score_pairs(self, pairs: Sequence[Pair]) -> np.ndarray:
+        """Float32 scores of (query, passage) texts, shape (n,); NaN where none could be had. With
+        several cutoff layers: shape (n, layers).
+        """
+        return self.score(self._encode(pairs)).values
+
+    def score_texts(self, pairs: Sequence[Pair], threads: int | None = None) -> Scores:
+        """As in the run: in batches, guarded. Of several cutoff layers, the last one's."""
+        with torch_threads(threads or torch.get_num_threads()):
+            scores = self.score(self._encode(pairs))
+        return replace(scores, values=_last(scores.values))
+
+    def alone(self, pairs: Sequence[Pair]) -> np.ndarray:
+        """Each pair by itself, unpadded, in the run's number format."""
+        return self._one_by_one(self._engine.model, pairs)
+
+    def reference(self, pairs: Sequence[Pair]) -> np.ndarray:
+        """Each pair by itself, unpadded, in float32."""
+        return self._one_by_one(float32_copy(self._engine.model), pairs)
+
+    def read_by(self, layer: torch.nn.Module, pairs: Sequence[Pair]) -> np.ndarray:
+        """What a layer of the model reads of each pair by itself, shape (n, width); the last token,
+        where it reads all.
+        """
+        read: list[torch.Tensor] = []
+        hook = layer.register_forward_pre_hook(
+            lambda _, inputs: read.append(inputs[0].flatten(0, -2)[-1].float())
+        )
+        try:
+            self.alone(pairs)
+        finally:
+            hook.remove()
+        return torch.stack(read).cpu().numpy()
+
+    def _one_by_one(self, model: torch.nn.Module, pairs: Sequence[Pair]) -> np.ndarray:
+        sequences = self._encode(pairs)
+        scores = [self._engine.plain(model, sequences, row) for row in range(len(sequences))]
+        return _last(np.array(scores, np.float32))
+
+    def _encode(self, pairs: Sequence[Pair]) -> TokenSequences:
+        queries = {query: index for index, query in enumerate(dict.fromkeys(q for q, _ in pairs))}
+        passages = {text: index for index, text in enumerate(dict.fromkeys(p for _, p in pairs))}
+        query_of = np.array([queries[query] for query, _ in pairs], np.int64)
+        passage_of = np.array([passages[passage] for _, passage in pairs], np.int64)
+        return self.pair_format.encode(list(queries), list(passages), query_of, passage_of)
+
+    def _redo(self, sequences: TokenSequences, rows: Int64s) -> Callable[[int], np.ndarray]:
+        return lambda index: self._in_float32(sequences, int(rows[index]))
+
+    def _in_float32(self, sequences: TokenSequences, index: int) -> np.ndarray:
+        return self._engine.plain(self._float32, sequences, index)
+
+    @cached_property
+    def _float32(self) -> torch.nn.Module:
+        return float32_copy(self._engine.model)
+
+
+def _last(values: np.ndarray) -> np.ndarray:
+    """Of k scores a pair, the one that counts."""
+    return values if values.ndim == 1 else values[:, -1]
+
+
+def _failed_numerics(refused: PreflightRefused) -> list[str]:
+    """The failed checks of the arithmetic. Others may have failed because of these."""
+    return [
+        f"numerics/{check['name']}"
+        for check in refused.report["checks"]
+        if check["group"] == "numerics" and not check["passed"]
+    ]

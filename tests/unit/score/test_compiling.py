@@ -1,0 +1,148 @@
+"""The forward as compiled code: the same scores, kept only where faster, never required."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+from reranker_core.errors import ConfigError
+from reranker_core.score import compiling, streams
+from reranker_core.score.scorer import Scorer
+from tests.parity.common import sample_pairs
+from tests.tables import config
+
+SETTINGS = ("model.device=cpu", "model.dtype=float32")
+RELAXED = ("preflight.checks.meaning=off", "preflight.checks.tokenizer=off")
+SMALL = "score.max_batch_tokens=512"
+
+
+def load(model: Path, *settings: str, pairs: float = 0) -> Scorer:
+    found = config("in", "out", *SETTINGS, *RELAXED, SMALL, *settings, model=model)
+    return Scorer.load(found, None, pairs)
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    """Three threads, which two streams cannot share evenly; nothing compiled before."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    torch._dynamo.reset()
+    counters.clear()
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_compiled_code_gives_the_scores_of_the_model_it_was_made_of(
+    bert: Path, monkeypatch: pytest.MonkeyPatch
+):
+    pairs = sample_pairs(100, 96)
+    expected = load(bert).score_pairs(pairs)
+    monkeypatch.setattr(compiling, "_WORTH", float("inf"))
+    monkeypatch.setattr(streams, "_MOST", 2)
+    scorer = load(bert, "score.compile=true")
+    assert scorer.report.compiled.startswith("compiled code used: it takes ")
+    engine = scorer._engine
+    assert engine.compiled_threads == {1, 2}
+    graphs = counters["stats"]["unique_graphs"]
+    assert graphs == 2
+    assert counters["inductor"]["mkldnn_linear_weight_pack_matcher_count"] > 0  # it is frozen
+    rows = []
+    engine.compiled.register_forward_pre_hook(
+        lambda _, __, inputs: rows.append(len(inputs["input_ids"])), with_kwargs=True
+    )
+    found = scorer.score_pairs(pairs)
+    alone = scorer.score_pairs(pairs[:1])
+    wary = scorer.score_warily(scorer._encode(pairs), *[np.zeros(0, np.int64)] * 2, rows.append)
+    assert sum(count > 1 for count in rows if isinstance(count, int)) > 10
+    for scores in (found, wary.values, np.append(alone, expected[1:])):
+        np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-5 * np.ptp(expected))
+    # Whatever the shapes and threads, nothing was compiled again.
+    assert counters["stats"]["unique_graphs"] == graphs
+
+
+def test_what_is_not_faster_is_not_used(bert: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch, "compile", lambda model, **_: model)
+    monkeypatch.setattr(compiling, "_WORTH", 0.0)
+    scorer = load(bert, "score.compile=true")
+    assert scorer.report.compiled.startswith("compiled code not used: it takes ")
+    assert scorer._engine.compiled is None
+
+
+def test_what_gives_other_scores_is_not_used(
+    bert: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    wrong = load(bert)._engine.model
+    torch.nn.init.normal_(wrong.classifier.weight)
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: wrong)  # a miscompilation
+    with caplog.at_level(logging.WARNING):
+        scorer = load(bert, "score.compile=true")
+    assert scorer.report.compiled == "not compiled: it gives other scores"
+    assert "it gives other scores" in caplog.text
+    assert scorer._engine.compiled is None
+
+
+def test_without_a_compiler_there_is_a_warning_and_the_same_scores(
+    xlm_roberta: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    import torch._inductor.config as inductor
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # nothing compiled before
+    monkeypatch.setattr(inductor.cpp, "cxx", (None, "no-such-compiler"))
+    with caplog.at_level(logging.WARNING):
+        scorer = load(xlm_roberta, "score.compile=true")
+    assert "could not be compiled" in caplog.text
+    assert "score.compile=false" in caplog.text
+    assert scorer.report.compiled.startswith("not compiled: ")
+    pairs = sample_pairs(20, 96)
+    expected = load(xlm_roberta).score_pairs(pairs)
+    np.testing.assert_array_equal(scorer.score_pairs(pairs), expected)
+
+
+def test_what_is_no_encoder_is_not_compiled(gemma: Path):
+    scorer = load(gemma, "score.compile=true", "model.template=bge-gemma")
+    assert scorer.report.compiled == "not compiled: only encoders of known kinds are"
+
+
+def test_scores_that_are_to_be_the_same_to_the_bit_are_not_compiled():
+    with pytest.raises(ConfigError, match=r"score\.compile=true and score\.reproducible=true"):
+        config("in", "out", "score.reproducible=true", "score.compile=true")
+
+
+@pytest.mark.parametrize(
+    ("pairs", "settings", "tried"),
+    [
+        (1e9, (), True),
+        (1e4, (), False),
+        (0, (), False),
+        (1e9, ("model.dtype=float32",), False),
+        (1e9, ("score.compile=false",), False),
+        (1e9, ("score.reproducible=true",), False),
+    ],
+)
+def test_long_runs_in_bfloat16_with_amx_are_compiled(
+    bert: Path,
+    pairs: float,
+    settings: tuple[str, ...],
+    tried: bool,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(torch, "compile", lambda model, **_: model)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    monkeypatch.setattr(compiling, "_WORTH", 0.0)
+    scorer = load(bert, "model.dtype=bfloat16", *settings, pairs=pairs)
+    assert scorer.report.compiled.startswith("compiled code not used") is tried
+    assert bool(scorer.report.compiled) is tried
+
+
+def test_without_amx_only_who_asks_gets_it_compiled(bert: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    assert load(bert, "model.dtype=bfloat16", pairs=1e9).report.compiled == ""

@@ -1,0 +1,89 @@
+"""Rows that end processes: which are found, and after how many ends."""
+
+import pytest
+
+from reranker_core.errors import Incomplete
+from reranker_core.score.poison import Attempts, Caution
+
+ROWS, BATCH = 100, 16
+
+
+def score(attempts, poison, part="p"):
+    """Score a part of ROWS rows as a replica does, until it survives; processes ended, rows left
+    out.
+    """
+    ends = 0
+    while True:
+        caution = attempts.begin(part)
+        try:
+            _pass(attempts, part, caution, poison)
+        except ProcessLookupError:
+            ends += 1
+            continue
+        attempts.finish(part)
+        return ends, set(caution.fatal if caution else ())
+
+
+def _pass(attempts, part, caution, poison):
+    if caution is None:
+        if poison:
+            raise ProcessLookupError
+        return
+    left = set(caution.fatal) | set(caution.suspects)
+    others = [row for row in range(ROWS) if row not in left]
+    batches = [others[i : i + BATCH] for i in range(0, len(others), BATCH)]
+    batches += [[row] for row in caution.suspects]
+    for batch in batches:
+        attempts.announce(part, batch)
+        if poison & set(batch):
+            raise ProcessLookupError
+
+
+@pytest.mark.parametrize("poison", [{0}, {57}, {99}, {3, 4}, {3, 90}, {0, 20, 40, 60, 80}])
+def test_exactly_the_rows_that_end_processes_are_left_out(poison):
+    ends, fatal = score(Attempts(), poison)
+    assert fatal == poison
+    assert ends <= 1 + 3 * len(poison)  # once unwarily; then a batch, and twice a row, each
+
+
+def test_a_part_that_ends_nothing_is_scored_as_usual():
+    attempts = Attempts()
+    assert attempts.begin("p") is None
+    attempts.finish("p")
+    assert attempts.begin("p") is None
+
+
+def test_a_preempted_process_costs_no_row():
+    attempts = Attempts()
+    attempts.begin("p")  # and the process is gone
+    assert attempts.begin("p") == Caution()
+    attempts.finish("p")
+
+
+def test_a_process_preempted_while_a_row_was_alone_costs_no_row():
+    attempts = Attempts()
+    attempts.begin("p")
+    attempts.begin("p")
+    attempts.announce("p", [7])  # and the machine is taken away
+    assert attempts.begin("p") == Caution(suspects=(7,))
+    attempts.announce("p", [7])
+    attempts.announce("p", [8])  # it went well this time; but not with this one
+    assert attempts.begin("p") == Caution(suspects=(7, 8))
+
+
+def test_parts_do_not_mix():
+    attempts = Attempts()
+    attempts.begin("p")
+    assert attempts.begin("q") is None
+    assert attempts.begin("p") == Caution()
+
+
+def test_what_is_known_of_a_part_is_kept_when_it_is_scored_again():
+    attempts = Attempts()
+    score(attempts, {5})
+    assert attempts.begin("p") == Caution(fatal=(5,), suspects=tuple(set(range(16)) - {5}))
+
+
+def test_when_everything_ends_processes_the_run_ends():
+    with pytest.raises(Incomplete, match="has ended 20 replica processes"):
+        score(Attempts(), set(range(ROWS)))

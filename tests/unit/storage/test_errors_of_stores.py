@@ -1,0 +1,140 @@
+"""What a store's errors mean, and when a request is tried again."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import time
+
+import pytest
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+)
+
+from reranker_core.errors import ConfigError, Incomplete, StoreRefused, StoreUnavailable
+from reranker_core.storage.errors import Trouble, patiently, trouble
+
+
+def answer(code: str, status: int = 400) -> ClientError:
+    """What botocore makes of a reply."""
+    response = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(response, "PutObject")
+
+
+def wrapped(cause: BaseException, by: type[Exception] = OSError) -> BaseException:
+    """As s3fs raises it."""
+    try:
+        raise by("said otherwise") from cause
+    except by as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (answer("SignatureDoesNotMatch", 403), Trouble.CREDENTIALS),
+        (answer("ExpiredToken"), Trouble.CREDENTIALS),
+        (NoCredentialsError(), Trouble.CREDENTIALS),
+        (answer("AccessDenied", 403), Trouble.DENIED),
+        (answer("403", 403), Trouble.DENIED),
+        (answer("NoSuchBucket", 404), Trouble.BUCKET),
+        (answer("AuthorizationHeaderMalformed"), Trouble.REGION),
+        (answer("PermanentRedirect", 301), Trouble.REGION),
+        (answer("SlowDown", 503), Trouble.THROTTLED),
+        (answer("never heard of", 429), Trouble.THROTTLED),
+        (answer("never heard of", 502), Trouble.SERVER),
+        (answer("ConditionalRequestConflict", 409), Trouble.SERVER),
+        (answer("PreconditionFailed", 412), Trouble.EXISTS),
+        (EndpointConnectionError(endpoint_url="x"), Trouble.NETWORK),
+        (ConnectTimeoutError(endpoint_url="x"), Trouble.NETWORK),
+        (asyncio.IncompleteReadError(b"", 3), Trouble.NETWORK),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), Trouble.NETWORK),
+        (TimeoutError(), Trouble.NETWORK),
+        (OSError(errno.EBUSY, "busy"), Trouble.THROTTLED),
+        (answer("NoSuchKey", 404), None),
+        (OSError(errno.ENOSPC, "disk full"), None),
+        (ValueError("ours"), None),
+    ],
+)
+@pytest.mark.parametrize("wrap", [False, True])
+def test_troubles_are_told_apart_however_they_are_wrapped(error, kind, wrap):
+    assert trouble(wrapped(error) if wrap else error) is kind
+
+
+class Sometimes:
+    """Fails `times` times, then answers."""
+
+    def __init__(self, times: int, error: BaseException) -> None:
+        self.times, self.error, self.calls = times, error, 0
+
+    def __call__(self) -> str:
+        self.calls += 1
+        if self.calls <= self.times:
+            raise self.error
+        return "answer"
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Time passes only by sleeping, and at once."""
+    passed: list[float] = []
+    monkeypatch.setattr(time, "sleep", passed.append)
+    monkeypatch.setattr(time, "monotonic", lambda: sum(passed))
+    return passed
+
+
+@pytest.mark.parametrize("code", ["SlowDown", "InternalError"])
+def test_what_may_pass_is_tried_again(slept: list[float], code: str):
+    operation = Sometimes(6, wrapped(answer(code)))
+    assert patiently(operation, "s3://b/x") == "answer"
+    assert len(slept) == 6
+
+
+def test_delays_grow_differ_and_have_a_limit(slept: list[float]):
+    operation = Sometimes(1000, answer("SlowDown", 503))
+    with pytest.raises(StoreUnavailable, match="throttles"):
+        patiently(operation, "s3://b/x", patience=600)
+    assert sum(slept) <= 600
+    assert max(slept) <= 20
+    assert sum(slept[:3]) < 3
+    assert len(set(slept)) == len(slept)
+    assert operation.calls < 150
+
+
+def test_trouble_that_lasts_is_told_of_while_it_is_waited_out(slept: list[float], caplog):
+    patiently(Sometimes(1, answer("SlowDown", 503)), "s3://b/x")
+    assert not caplog.messages
+    patiently(Sometimes(12, answer("SlowDown", 503)), "s3://b/x")
+    (told,) = caplog.messages
+    assert told.startswith("s3://b/x: the store throttles; ")
+    assert "trying again for up to 120 s" in told
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "NoSuchBucket", "InvalidAccessKeyId"])
+def test_what_does_not_pass_is_told_at_once(slept: list[float], code: str):
+    operation = Sometimes(1, wrapped(answer(code), PermissionError))
+    with pytest.raises(StoreRefused, match="s3://b/x"):
+        patiently(operation, "s3://b/x")
+    assert (operation.calls, slept) == (1, [])
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("x"), OSError(errno.ENOSPC, "full")])
+def test_answers_and_troubles_of_others_are_passed_on(slept: list[float], error: OSError):
+    with pytest.raises(type(error)) as caught:
+        patiently(Sometimes(1, error), "x")
+    assert caught.value is error
+
+
+def test_a_refused_condition_is_that_the_object_exists():
+    with pytest.raises(FileExistsError):
+        patiently(Sometimes(1, wrapped(answer("PreconditionFailed", 412))), "x")
+
+
+def test_exit_codes_say_whether_running_again_can_help():
+    assert issubclass(StoreRefused, ConfigError)
+    assert issubclass(StoreUnavailable, Incomplete)
+    assert (StoreRefused.exit_code, StoreRefused.retryable) == (2, False)
+    assert (StoreUnavailable.exit_code, StoreUnavailable.retryable) == (5, True)
