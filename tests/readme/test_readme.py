@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.running import ROOT
@@ -54,11 +55,47 @@ def test_all_commands_succeed_in_order():
         assert (ROOT / output / "_SUCCESS").exists()
 
 
-def test_the_notebook_example_gives_a_score():
-    (example,) = blocks("python")
-    lines = example.rstrip().rsplit("\n", 1)
-    script = f"{lines[0]}\nscores = {lines[1]}\nassert scores.shape == (1,), scores"
-    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+def test_the_examples_in_python_give_three_rows_and_one_score():
+    # After the commands, whose output they read.
+    assert [rows_of(example) for example in blocks("python")] == [3, 1]
+
+
+def rows_of(example):
+    """The length of what its last line gives."""
+    *lines, last = example.strip().splitlines()
+    script = "\n".join([*lines, f"print(len({last.removeprefix('best = ')}))"])
+    return int(subprocess.check_output([sys.executable, "-c", script], cwd=ROOT, text=True))
+
+
+def test_the_query_of_the_output_page_gives_the_best_passages():
+    page = (ROOT / "docs/output.md").read_text(encoding="utf-8")
+    (query,) = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    script = f"import duckdb; print(duckdb.sql({query!r}).columns)"
+    found = subprocess.check_output([sys.executable, "-c", script], cwd=ROOT, text=True)
+    assert found.strip() == "['query_id', 'doc_id', 'score', 'passage']"
+
+
+READERS = {
+    "PyArrow": "import pyarrow.dataset; print({}.count_rows())",
+    "pandas": "import pandas as pd; print(len({}))",
+    "Polars": "import polars as pl; print({}.collect().height)",
+    "DuckDB": "import duckdb; print(len(duckdb.sql({!r})))",
+    "Hugging Face datasets": "from datasets import load_dataset; print(len({}['train']))",
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_the_lines_of_the_output_page_read_all_rows(reader, tmp_path):
+    page = (ROOT / "docs/output.md").read_text(encoding="utf-8")
+    (line,) = re.findall(rf"\| {reader} \| `(.*?)` \|", page)
+    rows = len(pd.read_parquet(ROOT / "out/mine"))
+    found = subprocess.check_output(
+        [sys.executable, "-c", READERS[reader].format(line)],
+        cwd=ROOT,
+        env=os.environ | {"HF_HOME": str(tmp_path)},
+        text=True,
+    )
+    assert int(found) == rows > 0
 
 
 def test_the_design_names_every_module_beside_its_folder():
