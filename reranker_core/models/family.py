@@ -19,7 +19,8 @@ class LoadedModel:
 
     `missing` are drawn at random by transformers; `unexpected` are in the file and not used;
     `mismatched` have another shape. `head` are the prefixes of the parameters that training adds
-    to a base model to make it a reranker. `reentrant`: forwards may run side by side.
+    to a base model to make it a reranker. `reentrant`: forwards may run side by side. `renamed`
+    says which names of the file were read as others, or is empty.
     """
 
     model: Any
@@ -28,6 +29,7 @@ class LoadedModel:
     mismatched: tuple[str, ...]
     head: tuple[str, ...] = ()
     reentrant: bool = False
+    renamed: str = ""
 
 
 class Family(Protocol):

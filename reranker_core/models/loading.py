@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Any
 
@@ -13,6 +14,9 @@ from reranker_core.config import ModelConfig
 from reranker_core.errors import PreflightRefused, brief
 from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.family import LoadedModel
+from reranker_core.models.tensors import describe, read_tensors, unwrapped
+
+log = logging.getLogger(__name__)
 
 _DECODER = re.compile(
     "Bloom|Falcon|GPT|Gemma|Llama|Ministral|Mistral|Mixtral|OPT|Olmo|Phi|Qwen|SmolLM|StableLm"
@@ -84,11 +88,44 @@ def load_weights(
         )
     except Exception as error:  # noqa: BLE001 - loaders raise whatever they meet
         raise unloadable(family, checkpoint, error) from None
+    found = _with_account(loaded, info)
+    if found.missing:
+        found = _without_wrappers(found, checkpoint, options.get("dtype")) or found
+    return found
+
+
+def _without_wrappers(
+    found: LoadedModel, checkpoint: Checkpoint, dtype: torch.dtype | None
+) -> LoadedModel | None:
+    """The same model, filled by names without what training put around them; None if these fill no
+    more of it.
+    """
+    tensors = read_tensors(checkpoint.weights)
+    renamed = unwrapped(tensors, found.model.state_dict(), found.missing)
+    if not renamed:
+        return None
+    again, info = type(found.model).from_pretrained(
+        None,
+        config=found.model.config,
+        state_dict={renamed.get(name, name): tensor for name, tensor in tensors.items()},
+        dtype=dtype,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+    )
+    if len(info["missing_keys"]) >= len(found.missing):
+        return None
+    told = describe(renamed)
+    log.warning("%s: the weights are read by %s", checkpoint.source, told)
+    return _with_account(again, info, told)
+
+
+def _with_account(model: Any, info: dict[str, Any], renamed: str = "") -> LoadedModel:
     return LoadedModel(
-        loaded,
+        model,
         missing=tuple(sorted(info["missing_keys"])),
         unexpected=tuple(sorted(info["unexpected_keys"])),
         mismatched=tuple(sorted(str(key[0]) for key in info["mismatched_keys"])),
+        renamed=renamed,
     )
 
 

@@ -10,9 +10,19 @@ from reranker_core.checks import Check
 from reranker_core.models.family import LoadedModel
 from reranker_core.preflight.head import check_head
 
-# In the file, not used by the model, and harmless: tables that older transformers saved, and the
+# In the file, not used by the model, and harmless: tables and constants that are computed, and the
 # pooler of a base model whose classification head does without it.
-_HARMLESS = re.compile(r"(^|\.)(position_ids|token_type_ids|pooler\.dense\.(weight|bias))$")
+_COMPUTED = re.compile(
+    r"(^|\.)(position_ids|token_type_ids|inv_freq|masked_bias|num_batches_tracked|"
+    r"(cos|sin)_cached|pooler\.dense\.(weight|bias))$"
+)
+# What pretraining and losses leave beside a classification head: in the names of BERT, RoBERTa,
+# ELECTRA, DistilBERT, DeBERTa and ModernBERT, and of sentence-transformers' losses.
+_PRETRAINING = re.compile(
+    r"(cls\.(predictions|seq_relationship)|lm_head|generator_(predictions|lm_head)|"
+    r"discriminator_predictions|vocab_(transform|layer_norm|projector)|(lm|mask)_predictions|"
+    r"loss(_fct|_fn)?)\.|decoder\.(weight|bias)$|(score_bias|logit_scale)$"
+)
 _SHOWN_KEYS = 4
 # Trained weights stay below a few hundred, and those far beyond the others of their matrix below a
 # hundred; a flipped high bit of an exponent multiplies by 65,536 and more.
@@ -24,7 +34,8 @@ _SAMPLE = 100_000
 
 def check_weights(loaded: LoadedModel) -> list[Check]:
     """Every weight comes from the checkpoint, fits, and is a plausible number."""
-    unexpected = tuple(key for key in loaded.unexpected if not _HARMLESS.search(key))
+    left = tuple(key for key in loaded.unexpected if _is_harmless(key, loaded))
+    unexpected = tuple(key for key in loaded.unexpected if key not in left)
     broken = tuple(
         name
         for name, weight in loaded.model.state_dict().items()
@@ -38,6 +49,7 @@ def check_weights(loaded: LoadedModel) -> list[Check]:
             "no weight missing from the checkpoint",
             "Missing weights are drawn at random, so scores would differ from run to run. Is this "
             "an embedding or base model? Use the reranker's own checkpoint.",
+            f"none; read by {loaded.renamed}" if loaded.renamed else "none",
         ),
         _keys(
             "none_unexpected",
@@ -45,6 +57,7 @@ def check_weights(loaded: LoadedModel) -> list[Check]:
             "no weight in the checkpoint that the model does not use",
             "The file was saved from another class or with a prefix. Save it again from the model "
             "that scores, e.g. with save_pretrained.",
+            f"none; left over, and not needed: {_shown(left)}" if left else "none",
         ),
         _keys(
             "shapes",
@@ -69,10 +82,21 @@ def check_weights(loaded: LoadedModel) -> list[Check]:
     ]
 
 
-def _keys(name: str, keys: tuple[str, ...], expected: str, remedy: str) -> Check:
-    shown = ", ".join(keys[:_SHOWN_KEYS]) + (", …" if len(keys) > _SHOWN_KEYS else "")
-    measured = f"{len(keys)} keys: {shown}" if keys else "none"
+def _is_harmless(key: str, loaded: LoadedModel) -> bool:
+    """Whether a left-over weight has no part in the score."""
+    beside_a_head = bool(loaded.head) and not key.startswith(loaded.head)
+    return bool(_COMPUTED.search(key) or (beside_a_head and _PRETRAINING.match(key)))
+
+
+def _keys(
+    name: str, keys: tuple[str, ...], expected: str, remedy: str, otherwise: str = "none"
+) -> Check:
+    measured = f"{len(keys)} keys: {_shown(keys)}" if keys else otherwise
     return Check("weights", name, not keys, measured, expected, remedy)
+
+
+def _shown(keys: tuple[str, ...]) -> str:
+    return ", ".join(keys[:_SHOWN_KEYS]) + (", …" if len(keys) > _SHOWN_KEYS else "")
 
 
 def _is_huge(weight: torch.Tensor) -> bool:

@@ -416,16 +416,6 @@ BROKEN: dict[str, Kind] = {
     "no_pooler": Kind(
         "one inner layer is missing", "weights/none_missing", without("layer.1.output")
     ),
-    "module_prefix": Kind(
-        "saved from DataParallel, every key with `module.`",
-        "weights/none_missing",
-        renamed(lambda name: f"module.{name}"),
-    ),
-    "wrapper_prefix": Kind(
-        "saved from a training wrapper, every key with `model.`",
-        "weights/none_missing",
-        renamed(lambda name: f"model.{name}"),
-    ),
     "deeper_config": Kind(
         "config.json has one layer more than the weights", "weights/none_missing", with_layers(1)
     ),

@@ -105,15 +105,6 @@ def test_a_missing_inner_weight_is_refused(bert: Path, tmp_path: Path):
     assert "weights/none_missing" in failures(refused(model))
 
 
-def test_weights_saved_with_a_prefix_are_refused(bert: Path, tmp_path: Path):
-    def rename(weights: damage.Weights) -> None:
-        for name in list(weights):
-            weights[f"module.{name}"] = weights.pop(name)
-
-    error = refused(damage.with_weights(bert, tmp_path / "m", rename))
-    assert {"weights/none_missing", "weights/none_unexpected"} <= failures(error)
-
-
 def test_a_weight_that_is_not_used_is_refused(bert: Path, tmp_path: Path):
     extra = {"regression.weight": torch.zeros(3)}
     model = damage.with_weights(bert, tmp_path / "m", lambda weights: weights.update(extra))
