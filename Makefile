@@ -25,6 +25,7 @@ check: setup-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint deploy/Dockerfile
 
 # kill -9 of the driver at random moments, then resume: RUNS rounds
 kill: setup-dev
