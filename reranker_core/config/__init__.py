@@ -11,7 +11,8 @@ from reranker_core.config.keys import (
     Template,
     TrainingConfig,
 )
-from reranker_core.config.loading import known_keys, load_config
+from reranker_core.config.loading import load_config
+from reranker_core.config.lookup import known_keys
 
 __all__ = [
     "Config",

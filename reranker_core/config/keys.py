@@ -13,6 +13,9 @@ from pydantic import (
     model_validator,
 )
 
+# A name or a path. An empty one is always a mistake, such as an unset shell variable.
+Text = Annotated[str, Field(min_length=1)]
+
 
 class Section(BaseModel):
     """A frozen group of keys; unknown keys and wrong types are errors."""
@@ -28,40 +31,53 @@ class InputColumns(Section):
     the list column `candidates`.
     """
 
-    query_id: str = "query_id"
-    query: str = "query"
-    doc_id: str = "doc_id"
-    passage: str = "passage"
-    instruction: str | None = Field(
-        None, description="a row's own {instruction}; where it is null, the configured one"
+    query_id: Text = Field("query_id", description="Column with the id of the query.")
+    query: Text = Field("query", description="Column with the text of the query.")
+    doc_id: Text = Field("doc_id", description="Column with the id of the passage.")
+    passage: Text = Field("passage", description="Column with the text of the passage.")
+    instruction: Text | None = Field(
+        None,
+        description="Column with an instruction for each row; a row where it is null uses the "
+        "configured instruction.",
     )
 
 
 class InputConfig(Section):
     """Where the pairs are."""
 
-    path: str | list[str] = Field(description="file, folder, glob or a list; local or a URL")
+    path: Text | list[Text] = Field(
+        description="Parquet file, folder or glob pattern, or a list of them; local paths or URLs."
+    )
     columns: InputColumns = InputColumns()
     layout: Literal["auto", "flat", "nested"] = Field(
-        "auto", description="flat: a row a pair; nested: a row a query with lists of candidates"
+        "auto",
+        description="`flat`: one row is one pair; `nested`: one row is one query with lists of "
+        "candidates; `auto`: read it from the type of the passage column.",
     )
     changed: Literal["refuse", "rescore"] = Field(
         "refuse",
-        description="what to do when shards of a begun output have changed, come or gone: exit "
-        "with 6, or score just those and remove what was of their old state",
+        description="If input files have changed since the output was started, `refuse` stops "
+        "with exit code 6, and `rescore` scores the changed files again and removes their old "
+        "results.",
     )
 
 
 class OutputColumns(Section):
     """Names of the columns that the job adds."""
 
-    score: str = "score"
-    normalized: str = "score_normalized"
-    rank: str = "rank"
-    label: str = "label"
-    tokens_lost: str = "tokens_lost"
-    chunks: str = "chunks"
-    status: str = "status"
+    score: Text = Field("score", description="Column for the raw score of the model.")
+    normalized: Text = Field(
+        "score_normalized", description="Column for the normalized score (`output.normalize`)."
+    )
+    rank: Text = Field("rank", description="Column for the rank within the query (`output.rank`).")
+    label: Text = Field("label", description="Column for the label (`output.label_thresholds`).")
+    tokens_lost: Text = Field(
+        "tokens_lost", description="Column for the number of truncated tokens."
+    )
+    chunks: Text = Field("chunks", description="Column for the number of chunks of the passage.")
+    status: Text = Field(
+        "status", description="Column that says whether the pair was scored, and if not, why."
+    )
 
     def of_layer(self, layer: int) -> str:
         """Where the score behind a lower one of several cutoff layers stands."""
@@ -69,23 +85,29 @@ class OutputColumns(Section):
 
 
 class OutputConfig(Section):
-    """Where the scored rows go, and what they carry."""
+    """Where the scored rows go, and which columns they have."""
 
-    path: str = Field(description="folder; local or a URL")
+    path: Text = Field(description="Folder for the results; a local path or a URL.")
     normalize: Literal["none", "sigmoid"] = Field(
-        "none", description="adds a column beside `score`"
+        "none", description="`sigmoid` adds a column with the sigmoid of the raw score."
     )
-    rank: bool = Field(False, description="adds the rank of a pair within its query, from 1")
+    rank: bool = Field(
+        False, description="Add a column with the rank of the pair within its query, from 1."
+    )
     label_thresholds: list[float] = Field(
-        [], description="adds a label: how many of these raw scores a pair reaches"
+        [],
+        description="Add a column with the number of these thresholds that the raw score reaches.",
     )
     tokens_lost: bool = Field(
-        False, description="adds how many tokens of a pair's texts were cut away"
+        False,
+        description="Add a column with the number of tokens that were cut from query and passage.",
     )
-    chunks: bool = Field(False, description="adds how many sequences a pair was scored in")
-    text: bool = Field(False, description="repeat the query and passage columns in the output")
-    passthrough: Literal["all"] | list[str] = Field(
-        "all", description="which of the other input columns to repeat"
+    chunks: bool = Field(
+        False, description="Add a column with the number of sequences that the pair was scored in."
+    )
+    text: bool = Field(False, description="Copy the query and passage columns to the output.")
+    passthrough: Literal["all"] | list[Text] = Field(
+        "all", description="Other input columns to copy to the output."
     )
     columns: OutputColumns = OutputColumns()
 
@@ -102,25 +124,40 @@ class Template(Section):
     `{prompt}`.
     """
 
-    segments: list[str] = Field(min_length=1)
-    answers: dict[str, float] = Field({}, description="weight of each answer's logit in the score")
-    answer_ids: dict[int, float] = Field({}, description="the same, for vocabulary ids")
-    prompt: str = ""
-    instruction: str = ""
+    segments: list[str] = Field(
+        min_length=1,
+        description="Pieces of the prompt, which are tokenized one by one; they hold `{query}` and "
+        "`{passage}` once each.",
+    )
+    answers: dict[str, float] = Field(
+        {},
+        description="Answer tokens, each with the weight of its logit in the score.",
+    )
+    answer_ids: dict[int, float] = Field(
+        {}, description="Answer tokens given by vocabulary id, each with its weight."
+    )
+    prompt: str = Field("", description="Text for `{prompt}`.")
+    instruction: str = Field("", description="Text for `{instruction}`.")
     instruction_format: str = Field(
-        "{instruction}", description="what stands for {instruction}; nothing if there is none"
+        "{instruction}",
+        description="Text that replaces `{instruction}` if there is an instruction.",
     )
     specials: Literal["none", "bos", "bos_unless_pad", "tokenizer"] = Field(
-        "none", description="tokenizer: what the tokenizer itself puts around a text"
+        "none",
+        description="Special tokens to add; `tokenizer`: those that the tokenizer itself adds.",
     )
-    strip: bool = Field(False, description="without white space around query and passage")
-    max_length: int = Field(512, ge=8, description="where model.max_length is null")
+    strip: bool = Field(False, description="Remove white space around query and passage.")
+    max_length: int = Field(
+        512, ge=8, description="Maximum number of tokens if `model.max_length` is null."
+    )
     counted: Literal["all", "texts", "flag_embedding"] = Field(
         "all",
-        description="what max_length counts. texts: from the first text to the last; "
-        "flag_embedding: that, less all that stands behind the passage",
+        description="Tokens that count towards the maximum length; `texts`: from the first text to "
+        "the last; `flag_embedding`: these, minus the tokens after the passage.",
     )
-    temperature: float = Field(1.0, gt=0, description="of the family's own normalisation")
+    temperature: float = Field(
+        1.0, gt=0, description="Temperature of the model family's own normalization."
+    )
 
     @model_validator(mode="after")
     def _one_query_one_passage(self) -> Template:
@@ -131,66 +168,116 @@ class Template(Section):
         return self
 
 
+# The names that other libraries use.
+_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "half": "float16"}
+
+
+def _long_name(value: Any) -> Any:
+    return _DTYPES.get(value, value) if isinstance(value, str) else value
+
+
+NumberFormat = Annotated[
+    Literal["auto", "float32", "bfloat16", "float16"],
+    BeforeValidator(
+        _long_name,
+        json_schema_input_type=Literal[
+            "auto", "float32", "bfloat16", "float16", "fp32", "bf16", "fp16", "half"
+        ],
+    ),
+]
+
+
 class ModelConfig(Section):
     """Which reranker, and how a pair becomes its input."""
 
-    path: str = Field(description="folder or hub id")
-    revision: str | None = Field(None, description="hub branch, tag or commit")
+    path: Text = Field(description="Folder with the model, or its id on the Hugging Face hub.")
+    revision: Text | None = Field(
+        None, description="Branch, tag or commit on the hub; null: the main branch."
+    )
     family: Literal[
         "auto", "encoder", "llm", "layerwise", "lightweight", "seq2seq", "classifier"
-    ] = Field("auto", description="auto: from the checkpoint")
-    template: str | Template = Field(
+    ] = Field("auto", description="Kind of reranker; `auto`: detect it from the model's files.")
+    template: Text | Template = Field(
         "auto",
-        description="language models: a built-in one (docs/families.md), or one's own; auto: from "
-        "the checkpoint",
+        description="Prompt template of a language model: the name of a built-in one, or a mapping "
+        "with your own; `auto`: detect it from the model's files.",
     )
     cutoff_layer: Layer | list[Layer] | None = Field(
         None,
-        description="layerwise, lightweight: score behind this layer; null: the last. Of a list, "
-        "behind the largest; the others become columns of their own",
+        description="Layer whose output is scored, for layerwise and lightweight models; null: the "
+        "last layer; of several layers, the largest gives the score, and each other gives a column "
+        "of its own.",
     )
     compress_layers: list[int] = Field(
-        [8], description="lightweight: where the passage is compressed"
+        [8], description="Layers at which a lightweight model compresses the passage."
     )
     compress_ratio: Literal[1, 2, 4, 8] = Field(
-        1, description="lightweight: tokens that become one; 1: no compression"
+        1,
+        description="Number of tokens that a lightweight model merges into one; 1: no compression.",
     )
     lightweight_head: Literal["flag_embedding", "of_layer"] = Field(
         "flag_embedding",
-        description="flag_embedding: the first head for the first cutoff layer, and so on, as "
-        "FlagEmbedding 1.4 takes them whatever the layers; of_layer: the cutoff layer's own",
+        description="Which head of a lightweight model scores a cutoff layer; `flag_embedding`: "
+        "the first head for the first cutoff layer and so on, as FlagEmbedding 1.4 does; "
+        "`of_layer`: the layer's own head.",
     )
-    prompt: str | None = Field(None, description="replaces the template's {prompt}")
-    instruction: str | None = Field(None, description="replaces the template's {instruction}")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    prompt: str | None = Field(
+        None, description="Text that replaces the template's `{prompt}`; null: the template's own."
+    )
+    instruction: str | None = Field(
+        None,
+        description="Text that replaces the template's `{instruction}`; null: the template's own.",
+    )
+    dtype: NumberFormat = Field(
+        "auto",
+        description="Number format of the model; `auto`: the fastest that passes the numerics "
+        "checks on this hardware.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Device that scores; `auto`: a GPU if there is one, else the CPU."
+    )
     max_length: int | None = Field(
         None,
         ge=8,
-        description="tokens a pair, specials included; null: the template's, or the model's, at "
-        "most 512",
+        description="Maximum number of tokens of a pair, special tokens included; null: that of "
+        "the template, or that of the model but at most 512.",
     )
     query_max_length: int | None = Field(
-        None, ge=1, description="tokens a query; null: three quarters of max_length"
+        None,
+        ge=1,
+        description="Maximum number of tokens of a query; null: three quarters of "
+        "`model.max_length`.",
     )
     truncation: Literal["only_passage", "longest_first"] = Field(
         "only_passage",
-        description="only_passage: as FlagReranker; longest_first: as sentence-transformers, "
-        "encoders only",
+        description="How a pair that is too long is cut; `only_passage`: as FlagReranker does; "
+        "`longest_first`: as sentence-transformers does, for encoders only.",
     )
-    digest: str | None = Field(
-        None, description="what the checkpoint's files must be; jobs.preflight prints it"
+    digest: Text | None = Field(
+        None,
+        description="Expected digest of the model's files; `batch-reranker preflight` prints it.",
     )
-    allow_pickle: bool = Field(False, description="load .bin weights, whose pickles can run code")
+    allow_pickle: bool = Field(
+        False, description="Allow weights in .bin files, which can run any code when loaded."
+    )
     long_passage: Literal["truncate", "first", "max", "mean_top_k"] = Field(
         "truncate",
-        description="a passage that does not fit: cut (first: the same), or scored in chunks, of "
-        "which the best one counts, or the mean of the best",
+        description="What to do with a passage that is too long; `truncate` and `first`: cut it; "
+        "`max`: score it in chunks and take the best score; `mean_top_k`: the mean of the best "
+        "scores.",
     )
-    chunk_overlap: int = Field(64, ge=0, description="tokens that a chunk shares with the next")
-    max_chunks: int = Field(64, ge=1, description="chunks a passage; what is behind them is lost")
-    top_k: int = Field(3, ge=1, description="for mean_top_k")
-    trust_remote_code: bool = Field(False, description="run code that lies in the checkpoint")
+    chunk_overlap: int = Field(
+        64, ge=0, description="Number of tokens that a chunk shares with the next one."
+    )
+    max_chunks: int = Field(
+        64, ge=1, description="Maximum number of chunks of a passage; the rest of it is cut."
+    )
+    top_k: int = Field(
+        3, ge=1, description="Number of chunk scores that `model.long_passage=mean_top_k` averages."
+    )
+    trust_remote_code: bool = Field(
+        False, description="Allow Python code from the model's folder or hub repository to run."
+    )
 
     @field_validator("cutoff_layer")
     @classmethod
@@ -210,12 +297,18 @@ class ModelConfig(Section):
 
 
 class ReplicasConfig(Section):
-    """How many models are held at once, and what each asks of Ray. null: from the cluster."""
+    """How many copies of the model are loaded at once, and the resources of each. null: taken from
+    the cluster.
+    """
 
-    min: int | None = Field(None, ge=1)
-    max: int | None = Field(None, ge=1, description="what a cluster may grow to")
-    num_cpus: float | None = Field(None, gt=0, description="also the threads of a CPU forward")
-    num_gpus: float | None = Field(None, ge=0)
+    min: int | None = Field(None, ge=1, description="Number of replicas that are always kept.")
+    max: int | None = Field(
+        None, ge=1, description="Maximum number of replicas; a cluster that can grow grows to it."
+    )
+    num_cpus: float | None = Field(
+        None, gt=0, description="CPUs of each replica; on a CPU also its number of threads."
+    )
+    num_gpus: float | None = Field(None, ge=0, description="GPUs of each replica.")
 
     @model_validator(mode="after")
     def _min_below_max(self) -> ReplicasConfig:
@@ -225,32 +318,41 @@ class ReplicasConfig(Section):
 
 
 class PlanConfig(Section):
-    """How shards are cut into parts: the unit of reading, scoring, committing and retrying."""
+    """How input files are cut into parts. A part is read, scored, written and retried as one."""
 
-    part_rows: int = Field(8192, ge=1, description="pairs a part, at most (but for one huge row)")
-    part_bytes: int = Field(268_435_456, ge=1, description="decoded input bytes a part, about")
+    part_rows: int = Field(
+        8192, ge=1, description="Maximum number of pairs in a part; one larger row is not divided."
+    )
+    part_bytes: int = Field(
+        268_435_456,
+        ge=1,
+        description="Approximate maximum size of a part's input, in bytes of memory.",
+    )
 
 
 class ScoreConfig(Section):
-    """How a replica computes. Part of the fingerprint only where scores are reproducible."""
+    """How a replica computes. Changes scores only if they are to be reproducible."""
 
     max_batch_tokens: int | None = Field(
-        None, ge=8, description="rows x padded length of a batch; null: what suits the device"
+        None,
+        ge=8,
+        description="Maximum size of a batch in tokens: rows times padded length; null: chosen for "
+        "the device.",
     )
     reproducible: bool = Field(
         False,
-        description="a pair's score is the same to the bit whatever it is batched with, on equal "
-        "hardware and software",
+        description="Give a pair the same score to the last bit in every batch, on equal hardware "
+        "and software.",
     )
     share_prefixes: bool = Field(
         True,
-        description="language models compute what a query's candidates begin with once; not where "
-        "scores are reproducible",
+        description="Let language models compute the common beginning of a query's candidates only "
+        "once; not used if `score.reproducible` is true.",
     )
     compile: Literal["auto"] | bool = Field(
         "auto",
-        description="each replica compiles the model when it starts, and keeps that if it is "
-        "faster; auto: in bfloat16 on CPUs with AMX, in runs of more than half an hour",
+        description="Compile the model in each replica and use the result if it is faster; `auto`: "
+        "only for bfloat16 on CPUs with AMX, in runs of more than half an hour.",
     )
 
     @model_validator(mode="after")
@@ -264,20 +366,30 @@ class ScoreConfig(Section):
 
 
 class GuardConfig(Section):
-    """What is tolerated."""
+    """Limits beyond which a run fails."""
 
-    max_quarantined_fraction: float = Field(0.01, ge=0, le=1)
+    max_quarantined_fraction: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="Maximum fraction of pairs without a score; above it the run ends with exit "
+        "code 4.",
+    )
     max_stall_seconds: float = Field(
-        1200, gt=0, description="without a batch or a part done, loading of models included"
+        1200,
+        gt=0,
+        description="Maximum time without progress, loading of models included; after it the run "
+        "ends with exit code 5.",
     )
 
 
 class VerifyConfig(Section):
-    """How the output is proven, at the end of a run and by jobs.verify."""
+    """How the output is verified, at the end of a run and by `batch-reranker verify`."""
 
     read: Literal["unproven", "all"] = Field(
         "unproven",
-        description="data files to open: those whose checksum the store does not list, or all",
+        description="Data files to read; `unproven`: only those whose checksum the store does not "
+        "list.",
     )
 
 
@@ -286,7 +398,10 @@ def _yaml_off(value: Any) -> Any:
     return "off" if value is False else value
 
 
-Enforcement = Annotated[Literal["refuse", "warn", "off"], BeforeValidator(_yaml_off)]
+Enforcement = Annotated[
+    Literal["refuse", "warn", "off"],
+    BeforeValidator(_yaml_off, json_schema_input_type=Literal["refuse", "warn", "off", False]),
+]
 
 
 Language = Literal["en", "de", "fr", "es", "ru", "zh", "ja", "ar", "hi"]
@@ -295,49 +410,70 @@ Language = Literal["en", "de", "fr", "es", "ru", "zh", "ja", "ar", "hi"]
 class PreflightChecks(Section):
     """What a failed check of each group does."""
 
-    files: Enforcement = "refuse"
-    architecture: Enforcement = "refuse"
-    weights: Enforcement = "refuse"
-    tokenizer: Enforcement = "refuse"
-    prompt: Enforcement = "refuse"
-    numerics: Enforcement = "refuse"
-    meaning: Enforcement = "refuse"
-    agreement: Enforcement = "refuse"
+    files: Enforcement = Field("refuse", description="Checks of the model's files.")
+    architecture: Enforcement = Field(
+        "refuse", description="Checks that the model is a reranker of a supported kind."
+    )
+    weights: Enforcement = Field(
+        "refuse", description="Checks that all weights are there and were trained."
+    )
+    tokenizer: Enforcement = Field(
+        "refuse", description="Checks that the tokenizer belongs to the model."
+    )
+    prompt: Enforcement = Field(
+        "refuse", description="Checks of the input that is built from a pair."
+    )
+    numerics: Enforcement = Field(
+        "refuse", description="Checks of the scores in the number format of the run."
+    )
+    meaning: Enforcement = Field(
+        "refuse", description="Checks that relevant passages score above irrelevant ones."
+    )
+    agreement: Enforcement = Field(
+        "refuse", description="Checks that all replicas give the same scores."
+    )
 
 
 class PreflightConfig(Section):
-    """What a replica must pass before it may score a row."""
+    """Checks that a replica must pass before it may score a row."""
 
     checks: PreflightChecks = PreflightChecks()
     languages: list[Language] = Field(
-        ["en"], min_length=1, description="in which the built-in canaries must come out in order"
+        ["en"],
+        min_length=1,
+        description="Languages in which the model must rank the built-in examples correctly.",
     )
-    canaries: str | None = Field(
-        None, description="JSON lines of your own: query, relevant, irrelevant"
+    canaries: Text | None = Field(
+        None,
+        description="JSON Lines file with your own examples: `query`, `relevant`, `irrelevant`.",
     )
-    golden: str | None = Field(
-        None, description="canary scores of an approved run, written by jobs.preflight --record"
+    golden: Text | None = Field(
+        None,
+        description="File with the example scores of an approved run; `batch-reranker preflight "
+        "--record` writes it.",
     )
 
 
 class TrainingConfig(Section):
-    """What `jobs.training_data` makes of a scored output."""
+    """Which training data `batch-reranker training-data` writes."""
 
-    positive_column: str | None = Field(
-        None, description="a column that was passed through; above 0: the pair is a positive"
+    positive_column: Text | None = Field(
+        None,
+        description="Column copied from the input that marks positive pairs: a value above 0.",
     )
     positive_score: float | None = Field(
-        None, description="instead: raw scores from here on are positives"
+        None, description="Raw score from which a pair is positive, if no column marks them."
     )
-    scores: Literal["raw", "normalized"] = "raw"
+    scores: Literal["raw", "normalized"] = Field("raw", description="Scores to write.")
 
 
 class RayConfig(Section):
-    """Which Ray to use. null: the one of RAY_ADDRESS (set by `ray job submit`), else an own one."""
+    """Which Ray cluster to use."""
 
-    address: str | None = Field(
+    address: Text | None = Field(
         None,
-        description="`auto`: the one running on this machine; `local`: an own one; or host:port",
+        description="`auto`: the cluster that this machine belongs to; `local`: a new one for this "
+        "run; or host:port; null: that of RAY_ADDRESS, which `ray job submit` sets, else `local`.",
     )
 
 

@@ -1,0 +1,122 @@
+"""Wrong keys and values, named with what is expected and what to write instead."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from reranker_core.config.keys import Config
+from reranker_core.config.lookup import find, known_keys, section_of
+from reranker_core.config.peers import ours
+from reranker_core.config.values import kinds, read, shown, words
+
+# What our own validators raise: their text is the message.
+_OWN = ("value_error", "assertion_error")
+_SHOWN = 200  # characters of a value
+
+
+def explain(error: ValidationError, tree: Mapping[str, Any], typed: Mapping[str, str]) -> list[str]:
+    """A line for each wrong key.
+
+    Args:
+        error: what pydantic found.
+        tree: the configuration that it looked at.
+        typed: the keys of the command line, as they were typed.
+
+    """
+    found: dict[str, list[Any]] = {}
+    for item in error.errors(include_url=False):
+        found.setdefault(_key(item), []).append(item)
+    # Of a mapping, what is wrong inside says more than that the key could have been a text.
+    return [
+        _line(key, items, typed.get(key, shown(_value(tree, key))), key in typed)
+        for key, items in found.items()
+        if not any(other.startswith(f"{key}.") for other in found)
+    ]
+
+
+def _key(item: Any) -> str:
+    """The dotted key. Pydantic's path also names members of unions, and counts items of lists."""
+    key: list[str] = []
+    section: type[BaseModel] | None = Config
+    for step in item["loc"]:
+        field = None if section is None else section.model_fields.get(str(step))
+        if field is not None:
+            key.append(str(step))
+            section = section_of(field)
+        elif section is None or section.__name__ not in str(step):
+            if item["type"] == "extra_forbidden":
+                key.append(str(step))
+            break
+    return ".".join(key)
+
+
+def _value(tree: Mapping[str, Any], key: str) -> Any:
+    value: Any = tree
+    for step in key.split("."):
+        value = value.get(step) if isinstance(value, Mapping) else None
+    return value
+
+
+def _line(key: str, items: list[Any], text: str, is_typed: bool) -> str:
+    field, types = find(key), {item["type"] for item in items}
+    text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    if not key:
+        return "expected sections such as `input:`, each with its keys"
+    if "extra_forbidden" in types:
+        return f"{key}: unknown key{_nearest(key)} (--help lists all keys)"
+    if "missing" in types:
+        return f"{key}: missing; set it in the file or as {key}=…"
+    own = [item["msg"].partition(", ")[2] for item in items if item["type"] in _OWN]
+    if field is None or (section_of(field) and "." not in key):
+        section = section_of(field)
+        if own:
+            return f"{key}: {own[0]}"
+        first = f", with keys such as {key}.{next(iter(section.model_fields))}" if section else ""
+        return f"{key}={text}: '{key}' is a section{_nearest(key) or first}"
+    if own:
+        return f"{key}={text}: {own[0]}"
+    if types == {"string_too_short"} and not text:
+        return f"{key}=: is empty; expected {words(kinds(field))}"
+    return f"{key}={text}: expected {words(kinds(field))}{_remedy(key, field, text, is_typed)}"
+
+
+def _remedy(key: str, field: FieldInfo, text: str, is_typed: bool) -> str:
+    names = {kind.name for kind in kinds(field)}
+    items = {item.name for kind in kinds(field) for item in kind.items}
+    listed = f"[{text}]"
+    if "list" in names and text[:1] != "[" and _fits(field, read(listed, kinds(field))):
+        return f"; write {key}={listed}"
+    if "text" in items and text[:1] == "[":
+        return "; put its items in double quotes"
+    if "mapping" in names or (not is_typed and "text" in names):
+        return "; put text that looks like a number, a date or a truth value (Yes, no) in quotes"
+    return ""
+
+
+def _fits(field: FieldInfo, value: Any) -> bool:
+    try:
+        annotation: Any = Annotated[field.annotation, field]
+        TypeAdapter(annotation).validate_python(value, strict=True)
+    except ValidationError:
+        return False
+    return True
+
+
+def _nearest(key: str) -> str:
+    """The key that was meant, as far as can be told."""
+    known = known_keys()
+    leaves = {name.rpartition(".")[2]: name for name in known}
+    leaf = key.rpartition(".")[2]
+    found = (
+        [leaves[leaf]]
+        if leaf in leaves and leaf not in Config.model_fields
+        else [near for near in [ours(leaf)] if near]
+        or difflib.get_close_matches(key, known, n=1)
+        or [leaves[near] for near in difflib.get_close_matches(leaf, leaves, n=1)]
+    )
+    return f"; did you mean '{found[0]}'?" if found else ""
