@@ -1,1 +1,1 @@
-"""The command line jobs: parse, call, exit code."""
+"""The command line without an installation, for `ray job submit`: python -m jobs.run"""

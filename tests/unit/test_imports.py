@@ -19,7 +19,7 @@ HEAVY = ("torch", "transformers", "ray.data", "transformers.modeling_utils")
 @pytest.mark.parametrize(
     ("module", "loaded"),
     [
-        ("jobs.cli", ""),
+        ("reranker_core.command.main", ""),
         ("reranker_core.output.proof", ""),
         ("reranker_core.output.manifest, reranker_core.report.summary", ""),
         ("reranker_core.pipeline.tasks", ""),

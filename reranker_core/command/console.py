@@ -1,0 +1,43 @@
+"""What is printed: as wide as the terminal, and never wrapped where there is none."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import sys
+from typing import IO, TextIO, cast
+
+from rich.console import Console
+
+_NO_LIMIT = 100_000  # columns; a line of a log or a file is as long as what it says
+
+
+def help_width() -> int:
+    """Columns for help."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _NO_LIMIT
+
+
+def make_console() -> Console:
+    """A console for standard output."""
+    if sys.stdout.isatty():
+        return Console()
+    return Console(file=cast(IO[str], _Unpadded(sys.stdout)), width=_NO_LIMIT, soft_wrap=True)
+
+
+class _Unpadded(io.TextIOBase):
+    """A file without the blanks with which Rich fills cells up to the width of their column."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        self._file.write(re.sub(r"[ \t]+(?=\n|$)", "", text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._file.encoding

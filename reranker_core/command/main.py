@@ -1,0 +1,77 @@
+"""`batch-reranker`: the table of subcommands, and what becomes of errors."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import click
+
+from reranker_core import __version__
+from reranker_core.command import completion, plan, preflight, run, training_data, verify
+from reranker_core.command.console import help_width
+from reranker_core.command.help import EXIT_CODES
+from reranker_core.command.subcommand import HELP_OPTIONS, hint_for
+from reranker_core.errors import RerankError
+
+NAME = "batch-reranker"
+SUBCOMMANDS: tuple[click.Command, ...] = (
+    run.run,
+    plan.plan,
+    preflight.preflight,
+    verify.verify,
+    training_data.training_data,
+)
+
+
+class _Group(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)  # in the order of work, not of the alphabet
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write(f"\n{EXIT_CODES}\n{completion.HOW_TO}")
+
+
+@click.group(
+    cls=_Group,
+    name=NAME,
+    context_settings=HELP_OPTIONS,
+    help="Score query-passage pairs with a reranker, in bulk, on Ray.",
+)
+@click.version_option(__version__, prog_name=NAME)
+def group() -> None:
+    """The command itself; each subcommand does the work."""
+
+
+for subcommand in SUBCOMMANDS:
+    group.add_command(subcommand)
+
+
+def main() -> NoReturn:
+    """The console script."""
+    execute(group, NAME)
+
+
+def execute(command: click.Command, name: str) -> NoReturn:
+    """Run a command with the arguments of this process, and end the process with its exit code."""
+    completion.install()
+    try:
+        code = command.main(
+            prog_name=name,
+            standalone_mode=False,
+            max_content_width=help_width(),
+            terminal_width=help_width(),
+            windows_expand_args=False,
+        )
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message())
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        print(f"error: {error.format_message()}{hint_for(error)}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except click.Abort:  # ctrl-C before the subcommand began
+        sys.exit(130)
+    except RerankError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    sys.exit(code or 0)

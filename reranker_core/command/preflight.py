@@ -1,0 +1,56 @@
+"""`batch-reranker preflight`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from reranker_core.command.subcommand import subcommand
+from reranker_core.config import Config
+
+
+@subcommand("preflight", heeds=("model", "score", "preflight"))
+@click.option(
+    "--json", "report_path", metavar="FILE", type=click.Path(), help="Write the report as JSON."
+)
+@click.option(
+    "--record",
+    is_flag=True,
+    help="Write the scores of the examples to preflight.golden; later runs are compared with them.",
+)
+def preflight(config: Config, console: Console, report_path: str | None, record: bool) -> None:
+    """Check a model as a run would, in this process, and print what was measured.
+
+    Exit code 3 means that the model may not score.
+    """
+    # Late, so that --help and a wrong configuration answer at once.
+    from reranker_core.checks import Report
+    from reranker_core.errors import ConfigError, PreflightRefused
+    from reranker_core.models.checkpoint import open_checkpoint
+    from reranker_core.preflight import golden as golden_scores
+    from reranker_core.report.summary import print_report
+    from reranker_core.score.scorer import Scorer
+
+    golden = config.preflight.golden
+    if record:
+        if golden is None:
+            raise ConfigError("--record: set preflight.golden=FILE, where the scores are to go")
+        section = config.preflight.model_copy(update={"golden": None})
+        config = config.model_copy(update={"preflight": section})
+    refused = None
+    try:
+        report = Scorer.load(config).report
+    except PreflightRefused as error:
+        report, refused = Report.from_dict(error.report), error
+    digest = open_checkpoint(config.model).digest
+    print_report(report, config.preflight.checks, digest, console)
+    if report_path:
+        content = {"digest": digest, **report.as_dict()}
+        Path(report_path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    if refused is not None:
+        raise refused
+    if record and golden is not None:
+        golden_scores.record(report, golden)

@@ -1,0 +1,31 @@
+"""`batch-reranker run`."""
+
+from __future__ import annotations
+
+import time
+
+import click
+from rich.console import Console
+
+from reranker_core.command.plan import show_plan
+from reranker_core.command.subcommand import subcommand
+from reranker_core.config import Config
+
+
+@subcommand("run")
+@click.option("--dry-run", is_flag=True, help="Show the plan and end, as 'batch-reranker plan'.")
+def run(config: Config, console: Console, dry_run: bool) -> None:
+    """Score all pairs of the input, or the rest of them if the output was begun before."""
+    if dry_run:
+        show_plan(config, console)
+        return
+    # Late, so that --help and a wrong configuration answer at once.
+    from reranker_core.prepare import prepare
+    from reranker_core.report.summary import print_totals
+
+    start = time.monotonic()
+    prepared = prepare(config)
+    from reranker_core.pipeline.run import run as run_prepared
+
+    totals = run_prepared(prepared)
+    print_totals(totals, prepared, time.monotonic() - start, console)

@@ -1,0 +1,95 @@
+"""A subcommand that works with a configuration."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from reranker_core.command.completion import complete_override
+from reranker_core.command.console import help_width, make_console
+from reranker_core.command.help import EXIT_CODES, describe_keys, heeded
+from reranker_core.command.messages import set_up_messages
+from reranker_core.config import Config, known_keys, load_config
+from reranker_core.config.peers import ours
+from reranker_core.stopping import stop_on_signals
+
+HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
+EVERYTHING = tuple(Config.model_fields)
+
+
+def subcommand(
+    name: str, heeds: Iterable[str] = EVERYTHING
+) -> Callable[[Callable[..., None]], click.Command]:
+    """Make a subcommand of a function that takes a configuration, a console, and its own options.
+
+    Args:
+        name: what users type.
+        heeds: sections and keys that it reads. Others may be set, and required ones need not be.
+
+    """
+    heeds = tuple(heeds)
+    unused = {
+        key: "unused"
+        for key, field in known_keys().items()
+        if field.is_required() and not heeded(key, heeds)
+    }
+
+    def decorate(work: Callable[..., None]) -> click.Command:
+        @functools.wraps(work)
+        def call(config: str | None, overrides: tuple[str, ...], **options: Any) -> None:
+            set_up_messages()
+            stop_on_signals()
+            work(load_config(config, overrides, unused), make_console(), **options)
+
+        command = click.option(
+            "--config", metavar="FILE", type=click.Path(), help="Configuration file in YAML."
+        )(call)
+        command = click.argument("overrides", nargs=-1, type=_Override(heeds), metavar=_METAVAR)(
+            command
+        )
+        return click.command(name, cls=_Subcommand, context_settings=HELP_OPTIONS, heeds=heeds)(
+            command
+        )
+
+    return decorate
+
+
+_METAVAR = "[SECTION.KEY=VALUE]..."
+
+
+class _Subcommand(click.Command):
+    def __init__(self, *args: Any, heeds: tuple[str, ...], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.heeds = heeds
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write(f"\n{describe_keys(self.heeds, help_width())}\n{EXIT_CODES}")
+
+
+class _Override(click.ParamType):
+    """`section.key=value`, which shells complete."""
+
+    name = "override"
+
+    def __init__(self, heeds: tuple[str, ...]) -> None:
+        self._heeds = heeds
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return complete_override(incomplete, self._heeds)
+
+
+def hint_for(error: click.ClickException) -> str:
+    """What was meant by a wrong option or subcommand, as far as can be told."""
+    if isinstance(error, click.NoSuchOption):
+        name = error.option_name.lstrip("-").partition("=")[0]
+        if key := name if name in known_keys() else ours(name):
+            return f" Keys of the configuration have no dashes: {key}=…"
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        return f" See '{error.ctx.command_path} --help'."
+    return ""

@@ -1,0 +1,25 @@
+"""`batch-reranker training-data`."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from reranker_core.command.subcommand import subcommand
+from reranker_core.config import Config
+
+
+@subcommand("training-data", heeds=("input", "output", "plan", "training", "model.cutoff_layer"))
+def training_data(config: Config, console: Console) -> None:
+    """Write the scores of a complete output as training data for FlagEmbedding.
+
+    Needs the configuration of the run. Writes JSON Lines beside the data, to _training/.
+    """
+    # Late, so that --help and a wrong configuration answer at once.
+    from reranker_core.output.training import TRAINING, write_training_data
+
+    written = write_training_data(config)
+    console.print(
+        f"{written.queries:,} queries with {written.pairs:,} pairs in {TRAINING}/; left out: "
+        f"{written.without_positive:,} queries without a positive, {written.without_negative:,} "
+        f"without a negative, {written.unscored:,} pairs without a score"
+    )
