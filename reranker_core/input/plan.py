@@ -11,16 +11,17 @@ import hashlib
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reranker_core.config import Config
-from reranker_core.errors import InputError, brief
+from reranker_core.errors import InputError
+from reranker_core.input.kinds import unreadable
 from reranker_core.input.query_cuts import check_query_order, move_to_query_starts
 from reranker_core.input.schema import InputSchema, check_schema, common_schema, resolve_schema
 from reranker_core.input.shards import ShardFile, list_shards
@@ -77,6 +78,7 @@ class Plan:
     schema: InputSchema
     shards: tuple[Shard, ...]
     parts: tuple[Part, ...]
+    passed_over: dict[str, int] = field(default_factory=dict)  # names, by reason
 
     @property
     def rows(self) -> int:
@@ -101,7 +103,8 @@ def make_plan(config: Config) -> Plan:
         InputError: a shard is missing or unreadable, or its columns do not fit.
 
     """
-    files = list_shards(config)
+    listing = list_shards(config)
+    files = listing.shards
     footers = _read_footers(files)
     schemas = [footer.schema.to_arrow_schema() for footer in footers]
     # Shards without rows often have guessed types; they count only where there is nothing else.
@@ -123,7 +126,7 @@ def make_plan(config: Config) -> Plan:
         parts.extend(_parts_of(shard, cuts))
     if by_query:
         check_query_order([shard.file.url for shard in shards if shard.rows], schema.query_id)
-    return Plan(schema, tuple(shards), tuple(parts))
+    return Plan(schema, tuple(shards), tuple(parts), listing.passed_over)
 
 
 def cut(row_groups: Iterable[RowGroup], part_rows: int, part_bytes: int) -> list[tuple[int, int]]:
@@ -180,16 +183,16 @@ def read_groups(parts: Iterable[Part], plan: Plan) -> Iterator[list[Part]]:
         yield gathered
 
 
-def _read_footers(files: list[ShardFile]) -> list[pq.FileMetaData]:
+def _read_footers(files: Sequence[ShardFile]) -> list[pq.FileMetaData]:
     def read(file: ShardFile) -> pq.FileMetaData | str:
         if file.size == 0:
             return f"{file.url}: is empty (0 bytes); expected a Parquet file"
+        filesystem, path = open_filesystem(file.url)
         try:
-            filesystem, path = open_filesystem(file.url)
             with open_to_read(filesystem, path) as stream:
                 return pq.ParquetFile(stream).metadata
         except (pa.ArrowException, OSError) as error:
-            return f"{file.url}: cannot be read as Parquet, {file.size} bytes: {brief(error)}"
+            return unreadable(filesystem, path, file.url, file.size, error)
 
     with ThreadPoolExecutor(_FOOTER_THREADS) as threads:
         footers = list(threads.map(read, files))
@@ -199,8 +202,7 @@ def _read_footers(files: list[ShardFile]) -> list[pq.FileMetaData]:
         raise InputError(
             "\n".join(
                 [
-                    f"{len(problems)} of {len(files)} shards cannot be read; nothing was scored. "
-                    "Write them again or take them out of input.path:",
+                    f"{len(problems)} of {len(files)} shards cannot be read; nothing was scored:",
                     *problems[:_SHOWN_PROBLEMS],
                     *([f"… and {more} more"] if more > 0 else []),
                 ]

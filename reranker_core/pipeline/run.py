@@ -91,6 +91,7 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
     facts = {
         "fingerprint": scoring,
         "scored_as": prepared.choice,
+        "passed_over": prepared.plan.passed_over,
         "preflight_not_enforced": [
             group for group, action in config.preflight.checks if action != "refuse"
         ],

@@ -26,6 +26,8 @@ def print_plan(prepared: Prepared, console: Console) -> None:
     done = len(plan.parts) - len(prepared.todo)
     table = _table("Plan")
     table.add_row("input", f"{_count(len(plan.shards), 'shard')}, {_size(plan.input_bytes)}")
+    if plan.passed_over:
+        table.add_row("passed over", _passed_over(plan.passed_over))
     table.add_row("layout", "nested" if plan.schema.nested else "flat")
     about = "about " if plan.schema.nested else ""
     table.add_row("rows", f"{plan.rows:,} ({about}{plan.pairs:,} pairs)")
@@ -124,6 +126,16 @@ def _add_counts(table: Table, totals: Totals) -> None:
         table.add_row("scores", f"{quantiles} (min / 5 % / median / 95 % / max)")
         for part in scores["unlike"][:_SHOWN_PARTS]:
             table.add_row("unlike the others", f"{part['part']}: median {part['median']:.4g}")
+
+
+def _passed_over(counts: dict[str, int]) -> str:
+    """Why files of the input are not read."""
+    words = {
+        "hidden": "named with _ or . at the beginning",
+        "not_parquet": "not Parquet by their suffix",
+        "link_loop": "links to a folder above them",
+    }
+    return "; ".join(f"{count:,} {words[reason]}" for reason, count in counts.items())
 
 
 def _count(number: int, noun: str) -> str:

@@ -68,7 +68,12 @@ def open_to_read(filesystem: fsspec.AbstractFileSystem, path: str) -> IO[bytes] 
 
 
 def info_of(filesystem: fsspec.AbstractFileSystem, path: str) -> dict[str, Any]:
-    """What the store says of a file: size, etag. Raises FileNotFoundError."""
+    """What the store says of a file, of a link what is true of its target: size, etag or time.
+    Raises FileNotFoundError.
+    """
+    if is_local(filesystem):
+        found = os.stat(path)
+        return {"name": path, "size": found.st_size, "type": "file", "mtime": found.st_mtime}
     return patiently(lambda: filesystem.info(path), str(filesystem.unstrip_protocol(path)))
 
 

@@ -78,6 +78,7 @@ def test_flat_shards_come_out_row_for_row_with_their_scores(rerank, score, tmp_p
     manifest = json.loads((tmp_path / "out/_manifest.json").read_text())
     assert (tmp_path / "out/_SUCCESS").exists()
     assert manifest["rows"] == manifest["scored"] == 1233
+    assert manifest["passed_over"] == {"hidden": 1}
     assert json.loads((tmp_path / "out/_preflight.json").read_text())["replicas"]
 
     before = times(tmp_path / "out")

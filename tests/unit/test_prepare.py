@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from tokenizers.pre_tokenizers import PreTokenizer
 
 from reranker_core.config import Config
@@ -15,6 +17,7 @@ from reranker_core.output.commit import data_name
 from reranker_core.output.identity import claim, digest, identity, recorded
 from reranker_core.output.receipts import receipt_name
 from reranker_core.prepare import Prepared, prepare
+from reranker_core.report.summary import print_plan
 from tests import damage
 from tests.outputs import commit_part
 from tests.tables import config, flat, write
@@ -68,6 +71,15 @@ def test_a_tokenizer_with_a_part_in_python_is_refused(
     monkeypatch.setattr(encoder, "pair_format", with_letters)
     with pytest.raises(PreflightRefused, match="tokenizer/sendable"):
         prepare(settings(folder, bert))
+
+
+def test_the_plan_says_what_was_passed_over(folder: Path, bert: Path):
+    (folder / "in" / "_SUCCESS").touch()
+    (folder / "in" / "notes.md").touch()
+    console = Console(file=io.StringIO(), width=200)
+    print_plan(prepare(settings(folder, bert)), console)
+    shown = console.file.getvalue()
+    assert "1 named with _ or . at the beginning; 1 not Parquet by their suffix" in shown
 
 
 def test_preparing_writes_nothing(folder: Path, bert: Path):

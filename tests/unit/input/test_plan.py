@@ -241,7 +241,7 @@ def test_a_damaged_footer_is_named(tmp_path: Path):
     length = int.from_bytes(content[-8:-4], "little")
     content[-8 - length : -8] = b"\xff" * length
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"a\.parquet: cannot be read"):
+    with pytest.raises(InputError, match=r"a\.parquet: its Parquet footer is damaged"):
         plan(tmp_path)
 
 

@@ -1,0 +1,99 @@
+"""Why an entry of `input.path` has no shards: the one cause that it is, with the absolute path."""
+
+from __future__ import annotations
+
+import posixpath
+from urllib.parse import unquote
+
+import fsspec
+
+from reranker_core.input.address import Address
+from reranker_core.input.kinds import by_name, summary
+from reranker_core.input.listing import SUFFIXES, Found
+from reranker_core.storage.store import is_local
+from reranker_core.storage.tree import Item, children, item_at
+
+_EXPECTED = f"expected files that end in {', '.join(SUFFIXES)}"
+_SHOWN = 3
+
+
+def nothing_there(where: Address) -> str:
+    """Why the folder or file of an entry does not exist, as a message."""
+    looked = where.path if is_local(where.filesystem) else where.url
+    text = f"{_head(where)} {looked} does not exist"
+    above = _nearest(where.filesystem, where.path)
+    if above is not None:
+        text += f"; the nearest folder that exists is {above}"
+    decoded = unquote(where.path)
+    if decoded != where.path and item_at(where.filesystem, decoded) is not None:
+        text += f". {decoded} exists: percent signs in input.path are taken as they are"
+    elif "{" in where.entry:
+        text += ". Braces are no glob signs; give a list: input.path=[…, …]"
+    return text
+
+
+def not_a_file(where: Address, item: Item) -> str:
+    """Why an item that is neither file nor folder is not read, as a message."""
+    if item.kind == "link":
+        return (
+            f"{_head(where)} {item.path} is a link to {item.real}, which does not exist or may "
+            "not be read"
+        )
+    return f"{_head(where)} {item.path} is a pipe, a socket or a device; expected a file"
+
+
+def nothing_found(where: Address, folder: Item, found: Found) -> str:
+    """Why no file below the folder of an entry is a shard, as a message.
+
+    Args:
+        where: the entry.
+        folder: its fixed folder, which exists.
+        found: what was passed over there.
+
+    """
+    return f"{_head(where)} {_reason(where, folder, found)}"
+
+
+def _reason(where: Address, folder: Item, found: Found) -> str:
+    if found.others:
+        holds = "what matches is" if where.steps else f"{folder.path} holds"
+        text = f"{holds} {summary(item.name for item in found.others)} and no Parquet file"
+        kinds = {kind for item in found.others if (kind := by_name(item.name))}
+        remedies = sorted({kind.remedy for kind in kinds})
+        text += "".join(f". {remedy}" for remedy in remedies) or f"; {_EXPECTED}"
+        return text + (f" ({_hidden(found)} too)" if found.hidden else "")
+    if found.hidden:
+        return (
+            f"all that is there was passed over: {_hidden(found)}, such as "
+            f"{', '.join(sorted(found.hidden)[:_SHOWN])}. Names that begin with _ or . are read "
+            "only where input.path itself names them"
+        )
+    if not where.steps:
+        return f"{folder.path} is an empty folder; {_EXPECTED}"
+    names = sorted(item.name for item in children(where.filesystem, folder))
+    held = f"holds {', '.join(names[:_SHOWN])}" if names else "is empty"
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    text = f"nothing matches {'/'.join(where.steps)} in {folder.path}, which {held}{more}"
+    if "{" in where.entry:
+        text += ". Braces are no glob signs; give a list: input.path=[…, …]"
+    return text
+
+
+def _head(where: Address) -> str:
+    return f"input.path={where.entry}: no shards there:"
+
+
+def _hidden(found: Found) -> str:
+    count = len(found.hidden)
+    return (
+        f"{count} name{'s' if count > 1 else ''} that begin{'' if count > 1 else 's'} with _ or ."
+    )
+
+
+def _nearest(filesystem: fsspec.AbstractFileSystem, path: str) -> str | None:
+    """The nearest folder above that exists; objects have none of their own."""
+    while is_local(filesystem) and path not in ("", "/"):
+        path = posixpath.dirname(path.rstrip("/"))
+        if path and item_at(filesystem, path) is not None:
+            return path
+    return None

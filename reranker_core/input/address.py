@@ -1,0 +1,87 @@
+"""An entry of `input.path`: its filesystem, the folder that stands fixed in it, and the glob below.
+
+A path within a filesystem may lack what is needed to open it: HDFS, FTP and Azure paths have no
+host. So the URL of a file is made of the text that the user gave and the file's place below it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import fsspec
+
+from reranker_core.errors import ConfigError
+from reranker_core.input.pattern import is_pattern
+from reranker_core.storage.store import is_local, open_filesystem
+from reranker_core.storage.tree import item_at
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where an entry of `input.path` points.
+
+    Attributes:
+        entry: as the user gave it.
+        filesystem: of its scheme and host.
+        path: within the filesystem; of a glob, the folder above its first step with a sign.
+        steps: those of the glob below `path`; none if the entry is no glob.
+        url: of `path`, with the scheme and the host that the user gave.
+
+    """
+
+    entry: str
+    filesystem: fsspec.AbstractFileSystem
+    path: str
+    steps: tuple[str, ...]
+    url: str
+
+    def url_of(self, path: str) -> str:
+        """The URL of `path`, which lies below this address."""
+        if is_local(self.filesystem):
+            return path
+        head, chain = _cut_chain(self.url)
+        below = path[len(self.path.rstrip("/")) :].lstrip("/")
+        return (f"{head}/{below}" if below else head) + chain
+
+
+def address(entry: str) -> Address:
+    """Split an entry into the fixed folder and the glob below it. Names that exist stand for
+    themselves, whatever signs they hold.
+
+    Raises:
+        ConfigError: it is empty, its scheme is not known, or its URL holds a signature.
+        PermissionError, StoreRefused, StoreUnavailable: as `item_at`.
+
+    """
+    if not entry.strip():
+        raise ConfigError("input.path is empty; name a file, a folder or a glob")
+    if entry.startswith(("http://", "https://")) and "?" in entry:
+        raise ConfigError(
+            "input.path: a URL with a query, such as a presigned one, would carry its signature "
+            "into receipts and names; use the store's own URL and credentials from the environment"
+        )
+    filesystem, path = open_filesystem(entry)
+    filesystem.invalidate_cache()
+    steps = path.rstrip("/").split("/")
+    fixed = len(steps)
+    for index, step in enumerate(steps):
+        literal = "/".join(steps[: index + 1])
+        if is_pattern(step) and item_at(filesystem, literal) is None:
+            fixed = index
+            break
+    pattern = tuple(steps[fixed:])
+    head, chain = _cut_chain(entry)
+    head = head[:-1] if head.endswith("://") else head.rstrip("/")
+    base, url = path, head + chain
+    if pattern:
+        base = "/".join(steps[:fixed]) or filesystem.root_marker
+        url = head.rsplit("/", len(pattern))[0] + chain
+    return Address(entry, filesystem, base, pattern, base if is_local(filesystem) else url)
+
+
+def _cut_chain(url: str) -> tuple[str, str]:
+    """Split a chain such as `zip://a.parquet::s3://bucket/b.zip` behind the link with the path."""
+    links = url.split("::")
+    first = next((index for index, link in enumerate(links) if "/" in link), len(links) - 1)
+    rest = links[first + 1 :]
+    return "::".join(links[: first + 1]), "".join(f"::{link}" for link in rest)

@@ -1,0 +1,162 @@
+"""What kind of file something is, by its name or by its first bytes."""
+
+from __future__ import annotations
+
+import posixpath
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+
+import fsspec
+
+from reranker_core.errors import brief
+from reranker_core.storage.errors import patiently
+from reranker_core.storage.store import is_local
+
+_HEAD_BYTES = 512
+_SHOWN = 4
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".snappy")
+_MAGIC = b"PAR1"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file that is not Parquet: what it is called, and what to do with it."""
+
+    title: str
+    remedy: str
+
+
+_REWRITE = "Write its rows as Parquet files first"
+_DOWNLOAD = "Download the file again"
+
+JSON_LINES = Kind("JSON lines", _REWRITE)
+JSON = Kind("JSON", _REWRITE)
+CSV = Kind("CSV", _REWRITE)
+TSV = Kind("tab-separated text", _REWRITE)
+TEXT = Kind("text", _REWRITE)
+ARROW_FILE = Kind("an Arrow IPC file (Feather)", _REWRITE)
+ARROW_STREAM = Kind("an Arrow IPC stream, as Hugging Face datasets writes it", _REWRITE)
+ORC = Kind("ORC", _REWRITE)
+AVRO = Kind("Avro", _REWRITE)
+COMPRESSED = Kind("a compressed file", "Decompress it first; Parquet is compressed inside")
+POINTER = Kind("a Git LFS pointer, not the data", "Fetch the data with: git lfs pull")
+ENCRYPTED = Kind("encrypted Parquet", "Decrypt it first; the job takes no keys")
+HTML = Kind("an HTML page, perhaps an error page that was saved", _DOWNLOAD)
+XML = Kind("XML, perhaps a store's error that was saved", _DOWNLOAD)
+WEIGHTS = Kind("a file of a model", "Name the model's folder with model.path")
+
+_BY_SUFFIX = {
+    ".jsonl": JSON_LINES, ".ndjson": JSON_LINES, ".json": JSON, ".csv": CSV, ".tsv": TSV,
+    ".arrow": ARROW_FILE, ".feather": ARROW_FILE, ".ipc": ARROW_FILE, ".arrows": ARROW_STREAM,
+    ".orc": ORC, ".avro": AVRO, ".txt": TEXT, ".trec": TEXT, ".qrels": TEXT,
+    ".safetensors": WEIGHTS, ".bin": WEIGHTS, ".pt": WEIGHTS, ".gguf": WEIGHTS, ".onnx": WEIGHTS,
+}  # fmt: skip
+# Names that are no data whatever they hold.
+_NEVER_DATA = (
+    ".crc", ".md", ".log", ".yaml", ".yml", ".sh", ".py", ".html", ".xml", ".dvc", ".tmp", ".lock",
+    ".metadata", ".zip", ".tar", ".md5", ".sha256", ".inprogress", ".pdf", ".part",
+)  # fmt: skip
+_BY_MAGIC = (
+    (b"PARE", ENCRYPTED), (b"ARROW1", ARROW_FILE), (b"\xff\xff\xff\xff", ARROW_STREAM),
+    (b"ORC", ORC), (b"Obj\x01", AVRO), (b"\x1f\x8b", COMPRESSED), (b"\x28\xb5\x2f\xfd", COMPRESSED),
+    (b"BZh", COMPRESSED), (b"\xfd7zXZ", COMPRESSED), (b"PK\x03\x04", COMPRESSED),
+    (b"\x04\x22\x4d\x18", COMPRESSED), (b"version https://git-lfs", POINTER), (b"GGUF", WEIGHTS),
+    (b"<!doctype", HTML), (b"<html", HTML), (b"<?xml", XML), (b"<error", XML),
+)  # fmt: skip
+
+
+def says_nothing(name: str) -> bool:
+    """Whether a file's name leaves open what the file is, as `part-00000` does."""
+    suffix = posixpath.splitext(name)[1].lower()
+    known = suffix in _BY_SUFFIX or suffix in _NEVER_DATA or suffix in _COMPRESSED
+    return not known and name not in ("README", "LICENSE", "NOTICE", "CHANGELOG", "Makefile")
+
+
+def begins_as_parquet(filesystem: fsspec.AbstractFileSystem, path: str) -> bool:
+    """Whether the first bytes of a file are those of Parquet."""
+    return _bytes(filesystem, path, 0, len(_MAGIC)) == _MAGIC
+
+
+def by_name(name: str) -> Kind | None:
+    """What a file is by its name, if that is another kind than Parquet."""
+    return _BY_SUFFIX.get(posixpath.splitext(name)[1].lower())
+
+
+def by_content(head: bytes) -> Kind | None:
+    """What a file is by its first bytes, if that is another kind than Parquet."""
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    for magic, kind in _BY_MAGIC:
+        if head.startswith(magic) or start[: len(magic)].lower() == magic.lower() != b"":
+            return kind
+    if head[8:9] == b"{" and head[7:8] == b"\x00":  # a length in 8 bytes, then JSON
+        return WEIGHTS
+    if start[:1] == b"{":
+        return JSON_LINES if _is_json_lines(start) else JSON
+    if start[:1] == b"[":
+        return JSON
+    return None
+
+
+def unreadable(
+    filesystem: fsspec.AbstractFileSystem, path: str, url: str, size: int, error: Exception
+) -> str:
+    """Why a file could not be read as Parquet, and what to do, in a line.
+
+    Args:
+        filesystem: where it is.
+        path: its path there.
+        url: what to call it.
+        size: its bytes.
+        error: what reading it raised.
+
+    """
+    try:
+        head = _bytes(filesystem, path, 0, min(size, _HEAD_BYTES))
+        tail = _bytes(filesystem, path, max(size - len(_MAGIC), 0), size)
+    except OSError:
+        return f"{url}: cannot be read: {brief(error)}"
+    kind = by_content(head) or (None if head.startswith(_MAGIC) else by_name(path))
+    if kind is not None:
+        return f"{url}: is {kind.title}; expected Parquet. {kind.remedy}"
+    if not head.startswith(_MAGIC):
+        return (
+            f"{url}: is not a Parquet file ({size} bytes): it does not begin with {_MAGIC.decode()}"
+        )
+    if tail != _MAGIC:
+        return (
+            f"{url}: is cut off: it begins as a Parquet file, but its end is missing ({size} "
+            "bytes). Copy or write it again"
+        )
+    return (
+        f"{url}: its Parquet footer is damaged ({size} bytes): {brief(error)}. Copy or write it "
+        "again"
+    )
+
+
+def summary(names: Iterable[str]) -> str:
+    """What files are by the ends of their names, such as `3 .jsonl files`."""
+    counts = Counter(posixpath.splitext(name)[1].lower() for name in names)
+    told = []
+    for suffix, count in counts.most_common(_SHOWN):
+        files = "file" if count == 1 else "files"
+        told.append(f"{count} {suffix} {files}" if suffix else f"{count} {files} without a suffix")
+    return ", ".join(told) + (", and others" if len(counts) > _SHOWN else "")
+
+
+def _is_json_lines(start: bytes) -> bool:
+    first, newline, rest = start.partition(b"\n")
+    if not newline:
+        return True
+    return first.rstrip().endswith(b"}") and rest.lstrip()[:1] in (b"{", b"")
+
+
+def _bytes(filesystem: fsspec.AbstractFileSystem, path: str, start: int, stop: int) -> bytes:
+    if stop <= start:
+        return b""
+    if is_local(filesystem):
+        with open(path, "rb") as file:
+            file.seek(start)
+            return file.read(stop - start)
+    return patiently(partial(filesystem.cat_file, path, start=start, end=stop), path)

@@ -1,0 +1,127 @@
+"""What lies below a folder of a store. Links on disks are followed: what is told of a link, such as
+its size and time, is told of its target.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import fsspec
+
+from reranker_core.storage.errors import patiently
+from reranker_core.storage.store import is_local
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A file or a folder.
+
+    Attributes:
+        path: where it was found, within its filesystem.
+        real: the same without links.
+        kind: `link` leads to nothing, or to itself; `other` is a pipe, a socket or a device.
+        info: what the store says of a file: size, and etag or time.
+
+    """
+
+    path: str
+    real: str
+    kind: Literal["file", "folder", "link", "other"]
+    info: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def name(self) -> str:
+        """The last step of the path."""
+        return self.path.rpartition("/")[2]
+
+
+def item_at(filesystem: fsspec.AbstractFileSystem, path: str) -> Item | None:
+    """What `path` names, or None if nothing is there. A link to nothing is an item.
+
+    Raises:
+        PermissionError: a folder above it may not be entered.
+        StoreRefused, StoreUnavailable: as `patiently`.
+
+    """
+    if is_local(filesystem):
+        if not os.path.lexists(path):
+            _reachable(path)
+            return None
+        return _local_item(path, os.path.realpath(path))
+    return patiently(partial(_remote_item, filesystem, path), str(path))
+
+
+def children(filesystem: fsspec.AbstractFileSystem, folder: Item) -> list[Item]:
+    """Files and folders directly in `folder`, hidden ones too.
+
+    Raises:
+        OSError: it may not be listed.
+        StoreRefused, StoreUnavailable: as `patiently`.
+
+    """
+    if is_local(filesystem):
+        found = []
+        with os.scandir(folder.path) as entries:
+            for entry in entries:
+                real = f"{folder.real.rstrip('/')}/{entry.name}"
+                real = os.path.realpath(real) if entry.is_symlink() else real
+                item = _local_item(f"{folder.path.rstrip('/')}/{entry.name}", real)
+                found += [] if item is None else [item]
+        return found
+    infos = patiently(lambda: filesystem.ls(folder.path, detail=True), folder.path)
+    # A store without folders may have an empty object of the folder's own name.
+    return [_of(info) for info in infos if info["name"].strip("/") != folder.path.strip("/")]
+
+
+def below(filesystem: fsspec.AbstractFileSystem, folder: Item) -> list[Item]:
+    """All files below a folder of a remote store, in as few requests as the store allows.
+
+    Raises:
+        StoreRefused, StoreUnavailable: as `patiently`.
+
+    """
+    infos = patiently(lambda: filesystem.find(folder.path, detail=True), folder.path)
+    items = (_of(info) for info in infos.values() if not info["name"].endswith("/"))
+    return [item for item in items if item.kind == "file"]
+
+
+def _remote_item(filesystem: fsspec.AbstractFileSystem, path: str) -> Item | None:
+    if filesystem.isdir(path):
+        return Item(path.rstrip("/"), path.rstrip("/"), "folder")
+    if filesystem.exists(path):
+        return _of(filesystem.info(path))
+    return None
+
+
+def _of(info: dict[str, Any]) -> Item:
+    name = info["name"].rstrip("/")
+    kind: Literal["file", "folder"] = "folder" if info["type"] == "directory" else "file"
+    return Item(name, name, kind, info)
+
+
+def _local_item(path: str, real: str) -> Item | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        # Followed it leads nowhere. If it is no link, it has gone since the folder was listed.
+        return Item(path, real, "link") if os.path.islink(path) else None
+    if stat.S_ISDIR(found.st_mode):
+        return Item(path, real, "folder")
+    if stat.S_ISREG(found.st_mode):
+        info = {"name": path, "size": found.st_size, "type": "file", "mtime": found.st_mtime}
+        return Item(path, real, "file", info)
+    return Item(path, real, "other")
+
+
+def _reachable(path: str) -> None:
+    """Raise PermissionError where that, and not absence, is why nothing was seen."""
+    try:
+        os.lstat(path)
+    except PermissionError:
+        raise
+    except OSError:
+        return

@@ -1,0 +1,128 @@
+"""Each cause of "no shards there" has words of its own, and the absolute path."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reranker_core.errors import InputError
+from reranker_core.input.shards import list_shards
+from tests.tables import config
+
+
+def refusal(source: Path | str) -> str:
+    with pytest.raises(InputError) as caught:
+        list_shards(config(source, "elsewhere"))
+    return str(caught.value)
+
+
+def fill(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+
+
+@pytest.mark.parametrize("way", ["", "/b/c", "/b/*.parquet", "/**/*.parquet", "/x.parquet"])
+def test_a_path_that_does_not_exist(tmp_path: Path, way: str):
+    told = refusal(f"{tmp_path}/absent{way}")
+    assert f"{tmp_path}/absent" in told
+    assert "does not exist; the nearest folder that exists is " + str(tmp_path) in told
+
+
+def test_a_relative_path_is_told_as_an_absolute_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert f"{tmp_path}/absent/in does not exist" in refusal("absent/in")
+
+
+def test_a_file_is_no_folder(tmp_path: Path):
+    fill(tmp_path, "a.parquet")
+    assert "does not exist" in refusal(tmp_path / "a.parquet" / "b.parquet")
+
+
+@pytest.mark.parametrize("way", ["", "/"])
+def test_an_empty_folder(tmp_path: Path, way: str):
+    assert f"{tmp_path} is an empty folder" in refusal(f"{tmp_path}{way}")
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["a.jsonl", "b.jsonl", "c.jsonl"], "holds 3 .jsonl files and no Parquet file"),
+        (["data-00000.arrow", "state.json"], "holds 1 .arrow file, 1 .json file and no Parquet"),
+        (["day/a.csv"], "holds 1 .csv file and no Parquet file"),
+        (["part-00000"], "holds 1 file without a suffix and no Parquet file"),
+        (["a.jsonl", "_SUCCESS"], "1 name that begins with _ or . too"),
+    ],
+)
+def test_a_folder_of_other_files(tmp_path: Path, names: list[str], told: str):
+    fill(tmp_path, *names)
+    assert told in refusal(tmp_path)
+    if "/" not in names[0]:
+        assert told.removeprefix("holds") in refusal(f"{tmp_path}/*")
+
+
+def test_all_was_passed_over(tmp_path: Path):
+    fill(tmp_path, "_SUCCESS", "_temporary/0/a.parquet", ".hidden.parquet")
+    told = refusal(tmp_path)
+    assert "passed over: 3 names that begin with _ or ., such as" in told
+    assert f"{tmp_path}/_temporary" in told
+
+
+def test_a_glob_that_matches_nothing(tmp_path: Path):
+    fill(tmp_path, "a.parquet", "b.parquet", "c.parquet", "d.parquet")
+    told = refusal(f"{tmp_path}/x*.parquet")
+    assert f"nothing matches x*.parquet in {tmp_path}, which holds a.parquet, b.parquet" in told
+    assert "and 1 more" in told
+    assert "is empty" in refusal(_made(tmp_path / "empty") + "/*.parquet")
+
+
+def test_braces_are_told_to_be_no_signs(tmp_path: Path):
+    fill(tmp_path, "a.parquet", "b.parquet")
+    for way in ("{a,b}.parquet", "{a,b}*.parquet"):
+        assert "Braces are no glob signs; give a list" in refusal(f"{tmp_path}/{way}")
+
+
+def test_percent_signs_are_told_to_stand_as_they_are(tmp_path: Path):
+    fill(tmp_path, "my data/a.parquet")
+    told = refusal(f"file://{tmp_path}/my%20data")
+    assert f"{tmp_path}/my data exists: percent signs" in told
+
+
+@pytest.mark.parametrize("entry", ["", " "])
+def test_an_empty_entry_is_refused(entry: str):
+    with pytest.raises(Exception, match=r"input\.path is empty"):
+        list_shards(config(entry, "elsewhere"))
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that other users may enter; those of pytest are closed to them."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without permissions")
+def test_a_folder_without_permission_is_told_as_such(open_folder: Path):
+    names = ["in/a.parquet", "in/closed/b.parquet", "in/_closed/c.parquet"]
+    fill(open_folder, *names)
+    for name in ("in/closed", "in/_closed"):
+        (open_folder / name).chmod(0o000)
+    os.seteuid(65534)
+    try:
+        for entry in ("in", "in/closed", "in/closed/b.parquet", "in/*/*.parquet"):
+            assert f"permission denied: {open_folder}/in/closed" in refusal(open_folder / entry)
+        assert len(list_shards(config(f"{open_folder}/in/*.parquet", "elsewhere"))) == 1
+    finally:
+        os.seteuid(0)
+
+
+def _made(folder: Path) -> str:
+    folder.mkdir()
+    return str(folder)
