@@ -51,6 +51,7 @@ def test_flat_shards_come_out_row_for_row_with_their_scores(rerank, score, tmp_p
         "c": flat_table(0, seed=3),
     }
     (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "_SUCCESS").touch()
     pq.write_table(shards["a"], tmp_path / "in/a.parquet", row_group_size=50)
     pq.write_table(shards["b"], tmp_path / "in/b.parquet", compression="gzip")
     pq.write_table(shards["c"], tmp_path / "in/c.parquet")
