@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from demo.corpus import HELD_OUT, first_stage, read_docs, sample_queries, write_qrels, write_shards
-from demo.metrics import mrr_at, ndcg_at, relevant_ranks
+from demo.metrics import relevant_ranks
 
 FOLDER = Path("out/demo")
 INPUT, QRELS, SCORES = FOLDER / "input", FOLDER / "qrels.parquet", FOLDER / "scores"
@@ -77,10 +77,10 @@ def _show_results(console: Console) -> None:
     # Of the queries that now have the relevant passage first, the one that gained most.
     gains = np.where(after == 1, before, 0)
     _show_query(by_query[int(gains.argmax())], console)
-    table = Table("", "nDCG@10", "MRR@10", title="All queries", title_justify="left")
-    for name, ranks in (("BM25", before), ("reranked", after)):
-        table.add_row(name, f"{ndcg_at(ranks):.3f}", f"{mrr_at(ranks):.3f}")
-    console.print(table)
+    command = ["-m", "jobs.evaluate", str(SCORES), "--qrels", str(QRELS)]
+    command += ["--first-stage", "bm25_score"]
+    console.print(" ".join(["python", *command]), style="dim")
+    subprocess.run([sys.executable, *command], check=True)
 
 
 def _column(group: pd.DataFrame, name: str, missing: float = -np.inf) -> np.ndarray:

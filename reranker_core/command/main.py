@@ -8,7 +8,7 @@ from typing import NoReturn
 import click
 
 from reranker_core import __version__
-from reranker_core.command import completion, plan, preflight, run, training_data, verify
+from reranker_core.command import completion, evaluate, plan, preflight, run, training_data, verify
 from reranker_core.command.console import help_width
 from reranker_core.command.help import EXIT_CODES
 from reranker_core.command.subcommand import HELP_OPTIONS, hint_for
@@ -20,6 +20,7 @@ SUBCOMMANDS: tuple[click.Command, ...] = (
     plan.plan,
     preflight.preflight,
     verify.verify,
+    evaluate.evaluate,
     training_data.training_data,
 )
 

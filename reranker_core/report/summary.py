@@ -16,6 +16,7 @@ from reranker_core.storage.store import Store
 
 if TYPE_CHECKING:  # for who proves an output, and needs neither torch nor transformers
     from reranker_core.prepare import Prepared
+    from reranker_core.report.evaluation import Evaluation
 
 _SHOWN_PARTS = 3
 
@@ -111,6 +112,32 @@ def print_proof(totals: Totals, store: Store, seconds: float, console: Console) 
     table.add_row("time", f"{seconds:,.1f} s")
     table.add_row("output", store.url)
     console.print(table)
+
+
+def print_evaluation(result: Evaluation, share: float, console: Console) -> None:
+    """What `evaluate` shows: each measure before and after, groups, and the worst queries."""
+    whole = f"{result.judged:,} judged {'query' if result.judged == 1 else 'queries'}"
+    if share < 1:
+        whole += f", a sample of {share:.2%} of all queries"
+    if result.absent:
+        whole += f"; {result.absent:,} have no candidates in the output and count as 0"
+    table = Table(title=whole, title_justify="left", box=None)
+    for name in ("", "queries", "first stage", "reranked", "difference", "95 % interval", "p"):
+        table.add_column(name, justify="left" if not name else "right")
+    for group, comparisons in {"": result.comparisons, **result.groups}.items():
+        for each in comparisons:
+            table.add_row(
+                escape(f"{group} {each.measure}".strip()),
+                f"{each.queries:,}",
+                f"{each.before:.4f}",
+                f"{each.after:.4f}",
+                f"{each.difference:+.4f}",
+                f"{each.low:+.4f} … {each.high:+.4f}" if each.low == each.low else "",
+                f"{each.p:.2g}" if each.p == each.p else "",
+            )
+    console.print(table)
+    for query, change in result.worst:
+        console.print(f"lost {-change:.4f} {result.comparisons[0].measure}: {escape(query)}")
 
 
 def _add_counts(table: Table, totals: Totals) -> None:

@@ -1,0 +1,85 @@
+"""`batch-reranker evaluate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from reranker_core.command.console import make_console
+from reranker_core.command.messages import set_up_messages
+from reranker_core.command.subcommand import HELP_OPTIONS
+from reranker_core.errors import ConfigError
+
+
+@click.command("evaluate", context_settings=HELP_OPTIONS)
+@click.argument("output", metavar="OUTPUT")
+@click.option("--qrels", metavar="FILE", help="Judgements: TREC qrels, BEIR's TSV, or Parquet.")
+@click.option("--label", metavar="COLUMN", help="Judgements: a column of the output instead.")
+@click.option(
+    "--first-stage",
+    metavar="COLUMN",
+    help="Score of the first stage, a column of the output. Default: the order of the rows.",
+)
+@click.option("--by", metavar="COLUMN", help="Also compare the queries of each value by itself.")
+@click.option(
+    "--measure",
+    "measures",
+    multiple=True,
+    metavar="NAME",
+    help="Measure of ir-measures; may be repeated. Default: nDCG@10, RR@10, AP, R@100.",
+)
+@click.option(
+    "--queries",
+    default=100_000,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="With --label: evaluate at most so many queries, chosen by a hash. 0: all.",
+)
+@click.option(
+    "--worst",
+    default=5,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Name so many queries that lost most.",
+)
+@click.option("--json", "report_path", metavar="FILE", help="Also write the result as JSON.")
+def evaluate(
+    output: str,
+    qrels: str | None,
+    label: str | None,
+    first_stage: str | None,
+    by: str | None,
+    measures: tuple[str, ...],
+    queries: int,
+    worst: int,
+    report_path: str | None,
+) -> None:
+    """Say how well an output ranks, before and after reranking.
+
+    OUTPUT is the output folder of a run.
+    """
+    set_up_messages()
+    # Late, so that --help and wrong options answer at once.
+    from reranker_core.output.identity import require_recorded
+    from reranker_core.report.candidates import Columns, read_queries
+    from reranker_core.report.evaluation import MEASURES, judgements_of
+    from reranker_core.report.evaluation import evaluate as compare
+    from reranker_core.report.judgements import read_judgements
+    from reranker_core.report.summary import print_evaluation
+    from reranker_core.storage.store import Store
+
+    if (qrels is None) == (label is None):
+        raise ConfigError("evaluate: set either --qrels FILE or --label COLUMN")
+    store = Store(output)
+    run = require_recorded(store)
+    given, ours = run["input"]["columns"], run["output"]["columns"]
+    columns = Columns(given["query_id"], given["doc_id"], ours["score"], first_stage, label, by)
+    judged = read_judgements(qrels) if qrels else None
+    found, share = read_queries(store, columns, judged, 0 if judged else queries)
+    result = compare(found, judged or judgements_of(found), measures or MEASURES, worst)
+    print_evaluation(result, share, make_console())
+    if report_path:
+        content = {"share_of_queries": share, **result.as_dict()}
+        Path(report_path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
