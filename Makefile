@@ -9,7 +9,7 @@ INSTALL := scripts/install.sh $(VENV)
 # Dozens of processes import the same modules; only the first is to compile them.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check setup setup-dev kill chaos bench lock clean
+.PHONY: demo test check setup setup-dev kill chaos bench reference lock clean
 
 demo: setup
 	$(BIN)/python -m demo.run $(ARGS)
@@ -41,6 +41,10 @@ bench: setup-dev
 	$(BIN)/python -m benchmarks.stages
 	$(BIN)/python -m benchmarks.whole_job
 	$(BIN)/python -m benchmarks.memory
+
+# What is known of the configuration's keys, for editors and for people.
+reference: setup
+	$(BIN)/python -m reranker_core.command.reference
 
 setup: $(VENV)/.installed
 

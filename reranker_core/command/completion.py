@@ -13,7 +13,7 @@ from click.shell_completion import (
     split_arg_string,
 )
 
-from reranker_core.command.help import default, heeded, plain
+from reranker_core.command.help import heeded, labelled_default, plain
 from reranker_core.config import known_keys
 from reranker_core.config.values import choices, kinds
 
@@ -33,7 +33,9 @@ def complete_override(incomplete: str, heeds: Iterable[str]) -> list[CompletionI
     key, equals, text = incomplete.partition("=")
     if not equals:
         return [
-            CompletionItem(f"{name}=", help=f"{plain(field.description or '')} ({default(field)})")
+            CompletionItem(
+                f"{name}=", help=f"{plain(field.description or '')} ({labelled_default(field)})"
+            )
             for name, field in known.items()
             if name.startswith(key)
         ]
@@ -85,3 +87,9 @@ class _Bash(BashComplete):
 
 class _Zsh(ZshComplete):
     """Zsh adds a blank to what was completed, which `key=` must not have."""
+
+    source_template = ZshComplete.source_template.replace(
+        "_describe -V unsorted completions_with_descriptions -U",
+        "local -a suffix\n        [[ $key == *= ]] && suffix=(-S '')\n"
+        '        _describe -V unsorted completions_with_descriptions -U "${suffix[@]}"',
+    )

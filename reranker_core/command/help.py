@@ -23,6 +23,8 @@ Exit codes:
   6  the output belongs to another run, or another run is writing it
 """
 
+EVERYTHING = tuple(Config.model_fields)
+
 
 def heeded(key: str, heeds: Iterable[str]) -> bool:
     """Whether a key is one of these, or in one of these sections."""
@@ -37,7 +39,7 @@ def describe_keys(heeds: Iterable[str], width: int) -> str:
     for section, keys in sections(heeds):
         lines += ["", f"  {section}: {purpose(section)}"]
         for key, field in keys.items():
-            lines.append(f"    {key}={symbols(kinds(field))}  ({default(field)})")
+            lines.append(f"    {key}={symbols(kinds(field))}  ({labelled_default(field)})")
             lines += textwrap.wrap(
                 plain(field.description or ""),
                 width,
@@ -64,7 +66,12 @@ def purpose(section: str) -> str:
 
 def default(field: FieldInfo) -> str:
     """The default of a key, in words."""
-    return "required" if field.is_required() else f"default: {shown(field.default)}"
+    return "required" if field.is_required() else shown(field.default)
+
+
+def labelled_default(field: FieldInfo) -> str:
+    """The same, where nothing else says that it is the default."""
+    return "required" if field.is_required() else f"default: {default(field)}"
 
 
 def plain(text: str) -> str:

@@ -29,6 +29,15 @@ class _Group(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)  # in the order of work, not of the alphabet
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if "=" in args[0] and not ctx.resilient_parsing:
+            raise click.UsageError(
+                f"a subcommand comes first, for example: {NAME} run {' '.join(args)}", ctx
+            )
+        return super().resolve_command(ctx, args)
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write(f"\n{EXIT_CODES}\n{completion.HOW_TO}")
 

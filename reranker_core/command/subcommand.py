@@ -11,14 +11,13 @@ from click.shell_completion import CompletionItem
 
 from reranker_core.command.completion import complete_override
 from reranker_core.command.console import help_width, make_console
-from reranker_core.command.help import EXIT_CODES, describe_keys, heeded
+from reranker_core.command.help import EVERYTHING, EXIT_CODES, describe_keys, heeded
 from reranker_core.command.messages import set_up_messages
-from reranker_core.config import Config, known_keys, load_config
+from reranker_core.config import known_keys, load_config
 from reranker_core.config.peers import ours
 from reranker_core.stopping import stop_on_signals
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
-EVERYTHING = tuple(Config.model_fields)
 
 
 def subcommand(

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from reranker_core.config.keys import Config
-from reranker_core.config.lookup import find, is_section
+from reranker_core.config.lookup import find, is_section, section_of
 from reranker_core.config.problems import explain
 from reranker_core.config.values import kinds, read
 from reranker_core.config.yaml_file import read_yaml
@@ -47,14 +47,22 @@ def load_config(
         section, _, name = key.partition(".")
         if isinstance(node := tree.setdefault(section, {}), dict):
             node.setdefault(name, value)
-    # An empty or absent section is one whose keys all have their defaults, or are named as missing.
-    sections = {name: {} if tree.get(name) is None else tree[name] for name in Config.model_fields}
-    tree |= sections
+    _fill(tree, Config)
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
         problems = (f"  {line}" for line in explain(error, tree, typed))
         raise ConfigError("\n".join(["the configuration is wrong:", *problems])) from None
+
+
+def _fill(tree: dict[str, Any], section: type[BaseModel]) -> None:
+    """An empty or absent section is one whose keys all have their defaults, or are missing."""
+    for name, field in section.model_fields.items():
+        if is_section(field) and (below := section_of(field)) is not None:
+            if tree.get(name) is None:
+                tree[name] = {}
+            if isinstance(tree[name], dict):
+                _fill(tree[name], below)
 
 
 def _parse(override: str) -> tuple[str, str]:

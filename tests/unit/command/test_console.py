@@ -1,0 +1,37 @@
+"""What is printed where there is no terminal: whole lines, without blanks at their ends."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.table import Table
+
+from reranker_core.command.console import make_console
+
+PATH = "s3://bucket/" + "/".join(f"a-long-folder-name-{i}" for i in range(30))
+
+
+def test_a_path_in_a_table_stays_whole(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    table = Table(title="Plan", show_header=False, title_justify="left", box=None)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    table.add_row("rows", "3")
+    table.add_row("output", PATH)
+    make_console().print(table)
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.endswith(PATH) for line in lines)
+    assert lines == [line.rstrip() for line in lines]
+    assert len(lines) == 3
+
+
+def test_a_line_stays_a_line(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    make_console().print(f"model.digest={'0' * 64} of {PATH}")
+    assert capsys.readouterr().out == f"model.digest={'0' * 64} of {PATH}\n"
+
+
+def test_a_terminal_has_its_width(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda self: True)
+    assert make_console().width == 60

@@ -1,0 +1,177 @@
+"""The command line: which subcommands there are, what help shows, and how a command ends."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reranker_core import __version__
+from reranker_core.command.main import SUBCOMMANDS, execute, group
+from reranker_core.config import known_keys
+from reranker_core.errors import ConfigError, OutputConflict
+
+ROOT = Path(__file__).parents[3]
+PATHS = ("input.path=in", "output.path=out", "model.path=m")
+
+
+@pytest.fixture
+def typed(monkeypatch, capsys):
+    """Type a command: its exit code, and what it printed to both streams."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    level = logging.getLogger("reranker_core").level
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["batch-reranker", *words])
+        with pytest.raises(SystemExit) as end:
+            execute(group, "batch-reranker")
+        return (end.value.code, *capsys.readouterr())
+
+    yield call
+    logging.getLogger("reranker_core").setLevel(level)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def keys_in(help_text):
+    return {line.split("=")[0].strip() for line in help_text.splitlines() if "=" in line} & {
+        *known_keys()
+    }
+
+
+def test_the_version_is_that_of_the_package(typed):
+    assert typed("--version")[:2] == (0, f"batch-reranker, version {__version__}\n")
+
+
+def test_help_lists_the_subcommands_that_there_are_and_the_exit_codes(typed):
+    code, text, _ = typed("--help")
+    assert code == 0
+    listed = text.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in listed] == [command.name for command in SUBCOMMANDS]
+    assert all(f"\n  {number}  " in text for number in range(7))
+
+
+@pytest.mark.parametrize(
+    ("name", "sections"),
+    [
+        ("run", {key.split(".")[0] for key in known_keys()}),
+        ("plan", {key.split(".")[0] for key in known_keys()}),
+        ("preflight", {"model", "score", "preflight"}),
+        ("verify", {"output", "guard", "verify"}),
+        ("training-data", {"input", "output", "plan", "training", "model"}),
+    ],
+)
+def test_help_lists_the_keys_that_a_subcommand_reads(typed, name, sections):
+    code, text, _ = typed(name, "--help")
+    assert code == 0
+    assert {key.split(".")[0] for key in keys_in(text)} == sections
+    assert "Exit codes:" in text
+    if name == "run":
+        assert keys_in(text) == set(known_keys())
+
+
+def test_help_gives_the_values_the_default_and_a_sentence_of_each_key(typed):
+    lines = typed("run", "--help")[1].splitlines()
+    at = lines.index("    input.layout={auto|flat|nested}  (default: auto)")
+    assert lines[at + 1].strip().endswith(".")
+    assert "    input.path=TEXT|[TEXT, ...]  (required)" in lines
+    assert "    model.max_length=INTEGER>=8|null  (default: null)" in lines
+
+
+def test_help_is_not_wrapped_where_there_is_no_terminal(typed, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    sentences = {field.description.replace("`", "") for field in known_keys().values()}
+    assert sentences <= {line.strip() for line in typed("run", "--help")[1].splitlines()}
+
+
+def test_help_is_as_wide_as_the_terminal(typed, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda self: True)
+    lines = typed("run", "--help")[1].splitlines()
+    assert max(len(line) for line in lines if line.startswith(" " * 8)) <= 60
+
+
+def test_every_key_has_one_sentence():
+    for key, field in known_keys().items():
+        text = field.description or ""
+        assert text.endswith("."), key
+        assert ". " not in text.replace(" e.g. ", ""), key
+
+
+def test_no_subcommand_prints_help(typed):
+    code, text, _ = typed()
+    assert code == 2
+    assert "Commands:" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("ru",), "Did you mean 'run'?"),
+        (("run", "--model.path=x"), "Keys of the configuration have no dashes: model.path=…"),
+        (("run", "--batch_size", "8"), "no dashes: score.max_batch_tokens=…"),
+        (("run", "--confg", "x"), "Did you mean '--config'?"),
+        (("input.path=x",), "batch-reranker run input.path=x"),
+        (("run", *PATHS, "output.rank=1"), "output.rank=1: expected true or false"),
+        (("run", *PATHS, "--config"), "'--config' requires an argument"),
+        (("run", *PATHS, "output.rank"), "has no '='"),
+        (("plan",), "input.path: missing"),
+        (("preflight",), "model.path: missing"),
+        (("verify",), "output.path: missing"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_exit_code_2_and_one_error(typed, words, said):
+    code, _, errors = typed(*words)
+    assert code == 2
+    assert errors.startswith("error: ")
+    assert said in errors
+
+
+def test_a_subcommand_asks_only_for_the_keys_that_it_reads(typed, tmp_path):
+    code, _, errors = typed("verify", f"output.path={tmp_path}")
+    assert code == ConfigError.exit_code
+    assert "no run was begun there" in errors
+    code, _, errors = typed("preflight", f"model.path={tmp_path}/none")
+    assert code == ConfigError.exit_code
+    assert "model.path" in errors
+
+
+def test_options_stand_before_and_after_keys(typed, tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text("plan: {part_rows: 0}\n")
+    for words in (
+        ("--dry-run", *PATHS, "--config", str(config), "output.rank=1"),
+        (*PATHS, f"--config={config}", "output.rank=1", "--dry-run"),
+    ):
+        code, _, errors = typed("run", *words)
+        assert code == 2
+        assert "plan.part_rows=0" in errors
+        assert "output.rank=1" in errors
+
+
+def test_an_error_ends_the_process_with_its_exit_code(typed, monkeypatch):
+    def conflict(config):
+        raise OutputConflict("somebody else's")
+
+    monkeypatch.setattr("reranker_core.prepare.prepare", conflict)
+    for words in (("plan",), ("run",), ("run", "--dry-run")):
+        assert typed(*words, *PATHS) == (6, "", "error: somebody else's\n")
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("rerank", "run"), ("training_data", "training-data")]
+)
+def test_a_module_of_jobs_is_the_subcommand(typed, module, name):
+    command = [sys.executable, "-m", f"jobs.{module}", *PATHS, "zzz=1"]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    code, _, errors = typed(name, *PATHS, "zzz=1")
+    assert (process.returncode, process.stderr) == (code, errors)
+
+
+def test_each_subcommand_has_its_module_in_jobs():
+    names = {path.stem for path in (ROOT / "jobs").glob("[a-z]*.py")}
+    assert names == {command.name.replace("-", "_") for command in SUBCOMMANDS} | {"rerank"}
