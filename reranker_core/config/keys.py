@@ -49,6 +49,16 @@ class InputConfig(Section):
         description="Parquet file, folder or glob pattern, or a list of them; local paths or URLs."
     )
     columns: InputColumns = InputColumns()
+    format: Literal["auto", "parquet", "delta", "iceberg"] = Field(
+        "auto",
+        description="`parquet`: files; `delta`, `iceberg`: the folder of a table; `auto`: read it "
+        "from what is there.",
+    )
+    snapshot: int | None = Field(
+        None,
+        description="Version of a Delta table, or id of a snapshot of an Iceberg table; `null`: "
+        "the newest one.",
+    )
     layout: Literal["auto", "flat", "nested"] = Field(
         "auto",
         description="`flat`: one row is one pair; `nested`: one row is one query with lists of "

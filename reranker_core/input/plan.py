@@ -11,7 +11,7 @@ import hashlib
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -79,6 +79,7 @@ class Plan:
     shards: tuple[Shard, ...]
     parts: tuple[Part, ...]
     passed_over: dict[str, int] = field(default_factory=dict)  # names, by reason
+    snapshots: dict[str, int] = field(default_factory=dict)  # of tables, by name
 
     @property
     def rows(self) -> int:
@@ -96,14 +97,18 @@ class Plan:
         return sum(shard.file.size for shard in self.shards)
 
 
-def make_plan(config: Config) -> Plan:
+def make_plan(config: Config, begun: Mapping[str, int] | None = None) -> Plan:
     """List the shards, read and check their footers, cut them into parts.
+
+    Args:
+        config: of the run.
+        begun: which versions of tables to read in place of the newest ones, by name.
 
     Raises:
         InputError: a shard is missing or unreadable, or its columns do not fit.
 
     """
-    listing = list_shards(config)
+    listing = list_shards(config, begun)
     files = listing.shards
     footers = _read_footers(files)
     schemas = [footer.schema.to_arrow_schema() for footer in footers]
@@ -126,7 +131,7 @@ def make_plan(config: Config) -> Plan:
         parts.extend(_parts_of(shard, cuts))
     if by_query:
         check_query_order([shard.file.url for shard in shards if shard.rows], schema.query_id)
-    return Plan(schema, tuple(shards), tuple(parts), listing.passed_over)
+    return Plan(schema, tuple(shards), tuple(parts), listing.passed_over, listing.snapshots)
 
 
 def cut(row_groups: Iterable[RowGroup], part_rows: int, part_bytes: int) -> list[tuple[int, int]]:

@@ -59,6 +59,7 @@ def identity(scoring: dict[str, Any], plan: Plan, config: Config) -> dict[str, A
         "input": {
             "layout": "nested" if plan.schema.nested else "flat",
             "columns": config.input.columns.model_dump(),
+            **({"snapshots": plan.snapshots} if plan.snapshots else {}),
             "shards": {
                 shard.file.name: {
                     "rows": shard.rows,

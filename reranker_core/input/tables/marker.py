@@ -23,7 +23,7 @@ TITLES: dict[Format, str] = {"delta": "Delta", "iceberg": "Iceberg", "hudi": "Hu
 _LOGS: dict[str, Format] = {"_delta_log": "delta", ".hoodie": "hudi"}
 # https://iceberg.apache.org/spec/#table-metadata-and-snapshots: v<V> in file system tables,
 # <V>-<uuid> in catalogs.
-_METADATA = re.compile(r"(v\d+|\d+-.+)(\.gz)?\.metadata\.json(\.gz)?")
+METADATA = re.compile(r"(v\d+|\d+-.+)(\.gz)?\.metadata\.json(\.gz)?")
 
 
 @dataclass(frozen=True, order=True)
@@ -47,7 +47,7 @@ def table_of(
             return Table(path, _LOGS[item.name])
         if item.kind == "folder" and item.name == "metadata":
             inside = children(filesystem, item)
-            if any(_METADATA.fullmatch(file.name) for file in inside):
+            if any(METADATA.fullmatch(file.name) for file in inside):
                 return Table(path, "iceberg")
     return None
 
@@ -61,7 +61,7 @@ def tables_in(base: str, names: Iterable[str]) -> Iterator[Table]:
                 yield Table("/".join([base, *steps[:index]]), _LOGS[step])
                 break
         else:
-            if len(steps) > 1 and steps[-2] == "metadata" and _METADATA.fullmatch(steps[-1]):
+            if len(steps) > 1 and steps[-2] == "metadata" and METADATA.fullmatch(steps[-1]):
                 yield Table("/".join([base, *steps[:-2]]), "iceberg")
 
 
@@ -89,7 +89,7 @@ def _table_at(filesystem: fsspec.AbstractFileSystem, path: str) -> Table | None:
         metadata = f"{path}/metadata"
         if _is_folder(filesystem, metadata):
             inside = children(filesystem, Item(metadata, metadata, "folder"))
-            if any(_METADATA.fullmatch(file.name) for file in inside):
+            if any(METADATA.fullmatch(file.name) for file in inside):
                 return Table(path, "iceberg")
     except (PermissionError, FileNotFoundError, StoreRefused):
         pass

@@ -1,0 +1,227 @@
+"""One entry of `input.path`: a file, a folder, a glob, or a table."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections import Counter
+from dataclasses import dataclass, field
+
+from reranker_core.config import Config
+from reranker_core.errors import ConfigError, InputError, RerankError, brief
+from reranker_core.input.absence import not_a_file, nothing_found, nothing_there
+from reranker_core.input.address import Address, address
+from reranker_core.input.listing import find_shards
+from reranker_core.input.pattern import Pattern
+from reranker_core.input.tables.marker import TITLES, Table, table_above
+from reranker_core.input.tables.snapshot import LiveFile, read_snapshot, refuse, way_out
+from reranker_core.storage.store import (
+    Store,
+    entity_tag,
+    in_parallel,
+    info_of,
+    is_local,
+    open_filesystem,
+)
+from reranker_core.storage.tree import Item, item_at
+
+
+@dataclass(frozen=True)
+class ShardFile:
+    """One input file.
+
+    Attributes:
+        url: what opens it, on every node.
+        name: its path below the folder or glob that `input.path` names, so that it stays the same
+            when the whole input is moved.
+        size: bytes; of a link, those of its target.
+        etag: what changes when the file changes.
+        real: the file itself, where `url` goes through links.
+        keys: columns with one value for the whole file, as steps `key=value` of a path; None where
+            the folders in `name` tell them.
+
+    """
+
+    url: str
+    name: str
+    size: int
+    etag: str
+    real: str = field(default="", compare=False)
+    keys: str | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What an entry of `input.path` names.
+
+    Attributes:
+        shards: sorted by name.
+        passed_over: how many names it means that are not read, by reason.
+        version: of a table, the snapshot that is read.
+
+    """
+
+    shards: list[ShardFile]
+    passed_over: Counter[str] = field(default_factory=Counter)
+    version: int | None = None
+
+
+def list_entry(entry: str, config: Config, version: int | None) -> Entry:
+    """The shards of one entry.
+
+    Args:
+        entry: as the user gave it.
+        config: the format and the output.
+        version: which snapshot to read if it is a table; None: the newest.
+
+    Raises:
+        InputError: it has no shards, or some of them cannot be read.
+        ConfigError: it is empty or of an unknown scheme, or the output lies inside.
+
+    """
+    try:
+        where = address(entry)
+        item = item_at(where.filesystem, where.path)
+        if item is None or (item.kind == "file" and where.steps):
+            _ask_for_bucket(where)
+            raise InputError(nothing_there(where))
+        if item.kind in ("link", "other"):
+            raise InputError(not_a_file(where, item))
+        _refuse_overlap(where, item, config.output.path)
+        if item.kind == "file":
+            if config.input.format in ("delta", "iceberg"):
+                raise InputError(_is_no_table(where, config))
+            return Entry([_shard(where, item, posixpath.dirname(where.path))])
+        return _folder(where, item, config, version)
+    except PermissionError as error:
+        raise InputError(
+            f"input.path={entry}: permission denied: {error.filename or brief(error)}; let the "
+            "user that runs the job read it"
+        ) from None
+    except RerankError:
+        raise
+    except Exception as error:  # noqa: BLE001 - each store has its own
+        raise InputError(f"input.path={entry}: cannot be listed: {brief(error)}") from None
+
+
+def _folder(where: Address, folder: Item, config: Config, version: int | None) -> Entry:
+    table = table_above(where.filesystem, folder)
+    if table is not None:
+        root = table.path in (folder.path.rstrip("/"), folder.real) and not where.steps
+        if root and config.input.format in ("auto", table.format):
+            return _table(where, table, version)
+        raise InputError(_refusal(where, table, "is" if root else "lies in"))
+    if config.input.format in ("delta", "iceberg"):
+        raise InputError(_is_no_table(where, config))
+    found = find_shards(where.filesystem, folder, Pattern(where.steps))
+    if found.tables:
+        raise InputError(_refusal(where, min(found.tables), "holds"))
+    if not found.shards:
+        _ask_for_bucket(where)
+        raise InputError(nothing_found(where, folder, found))
+    base = where.path.rstrip("/")
+    items = sorted(found.shards, key=lambda item: item.path)
+    return Entry([_shard(where, item, base) for item in items], found.passed_over)
+
+
+def _table(where: Address, table: Table, version: int | None) -> Entry:
+    snapshot = read_snapshot(table, where.url, version)
+    if any(file.keys for file in snapshot.files):
+        raise refuse(where.url, table, f"the {TITLES[table.format]} table is partitioned")
+    if not snapshot.files:
+        raise InputError(
+            f"input.path={where.entry}: no shards there: the {TITLES[table.format]} table has no "
+            f"rows in snapshot {snapshot.version}"
+        )
+    shards = in_parallel(lambda file: _live(file, where, snapshot.version), snapshot.files)
+    return Entry(list(shards), version=snapshot.version)
+
+
+def _live(file: LiveFile, where: Address, version: int) -> ShardFile:
+    filesystem, path = open_filesystem(file.url)
+    try:
+        info = info_of(filesystem, path)
+    except FileNotFoundError:
+        raise InputError(
+            f"input.path={where.entry}: {file.url} belongs to snapshot {version}, but does not "
+            "exist. It may have been removed (vacuum, expired snapshots), or the table was moved; "
+            "name a newer version with input.snapshot"
+        ) from None
+    url, real = (path, os.path.realpath(path)) if is_local(filesystem) else (file.url, "")
+    return ShardFile(url, file.name, int(info["size"]), entity_tag(info), real, file.keys)
+
+
+def _refusal(where: Address, table: Table, relation: str) -> str:
+    title = f"{'an' if table.format == 'iceberg' else 'a'} {TITLES[table.format]} table"
+    told = (
+        f"input.path={where.entry}: {table.path} is {title}"
+        if relation != "lies in"
+        else f"input.path={where.entry}: lies in {table.path}, which is {title}"
+    )
+    told += (
+        "; some of its files may be replaced, deleted or not committed, so they are not read as "
+        "plain Parquet. "
+    )
+    if table.format == "hudi":
+        return told + way_out(table)
+    more = "" if relation == "is" else f", with input.path={table.path}"
+    return (
+        f"{told}Read the table itself{more}, with input.format={table.format}. Or: {way_out(table)}"
+    )
+
+
+def _is_no_table(where: Address, config: Config) -> str:
+    marker = "_delta_log" if config.input.format == "delta" else "metadata/*.metadata.json"
+    title = TITLES["delta" if config.input.format == "delta" else "iceberg"]
+    return (
+        f"input.path={where.entry}: is not the folder of a table; expected one with {marker}, "
+        f"because input.format={config.input.format} means {title}"
+    )
+
+
+def _shard(where: Address, item: Item, base: str) -> ShardFile:
+    return ShardFile(
+        url=where.url_of(item.path),
+        name=item.path[len(base) :].lstrip("/"),
+        size=int(item.info["size"]),
+        etag=entity_tag(item.info),
+        real=item.real if is_local(where.filesystem) else "",
+    )
+
+
+def _ask_for_bucket(where: Address) -> None:
+    """Raise StoreRefused if there is no such bucket, which s3fs takes for an empty one."""
+    if "s3" in where.filesystem.protocol:
+        next(Store(f"s3://{where.path.partition('/')[0]}").list(), None)
+
+
+def _refuse_overlap(where: Address, item: Item, output: str) -> None:
+    """Results must not be read as input, now or when the run is repeated."""
+    filesystem, path = open_filesystem(output)
+    ours = where.filesystem
+    if type(filesystem) is not type(ours) or filesystem.storage_options != ours.storage_options:
+        return
+    pairs = [(item.path, path)]
+    if is_local(filesystem):
+        pairs.append((item.real, os.path.realpath(path)))
+    for base, target in pairs:
+        base, target = base.rstrip("/") + "/", target.rstrip("/") + "/"
+        if base.startswith(target) or (target.startswith(base) and _reads(where, target, base)):
+            raise overlap(where.entry, output)
+
+
+def _reads(where: Address, target: str, base: str) -> bool:
+    """Whether a Parquet file in the folder `target` below `base` would be a shard."""
+    pattern = Pattern(where.steps)
+    position = pattern.start
+    for step in f"{target[len(base) :]}x.parquet".split("/"):
+        position = pattern.enter(position, step)
+    return pattern.matches(position)
+
+
+def overlap(entry: str, output: str) -> ConfigError:
+    """The error for an output that would be read as input."""
+    return ConfigError(
+        f"output.path={output} and input.path={entry} overlap, so results would be read as input; "
+        "give the output a folder of its own"
+    )

@@ -1,0 +1,90 @@
+"""Delta tables by the library `deltalake`. Format: github.com/delta-io/delta, PROTOCOL.md."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from reranker_core.input.tables.marker import Table
+from reranker_core.input.tables.snapshot import LiveFile, Snapshot, hive_steps, refuse
+
+# Features that change nothing of what a file's rows are.
+_HARMLESS = {
+    "appendOnly", "invariants", "timestampNtz", "v2Checkpoint", "vacuumProtocolCheck",
+    "columnMapping", "deletionVectors",  # the last two are looked at
+}  # fmt: skip
+
+
+def snapshot(url: str, version: int | None) -> Snapshot:
+    """The live files of a Delta table.
+
+    Args:
+        url: of the table's folder.
+        version: null: the newest.
+
+    Raises:
+        InputError: files have deletion vectors, columns are mapped, or the table has a feature
+            that is not known here.
+
+    """
+    opened = DeltaTable(url, version=version, storage_options=_options(url))
+    _refuse_unknown(url, opened)
+    columns = opened.metadata().partition_columns
+    actions = pa.table(opened.get_add_actions(flatten=False))
+    values = actions["partition"].to_pylist() if columns else [{}] * actions.num_rows
+    files = [
+        _live(url, unquote(path), {name: _text(keys[name]) for name in columns})
+        for path, keys in zip(actions["path"].to_pylist(), values, strict=True)
+    ]
+    return Snapshot(opened.version(), tuple(sorted(files, key=lambda file: file.name)))
+
+
+def _live(url: str, path: str, keys: dict[str, str | None]) -> LiveFile:
+    steps = hive_steps(keys)
+    if "://" in path or path.startswith("/"):  # of a shallow clone
+        return LiveFile(path, path.rpartition("://")[2].lstrip("/"), steps)
+    return LiveFile(f"{url.rstrip('/')}/{path}", path, steps)
+
+
+def _refuse_unknown(url: str, opened: DeltaTable) -> None:
+    table = Table(url, "delta")
+    features = set(opened.protocol().reader_features or ())
+    unknown = sorted(features - _HARMLESS)
+    if unknown:
+        raise refuse(url, table, f"the Delta table uses {', '.join(unknown)}")
+    mapping = opened.metadata().configuration.get("delta.columnMapping.mode", "none")
+    if mapping != "none":
+        raise refuse(
+            url,
+            table,
+            f"columns of the Delta table are mapped (delta.columnMapping.mode={mapping})",
+        )
+    if "deletionVectors" in features:
+        deleted = sum(
+            batch.num_rows for batch in pa.RecordBatchReader.from_stream(opened.deletion_vectors())
+        )
+        if deleted:
+            raise refuse(
+                url,
+                table,
+                f"{deleted} files of the Delta table have deletion vectors, so some of "
+                "their rows are deleted",
+            )
+
+
+def _text(value: Any) -> str | None:
+    """A partition value as the log has it."""
+    if value is None or isinstance(value, str):
+        return value
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _options(url: str) -> dict[str, str]:
+    """What the library's own client needs beside the environment."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    plain = url.startswith(("s3://", "s3a://")) and endpoint.startswith("http://")
+    return {"allow_http": "true"} if plain else {}

@@ -1,0 +1,184 @@
+"""Iceberg tables by the library `pyiceberg`, without a catalog: from the newest metadata file in
+the table's folder. Format: iceberg.apache.org/spec.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.io import FileIO
+from pyiceberg.io.fsspec import FsspecInputFile
+from pyiceberg.schema import Schema
+from pyiceberg.table import StaticTable
+
+from reranker_core.errors import InputError
+from reranker_core.input.tables.marker import METADATA, Table
+from reranker_core.input.tables.snapshot import LiveFile, Snapshot, refuse
+from reranker_core.storage.store import open_filesystem, open_to_read
+from reranker_core.storage.tree import Item, children
+
+_HINT = "version-hint.text"
+_NUMBER = re.compile(r"v?(\d+)")
+_SHOWN = 3
+
+
+class StoreIO(FileIO):
+    """Files for pyiceberg, opened as all other files of the job are."""
+
+    def new_input(self, location: str) -> FsspecInputFile:
+        """The file at `location`."""
+        return FsspecInputFile(location=location, fs=open_filesystem(location)[0])
+
+    def new_output(self, location: str) -> Any:
+        """Nothing is ever written to a table."""
+        raise NotImplementedError(location)
+
+    def delete(self, location: Any) -> None:
+        """Nothing is ever removed from a table."""
+        raise NotImplementedError(location)
+
+
+def snapshot(url: str, version: int | None) -> Snapshot:
+    """The live files of an Iceberg table.
+
+    Args:
+        url: of the table's folder.
+        version: id of the snapshot; None: the current one.
+
+    Raises:
+        InputError: it has delete files, or columns that files have under other names; or which
+            metadata file is the newest cannot be told.
+
+    """
+    table = Table(url, "iceberg")
+    properties = {"py-io-impl": f"{__name__}.{StoreIO.__name__}"}
+    opened = StaticTable.from_metadata(_newest(url), properties)
+    current = opened.current_snapshot() if version is None else opened.snapshot_by_id(version)
+    if current is None and version is not None:
+        known = [entry.snapshot_id for entry in opened.metadata.snapshots]
+        raise InputError(
+            f"{url}: the Iceberg table has no snapshot {version} (input.snapshot); it has "
+            f"{', '.join(map(str, known[-_SHOWN:])) or 'none'}"
+        )
+    if current is None:
+        raise InputError(f"{url}: the Iceberg table is empty: it has no snapshot")
+    tasks = list(opened.scan(snapshot_id=current.snapshot_id).plan_files())
+    deletes = {delete.file_path for task in tasks for delete in task.delete_files}
+    if deletes:
+        raise refuse(
+            url, table, f"rows of the Iceberg table are deleted by {len(deletes)} delete files"
+        )
+    others = sorted(
+        {str(task.file.file_format) for task in tasks} - {"PARQUET", "FileFormat.PARQUET"}
+    )
+    if others:
+        raise refuse(url, table, f"files of the Iceberg table are {', '.join(others)}")
+    schemas = {schema.schema_id: schema for schema in opened.metadata.schemas}
+    schema = opened.schema()
+    if current != opened.current_snapshot():
+        schema = schemas.get(current.schema_id, schema)
+    keys = _identity_keys(opened.metadata, schema)
+    files = sorted(
+        (_live(task.file.file_path, opened.location()) for task in tasks),
+        key=lambda file: file.name,
+    )
+    if keys or _has_changed(schema, list(schemas.values())):
+        for file in files:
+            _check_columns(file.url, schema, keys, table)
+    return Snapshot(current.snapshot_id, tuple(files))
+
+
+def _live(path: str, location: str) -> LiveFile:
+    inside = location.rstrip("/") + "/"
+    name = path[len(inside) :] if path.startswith(inside) else path.rpartition("://")[2]
+    return LiveFile(path, name.lstrip("/"), "")
+
+
+def _newest(url: str) -> str:
+    """The table's current metadata file, as far as its folder tells."""
+    filesystem, path = open_filesystem(url)
+    folder = f"{path.rstrip('/')}/metadata"
+    names = [item.name for item in children(filesystem, Item(folder, folder, "folder"))]
+    if _HINT in names:
+        hint = filesystem.cat_file(f"{folder}/{_HINT}").decode().strip()
+        named = [
+            hint,
+            f"v{hint}.metadata.json",
+            f"v{hint}.gz.metadata.json",
+            f"{hint}.metadata.json",
+        ]
+        found = next((name for name in named if name in names), None)
+        if found is None:
+            raise InputError(f"{url}: {_HINT} names version {hint}, which is not in {folder}")
+        return f"{url.rstrip('/')}/metadata/{found}"
+    numbers = {name: _number(name) for name in names if METADATA.fullmatch(name)}
+    newest = sorted(name for name in numbers if numbers[name] == max(numbers.values()))
+    if len(newest) > 1:
+        raise InputError(
+            f"{url}: {' and '.join(newest[:_SHOWN])} both look like the newest metadata of the "
+            "Iceberg table; only its catalog knows which is. Remove the file that is not, or "
+            "export the rows as Parquet files"
+        )
+    return f"{url.rstrip('/')}/metadata/{newest[0]}"
+
+
+def _number(name: str) -> int:
+    found = _NUMBER.match(name)
+    return int(found[1]) if found else -1
+
+
+def _has_changed(schema: Schema, schemas: list[Schema]) -> bool:
+    """Whether files may have other columns than `schema`, or the same under other names."""
+    names = _names(schema)
+    return any(dict(_names(other)) != names for other in schemas)
+
+
+def _names(schema: Schema) -> dict[int, str]:
+    return {number: str(schema.find_column_name(number)) for number in schema.field_ids}
+
+
+def _identity_keys(metadata: Any, schema: Schema) -> set[str]:
+    """Columns whose values files may leave to their partition."""
+    return {
+        str(schema.find_column_name(field.source_id))
+        for spec in metadata.partition_specs
+        for field in spec.fields
+        if str(field.transform) == "identity"
+    }
+
+
+def _fields(parent: pa.Schema | pa.StructType) -> Iterator[pa.Field]:
+    """All fields with names of their own: columns, and members of structs within them."""
+    for field in parent:
+        kind = field.type
+        yield field
+        while pa.types.is_list(kind) or pa.types.is_large_list(kind):
+            kind = kind.value_type
+        if pa.types.is_struct(kind):
+            yield from _fields(kind)
+
+
+def _check_columns(url: str, schema: Schema, keys: set[str], table: Table) -> None:
+    """Refuse a file whose columns are not those of the table under the same names."""
+    filesystem, path = open_filesystem(url)
+    with open_to_read(filesystem, path) as stream:
+        arrow = pq.ParquetFile(stream).schema_arrow
+    names = _names(schema)
+    for field in _fields(arrow):
+        number = (field.metadata or {}).get(b"PARQUET:field_id")
+        now = field.name if number is None else names.get(int(number), "").rpartition(".")[2]
+        if now != field.name or (number is None and now not in names.values()):
+            became = f"is called '{now}' now" if now != field.name and now else "was dropped"
+            raise refuse(
+                table.path, table, f"column '{field.name}' of {url} {became} in the Iceberg table"
+            )
+    missing = sorted(keys - set(arrow.names))
+    if missing:
+        raise refuse(table.path, table, f"{url} leaves column '{missing[0]}' to its partition")
+    for column in schema.columns:
+        if column.name not in arrow.names and column.initial_default is not None:
+            raise refuse(table.path, table, f"{url} leaves column '{column.name}' to its default")

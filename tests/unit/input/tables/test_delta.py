@@ -1,0 +1,210 @@
+"""Delta tables that the library `deltalake` wrote: the live files of a version are the shards."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import struct
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from deltalake import DeltaTable, write_deltalake
+from pyroaring import BitMap64
+
+from reranker_core.errors import ConfigError, InputError
+from reranker_core.input.plan import make_plan
+from reranker_core.input.shards import list_shards
+from tests.tables import config, flat, write
+
+
+def rows(source: Path | str, *overrides: str) -> int:
+    found = list_shards(config(source, "elsewhere", *overrides))
+    return sum(pq.read_metadata(shard.url).num_rows for shard in found)
+
+
+def refusal(source: Path | str, *overrides: str) -> str:
+    with pytest.raises((InputError, ConfigError)) as caught:
+        list_shards(config(source, "elsewhere", *overrides))
+    return str(caught.value)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Version 0: 10 rows; 1: 9 rows in their place; 2: 4 more."""
+    folder = tmp_path / "t"
+    write_deltalake(folder, flat(10))
+    write_deltalake(folder, flat(9), mode="overwrite")
+    write_deltalake(folder, flat(4, first=9), mode="append")
+    return folder
+
+
+@pytest.mark.parametrize("how", ["auto", "delta"])
+def test_the_newest_version_is_read(table: Path, how: str):
+    found = list_shards(config(table, "elsewhere", f"input.format={how}"))
+    assert len(list(table.glob("*.parquet"))) == 3
+    assert sorted(shard.url for shard in found) == sorted(DeltaTable(table).file_uris())
+    assert found.snapshots == {"t": 2}
+    assert rows(table) == rows(f"{table}/") == rows(f"file://{table}") == 13
+
+
+@pytest.mark.parametrize(("version", "expected"), [(0, 10), (1, 9), (2, 13)])
+def test_a_version_may_be_named(table: Path, version: int, expected: int):
+    assert rows(table, f"input.snapshot={version}") == expected
+    found = list_shards(config(table, "elsewhere", f"input.snapshot={version}"))
+    assert found.snapshots == {"t": version}
+
+
+def test_a_version_that_was_begun_is_read_on(table: Path):
+    assert len(list_shards(config(table, "elsewhere"), {"t": 0})) == 1
+    assert make_plan(config(table, "elsewhere"), {"t": 1}).rows == 9
+    assert list_shards(config(table, "elsewhere", "input.snapshot=2"), {"t": 1}).snapshots["t"] == 2
+
+
+def test_deleted_rows_are_not_read(table: Path):
+    DeltaTable(table).delete("doc_id = 'd3'")
+    assert rows(table) == 12
+
+
+def test_tables_and_files_may_be_listed_together(table: Path, tmp_path: Path):
+    write(tmp_path / "more" / "a.parquet", flat(2, first=20))
+    assert rows([table, tmp_path / "more"]) == 15  # type: ignore[arg-type]
+
+
+def test_tables_of_one_name_are_told_apart(table: Path, tmp_path: Path):
+    write_deltalake(tmp_path / "x" / "t", flat(3, first=20))
+    found = list_shards(config([table, tmp_path / "x" / "t"], "elsewhere"))
+    assert found.snapshots == {"t": 2, "t #2": 0}
+    assert "2 tables" in refusal([table, tmp_path / "x" / "t"], "input.snapshot=0")  # type: ignore[arg-type]
+
+
+def test_a_relative_path_reads_the_same(table: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(table.parent)
+    assert rows("t") == 13
+
+
+def test_a_table_behind_a_link_is_read(table: Path, tmp_path: Path):
+    (tmp_path / "link").symlink_to(table)
+    assert rows(tmp_path / "link") == 13
+
+
+def test_a_version_that_is_not_there_is_named(table: Path):
+    assert "at input.snapshot=7" in refusal(table, "input.snapshot=7")
+
+
+def test_plain_files_have_no_snapshot(tmp_path: Path):
+    write(tmp_path / "a.parquet", flat(2))
+    assert "0 tables" in refusal(tmp_path, "input.snapshot=1")
+    assert "is not the folder of a table" in refusal(tmp_path, "input.format=delta")
+    assert "is not the folder of a table" in refusal(tmp_path / "a.parquet", "input.format=iceberg")
+
+
+def test_plain_reading_of_a_table_is_refused(table: Path):
+    for overrides in (["input.format=parquet"], ["input.format=iceberg"]):
+        told = refusal(table, *overrides)
+        assert f"{table} is a Delta table" in told
+        assert "input.format=delta" in told
+
+
+def test_the_folder_of_the_table_is_told(table: Path, tmp_path: Path):
+    assert f"with input.path={table}" in refusal(f"{table}/*.parquet")
+    assert f"with input.path={table}" in refusal(tmp_path)
+
+
+def test_a_file_that_was_removed_is_named(table: Path):
+    (name,) = (uri for uri in DeltaTable(table, version=0).file_uris())
+    os.remove(name)
+    told = refusal(table, "input.snapshot=0")
+    assert f"{name} belongs to snapshot 0, but does not exist" in told
+    assert rows(table) == 13
+
+
+def test_a_table_without_rows_is_told_as_such(table: Path):
+    DeltaTable(table).delete()
+    assert "the Delta table has no rows in snapshot 3" in refusal(table)
+
+
+def test_a_damaged_log_is_told_as_such(tmp_path: Path):
+    write(tmp_path / "t" / "a.parquet", flat(2))
+    (tmp_path / "t" / "_delta_log").mkdir()
+    (tmp_path / "t" / "_delta_log" / f"{0:020}.json").write_text('{"add":{"path":"a.parquet"}}\n')
+    assert "this Delta table cannot be read" in refusal(tmp_path / "t")
+
+
+def test_a_missing_library_is_told_with_the_command(table: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "deltalake", None)
+    told = refusal(table)
+    assert "pip install 'batch-reranker[delta]'" in told
+    assert "Export the rows" in told
+
+
+def altered(table: Path, change: dict[str, dict[str, object]]) -> None:
+    """Another version of the table, of these actions."""
+    number = DeltaTable(table).version() + 1
+    lines = [json.dumps({name: content}) for name, content in change.items()]
+    (table / "_delta_log" / f"{number:020}.json").write_text("\n".join(lines))
+
+
+def protocol(*features: str) -> dict[str, object]:
+    return {
+        "minReaderVersion": 3,
+        "minWriterVersion": 7,
+        "readerFeatures": list(features),
+        "writerFeatures": list(features),
+    }
+
+
+def z85(data: bytes) -> str:
+    """As base 85, with the letters of ZeroMQ."""
+    # fmt: off
+    ours = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
+    theirs = (
+        b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~"
+    )
+    data += b"\0" * (-len(data) % 4)
+    return base64.b85encode(data).translate(bytes.maketrans(theirs, ours)).decode()
+
+
+def test_deletion_vectors_are_never_ignored(table: Path):
+    write_deltalake(table, flat(10), mode="overwrite")
+    (uri,) = DeltaTable(table).file_uris()
+    name = Path(uri).name
+    bits = struct.pack("<i", 1681511377) + BitMap64([3]).serialize()
+    vector = {"storageType": "i", "pathOrInlineDv": z85(bits), "sizeInBytes": len(bits)}
+    size = os.path.getsize(uri)
+    live = {"path": name, "partitionValues": {}, "size": size, "modificationTime": 0}
+    live |= {"dataChange": True, "deletionVector": {**vector, "cardinality": 1}}
+    altered(table, {"protocol": protocol("deletionVectors"), "add": live})
+    assert "have deletion vectors" in refusal(table)
+
+
+def test_a_table_that_could_have_deletion_vectors_but_has_none_is_read(table: Path):
+    altered(table, {"protocol": protocol("deletionVectors", "timestampNtz")})
+    assert rows(table) == 13
+
+
+@pytest.mark.parametrize("mode", ["name", "id"])
+def test_mapped_columns_are_never_read_by_their_files_names(table: Path, mode: str):
+    log = (table / "_delta_log" / f"{0:020}.json").read_text().splitlines()
+    found = [json.loads(line) for line in log]
+    (metadata,) = (line["metaData"] for line in found if "metaData" in line)
+    schema = json.loads(metadata["schemaString"])
+    for number, column in enumerate(schema["fields"]):
+        column["metadata"] = {
+            "delta.columnMapping.id": number + 1,
+            "delta.columnMapping.physicalName": f"col-{number}",
+        }
+    metadata["schemaString"] = json.dumps(schema)
+    metadata["configuration"] = {"delta.columnMapping.mode": mode}
+    altered(table, {"protocol": protocol("columnMapping"), "metaData": metadata})
+    assert f"delta.columnMapping.mode={mode}" in refusal(table)
+
+
+def test_partition_values_are_columns(tmp_path: Path):
+    folder = tmp_path / "t"
+    many = flat(6, lang=["en", "en", "ü/z", "ü/z", None, None], part=pa.array([1, 1, 2, 2, 3, 3]))
+    write_deltalake(folder, many, partition_by=["lang", "part"])
+    assert "is partitioned" in refusal(folder)
