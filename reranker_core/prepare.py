@@ -23,6 +23,7 @@ from reranker_core.output.identity import (
     without_shards,
 )
 from reranker_core.output.inventory import Outstanding, outstanding
+from reranker_core.output.manifest import SUCCESS
 from reranker_core.preflight.checkpoint import check_checkpoint
 from reranker_core.preflight.tokenizer import sendable
 from reranker_core.storage.store import Store
@@ -77,7 +78,7 @@ def prepare(config: Config) -> Prepared:
         OutputConflict: the output belongs to another run.
 
     """
-    plan = make_plan(config)
+    plan = _planned(config)
     checkpoint = open_checkpoint(config.model)
     inspection = Inspection(config.preflight.checks)
     inspection.add(check_checkpoint(checkpoint, config.model))
@@ -108,6 +109,23 @@ def prepare(config: Config) -> Prepared:
     scoring = fingerprint(config, checkpoint, pair_format, family)
     everything = Outstanding(plan.parts)
     return compare(Prepared(config, plan, everything, store, scoring, choice, pair_format, None))
+
+
+def _planned(config: Config) -> Plan:
+    """The plan. An unfinished output goes on with the versions of tables that it was begun with."""
+    plan = make_plan(config)
+    chosen = config.input.snapshot is not None or config.input.changed == "rescore"
+    if chosen or not plan.snapshots:
+        return plan
+    store = Store(config.output.path)
+    begun = (recorded(store) or {}).get("input", {}).get("snapshots", plan.snapshots)
+    if begun == plan.snapshots or store.exists(SUCCESS):
+        return plan
+    log.info(
+        "the output was begun with snapshot %s, which is read on; the newest is %s",
+        *(", ".join(f"{name} {of[name]}" for name in of) for of in (begun, plan.snapshots)),
+    )
+    return make_plan(config, begun)
 
 
 def compare(prepared: Prepared) -> Prepared:

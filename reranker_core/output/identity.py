@@ -149,9 +149,10 @@ def shard_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def without_shards(run: dict[str, Any]) -> dict[str, Any]:
-    """An identity without what its shards look like."""
+    """An identity without what its shards look like, and which versions of tables they are of."""
     known = run.get("input", {})
-    return {**run, "input": {key: known[key] for key in known if key != "shards"}}
+    kept = {key: known[key] for key in known if key not in ("shards", "snapshots")}
+    return {**run, "input": kept}
 
 
 def refuse_differences(store: Store, before: dict[str, Any], now: dict[str, Any]) -> None:

@@ -27,6 +27,8 @@ def print_plan(prepared: Prepared, console: Console) -> None:
     done = len(plan.parts) - len(prepared.todo)
     table = _table("Plan")
     table.add_row("input", f"{_count(len(plan.shards), 'shard')}, {_size(plan.input_bytes)}")
+    for name, version in plan.snapshots.items():
+        table.add_row("snapshot", f"{version} of the table {name}")
     if plan.passed_over:
         table.add_row("passed over", _passed_over(plan.passed_over))
     table.add_row("layout", "nested" if plan.schema.nested else "flat")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deltalake import write_deltalake
 from rich.console import Console
 from tokenizers.pre_tokenizers import PreTokenizer
 
@@ -80,6 +81,29 @@ def test_the_plan_says_what_was_passed_over(folder: Path, bert: Path):
     print_plan(prepare(settings(folder, bert)), console)
     shown = console.file.getvalue()
     assert "1 named with _ or . at the beginning; 1 not Parquet by their suffix" in shown
+
+
+def test_an_unfinished_output_goes_on_with_the_snapshot_it_was_begun_with(
+    tmp_path: Path, bert: Path
+):
+    write_deltalake(tmp_path / "in", flat(10))
+    first = prepare(settings(tmp_path, bert))
+    begin(first)
+    finish(first, 1)
+    write_deltalake(tmp_path / "in", flat(3), mode="overwrite")
+
+    resumed = prepare(settings(tmp_path, bert))
+    assert (resumed.plan.snapshots, resumed.plan.rows) == ({"in": 0}, 10)
+    assert resumed.todo == (first.plan.parts[0],)
+    with pytest.raises(OutputConflict, match=r"input\.snapshots\.in.*0.*1"):
+        prepare(settings(tmp_path, bert, "input.snapshot=1"))
+    rescored = prepare(settings(tmp_path, bert, "input.changed=rescore"))
+    assert (rescored.plan.snapshots, rescored.plan.rows) == ({"in": 1}, 3)
+    assert rescored.outstanding.discard == (first.plan.parts[1].name,)
+
+    first.store.write("_SUCCESS", b"")
+    with pytest.raises(OutputConflict, match=r"input\.snapshots\.in.*0.*1"):
+        prepare(settings(tmp_path, bert))
 
 
 def test_preparing_writes_nothing(folder: Path, bert: Path):

@@ -176,7 +176,11 @@ def test_deletion_vectors_are_never_ignored(table: Path):
     vector = {"storageType": "i", "pathOrInlineDv": z85(bits), "sizeInBytes": len(bits)}
     size = os.path.getsize(uri)
     live = {"path": name, "partitionValues": {}, "size": size, "modificationTime": 0}
-    live |= {"dataChange": True, "deletionVector": {**vector, "cardinality": 1}}
+    live |= {
+        "stats": json.dumps({"numRecords": 10}),
+        "dataChange": True,
+        "deletionVector": {**vector, "cardinality": 1},
+    }
     altered(table, {"protocol": protocol("deletionVectors"), "add": live})
     assert "have deletion vectors" in refusal(table)
 
