@@ -15,6 +15,7 @@ from reranker_core.command.help import EVERYTHING, EXIT_CODES, describe_keys, he
 from reranker_core.command.messages import set_up_messages
 from reranker_core.config import known_keys, load_config
 from reranker_core.config.peers import ours
+from reranker_core.config.working_copy import refuse_paths_in_copy
 from reranker_core.stopping import stop_on_signals
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
@@ -42,7 +43,9 @@ def subcommand(
         def call(config: str | None, overrides: tuple[str, ...], **options: Any) -> None:
             set_up_messages()
             stop_on_signals()
-            work(load_config(config, overrides, unused), make_console(), **options)
+            loaded = load_config(config, overrides, unused)
+            refuse_paths_in_copy(loaded, unused)
+            work(loaded, make_console(), **options)
 
         command = click.option(
             "--config", metavar="FILE", type=click.Path(), help="Configuration file in YAML."

@@ -47,6 +47,11 @@ def test_a_job_is_stopped_then_completes_and_is_not_mixed_with_another(dashboard
         "preflight.checks.meaning=off",
         "plan.part_rows=50",
     ]
+    code, printed = submit(dashboard, *arguments, "output.path=out")
+    assert code != 0
+    assert "output.path=out" in printed
+    assert "Ray's temporary copy of the submitted working directory" in printed
+
     client = JobSubmissionClient(dashboard)
     job = client.submit_job(
         entrypoint=shlex.join([*ENTRYPOINT, *arguments]), runtime_env={"working_dir": str(ROOT)}
