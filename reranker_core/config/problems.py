@@ -16,6 +16,7 @@ from reranker_core.config.values import kinds, read, shown, words
 
 # What our own validators raise: their text is the message.
 _OWN = ("value_error", "assertion_error")
+_UNKNOWN = {"extra_forbidden", "invalid_key"}  # the latter: no text, such as `1:` in a file
 _SHOWN = 200  # characters of a value
 
 
@@ -49,7 +50,7 @@ def _key(item: Any) -> str:
             key.append(str(step))
             section = section_of(field)
         elif section is None or section.__name__ not in str(step):
-            if item["type"] == "extra_forbidden":
+            if item["type"] in _UNKNOWN:
                 key.append(str(step))
             break
     return ".".join(key)
@@ -67,7 +68,7 @@ def _line(key: str, items: list[Any], text: str, is_typed: bool) -> str:
     text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
     if not key:
         return "expected sections such as `input:`, each with its keys"
-    if "extra_forbidden" in types:
+    if types & _UNKNOWN:
         return f"{key}: unknown key{_nearest(key)} (--help lists all keys)"
     if "missing" in types:
         return f"{key}: missing; set it in the file or as {key}=…"
@@ -80,7 +81,7 @@ def _line(key: str, items: list[Any], text: str, is_typed: bool) -> str:
         return f"{key}={text}: '{key}' is a section{_nearest(key) or first}"
     if own:
         return f"{key}={text}: {own[0]}"
-    if types == {"string_too_short"} and not text:
+    if "string_too_short" in types and not text:
         return f"{key}=: is empty; expected {words(kinds(field))}"
     return f"{key}={text}: expected {words(kinds(field))}{_remedy(key, field, text, is_typed)}"
 

@@ -147,7 +147,7 @@ def shown(value: Any) -> str:
     """A value as it is written in a configuration."""
     if isinstance(value, str):
         return value
-    if isinstance(value, list | tuple):
+    if isinstance(value, list) and not any(isinstance(item, list | dict) for item in value):
         return f"[{', '.join(map(shown, value))}]"
     try:
         return json.dumps(value, ensure_ascii=False)
