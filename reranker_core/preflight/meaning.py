@@ -10,6 +10,7 @@ from reranker_core.checks import Check
 from reranker_core.config import PreflightConfig
 from reranker_core.models.scores import Scores
 from reranker_core.preflight.canaries import LANGUAGES, grid, read_canaries
+from reranker_core.preflight.numerics import LEAST_SPAN
 from reranker_core.preflight.probe import Probe
 
 # Share of (query, own passage, other passage) triples in the right order; chance gives 0.5.
@@ -24,7 +25,7 @@ def check_meaning(probe: Probe, english: Scores, config: PreflightConfig) -> lis
 
     `english` are the scores of `grid(ENGLISH)`. Other languages are measured, and reported.
     """
-    spread = float(np.ptp(english.values))
+    span, largest = float(np.ptp(english.values)), float(np.abs(english.values).max())
     grids = {"en": english.values}
     for name, pairs in LANGUAGES.items():
         if name not in grids:
@@ -33,9 +34,10 @@ def check_meaning(probe: Probe, english: Scores, config: PreflightConfig) -> lis
         Check(
             "meaning",
             "not_constant",
-            spread > 0,
-            f"canary scores span {spread:.3g}",
-            "different scores for different pairs",
+            span > LEAST_SPAN * largest,
+            f"canary scores span {span:.3g}, {len(np.unique(english.values))} different ones of "
+            f"{len(english.values)}",
+            f"different scores for different pairs, over more than {LEAST_SPAN:g} of their size",
             "The model ignores its input; training collapsed, or the head is not the trained one.",
         ),
         _check_order(grids, config.languages),

@@ -9,6 +9,8 @@ from reranker_core.models.scores import Scores
 from reranker_core.preflight.canaries import ENGLISH, grid, lengthening
 from reranker_core.preflight.probe import Probe
 
+# Scores that differ by less than this share of their size are constant but for rounding.
+LEAST_SPAN = 1e-4
 # All as shares of the canaries' span of scores. In float32 CPU kernels may sum in another order
 # when threads are scarce (5e-6 was seen); dropout, a wrong mask or wrong positions change far more.
 _EXACT = 5e-3
@@ -26,7 +28,7 @@ def check_numerics(probe: Probe) -> tuple[list[Check], Scores]:
     """
     pairs = grid(ENGLISH)
     first, again = probe.score_texts(pairs), probe.score_texts(pairs)
-    span = float(np.ptp(first.values))
+    span = _span(first.values)
     some = [*range(0, len(pairs), len(ENGLISH) + 1), *range(len(ENGLISH) - 1)]  # own and other
     chosen = [pairs[i] for i in some]
     alone = probe.alone(chosen)
@@ -109,6 +111,13 @@ def _check_bits(probe: Probe) -> Check:
 
 def _other_bits(one: np.ndarray, other: np.ndarray) -> int:
     return sum(a.tobytes() != b.tobytes() for a, b in zip(one, other, strict=True))
+
+
+def _span(scores: np.ndarray) -> float:
+    """What differences are held against. Constant scores have no span; that they are constant is
+    for `meaning/not_constant` to say.
+    """
+    return max(float(np.ptp(scores)), LEAST_SPAN * 10 * float(np.abs(scores).max()))
 
 
 def _within(one: np.ndarray, other: np.ndarray, tolerance: float) -> bool:

@@ -179,7 +179,7 @@ def _twins(matrices: dict[str, torch.Tensor]) -> list[str]:
 
 
 def _check_rows(loaded: LoadedModel, words: Sequence[int]) -> Check:
-    table = loaded.model.get_input_embeddings().weight.detach()  # type: ignore[operator]
+    table = loaded.model.get_input_embeddings().weight.detach()
     ids = sorted({i for i in words if i < len(table)})
     rows = table[torch.tensor(ids, dtype=torch.long, device=table.device)].float()
     empty = int((~rows.any(1)).sum()) if ids else 0

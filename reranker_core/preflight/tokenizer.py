@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections.abc import Sequence
 
 import torch
 
@@ -64,7 +65,9 @@ def check_tokenizer(pair_format: PairFormat, model: torch.nn.Module) -> list[Che
     rows = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
     ids = tokenizer.backend.get_vocab().values()
     largest = max(ids, default=-1)
-    unknown = _unknown_share(tokenizer)
+    plain = [text for pair in ENGLISH for text in pair]
+    unknown = _unknown_share(tokenizer, plain)
+    in_capitals = _unknown_share(tokenizer, [text.upper() for text in plain])
     pad, pad_of_model = tokenizer.pad_id, getattr(model.config, "pad_token_id", None)
     return [
         Check(
@@ -88,11 +91,15 @@ def check_tokenizer(pair_format: PairFormat, model: torch.nn.Module) -> list[Che
         Check(
             "tokenizer",
             "knows_words",
-            unknown <= _MOST_UNKNOWN,
-            f"{unknown:.0%} of the tokens of plain English text are unknown",
+            max(unknown, in_capitals) <= _MOST_UNKNOWN,
+            f"{unknown:.0%} of the tokens of plain English text are unknown, {in_capitals:.0%} of "
+            "those of the same in capitals",
             f"at most {_MOST_UNKNOWN:.0%}",
             "The vocabulary is not the one of this model; copy the tokenizer's files again. If the "
-            "model is for a script where English is unknown, set preflight.checks.tokenizer=warn.",
+            "model is for a script where English is unknown, set preflight.checks.tokenizer=warn."
+            if unknown > _MOST_UNKNOWN
+            else "The vocabulary has no capitals, and the tokenizer does not lower them: set "
+            "do_lower_case=true in tokenizer_config.json, or copy the tokenizer's files again.",
         ),
         _check_separated(pair_format),
         _check_chat_tokens(pair_format),
@@ -145,8 +152,8 @@ def _check_answers(pair_format: PairFormat) -> Check:
     )
 
 
-def _unknown_share(tokenizer: TextTokenizer) -> float:
+def _unknown_share(tokenizer: TextTokenizer, texts: Sequence[str]) -> float:
     if tokenizer.unknown_id is None:
         return 0.0
-    ids = [i for pair in ENGLISH for text in pair for i in tokenizer.ids(text)]
+    ids = [i for text in texts for i in tokenizer.ids(text)]
     return ids.count(tokenizer.unknown_id) / max(len(ids), 1)

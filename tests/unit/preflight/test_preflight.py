@@ -85,6 +85,33 @@ def test_the_report_holds_every_check_as_plain_data(bert: Path):
     } <= names
 
 
+@pytest.mark.parametrize(("scale", "bias"), [(0.0, 1.0), (1e-7, 1.0), (1e-6, 5.0)])
+def test_scores_that_differ_in_their_last_bits_are_told_as_constant(scale: float, bias: float):
+    noise = np.random.default_rng(0)
+
+    def rank(pairs: Sequence[Pair]) -> np.ndarray:
+        rounding = noise.choice([0, 1e-7], len(pairs))
+        return (bias * (1 + rounding) + scale * right(pairs)).astype(np.float32)
+
+    found = canaries(rank)
+    assert not found["not_constant"]
+    assert found["repeatable"]
+
+
+def test_small_scores_are_not_constant_ones():
+    assert all(canaries(lambda pairs: right(pairs) * np.float32(1e-6)).values())
+
+
+def test_a_vocabulary_without_capitals_must_lower_them(bert: Path, tmp_path: Path):
+    model = damage.with_config(bert, tmp_path / "m")
+    path = model / "tokenizer_config.json"
+    given = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(given | {"do_lower_case": False}))
+    error = refused(model)
+    assert "tokenizer/knows_words" in failures(error)
+    assert "of those of the same in capitals" in str(error)
+
+
 def test_random_weights_do_not_rank(bert: Path):
     error = refused(bert, "preflight.checks.meaning=refuse")
     assert failures(error) == {
