@@ -29,7 +29,8 @@ from reranker_core.output.identity import digest
 from reranker_core.output.inventory import outstanding
 from reranker_core.output.proof import prove
 from reranker_core.output.receipts import BATCH, Receipt
-from reranker_core.storage.store import Store, in_parallel
+from reranker_core.storage.parallel import in_parallel
+from reranker_core.storage.store import Store
 from tests.servers import BUCKET, clients_of, seaweedfs
 
 ROWS = 8192

@@ -26,8 +26,9 @@ def resolve_device(configured: str) -> str:
     """
     if configured == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
-            "model.device=cuda, but torch sees no CUDA device here; set replicas.num_gpus=1 on a "
-            "cluster with GPUs and a CUDA build of torch, or model.device=cpu"
+            f"model.device=cuda: torch {torch.__version__} finds no CUDA device here; set "
+            "model.device=cpu, install a CUDA build of torch, or set ray.address to a cluster with "
+            "GPUs (there with replicas.num_gpus=1)"
         )
     if configured == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"

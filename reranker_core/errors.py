@@ -2,12 +2,13 @@
 
     RerankError                 has an exit code, and says whether running again can help
     ├── ConfigError         2   the configuration is wrong
-    │   └── StoreRefused    2   a store turns us away: credentials, bucket, region
+    │   └── StoreRefused    2   a store or disk refuses: credentials, bucket, permission, …
     ├── InputError          2   a shard cannot be read, or its columns do not fit
     ├── PreflightRefused    3   a replica's model failed a check, so no row may be scored
     ├── QuarantineExceeded  4   finished, but more rows were quarantined than allowed
     ├── Incomplete          5   not all parts are committed; run again to resume
-    │   └── StoreUnavailable 5  a store throttles, fails or cannot be reached
+    │   ├── StoreUnavailable 5  a store throttles, fails or cannot be reached
+    │   └── StoreFull       5   a disk or a quota is full
     └── OutputConflict      6   the output belongs to another run
 
 A message says what is wrong, where, the value, what was expected, and the remedy. Callers look
@@ -48,7 +49,16 @@ class ConfigError(RerankError):
 
 
 class StoreRefused(ConfigError):
-    """A store turns every request away until somebody mends credentials, bucket or region."""
+    """A store or a disk refuses a request, and will until somebody changes something.
+
+    Attributes:
+        answer: what the store said, as `storage.answers.Answer`; None where nothing was said.
+
+    """
+
+    def __init__(self, message: str, answer: Any = None) -> None:
+        super().__init__(message)
+        self.answer = answer
 
 
 class InputError(RerankError):
@@ -84,7 +94,11 @@ class Incomplete(RerankError):
 
 
 class StoreUnavailable(Incomplete):
-    """A store throttled, failed or could not be reached for longer than is waited for it."""
+    """A store throttled, failed or could not be reached for longer than requests are retried."""
+
+
+class StoreFull(Incomplete):
+    """A disk, a bucket or a quota has no room left."""
 
 
 class OutputConflict(RerankError):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from dataclasses import dataclass, replace
 from typing import Any
 
 from reranker_core.checks import Inspection
 from reranker_core.config import Config
+from reranker_core.device import resolve_device
 from reranker_core.encode.formats.pair_format import PairFormat
 from reranker_core.errors import ConfigError
 from reranker_core.input.plan import Part, Plan, make_plan
@@ -63,6 +66,11 @@ class Prepared:
         return self.outstanding.todo
 
     @property
+    def device_is_unknown(self) -> bool:
+        """Whether a GPU was asked for, and only the cluster knows whether there is one."""
+        return self.config.model.device == "cuda" and joins_cluster(self.config)
+
+    @property
     def changes(self) -> list[str]:
         """Shards that have changed, come or gone since the output was begun."""
         now = identity(self.fingerprint, self.plan, self.config)
@@ -73,12 +81,17 @@ def prepare(config: Config) -> Prepared:
     """Plan the run, look at the checkpoint's files, compare with what the output holds.
 
     Raises:
-        ConfigError, InputError: what is configured or there to read is wrong.
+        ConfigError, InputError: what is configured or there to read is wrong, the output cannot be
+            written, or there is no such device.
         PreflightRefused: the checkpoint's files show that it is no reranker.
         OutputConflict: the output belongs to another run.
 
     """
     plan = _planned(config)
+    store = Store(config.output.path)
+    store.check_writable()
+    if not joins_cluster(config):
+        resolve_device(config.model.device)
     checkpoint = open_checkpoint(config.model)
     inspection = Inspection(config.preflight.checks)
     inspection.add(check_checkpoint(checkpoint, config.model))
@@ -91,7 +104,6 @@ def prepare(config: Config) -> Prepared:
         "family": family,
         "template": template,
     }
-    store = Store(config.output.path)
     config = config.model_copy(
         update={
             "model": config.model.model_copy(update=pinned),
@@ -126,6 +138,13 @@ def _planned(config: Config) -> Plan:
         *(", ".join(f"{name} {of[name]}" for name in of) for of in (begun, plan.snapshots)),
     )
     return make_plan(config, begun)
+
+
+def joins_cluster(config: Config) -> bool:
+    """Whether the run will use a Ray that is there already, whose devices are not known before."""
+    ray = sys.modules.get("ray")  # which only the pipeline imports
+    address = config.ray.address or os.environ.get("RAY_ADDRESS") or "local"
+    return address != "local" or (ray is not None and ray.is_initialized())
 
 
 def compare(prepared: Prepared) -> Prepared:

@@ -31,7 +31,8 @@ from reranker_core.output.manifest import begin, conclude
 from reranker_core.output.proof import Totals
 from reranker_core.output.receipts import Gatherer, Receipt
 from reranker_core.output.results import ScoredPart
-from reranker_core.storage.store import Store, in_parallel
+from reranker_core.storage.parallel import in_parallel
+from reranker_core.storage.store import Store
 from tests.tables import config
 
 MEASURES = {"distinct": 4, "tokens": 100, "computed_tokens": 110, "seconds": 0.5, "waited": 0.1}

@@ -10,7 +10,7 @@ import fsspec
 from reranker_core.input.address import Address
 from reranker_core.input.kinds import by_name, summary
 from reranker_core.input.listing import SUFFIXES, Found
-from reranker_core.storage.store import is_local
+from reranker_core.storage.filesystem import is_local
 from reranker_core.storage.tree import Item, children, item_at
 
 _EXPECTED = f"expected files that end in {', '.join(SUFFIXES)}"

@@ -12,7 +12,7 @@ import fsspec
 
 from reranker_core.errors import ConfigError
 from reranker_core.input.pattern import is_pattern
-from reranker_core.storage.store import is_local, open_filesystem
+from reranker_core.storage.filesystem import is_local, open_filesystem
 from reranker_core.storage.tree import item_at
 
 

@@ -15,14 +15,9 @@ from reranker_core.input.listing import find_shards
 from reranker_core.input.pattern import Pattern
 from reranker_core.input.tables.marker import TITLES, Table, table_above
 from reranker_core.input.tables.snapshot import LiveFile, read_snapshot, refuse, way_out
-from reranker_core.storage.store import (
-    Store,
-    entity_tag,
-    in_parallel,
-    info_of,
-    is_local,
-    open_filesystem,
-)
+from reranker_core.storage.filesystem import entity_tag, info_of, is_local, open_filesystem
+from reranker_core.storage.parallel import in_parallel
+from reranker_core.storage.store import Store
 from reranker_core.storage.tree import Item, item_at
 
 

@@ -12,7 +12,7 @@ import fsspec
 
 from reranker_core.errors import brief
 from reranker_core.storage.errors import patiently
-from reranker_core.storage.store import is_local
+from reranker_core.storage.filesystem import is_local
 
 _HEAD_BYTES = 512
 _SHOWN = 4

@@ -16,7 +16,8 @@ from reranker_core.errors import InputError
 from reranker_core.input.kinds import begins_as_parquet, says_nothing
 from reranker_core.input.pattern import Pattern, Position
 from reranker_core.input.tables.marker import Table, table_above, table_of, tables_in
-from reranker_core.storage.store import in_parallel, is_local
+from reranker_core.storage.filesystem import is_local
+from reranker_core.storage.parallel import in_parallel
 from reranker_core.storage.tree import Item, below, children
 
 SUFFIXES = (".parquet", ".parq", ".pq")

@@ -25,7 +25,7 @@ from reranker_core.input.kinds import unreadable
 from reranker_core.input.query_cuts import check_query_order, move_to_query_starts
 from reranker_core.input.schema import InputSchema, check_schema, common_schema, resolve_schema
 from reranker_core.input.shards import ShardFile, list_shards
-from reranker_core.storage.store import open_filesystem, open_to_read
+from reranker_core.storage.filesystem import open_filesystem, open_to_read
 
 _FOOTER_THREADS = 16
 _SHOWN_PROBLEMS = 10

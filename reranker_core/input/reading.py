@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from reranker_core.errors import InputError
 from reranker_core.input.plan import Part
 from reranker_core.input.shards import open_shard
-from reranker_core.storage.store import entity_tag, info_of, open_filesystem
+from reranker_core.storage.filesystem import entity_tag, info_of, open_filesystem
 
 _BATCH_ROWS = 4096
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from reranker_core.config import Config
 from reranker_core.errors import ConfigError, InputError, brief
 from reranker_core.input.entry import ShardFile, list_entry, overlap
-from reranker_core.storage.store import is_local, open_filesystem, open_to_read
+from reranker_core.storage.filesystem import is_local, open_filesystem, open_to_read
 
 __all__ = ["Listing", "ShardFile", "list_shards", "open_shard"]
 

@@ -10,7 +10,8 @@ from reranker_core.errors import OutputConflict
 from reranker_core.input.plan import Part, Plan
 from reranker_core.output.commit import QUARANTINE, data_name, part_of, quarantine_name, read_facts
 from reranker_core.output.receipts import Receipt, is_batch, is_receipt, read_receipts, receipt_name
-from reranker_core.storage.store import Listed, Store, in_parallel
+from reranker_core.storage.parallel import in_parallel
+from reranker_core.storage.store import Listed, Store
 
 _SHOWN = 3
 

@@ -81,11 +81,11 @@ class Lease:
             name = _name(number + 1)
             if not store.create(name, _json(state)) and _read(store, name) != state:
                 continue  # somebody else was quicker, and shows signs of life if alive
-            if store.create(name, b"a store that keeps conditions refuses this"):
-                store.write(name, _json(state))
+            if not store.settle_conditions(name, _json(state)):
                 log.warning(
-                    "%s has no conditional writes: two drivers that start in the same moment "
-                    "would not notice each other",
+                    "%s has no conditional writes (If-None-Match), so the job asks whether an "
+                    "object exists before it writes it: never start two runs with this "
+                    "output.path at the same moment",
                     store.url,
                 )
             store.delete(*(_name(old) for old in _numbers(store) if old <= number))
@@ -118,7 +118,7 @@ class Lease:
             raise self._lost
 
     def confirm(self) -> None:
-        """As `check`, past what is known: asks the store."""
+        """As `check`, but asks the store."""
         self.check()
         self.fence.check(self._store)
 

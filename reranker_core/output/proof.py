@@ -27,7 +27,8 @@ from reranker_core.output.distribution import Distribution
 from reranker_core.output.identity import digest
 from reranker_core.output.inventory import Inventory, foreign_files, not_of, take_inventory
 from reranker_core.output.receipts import Receipt, read_receipts
-from reranker_core.storage.store import Store, in_parallel
+from reranker_core.storage.parallel import in_parallel
+from reranker_core.storage.store import Store
 
 _SHOWN_PROBLEMS = 5
 _COUNTS = ("rows", "pairs", "scored", "rescued", "distinct", "tokens", "computed_tokens", "size")

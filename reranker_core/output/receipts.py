@@ -12,7 +12,8 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from reranker_core.storage.store import Store, in_parallel
+from reranker_core.storage.parallel import in_parallel
+from reranker_core.storage.store import Store
 
 FOLDER = "_receipts"
 BATCH = 1000

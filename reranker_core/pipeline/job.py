@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from reranker_core.config import Config
 from reranker_core.input.schema import InputSchema
 from reranker_core.output.lease import Fence
+from reranker_core.storage.store import Store
 
 
 @dataclass(frozen=True)
@@ -17,5 +18,6 @@ class Job:
     schema: InputSchema
     run: str
     model: dict[str, str]  # digests of the model's files, as the driver sees them
+    store: Store  # the output, with what the driver found out about it
     fence: Fence
     pairs: float  # that each replica is to score, if all come

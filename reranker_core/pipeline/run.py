@@ -81,7 +81,13 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
             begin(store, whose, prepared.before, prepared.outstanding)
             pairs = sum(part.pairs for part in prepared.todo) / placement.max
             job = Job(
-                config, prepared.plan.schema, digest(whose), scoring["model"], lease.fence, pairs
+                config,
+                prepared.plan.schema,
+                digest(whose),
+                scoring["model"],
+                store,
+                lease.fence,
+                pairs,
             )
             preflights = _score(prepared, job, placement, lease)
     else:

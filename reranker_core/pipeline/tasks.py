@@ -14,7 +14,6 @@ from reranker_core.encode.part import encode_part
 from reranker_core.output.commit import commit
 from reranker_core.pipeline import wire
 from reranker_core.pipeline.job import Job
-from reranker_core.storage.store import Store
 
 
 def encode(block: pa.Table, job: Job, pair_format: list[ray.ObjectRef]) -> pa.Table:
@@ -38,7 +37,7 @@ def commit_parts(block: pa.Table, job: Job) -> dict[str, list[Any]]:
 
     What goes on to the driver is the receipts, and which replicas scored.
     """
-    store = Store(job.config.output.path)
+    store = job.store
     receipts, replicas = [], []
     for row in wire.rows(block):
         part, scored, notes = wire.scored_of_row(row)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reranker_core.errors import InputError, brief
-from reranker_core.storage.store import open_filesystem, open_to_read
+from reranker_core.storage.filesystem import open_filesystem, open_to_read
 
 Judgements = dict[str, dict[str, int]]
 """Query id → document id → relevance; 0 is not relevant."""

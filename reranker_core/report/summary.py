@@ -48,6 +48,8 @@ def print_plan(prepared: Prepared, console: Console) -> None:
     table.add_row("lengths", lengths)
     table.add_row("scored as", prepared.choice)
     table.add_row("dtype", scoring["dtype"])
+    if prepared.device_is_unknown:
+        table.add_row("device", "cuda; only the run itself can see whether the cluster has GPUs")
     console.print(table)
 
 

@@ -1,8 +1,4 @@
-"""What a store's errors mean, and the one place where a request is tried again.
-
-Stores wrap the errors of their clients, which wrap those of the network. So the whole chain of
-causes is looked at, by class name, error code and HTTP status; no client package is imported.
-"""
+"""What a store's errors mean, and the one place where a request is retried."""
 
 from __future__ import annotations
 
@@ -10,17 +6,21 @@ import errno
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import Enum
 from typing import TypeVar
 
-from reranker_core.errors import RerankError, StoreRefused, StoreUnavailable, brief
+from reranker_core.errors import RerankError, StoreFull, StoreRefused, StoreUnavailable
+from reranker_core.storage.answers import Answer, answer_of, chain, told
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 120.0  # seconds that a request is tried again before it counts as failed
+PATIENCE = 120.0  # seconds that a request is retried before it counts as failed
 _FIRST_DELAY, _LONGEST_DELAY = 0.2, 20.0
 _TOLD_AFTER = 3.0  # seconds of trouble
+_TRIES_IF_DAMAGED = 3
+# Of our own code, not of a client: a defect, which must not be hidden.
+_DEFECTS = (TypeError, AttributeError, NameError, LookupError, AssertionError, MemoryError)
 
 Result = TypeVar("Result")
 
@@ -29,37 +29,64 @@ class Trouble(Enum):
     """Kinds of trouble with a store, each with what a person should do about it."""
 
     CREDENTIALS = (
-        "the credentials are missing, wrong or expired; put valid ones into the environment or "
+        "the credentials are missing, wrong or expired; set valid ones in the environment or in "
         "the profile (AWS_*), on the nodes too"
     )
-    DENIED = "the credentials are not permitted to do this; extend their policy, or use others"
-    BUCKET = "there is no such bucket; create it, or mend the URL or the endpoint"
-    REGION = "the bucket is in another region; set AWS_DEFAULT_REGION to its own"
-    THROTTLED = "the store throttles; run again later, or use fewer replicas"
-    SERVER = "the store answers with errors of its own; run again when it is well"
+    DENIED = "the credentials do not permit this; extend their policy, or use other credentials"
+    BUCKET = "there is no such bucket; create it, or correct the URL or the endpoint"
+    REGION = "the bucket is in another region; set AWS_DEFAULT_REGION to the bucket's region"
+    REFUSED = (
+        "the store refuses the request; docs/object-storage.md lists the settings that some "
+        "stores need"
+    )
+    DAMAGED = (
+        "the store received other bytes than were sent, or does not understand their checksum; "
+        "docs/object-storage.md lists the settings that some stores need"
+    )
+    THROTTLED = "the store limits the request rate; run again later, or use fewer replicas"
+    SERVER = "the store answers with server errors; run the same command again when it works"
+    CERTIFICATE = (
+        "the store's TLS certificate is not trusted; set AWS_CA_BUNDLE to the file of its authority"
+    )
     NETWORK = "the store cannot be reached; check the endpoint (AWS_ENDPOINT_URL) and the network"
-    EXISTS = "the object is there already"
+    FULL = "no space is left; free some, or raise the quota"
+    LIMIT = (
+        "the file is larger than its file system or the process's limit permits; raise the limit "
+        "(ulimit -f), or choose another path"
+    )
+    PERMISSION = "permission denied; change the owner or mode of the folder, or choose another path"
+    READ_ONLY = "the file system is read-only; choose a path on another one"
+    PATH = "the path cannot be used; choose another one"
+    DISK = "the disk reports errors; check it, then run the same command again to resume"
+    FILES = "too many files are open; raise the limit (ulimit -n)"
+    EXISTS = "the object exists already"
 
     @property
     def passing(self) -> bool:
         """Whether another try may help."""
-        return self in (Trouble.THROTTLED, Trouble.SERVER, Trouble.NETWORK)
+        return self in _PASSING
 
 
+_PASSING = (Trouble.THROTTLED, Trouble.SERVER, Trouble.NETWORK, Trouble.DISK, Trouble.FILES)
 _CODES = {
     Trouble.CREDENTIALS: "InvalidAccessKeyId SignatureDoesNotMatch ExpiredToken InvalidToken "
-    "InvalidClientTokenId TokenRefreshRequired RequestTimeTooSkewed InvalidSecurity",
-    Trouble.DENIED: "AccessDenied AllAccessDisabled AccountProblem 401 403",
+    "InvalidClientTokenId TokenRefreshRequired RequestTimeTooSkewed InvalidSecurity 401",
+    Trouble.DENIED: "AccessDenied AllAccessDisabled AccountProblem 403",
     Trouble.BUCKET: "NoSuchBucket",
     Trouble.REGION: "PermanentRedirect AuthorizationHeaderMalformed "
     "IllegalLocationConstraintException 301",
     Trouble.THROTTLED: "SlowDown Throttling ThrottlingException RequestLimitExceeded "
     "TooManyRequests ServiceUnavailable 429 503",
     Trouble.SERVER: "InternalError RequestTimeout OperationAborted ConditionalRequestConflict "
-    "BadDigest XAmzContentSHA256Mismatch IncompleteBody 408 409 500 502 504",
+    "BadDigest IncompleteBody 408 409 425 500 502 504",
+    Trouble.DAMAGED: "XAmzContentSHA256Mismatch XAmzContentChecksumMismatch",
+    Trouble.FULL: "QuotaExceeded XMinioStorageFull InsufficientStorage StorageLimitExceeded "
+    "XMinioAdminBucketQuotaExceeded 507",
     Trouble.EXISTS: "PreconditionFailed 412",
 }
 _CLASSES = {
+    # Before the others: clients wrap it into an error of the network.
+    Trouble.CERTIFICATE: "SSLCertVerificationError ClientConnectorCertificateError",
     Trouble.CREDENTIALS: "NoCredentialsError PartialCredentialsError CredentialRetrievalError "
     "ProfileNotFound TokenRetrievalError UnauthorizedSSOTokenError DefaultCredentialsError",
     Trouble.NETWORK: "HTTPClientError EndpointConnectionError ConnectTimeoutError "
@@ -68,43 +95,57 @@ _CLASSES = {
     "ResponseStreamingError FSTimeoutError ResponseParserError TimeoutError gaierror "
     "ConnectionError",
 }
+_ERRNOS = {
+    Trouble.THROTTLED: (errno.EBUSY,),
+    Trouble.SERVER: (errno.EAGAIN,),
+    Trouble.NETWORK: (
+        errno.ETIMEDOUT,
+        errno.ECONNRESET,
+        errno.ECONNREFUSED,
+        errno.ENETUNREACH,
+        errno.EHOSTUNREACH,
+    ),
+    Trouble.FULL: (errno.ENOSPC, errno.EDQUOT),
+    Trouble.PERMISSION: (errno.EACCES, errno.EPERM),
+    Trouble.READ_ONLY: (errno.EROFS,),
+    Trouble.LIMIT: (errno.EFBIG,),
+    Trouble.PATH: (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL),
+    Trouble.DISK: (errno.EIO, errno.ESTALE, errno.ENXIO),
+    Trouble.FILES: (errno.EMFILE, errno.ENFILE),
+}
 _BY_CODE = {code: kind for kind, codes in _CODES.items() for code in codes.split()}
 _BY_CLASS = {name: kind for kind, names in _CLASSES.items() for name in names.split()}
-_BY_ERRNO = {
-    errno.EBUSY: Trouble.THROTTLED,
-    errno.EAGAIN: Trouble.SERVER,
-    errno.ETIMEDOUT: Trouble.NETWORK,
-    errno.ECONNRESET: Trouble.NETWORK,
-    errno.ECONNREFUSED: Trouble.NETWORK,
-    errno.ENETUNREACH: Trouble.NETWORK,
-    errno.EHOSTUNREACH: Trouble.NETWORK,
-}
+_BY_ERRNO = {number: kind for kind, numbers in _ERRNOS.items() for number in numbers}
 
 
 def trouble(error: BaseException) -> Trouble | None:
     """What kind of trouble `error` tells of, or None if it is no trouble with a store."""
-    links = list(_chain(error))
     # An answer of the server says more than the class that a client made of it.
-    for link in links:
-        response = getattr(link, "response", None)
-        if isinstance(response, dict):
-            code = str(response.get("Error", {}).get("Code", ""))
-            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-            found = _BY_CODE.get(code) or _BY_CODE.get(str(status))
-            if found is not None:
-                return found
-    for link in links:
-        for kind in type(link).__mro__:
-            if kind.__name__ in _BY_CLASS:
-                return _BY_CLASS[kind.__name__]
+    answer = answer_of(error)
+    if answer is not None:
+        return _kind_of(answer)
+    links = list(chain(error))
+    names = {kind.__name__ for link in links for kind in type(link).__mro__}
+    for name, kind in _BY_CLASS.items():
+        if name in names:
+            return kind
     for link in links:
         if isinstance(link, OSError) and link.errno in _BY_ERRNO:
             return _BY_ERRNO[link.errno]
     return None
 
 
+def failure(error: Exception, kind: Trouble, what: str, tries: str = "") -> RerankError:
+    """The error of ours for trouble that is not retried, or no longer."""
+    details = "; ".join(word for word in (tries, told(error)) if word)
+    message = f"{what}: {kind.value} ({details})"
+    if kind is Trouble.FULL:
+        return StoreFull(message)
+    return StoreUnavailable(message) if kind.passing else StoreRefused(message, answer_of(error))
+
+
 def patiently(operation: Callable[[], Result], what: str, patience: float = PATIENCE) -> Result:
-    """The result of `operation`, tried again while the trouble may pass.
+    """The result of `operation`, retried while the trouble may pass.
 
     Delays double and are drawn at random ("full jitter"), so that replicas which were turned away
     together do not come back together.
@@ -115,45 +156,60 @@ def patiently(operation: Callable[[], Result], what: str, patience: float = PATI
         patience: seconds after which no further try begins.
 
     Raises:
-        StoreRefused: no try will help until somebody mends something.
+        StoreRefused: no try will help until somebody changes something.
+        StoreFull: there is no room left.
         StoreUnavailable: the trouble did not pass in time.
         FileNotFoundError, FileExistsError: as they are; they are answers.
 
     """
     start = time.monotonic()
-    end, attempts, told = start + patience, 0, False
+    end, attempts, warned = start + patience, 0, False
     while True:
         attempts += 1
         try:
             return operation()
-        except RerankError:
+        except (RerankError, *_DEFECTS):
             raise
         except Exception as error:
             kind = trouble(error)
             if kind is Trouble.EXISTS:
                 raise FileExistsError(what) from None
-            if kind is None or (isinstance(error, FileNotFoundError) and kind is Trouble.DENIED):
+            if kind is None and isinstance(error, FileNotFoundError | FileExistsError):
                 raise
-            if not kind.passing:
-                raise StoreRefused(f"{what}: {kind.value} ({brief(error)})") from None
+            if isinstance(error, FileNotFoundError) and kind is Trouble.DENIED:
+                raise
+            if kind is None and _is_absent(error):
+                raise FileNotFoundError(what) from None
+            kind = kind or Trouble.REFUSED
+            damaged = kind is Trouble.DAMAGED and attempts < _TRIES_IF_DAMAGED
+            if not kind.passing and not damaged:
+                raise failure(error, kind, what) from None
             delay = random.uniform(0, min(_LONGEST_DELAY, _FIRST_DELAY * 2**attempts))
             if time.monotonic() + delay > end:
-                raise StoreUnavailable(
-                    f"{what}: {kind.value} ({attempts} tries in {patience:g} s; {brief(error)})"
-                ) from None
-            if not told and time.monotonic() - start >= _TOLD_AFTER:
-                told = True
+                tries = f"{attempts} tries in {patience:g} s"
+                raise failure(error, kind, what, tries) from None
+            if not warned and time.monotonic() - start >= _TOLD_AFTER:
+                warned = True
                 log.warning(
-                    "%s: %s; trying again for up to %g s (%s)",
-                    *(what, kind.value, patience, brief(error)),
+                    "%s: %s; retrying for up to %g s (%s)", what, kind.value, patience, told(error)
                 )
             time.sleep(delay)
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    link: BaseException | None = error
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        yield link
-        link = link.__cause__ or link.__context__
+def is_unknown(answer: Answer | None) -> bool:
+    """Whether an answer refuses for a reason that is not known, such as a request that the store
+    does not have.
+    """
+    return answer is not None and _kind_of(answer) in (Trouble.REFUSED, Trouble.DAMAGED)
+
+
+def _kind_of(answer: Answer) -> Trouble | None:
+    found = _BY_CODE.get(answer.code) or _BY_CODE.get(str(answer.status))
+    if found is not None or answer.status == 404 or answer.code in ("404", "NoSuchKey"):
+        return found
+    return Trouble.SERVER if answer.status >= 500 and answer.status != 501 else Trouble.REFUSED
+
+
+def _is_absent(error: Exception) -> bool:
+    answer = answer_of(error)
+    return answer is not None and (answer.status == 404 or answer.code in ("404", "NoSuchKey"))

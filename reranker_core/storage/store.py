@@ -1,95 +1,32 @@
 """Files and objects behind one small interface: any URL that fsspec knows, or a local path.
 
 A write is all or nothing: a reader sees the whole new object or none of it. On object stores that
-is what a single PUT gives; on a local disk it is a temporary file that gets its name when complete.
+is what a single PUT gives; `disk.py` does it on a local disk.
 """
 
 from __future__ import annotations
 
 import base64
 import copy
-import errno
-import io
-import os
+import itertools
+import logging
 import re
-import uuid
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-import fsspec
+from reranker_core.errors import StoreFull, StoreRefused
+from reranker_core.storage import disk, s3
+from reranker_core.storage.errors import PATIENCE, is_unknown, patiently
+from reranker_core.storage.filesystem import is_local, open_filesystem
+from reranker_core.storage.parallel import in_parallel
 
-from reranker_core.errors import ConfigError, brief
-from reranker_core.storage.errors import PATIENCE, patiently
+log = logging.getLogger(__name__)
 
-# Both botocore and s3fs (twice, when reading) would try again by themselves, and multiply. One
-# request a read: s3fs would ask for the size first, and learn less when it is turned away.
-_S3_OPTIONS = {
-    "config_kwargs": {"retries": {"mode": "standard", "total_max_attempts": 1}},
-    "max_concurrency": 1,
-}
-_IO_THREADS = 16
+_NEVER_WRITTEN = "_writable"
 _MD5 = re.compile(r"[0-9a-f]{32}")
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-
-def open_filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    """The filesystem of `url` and the path within it. Credentials come from the environment.
-
-    Raises:
-        ConfigError: fsspec does not know the scheme, or its package is not installed.
-
-    """
-    options: dict[str, Any] = _S3_OPTIONS if url.startswith(("s3://", "s3a://")) else {}
-    try:
-        filesystem, path = fsspec.url_to_fs(url, **options)
-    except (ImportError, ValueError) as error:
-        raise ConfigError(
-            f"{url}: this kind of store cannot be opened ({brief(error)}); install fsspec's "
-            "package for it, e.g. gcsfs for gs://, here and on the nodes, or mend the URL"
-        ) from None
-    if hasattr(filesystem, "retries"):
-        filesystem.retries = 1
-    return filesystem, path
-
-
-def open_to_read(filesystem: fsspec.AbstractFileSystem, path: str) -> IO[bytes] | RangeReader:
-    """A file to read from, with requests that are tried again where the store is remote."""
-    if is_local(filesystem):
-        return filesystem.open(path, "rb")
-    return RangeReader(filesystem, path)
-
-
-def info_of(filesystem: fsspec.AbstractFileSystem, path: str) -> dict[str, Any]:
-    """What the store says of a file, of a link what is true of its target: size, etag or time.
-    Raises FileNotFoundError.
-    """
-    if is_local(filesystem):
-        found = os.stat(path)
-        return {"name": path, "size": found.st_size, "type": "file", "mtime": found.st_mtime}
-    return patiently(lambda: filesystem.info(path), str(filesystem.unstrip_protocol(path)))
-
-
-def is_local(filesystem: fsspec.AbstractFileSystem) -> bool:
-    """Whether the paths of `filesystem` are paths of this machine."""
-    protocol = filesystem.protocol
-    return "file" in ((protocol,) if isinstance(protocol, str) else protocol)
-
-
-def entity_tag(info: dict[str, Any]) -> str:
-    """What changes when an object changes: its etag, or on a disk its time of modification."""
-    for key in ("ETag", "etag", "md5Hash", "content_md5", "generation"):
-        if info.get(key):
-            return str(info[key]).strip('"')
-    changed = info.get("mtime") or info.get("LastModified") or info.get("last_modified") or ""
-    return f"{info.get('size')}-{changed}"
 
 
 class Listed(NamedTuple):
@@ -103,14 +40,23 @@ class Listed(NamedTuple):
 class Store:
     """A folder of small objects addressed by relative names such as `_receipts/x.json`.
 
-    Requests are repeated while the store's trouble may pass, `patience` seconds at most; see
-    `store_errors.patiently` for what is raised then.
+    Requests are retried while the store's trouble may pass, `patience` seconds at most; see
+    `storage.errors.patiently` for what is raised then.
+
+    Attributes:
+        url: as it was given; on a disk, the absolute path.
+        conditional: whether the store refuses to create an object that is there; None until
+            `create` and `settle_conditions` have found out.
+
     """
 
     def __init__(self, url: str, patience: float = PATIENCE) -> None:
         self.filesystem, path = open_filesystem(url)
         self.root = path.rstrip("/")
-        self.url = self.root if is_local(self.filesystem) else url.rstrip("/")
+        self._local, self._s3 = is_local(self.filesystem), "s3" in self.filesystem.protocol
+        self.url = self.root if self._local else url.rstrip("/")
+        self.conditional: bool | None = None
+        self._deletes_many = self._s3
         self._patience = patience
 
     def with_patience(self, seconds: float) -> Store:
@@ -125,10 +71,7 @@ class Store:
 
     def write(self, name: str, data: bytes) -> None:
         """Create or replace the object `name`, all or nothing."""
-        if is_local(self.filesystem):
-            _write_local(Path(self.path(name)), data, replace=True)
-        else:
-            self._try(name, lambda: self._put(name, data))
+        self._try(name, lambda: self._put(name, data))
 
     def create(self, name: str, data: bytes) -> bool:
         """Create the object `name`, all or nothing; False, and nothing changed, if it is there.
@@ -137,14 +80,54 @@ class Store:
         the one who did create it. Stores without conditional writes are asked first, which leaves
         a moment in which two may succeed.
         """
+        refused: Exception | None = None
+        if self.conditional is not False:
+            try:
+                self._try(name, lambda: self._put(name, data, new=True))
+                return True
+            except (FileExistsError, StoreRefused) as error:
+                refused = error
+            known = self.conditional or self._local
+            if known and isinstance(refused, StoreRefused):
+                raise refused
+            if known:
+                return False
         try:
-            if is_local(self.filesystem):
-                _write_local(Path(self.path(name)), data, replace=False)
-            else:
-                self._try(name, lambda: self._put(name, data, mode="create"))
-        except FileExistsError:
-            return False
+            if self.exists(name):
+                return False
+            self.write(name, data)
+        except StoreRefused as error:  # so it was not the condition that was refused
+            raise (refused if isinstance(refused, StoreRefused) else error) from None
+        self.conditional = False
         return True
+
+    def settle_conditions(self, name: str, data: bytes) -> bool:
+        """Whether the store keeps conditions. `name` is there, with `data`, by this process."""
+        if self.conditional is None:
+            self.conditional = not self.create(name, data)
+        return self.conditional
+
+    def check_writable(self) -> None:
+        """Find out, as far as that is possible without writing an object, whether this output can
+        be written.
+
+        Raises:
+            StoreRefused: it cannot; in one line that begins with `output.path=`.
+            StoreUnavailable: the store does not answer.
+
+        """
+        what = f"output.path={self.url} cannot be written"
+        try:
+            if self._local:
+                patiently(lambda: disk.check_writable(Path(self.root)), what, self._patience)
+            elif self._s3:
+                name = self.path(_NEVER_WRITTEN)
+                patiently(lambda: s3.begin_upload(self.filesystem, name), what, self._patience)
+        except StoreFull as full:
+            raise StoreRefused(str(full)) from None
+        except StoreRefused as refused:
+            if not is_unknown(refused.answer):  # else: it does not know this request
+                raise
 
     def read(self, name: str) -> bytes:
         """The content of `name`. Raises FileNotFoundError."""
@@ -162,22 +145,17 @@ class Store:
 
     def delete(self, *names: str) -> None:
         """Remove the objects `names`, those of them that are there."""
-        if not names:
-            return
-        paths = [self.path(name) for name in names]
-        try:
-            self._try(", ".join(names[:3]), lambda: self.filesystem.rm(paths))
-        except FileNotFoundError:  # one of them; the others may still be there
-            for name, path in zip(names, paths, strict=True):
-                with suppress(FileNotFoundError):
-                    self._try(name, partial(self.filesystem.rm_file, path))
+        left: Iterable[str] = names
+        if self._deletes_many and len(names) > 1:
+            left = self._delete_many(names)
+        for _ in in_parallel(self._delete_one, left):
+            pass
 
     def list(self, folder: str = "") -> Iterator[Listed]:
         """All objects below `folder`, fresh from the store, in its order. Hidden ones, such as
         files that are being written, do not count.
         """
-        infos = self._pages(folder) if "s3" in self.filesystem.protocol else self._found(folder)
-        for info in infos:
+        for info in self._pages(folder) if self._s3 else self._found(folder):
             name = info["name"]
             if not name.rpartition("/")[2].startswith(".") and not name.endswith("/"):
                 yield Listed(name[len(self.root) + 1 :], int(info["size"]), _md5(info))
@@ -189,90 +167,57 @@ class Store:
             yield from self._try(folder, lambda: self.filesystem.find(start, detail=True)).values()
 
     def _pages(self, folder: str) -> Iterator[dict[str, Any]]:
-        """As `find`, a thousand at a time: s3fs would keep all of them, and a cache of them."""
-        bucket, _, prefix = self.path(folder).rstrip("/").partition("/")
-        more: dict[str, str] = {}
+        after: str | None = None
         while True:
-            ask = partial(
-                self.filesystem.call_s3,
-                "list_objects_v2",
-                Bucket=bucket,
-                Prefix=f"{prefix}/" if prefix else "",
-                **more,
-            )
-            page = self._try(folder, ask)
-            for info in page.get("Contents", ()):
-                yield {"name": f"{bucket}/{info['Key']}", "size": info["Size"], **info}
-            if not page.get("IsTruncated"):
+            ask = partial(s3.page, self.filesystem, self.path(folder), after)
+            infos, after = self._try(folder, ask)
+            yield from infos
+            if after is None:
                 return
-            more = {"ContinuationToken": page["NextContinuationToken"]}
 
-    def _put(self, name: str, data: bytes, **mode: str) -> None:
-        # One PUT whatever the size: a multipart upload that must not replace anything is racy.
-        whole = {"chunksize": 5 << 30} if "s3" in self.filesystem.protocol else {}
-        self.filesystem.pipe_file(self.path(name), data, **whole, **mode)
+    def _put(self, name: str, data: bytes, new: bool = False) -> None:
+        if self._local:
+            disk.write(Path(self.path(name)), data, replace=not new)
+        elif self._s3:
+            s3.put(self.filesystem, self.path(name), data, new)
+        else:
+            mode = {"mode": "create"} if new else {}
+            self.filesystem.pipe_file(self.path(name), data, **mode)
+
+    def _delete_many(self, names: Iterable[str]) -> Iterable[str]:
+        """Remove by a thousand; the names that are left for single requests."""
+        left: set[str] = set()
+        waiting = iter(names)
+        while batch := tuple(itertools.islice(waiting, s3.DELETED_AT_ONCE)):
+            paths = [self.path(name) for name in batch]
+            try:
+                ask = partial(s3.delete, self.filesystem, paths)
+                kept = self._try(", ".join(batch[:3]), ask)
+            except StoreRefused as refused:
+                if refused.answer is None:
+                    raise
+                self._deletes_many = False
+                log.info("%s deletes one object a request: %s", self.url, refused.answer)
+                return [*left, *batch, *waiting]
+            left.update(path[len(self.root) + 1 :] for path in kept)
+        return left
+
+    def _delete_one(self, name: str) -> None:
+        remove = partial(s3.delete_one, self.filesystem) if self._s3 else self.filesystem.rm_file
+        with suppress(FileNotFoundError):
+            self._try(name, lambda: remove(self.path(name)))
 
     def _try(self, name: str, operation: Callable[[], Any]) -> Any:
-        return patiently(operation, f"{self.url}/{name}".rstrip("/"), self._patience)
-
-
-class RangeReader(io.RawIOBase):
-    """A remote file for pyarrow: each read is one request for just these bytes, tried again while
-    the store's trouble may pass.
-    """
-
-    def __init__(self, filesystem: fsspec.AbstractFileSystem, path: str) -> None:
-        self._filesystem, self._path = filesystem, path
-        self._size = info_of(filesystem, path)["size"]
-        self._position = 0
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def seekable(self) -> bool:
-        """It is."""
-        return True
-
-    def tell(self) -> int:
-        """Where the next read begins."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to `offset` from the start, from here, or from the end."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}
-        self._position = base[whence] + offset
-        return self._position
-
-    def read(self, size: int = -1) -> bytes:
-        """The next `size` bytes, fewer only at the end."""
-        left = self._size - self._position
-        stop = self._position + (left if size is None or size < 0 else min(size, left))
-        if stop <= self._position:
-            return b""
-        start = self._position
-        data: bytes = self._try(
-            lambda: self._filesystem.cat_file(self._path, start=start, end=stop)
-        )
-        self._position += len(data)
-        return data
-
-    def _try(self, operation: Callable[[], Any]) -> Any:
-        return patiently(operation, str(self._filesystem.unstrip_protocol(self._path)))
-
-
-def in_parallel(
-    function: Callable[[Item], Result], items: Iterable[Item], threads: int = _IO_THREADS
-) -> Iterator[Result]:
-    """As `map`, several at a time, and never more than a few results ahead of who takes them."""
-    pending: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) >= 2 * threads:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+        try:
+            return patiently(operation, f"{self.url}/{name}".rstrip("/"), self._patience)
+        except StoreFull as full:
+            raise StoreFull(
+                f"output.path={self.url} is full: {full}. Then run the same command again to resume"
+            ) from None
+        except StoreRefused as refused:
+            if not self._s3 or not (more := s3.advice(refused.answer, self.filesystem)):
+                raise
+            raise StoreRefused(f"{refused}{more}", refused.answer) from None
 
 
 def _md5(info: dict[str, Any]) -> str | None:
@@ -281,37 +226,3 @@ def _md5(info: dict[str, Any]) -> str | None:
     if _MD5.fullmatch(tag):
         return tag
     return base64.b64decode(info["md5Hash"]).hex() if info.get("md5Hash") else None
-
-
-def _write_local(target: Path, data: bytes, replace: bool) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if replace:
-            os.replace(temporary, target)
-        else:
-            _link(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # else a machine that loses power may forget the name
-    finally:
-        os.close(folder)
-
-
-def _link(temporary: Path, target: Path) -> None:
-    try:
-        os.link(temporary, target)
-    except FileExistsError:
-        raise
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        if target.exists():
-            raise FileExistsError(target) from None
-        os.replace(temporary, target)

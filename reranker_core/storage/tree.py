@@ -13,7 +13,7 @@ from typing import Any, Literal
 import fsspec
 
 from reranker_core.storage.errors import patiently
-from reranker_core.storage.store import is_local
+from reranker_core.storage.filesystem import is_local
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""An HTTP proxy between S3 clients and a server that does to requests what networks and servers do.
+"""An HTTP proxy between S3 clients and a server that does to requests what networks and servers do,
+and answers some of them as other stores do.
 
 It keeps the Host header, which is signed, and answers `100-continue` itself. One request a
 connection.
@@ -25,6 +26,8 @@ FAULTS = (
     "lost_and_late",  # reset, but done a moment later, when the client has tried again
 )
 Chooser = Callable[[str, str], "str | None"]
+# A request's head -> status, code and text of the error that answers it.
+Refuser = Callable[[str], "tuple[int, str, str] | None"]
 
 
 def at_random(seed: int, rate: float, faults: tuple[str, ...] = FAULTS) -> Chooser:
@@ -35,11 +38,16 @@ def at_random(seed: int, rate: float, faults: tuple[str, ...] = FAULTS) -> Choos
 
 class FaultyProxy:
     """Listens on `port` from `with` on. `choose` says which fault a request meets, given method and
-    path; it can be replaced at any time. `injected` counts them by kind.
+    path; `refuse` says which request is answered with which error; `edit_request` and `edit_reply`
+    get the bytes that pass. All can be replaced at any time. `injected` counts faults by kind, and
+    refusals by code.
     """
 
     def __init__(self, upstream: int, choose: Chooser = lambda method, path: None) -> None:
         self.choose = choose
+        self.refuse: Refuser = lambda head: None
+        self.edit_request: Callable[[bytes], bytes] = lambda head: head
+        self.edit_reply: Callable[[bytes], bytes] = lambda reply: reply
         self.injected: Counter[str] = Counter()
         self._upstream = upstream
         self._loop = asyncio.new_event_loop()
@@ -65,6 +73,16 @@ class FaultyProxy:
                 head = re.sub(rb"(?i)\r\nexpect:[^\r]*", b"", head)
             body = await _body(reader, head)
             method, path, *_ = head.decode("latin-1").split(" ")
+            refused = self.refuse(head.decode("latin-1"))
+            if refused:
+                self.injected[refused[1]] += 1
+                reply = _error(*refused)
+                end = reply.index(b"\r\n\r\n") + 4
+                without_body = method == "HEAD" or refused[0] == 304
+                writer.write(reply[:end] if without_body else reply)
+                await writer.drain()
+                writer.close()
+                return
             fault = self.choose(method, path)
             if fault:
                 self.injected[fault] += 1
@@ -114,9 +132,10 @@ class FaultyProxy:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._upstream)
         try:
             closing = re.sub(rb"(?i)\r\nconnection:[^\r]*", b"", head)
+            closing = self.edit_request(closing)
             writer.write(closing[:-2] + b"Connection: close\r\n\r\n" + body)
             await writer.drain()
-            return b"" if cut else await reader.read()
+            return b"" if cut else self.edit_reply(await reader.read())
         finally:
             writer.transport.abort() if cut else writer.close()
 

@@ -19,7 +19,8 @@ from reranker_core.output import lease as lease_module
 from reranker_core.output.commit import data_name
 from reranker_core.output.identity import recorded
 from reranker_core.output.proof import prove
-from reranker_core.storage.store import RangeReader, Store, open_filesystem
+from reranker_core.storage.filesystem import RangeReader, open_filesystem
+from reranker_core.storage.store import Store
 from tests.faults.drivers import Killed, MortalStore
 from tests.faults.proxy import FAULTS, FaultyProxy, at_random
 from tests.faults.watching import Reader
@@ -310,7 +311,7 @@ def test_no_credential_is_pickled(output: Output):
 def test_throttling_and_an_unreachable_server_are_told_apart(proxy: FaultyProxy):
     proxy.choose = lambda method, path: "slow_down"
     store = Store(f"s3://{BUCKET}/x", patience=1)
-    with pytest.raises(StoreUnavailable, match=r"throttles.*tries in 1 s"):
+    with pytest.raises(StoreUnavailable, match=r"limits the request rate.*tries in 1 s"):
         store.write("a", b"1")
     proxy.choose = lambda method, path: "reset_before"
     with pytest.raises(StoreUnavailable, match="cannot be reached"):

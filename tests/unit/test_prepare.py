@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from deltalake import write_deltalake
 from rich.console import Console
 from tokenizers.pre_tokenizers import PreTokenizer
 
 from reranker_core.config import Config
-from reranker_core.errors import ConfigError, InputError, OutputConflict, PreflightRefused
+from reranker_core.errors import (
+    ConfigError,
+    InputError,
+    OutputConflict,
+    PreflightRefused,
+    StoreRefused,
+)
 from reranker_core.models import encoder
 from reranker_core.output.commit import data_name
 from reranker_core.output.identity import claim, digest, identity, recorded
@@ -324,3 +332,56 @@ def test_instructions_of_rows_need_a_place_in_the_prompt(tmp_path: Path, bert: P
     )
     with pytest.raises(ConfigError, match="no place for an instruction"):
         prepare(settings)
+
+
+UNWRITABLE = {
+    "below_proc": "/proc/out",
+    "in_sys": "/sys/kernel/out",
+    "a_file": "{tmp}/file",
+    "below_a_file": "{tmp}/file/out",
+    "below_a_link_to_nothing": "{tmp}/dangling/out",
+    "a_name_too_long": "{tmp}/" + "x" * 300,
+}
+
+
+@pytest.mark.parametrize("output", UNWRITABLE.values(), ids=UNWRITABLE)
+def test_an_output_that_cannot_be_written_is_told_before_the_model_is_looked_at(
+    folder: Path, output: str
+):
+    (folder / "file").write_text("x")
+    (folder / "dangling").symlink_to(folder / "nothing")
+    before = sorted(folder.iterdir())
+    path = output.format(tmp=folder)
+    with pytest.raises(StoreRefused, match=rf"^output\.path={path} cannot be written: ") as caught:
+        prepare(config(folder / "in", path))
+    assert caught.value.exit_code == 2
+    assert len(str(caught.value).splitlines()) == 1
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_told(folder: Path):
+    (folder / "closed").mkdir(mode=0o500)
+    for path in ("closed", "closed/out"):
+        with pytest.raises(StoreRefused, match=r"cannot be written: permission denied"):
+            prepare(config(folder / "in", folder / path))
+
+
+def test_a_look_at_the_plan_makes_no_folder(folder: Path, bert: Path):
+    prepare(settings(folder, bert, f"output.path={folder}/new/out"))
+    assert sorted(path.name for path in folder.iterdir()) == ["in"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("address", [[], ["ray.address=local"]])
+def test_a_device_that_is_not_there_is_told(folder: Path, bert: Path, address: list[str]):
+    with pytest.raises(ConfigError, match=r"model.device=cuda: torch .* finds no CUDA device"):
+        prepare(settings(folder, bert, "model.device=cuda", *address))
+
+
+def test_the_devices_of_a_cluster_are_not_known(folder: Path, bert: Path, monkeypatch):
+    found = prepare(settings(folder, bert, "model.device=cuda", "ray.address=10.0.0.1:6379"))
+    assert found.device_is_unknown
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert prepare(settings(folder, bert, "model.device=cuda")).device_is_unknown
+    assert not prepare(settings(folder, bert)).device_is_unknown

@@ -18,7 +18,7 @@ from pyiceberg.table import StaticTable
 from reranker_core.errors import InputError
 from reranker_core.input.tables.marker import METADATA, Table
 from reranker_core.input.tables.snapshot import LiveFile, Snapshot, refuse
-from reranker_core.storage.store import open_filesystem, open_to_read
+from reranker_core.storage.filesystem import open_filesystem, open_to_read
 from reranker_core.storage.tree import Item, children
 
 _HINT = "version-hint.text"

@@ -14,7 +14,7 @@ from typing import Literal
 import fsspec
 
 from reranker_core.errors import StoreRefused
-from reranker_core.storage.store import is_local
+from reranker_core.storage.filesystem import is_local
 from reranker_core.storage.tree import Item, children, item_at
 
 Format = Literal["delta", "iceberg", "hudi"]

@@ -14,7 +14,7 @@ import pytest
 from reranker_core.errors import InputError
 from reranker_core.input.plan import Part, make_plan
 from reranker_core.input.reading import read_parts
-from reranker_core.storage.store import entity_tag, open_filesystem
+from reranker_core.storage.filesystem import entity_tag, open_filesystem
 from tests.tables import config, flat, nested, structs, write
 
 COLUMNS = ("query_id", "query", "doc_id", "passage")

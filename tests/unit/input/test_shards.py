@@ -19,7 +19,7 @@ from fsspec.utils import infer_storage_options
 from reranker_core.errors import ConfigError, InputError
 from reranker_core.input.plan import make_plan
 from reranker_core.input.shards import ShardFile, list_shards
-from reranker_core.storage.store import entity_tag, info_of, open_filesystem
+from reranker_core.storage.filesystem import entity_tag, info_of, open_filesystem
 from tests.tables import config, flat, write
 
 

@@ -16,7 +16,8 @@ import pytest
 from reranker_core.errors import OutputConflict
 from reranker_core.output import lease as lease_module
 from reranker_core.output.lease import Fence, Lease
-from reranker_core.storage.store import Store, is_local
+from reranker_core.storage.filesystem import is_local
+from reranker_core.storage.store import Store
 from tests.outputs import sizes
 from tests.running import ROOT
 

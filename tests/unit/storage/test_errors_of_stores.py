@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ssl
 import time
 
 import pytest
@@ -12,16 +13,41 @@ from botocore.exceptions import (
     ConnectTimeoutError,
     EndpointConnectionError,
     NoCredentialsError,
+    SSLError,
 )
 
-from reranker_core.errors import ConfigError, Incomplete, StoreRefused, StoreUnavailable
+from reranker_core.errors import (
+    ConfigError,
+    Incomplete,
+    StoreFull,
+    StoreRefused,
+    StoreUnavailable,
+)
 from reranker_core.storage.errors import Trouble, patiently, trouble
 
 
 def answer(code: str, status: int = 400) -> ClientError:
     """What botocore makes of a reply."""
-    response = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    error = {"Code": code, "Message": "in its own words"}
+    response = {"Error": error, "ResponseMetadata": {"HTTPStatusCode": status}}
     return ClientError(response, "PutObject")
+
+
+def gcsfs_answer(code: int) -> Exception:
+    """What gcsfs makes of a reply."""
+    error = Exception("said so")
+    error.code, error.message = code, "said so"
+    return error
+
+
+def untrusted() -> Exception:
+    """What botocore makes of a certificate that nobody trusts."""
+    try:
+        raise ssl.SSLCertVerificationError("self-signed")
+    except ssl.SSLCertVerificationError as cause:
+        error = SSLError(endpoint_url="x", error=cause)
+        error.__context__ = cause
+        return error
 
 
 def wrapped(cause: BaseException, by: type[Exception] = OSError) -> BaseException:
@@ -54,8 +80,21 @@ def wrapped(cause: BaseException, by: type[Exception] = OSError) -> BaseExceptio
         (ConnectionResetError(errno.ECONNRESET, "reset"), Trouble.NETWORK),
         (TimeoutError(), Trouble.NETWORK),
         (OSError(errno.EBUSY, "busy"), Trouble.THROTTLED),
+        (answer("NeverHeardOf", 418), Trouble.REFUSED),
+        (answer("NotImplemented", 501), Trouble.REFUSED),
+        (answer("MissingContentLength", 411), Trouble.REFUSED),
+        (answer("InvalidArgument"), Trouble.REFUSED),
+        (answer("XAmzContentSHA256Mismatch"), Trouble.DAMAGED),
+        (answer("QuotaExceeded", 403), Trouble.FULL),
+        (answer("XMinioStorageFull", 507), Trouble.FULL),
+        (gcsfs_answer(403), Trouble.DENIED),
+        (gcsfs_answer(418), Trouble.REFUSED),
+        (untrusted(), Trouble.CERTIFICATE),
+        (OSError(errno.ENOSPC, "disk full"), Trouble.FULL),
+        (OSError(errno.EDQUOT, "quota"), Trouble.FULL),
+        (OSError(errno.EROFS, "read-only"), Trouble.READ_ONLY),
+        (PermissionError(errno.EACCES, "no"), Trouble.PERMISSION),
         (answer("NoSuchKey", 404), None),
-        (OSError(errno.ENOSPC, "disk full"), None),
         (ValueError("ours"), None),
     ],
 )
@@ -95,7 +134,7 @@ def test_what_may_pass_is_tried_again(slept: list[float], code: str):
 
 def test_delays_grow_differ_and_have_a_limit(slept: list[float]):
     operation = Sometimes(1000, answer("SlowDown", 503))
-    with pytest.raises(StoreUnavailable, match="throttles"):
+    with pytest.raises(StoreUnavailable, match="limits the request rate"):
         patiently(operation, "s3://b/x", patience=600)
     assert sum(slept) <= 600
     assert max(slept) <= 20
@@ -109,8 +148,8 @@ def test_trouble_that_lasts_is_told_of_while_it_is_waited_out(slept: list[float]
     assert not caplog.messages
     patiently(Sometimes(12, answer("SlowDown", 503)), "s3://b/x")
     (told,) = caplog.messages
-    assert told.startswith("s3://b/x: the store throttles; ")
-    assert "trying again for up to 120 s" in told
+    assert told.startswith("s3://b/x: the store limits the request rate; ")
+    assert "retrying for up to 120 s" in told
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "NoSuchBucket", "InvalidAccessKeyId"])
@@ -121,11 +160,58 @@ def test_what_does_not_pass_is_told_at_once(slept: list[float], code: str):
     assert (operation.calls, slept) == (1, [])
 
 
-@pytest.mark.parametrize("error", [FileNotFoundError("x"), OSError(errno.ENOSPC, "full")])
-def test_answers_and_troubles_of_others_are_passed_on(slept: list[float], error: OSError):
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError("x"), FileExistsError("x"), KeyError("a defect of ours")]
+)
+def test_answers_and_defects_are_passed_on(slept: list[float], error: Exception):
     with pytest.raises(type(error)) as caught:
         patiently(Sometimes(1, error), "x")
     assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        wrapped(answer("NeverHeardOf", 418)),
+        wrapped(answer("NotImplemented", 501)),
+        answer("MethodNotAllowed", 405),
+    ],
+)
+def test_an_answer_that_nobody_knows_is_told_in_the_words_of_the_store(slept, error: Exception):
+    operation = Sometimes(1, error)
+    with pytest.raises(StoreRefused, match=r"^s3://b/x: .*PutObject was answered 4|501") as caught:
+        patiently(operation, "s3://b/x")
+    assert "in its own words" in str(caught.value)
+    assert (operation.calls, slept) == (1, [])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOTCONN, "an error number that is not listed"),
+        ValueError("Invalid endpoint: minio:9000"),
+        NotImplementedError("no such method of this store"),
+    ],
+)
+def test_whatever_else_a_client_raises_is_no_traceback(slept: list[float], error: Exception):
+    with pytest.raises(StoreRefused, match=r"^s3://b/x: "):
+        patiently(Sometimes(1, error), "s3://b/x")
+
+
+def test_a_full_disk_can_be_resumed(slept: list[float]):
+    with pytest.raises(StoreFull, match="no space is left") as caught:
+        patiently(Sometimes(1, OSError(errno.ENOSPC, "No space left on device")), "/out/x")
+    assert caught.value.exit_code == 5
+
+
+def test_bytes_that_arrive_damaged_are_sent_again_and_not_for_minutes(slept: list[float]):
+    damaged = wrapped(answer("XAmzContentSHA256Mismatch"))
+    assert patiently(Sometimes(2, damaged), "s3://b/x") == "answer"
+    operation = Sometimes(99, damaged)
+    with pytest.raises(StoreRefused):
+        patiently(operation, "s3://b/x")
+    assert operation.calls == 3
+    assert sum(slept) < 5
 
 
 def test_a_refused_condition_is_that_the_object_exists():

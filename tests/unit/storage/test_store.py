@@ -15,14 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from reranker_core.storage.store import (
-    RangeReader,
-    Store,
-    entity_tag,
-    in_parallel,
-    is_local,
-    open_filesystem,
-)
+from reranker_core.errors import StoreRefused
+from reranker_core.storage.filesystem import RangeReader, entity_tag, is_local, open_filesystem
+from reranker_core.storage.parallel import in_parallel
+from reranker_core.storage.store import Store
 from tests.outputs import sizes
 
 
@@ -196,7 +192,7 @@ def test_a_reader_never_sees_half_an_object(tmp_path: Path):
 def test_a_write_that_fails_leaves_the_old_object_alone(tmp_path: Path):
     store = Store(str(tmp_path))
     store.write("object", b"old")
-    with files_no_larger_than(100_000), pytest.raises(OSError, match="File too large"):
+    with files_no_larger_than(100_000), pytest.raises(StoreRefused, match="File too large"):
         store.write("object", b"n" * 1_000_000)
     assert store.read("object") == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["object"]

@@ -1,0 +1,118 @@
+"""The filesystem behind a URL, and single files of it: what they are, and how they are read."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from typing import IO, Any
+
+import fsspec
+
+from reranker_core.errors import ConfigError, brief
+from reranker_core.storage import s3
+from reranker_core.storage.errors import patiently
+
+
+def open_filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The filesystem of `url` and the path within it. Credentials come from the environment.
+
+    Raises:
+        ConfigError: fsspec does not know the scheme, or its package is not installed.
+
+    """
+    options = s3.options() if url.startswith(s3.SCHEMES) else {}
+    try:
+        filesystem, path = fsspec.url_to_fs(url, **options)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(
+            f"{url}: this kind of store cannot be opened ({brief(error)}); correct the URL, or "
+            "install fsspec's package for this kind of store, such as gcsfs for gs://, here and on "
+            "the nodes"
+        ) from None
+    if hasattr(filesystem, "retries"):
+        filesystem.retries = 1
+    return filesystem, path
+
+
+def open_to_read(filesystem: fsspec.AbstractFileSystem, path: str) -> IO[bytes] | RangeReader:
+    """A file to read from, with requests that are retried where the store is remote.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        StoreRefused, StoreUnavailable: as `patiently`.
+
+    """
+    if is_local(filesystem):
+        return patiently(lambda: filesystem.open(path, "rb"), path)
+    return RangeReader(filesystem, path)
+
+
+def info_of(filesystem: fsspec.AbstractFileSystem, path: str) -> dict[str, Any]:
+    """What the store says of a file, of a link what is true of its target: size, etag or time.
+    Raises FileNotFoundError.
+    """
+    if is_local(filesystem):
+        found = patiently(lambda: os.stat(path), path)
+        return {"name": path, "size": found.st_size, "type": "file", "mtime": found.st_mtime}
+    return patiently(lambda: filesystem.info(path), str(filesystem.unstrip_protocol(path)))
+
+
+def is_local(filesystem: fsspec.AbstractFileSystem) -> bool:
+    """Whether the paths of `filesystem` are paths of this machine."""
+    protocol = filesystem.protocol
+    return "file" in ((protocol,) if isinstance(protocol, str) else protocol)
+
+
+def entity_tag(info: dict[str, Any]) -> str:
+    """What changes when an object changes: its etag, or on a disk its time of modification."""
+    for key in ("ETag", "etag", "md5Hash", "content_md5", "generation"):
+        if info.get(key):
+            return str(info[key]).strip('"')
+    changed = info.get("mtime") or info.get("LastModified") or info.get("last_modified") or ""
+    return f"{info.get('size')}-{changed}"
+
+
+class RangeReader(io.RawIOBase):
+    """A remote file for pyarrow: each read is one request for just these bytes, retried while the
+    store's trouble may pass.
+    """
+
+    def __init__(self, filesystem: fsspec.AbstractFileSystem, path: str) -> None:
+        self._filesystem, self._path = filesystem, path
+        self._size = info_of(filesystem, path)["size"]
+        self._position = 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def tell(self) -> int:
+        """Where the next read begins."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to `offset` from the start, from here, or from the end."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}
+        self._position = base[whence] + offset
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        """The next `size` bytes, fewer only at the end."""
+        left = self._size - self._position
+        stop = self._position + (left if size is None or size < 0 else min(size, left))
+        if stop <= self._position:
+            return b""
+        start = self._position
+        data: bytes = self._try(
+            lambda: self._filesystem.cat_file(self._path, start=start, end=stop)
+        )
+        self._position += len(data)
+        return data
+
+    def _try(self, operation: Callable[[], Any]) -> Any:
+        return patiently(operation, str(self._filesystem.unstrip_protocol(self._path)))
