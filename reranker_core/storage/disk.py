@@ -49,6 +49,8 @@ def check_writable(folder: Path) -> None:
         OSError: as the disk says it.
 
     """
+    with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+        os.lstat(folder)  # which a name that is too long does not survive
     existing = folder
     while not os.path.lexists(existing) and existing != existing.parent:
         existing = existing.parent
@@ -80,7 +82,7 @@ def make_folder(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
+    except (FileExistsError, NotADirectoryError):
         raise OSError(errno.ENOTDIR, "a file is where a folder is needed", str(folder)) from None
     except FileNotFoundError:  # such as below /proc, or behind a link to nothing
         raise OSError(errno.EINVAL, "no folder can be made here", str(folder)) from None
