@@ -171,6 +171,8 @@ def patiently(operation: Callable[[], Result], what: str, patience: float = PATI
         except (RerankError, *_DEFECTS):
             raise
         except Exception as error:
+            if isinstance(error, FileNotFoundError | FileExistsError) and not answer_of(error):
+                raise  # of a disk, whose other words on the way do not matter
             kind = trouble(error)
             if kind is Trouble.EXISTS:
                 raise FileExistsError(what) from None
