@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ import pyarrow.compute as pc
 
 from reranker_core.config import Config
 from reranker_core.encode.sequences import TokenSequences
+from reranker_core.encode.trial import Before, tokenized, unreadable, without
+from reranker_core.errors import RerankError
 from reranker_core.input.pairs import find_pairs
 from reranker_core.input.schema import InputSchema, typed
 
@@ -40,24 +43,52 @@ class EncodedPart:
 
 
 def encode_part(
-    table: pa.Table, schema: InputSchema, pair_format: PairFormat, config: Config
+    table: pa.Table,
+    schema: InputSchema,
+    pair_format: PairFormat,
+    config: Config,
+    caution: tuple[Iterable[int], Iterable[int]] | None = None,
+    before: Before = lambda texts, characters: None,
 ) -> EncodedPart:
-    """Tokenize each distinct text of a part once, and each distinct pair's ids once."""
+    """Tokenize each distinct text of a part once, and each distinct pair's ids once.
+
+    Texts that the tokenizer raises an error for are left out; the status of their pairs is
+    ENDS_PROCESS.
+
+    Args:
+        table: the part as it was read.
+        schema: of the input.
+        pair_format: how a pair becomes ids.
+        config: the run's.
+        caution: for a part that ended the process which tokenized it, so that each text is tried
+            first: the texts to leave out, and those to try alone (numbered as in `trial`).
+        before: called before each try with its texts, and with none before all are tokenized; and
+            with the number of characters to tokenize.
+
+    """
     table = typed(table, schema)
-    pairs = find_pairs(table, schema)
+    pairs, whole = find_pairs(table, schema), config.output.tokens_lost
+    if caution is not None:
+        bad = unreadable(pairs, pair_format, whole, *caution, before)
+        pairs = without(pairs, {*caution[0], *bad})
+    before([], pairs.characters)
+    try:
+        sequences = tokenized(pairs, pair_format, whole)
+    except (RerankError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # a panic of the tokenizer's Rust is no Exception
+        bad = unreadable(pairs, pair_format, whole, before=before)
+        if not bad:
+            raise
+        pairs = without(pairs, bad)
+        before([], pairs.characters)
+        sequences = tokenized(pairs, pair_format, whole)
     return EncodedPart(
         rows=_carried(table, schema, config.output.text),
         per_row=pairs.per_row,
         status=pairs.status,
         distinct_of=pairs.distinct_of,
-        sequences=pair_format.encode(
-            pairs.queries,
-            pairs.passages,
-            pairs.query_of,
-            pairs.passage_of,
-            whole=config.output.tokens_lost,
-            instructions=pairs.instructions,
-        ),
+        sequences=sequences,
     )
 
 

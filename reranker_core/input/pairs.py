@@ -29,7 +29,7 @@ class Status(IntEnum):
     INVALID_UTF8 = 3
     MISALIGNED_CANDIDATES = 4  # the row's candidate lists differ in length
     NOT_FINITE = 5  # NaN or Inf, also in float32
-    ENDS_PROCESS = 6  # the process that scores it dies: out of memory, an assertion on the GPU
+    ENDS_PROCESS = 6  # the process that tokenizes or scores it ends, or hangs
 
     @property
     def label(self) -> str:
@@ -61,6 +61,15 @@ class Pairs:
     passage_of: Int64s
     distinct_of: Int32s
     instructions: list[str | None] | None = None
+
+    @property
+    def characters(self) -> int:
+        """Of all distinct pairs, a text counted in each of them."""
+        query, passage = (
+            np.array([len(text) for text in texts], np.int64)
+            for texts in (self.queries, self.passages)
+        )
+        return int(query[self.query_of].sum() + passage[self.passage_of].sum())
 
 
 def find_pairs(table: pa.Table, schema: InputSchema) -> Pairs:

@@ -13,6 +13,7 @@ import ray
 from ray.data import DataContext
 
 from reranker_core.config import Config
+from reranker_core.cores import usable_cores
 from reranker_core.device import number_formats, resolve_device
 from reranker_core.errors import ConfigError, Incomplete, brief
 from reranker_core.pipeline.placement import TASK_SLOTS, Placement
@@ -62,7 +63,7 @@ def _connect(config: Config) -> bool:
     try:
         ray.init(
             address=address,
-            num_cpus=_cores() + TASK_SLOTS if own else None,
+            num_cpus=usable_cores() + TASK_SLOTS if own else None,
             include_dashboard=False if own else None,
             logging_level=logging.ERROR,
             log_to_driver=False,
@@ -165,7 +166,3 @@ def _settle(config: Config) -> tuple[str, str]:
         return next(iter(formats.items()))
     report = Scorer.load(config).report
     return report.dtype, report.dtype_reason
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))

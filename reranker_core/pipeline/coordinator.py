@@ -1,5 +1,5 @@
-"""The one actor that outlives replicas: whether they agree, which rows end their processes, and
-when a run is over.
+"""The one actor that outlives all workers: whether replicas agree, which rows and texts end
+processes, and when a run is over.
 """
 
 from __future__ import annotations
@@ -8,15 +8,17 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import ActorUnavailableError, RayError
+from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from reranker_core.errors import Incomplete
 from reranker_core.preflight.agreement import Agreement, Finding, Verdict
-from reranker_core.score.poison import Attempts, Caution
+from reranker_core.score.poison import LOADING, READING, SCORING, TOKENIZING, Attempts, Caution
 
 # Seconds to wait, from the first finding on, for the others of the replicas a run starts with.
 _PATIENCE = 120.0
@@ -25,12 +27,31 @@ _ANSWER_SECONDS = 5.0
 _CALLS = 100_000  # at once: each replica has one waiting for the end of the run
 
 
+@dataclass(frozen=True)
+class State:
+    """Of a run's workers.
+
+    Attributes:
+        loading: replicas that load and check the model.
+        ready: replicas that have done so.
+        troubles: what has ended processes, in words.
+
+    """
+
+    loading: int
+    ready: int
+    troubles: list[str]
+
+
 class Coordinator:
-    """Answers the replicas of one run. Its methods are called one at a time."""
+    """Answers the workers of one run. Its methods are called one at a time."""
 
     def __init__(self, replicas: int, agreement_enforced: bool) -> None:
         self._agreement = Agreement(replicas, _PATIENCE, agreement_enforced, time.monotonic)
-        self._attempts = Attempts()
+        works = (READING, TOKENIZING, SCORING, LOADING)
+        self._attempts = {work.name: Attempts(work) for work in works}
+        self._loading: dict[str, str] = {}  # what a replica does, by its actor
+        self._troubles: dict[str, str] = {}
         self._last_batch = time.monotonic()
 
     async def admit(self, finding: Finding) -> Verdict:
@@ -44,24 +65,54 @@ class Coordinator:
         """What a replica's preflight measured."""
         return self._agreement.report(replica)
 
-    async def begin(self, part: str) -> Caution | None:
-        """See `Attempts.begin`."""
-        return self._attempts.begin(part)
+    async def begin(self, work: str, part: str) -> Caution | None:
+        """See `Attempts.begin`; `work` is the name of what is done with the part."""
+        self._last_batch = time.monotonic()
+        attempts = self._attempts[work]
+        caution = attempts.begin(part)
+        if caution is not None:
+            self._troubles[f"{work} {part}"] = attempts.told(part)
+        return caution
 
-    async def announce(self, part: str, rows: list[int]) -> None:
+    async def announce(self, work: str, part: str, items: list[int]) -> None:
         """See `Attempts.announce`."""
-        self._attempts.announce(part, rows)
+        self._last_batch = time.monotonic()
+        self._attempts[work].announce(part, items)
 
-    async def finish(self, part: str) -> None:
+    async def finish(self, work: str, part: str) -> None:
         """See `Attempts.finish`."""
-        self._attempts.finish(part)
+        self._attempts[work].finish(part)
+
+    async def load(self, replica: str) -> None:
+        """A replica begins to load the model; `replica` names it and its node.
+
+        Raises:
+            Incomplete: that has ended too many processes, and no replica has loaded it yet.
+
+        """
+        self._loading[replica] = "loading"
+        try:
+            await self.begin("load", replica)
+        except Incomplete:
+            if "ready" not in self._loading.values():
+                raise
+
+    async def loaded(self, replica: str) -> None:
+        """A replica has loaded and checked the model."""
+        self._loading[replica] = "ready"
+        await self.finish("load", replica)
+
+    async def state(self) -> State:
+        """What the user may want to know."""
+        doing = list(self._loading.values())
+        return State(doing.count("loading"), doing.count("ready"), list(self._troubles.values()))
 
     async def batch_done(self) -> None:
-        """A replica is getting on with its part."""
+        """A replica has computed a batch."""
         self._last_batch = time.monotonic()
 
     async def silence(self) -> float:
-        """Seconds since a replica last said that it is getting on."""
+        """Seconds since a worker last began or computed something."""
         return time.monotonic() - self._last_batch
 
     async def outliers(self) -> list[dict[str, str]]:
@@ -74,11 +125,24 @@ class Coordinator:
 
 
 def silence_of(coordinator: Any) -> float:
-    """Seconds since a replica last got on, or for ever if nobody can tell."""
+    """Seconds since a worker last began or computed something, without end if nobody can tell."""
     try:
         return float(ray.get(coordinator.silence.remote(), timeout=_ANSWER_SECONDS))
     except RayError:
         return float("inf")
+
+
+def ask(coordinator: Any, method: str, *values: Any) -> Any:
+    """What the coordinator answers; its own errors, not Ray's wrapper around them."""
+    return answer(getattr(coordinator, method).remote(*values))
+
+
+def answer(asked: Any) -> Any:
+    """What the coordinator answers to what was asked before; errors as those of `ask`."""
+    try:
+        return ray.get(asked)
+    except RayTaskError as error:
+        raise error.cause from None
 
 
 @contextmanager

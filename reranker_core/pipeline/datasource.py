@@ -6,21 +6,26 @@ from collections.abc import Iterator
 from functools import partial
 
 import pyarrow as pa
+from ray.actor import ActorHandle
 from ray.data import DataContext
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
 from reranker_core.input.plan import Part
 from reranker_core.input.reading import read_parts
+from reranker_core.pipeline.coordinator import ask
 from reranker_core.pipeline.wire import row_of_table
 
 
 class PartSource(Datasource):
     """The parts that are still to be done, in groups that are read in one pass."""
 
-    def __init__(self, groups: list[list[Part]], columns: tuple[str, ...]) -> None:
+    def __init__(
+        self, groups: list[list[Part]], columns: tuple[str, ...], coordinator: ActorHandle
+    ) -> None:
         self._groups = groups
         self._columns = columns
+        self._coordinator = coordinator
 
     def get_name(self) -> str:
         """What Ray's dashboard calls the stage."""
@@ -39,7 +44,7 @@ class PartSource(Datasource):
         """One task a group, whatever `parallelism` Ray would like: parts are what they are."""
         return [
             ReadTask(
-                partial(_read, group, self._columns),
+                partial(_read, group, self._columns, self._coordinator),
                 BlockMetadata(
                     num_rows=len(group), size_bytes=None, input_files=None, exec_stats=None
                 ),
@@ -48,6 +53,16 @@ class PartSource(Datasource):
         ]
 
 
-def _read(parts: list[Part], columns: tuple[str, ...]) -> Iterator[pa.Table]:
-    for part, table in read_parts(parts, columns):
-        yield row_of_table(part, table)
+def _read(
+    parts: list[Part], columns: tuple[str, ...], coordinator: ActorHandle
+) -> Iterator[pa.Table]:
+    """The parts as rows. The coordinator knows which part is being read, should that end the
+    process.
+    """
+    tables = read_parts(parts, columns)
+    for part in parts:
+        name = f"{part.name} (rows {part.start:,} to {part.stop:,} of {part.shard})"
+        ask(coordinator, "begin", "read", name)
+        row = row_of_table(*next(tables))
+        ask(coordinator, "finish", "read", name)
+        yield row

@@ -13,7 +13,6 @@ import pyarrow as pa
 import ray
 import torch
 from ray.actor import ActorHandle
-from ray.exceptions import RayTaskError
 
 from reranker_core.device import is_lost
 from reranker_core.encode.sequences import TokenSequences
@@ -21,7 +20,7 @@ from reranker_core.errors import PreflightRefused
 from reranker_core.models.scores import Scores
 from reranker_core.output.results import ScoredPart
 from reranker_core.pipeline import wire
-from reranker_core.pipeline.coordinator import end_with
+from reranker_core.pipeline.coordinator import answer, ask, end_with
 from reranker_core.pipeline.job import Job
 from reranker_core.preflight.agreement import Finding, Verdict
 from reranker_core.score.poison import Caution
@@ -51,9 +50,15 @@ class Replica:
         self._told = 0.0
         self._free_since: float | None = None
         threading.Thread(target=end_with, args=(coordinator,), daemon=True, name="end").start()
+        context = ray.get_runtime_context()
+        node = f"node {os.uname().nodename} ({context.get_node_id()[:8]})"
+        replica = f"{node}, replica {context.get_actor_id()[:8]}"
         try:
+            ask(coordinator, "load", replica)
             self._scorer = _load(job, threads)
+            ask(coordinator, "loaded", replica)
         except PreflightRefused as refused:
+            ask(coordinator, "finish", "load", replica)
             finding = self._finding("", (), str(refused), refused.report)
         except Exception as error:  # noqa: BLE001 - it is raised, later
             self._error = error
@@ -80,7 +85,7 @@ class Replica:
     def _ask(self) -> None:
         if self._error is not None:
             raise self._error
-        verdict: Verdict = self._wait(self._verdict)
+        verdict: Verdict = answer(self._verdict)
         if verdict.action == "refuse":
             raise PreflightRefused(verdict.reason, verdict.report)
         if verdict.action == "leave":
@@ -91,7 +96,7 @@ class Replica:
         part, encoded = wire.encoded_of_row(row)
         start = time.perf_counter()
         waited = start - (self._free_since or start)
-        caution = self._tell("begin", part.name)
+        caution = ask(self._coordinator, "begin", "score", part.name)
         try:
             scores = self._scores(part.name, encoded.sequences, caution)
         except Exception as error:
@@ -106,7 +111,7 @@ class Replica:
             "seconds": round(time.perf_counter() - start, 4),
             "waited": round(waited, 4),
         }
-        self._tell("finish", part.name)
+        ask(self._coordinator, "finish", "score", part.name)
         self._free_since = time.perf_counter()
         notes = {"measures": measures, "replica": self._name}
         return wire.row_of_scored(part, ScoredPart.of(encoded, scores, self._model), notes)
@@ -118,22 +123,13 @@ class Replica:
             sequences,
             np.array(caution.fatal, np.int64),
             np.array(caution.suspects, np.int64),
-            lambda rows: self._tell("announce", part, rows.tolist()),
+            lambda rows: ask(self._coordinator, "announce", "score", part, rows.tolist()),
         )
 
     def _batch_done(self) -> None:
         if time.monotonic() - self._told >= _BEAT_SECONDS:
             self._told = time.monotonic()
             self._coordinator.batch_done.remote()
-
-    def _tell(self, what: str, *values: Any) -> Any:
-        return self._wait(getattr(self._coordinator, what).remote(*values))
-
-    def _wait(self, answer: Any) -> Any:
-        try:
-            return ray.get(answer)
-        except RayTaskError as error:
-            raise error.cause from None  # the coordinator's own error, not Ray's wrapper
 
 
 def _load(job: Job, threads: int) -> Scorer:

@@ -35,12 +35,14 @@ from reranker_core.pipeline.cluster import (
 from reranker_core.pipeline.coordinator import coordinated, silence_of
 from reranker_core.pipeline.datasource import PartSource
 from reranker_core.pipeline.job import Job
+from reranker_core.pipeline.news import News
 from reranker_core.pipeline.placement import Placement, place
 from reranker_core.pipeline.replica import Replica
 from reranker_core.pipeline.tasks import commit_parts, encode
 from reranker_core.pipeline.watch import watched
 from reranker_core.prepare import Prepared, compare
 from reranker_core.report.progress import Progress
+from reranker_core.report.words import count
 from reranker_core.stopping import stop_on_signals
 from reranker_core.storage.store import Store
 
@@ -140,11 +142,15 @@ def _score(
         coordinated(placement.fitting, enforced) as coordinator,
         Progress(prepared.plan, prepared.todo) as progress,
     ):
-        log.info("%d parts to score by up to %s", len(prepared.todo), placement)
+        log.info("%s to score by up to %s", count(len(prepared.todo), "part"), placement)
+        news = News(coordinator, progress, placement.max)
+
+        def check() -> None:
+            lease.check()
+            news.tell()
+
         rows = _stages(job, prepared, placement, coordinator).iter_rows()
-        for row in watched(
-            rows, lease.check, waiting_for, longest, lambda: silence_of(coordinator)
-        ):
+        for row in watched(rows, check, waiting_for, longest, lambda: silence_of(coordinator)):
             replica = row["replica"]
             if replica not in reports:
                 preflight = ray.get(coordinator.report.remote(replica))
@@ -165,10 +171,14 @@ def _score(
 def _stages(job: Job, prepared: Prepared, placement: Placement, coordinator: Any) -> Dataset:
     plan = prepared.plan
     groups = list(read_groups(prepared.todo, plan))
-    source = PartSource(groups, plan.schema.columns)
+    source = PartSource(groups, plan.schema.columns, coordinator)
     one = {"batch_size": 1, "batch_format": "pyarrow"}
     # It may have megabytes, and is fetched once a process: in a list, where Ray leaves it alone.
-    tokenizing = {"job": job, "pair_format": [ray.put(prepared.pair_format)]}
+    tokenizing = {
+        "job": job,
+        "pair_format": [ray.put(prepared.pair_format)],
+        "coordinator": coordinator,
+    }
     return (
         ray.data.read_datasource(source, override_num_blocks=len(groups), num_cpus=1)
         .map_batches(encode, num_cpus=1, fn_kwargs=tokenizing, **one)

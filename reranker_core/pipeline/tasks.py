@@ -8,15 +8,22 @@ from typing import Any
 
 import pyarrow as pa
 import ray
+from ray.actor import ActorHandle
 
 from reranker_core.encode.formats.pair_format import PairFormat
-from reranker_core.encode.part import encode_part
+from reranker_core.encode.part import EncodedPart, encode_part
 from reranker_core.output.commit import commit
 from reranker_core.pipeline import wire
+from reranker_core.pipeline.coordinator import ask
 from reranker_core.pipeline.job import Job
+from reranker_core.pipeline.limit import Limit
+
+_STALLS = 4  # a text that hangs is to be found before the run counts as stalled
 
 
-def encode(block: pa.Table, job: Job, pair_format: list[ray.ObjectRef]) -> pa.Table:
+def encode(
+    block: pa.Table, job: Job, pair_format: list[ray.ObjectRef], coordinator: ActorHandle
+) -> pa.Table:
     """Parts as read → parts as token ids.
 
     `pair_format` refers to the driver's, so that all nodes tokenize alike, and need no files of the
@@ -27,9 +34,33 @@ def encode(block: pa.Table, job: Job, pair_format: list[ray.ObjectRef]) -> pa.Ta
     encoded = []
     for row in wire.rows(block):
         part, table = wire.table_of_row(row)
-        ids = encode_part(table, job.schema, found, job.config)
+        ids = _encoded(part.name, table, job, found, coordinator)
         encoded.append(wire.row_of_encoded(part, ids))
     return pa.concat_tables(encoded)
+
+
+def _encoded(
+    part: str, table: pa.Table, job: Job, pair_format: PairFormat, coordinator: ActorHandle
+) -> EncodedPart:
+    """The part, tokenized with care if that has ended processes, which a text that hangs does."""
+    caution = ask(coordinator, "begin", "tokenize", part)
+
+    def before(texts: list[int], characters: int) -> None:
+        limit.restart(characters if texts or caution is None else 10 * characters)
+        if caution is not None:
+            ask(coordinator, "announce", "tokenize", part, texts)
+
+    with Limit(job.config.guard.max_stall_seconds / _STALLS) as limit:
+        encoded = encode_part(
+            table,
+            job.schema,
+            pair_format,
+            job.config,
+            caution and (caution.fatal, caution.suspects),
+            before,
+        )
+    ask(coordinator, "finish", "tokenize", part)
+    return encoded
 
 
 def commit_parts(block: pa.Table, job: Job) -> dict[str, list[Any]]:

@@ -12,26 +12,32 @@ from rich.progress import Progress as Bar
 
 from reranker_core.input.plan import Part, Plan
 from reranker_core.output.receipts import Receipt
+from reranker_core.report.words import count
 
 log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LINES = 10.0
+_SECONDS_WITHOUT_NEWS = 60.0
+_SECONDS_BEFORE_A_RATE = 10.0
 
 
 class Progress:
     """Counts committed parts and pairs, and estimates what is left.
 
-    The rate is that since the first part was committed: before it, models were loaded.
+    Parts and pairs of earlier sessions are counted apart, as resumed. The rate is that since the
+    first part was committed, for models were loaded before; it is shown after 10 seconds.
     """
 
     def __init__(self, plan: Plan, todo: tuple[Part, ...]) -> None:
-        self._all_parts = len(plan.parts)
-        self._parts = len(plan.parts) - len(todo)
+        self._all_parts = len(todo)
+        self._resumed = len(plan.parts) - len(todo)
+        self._parts = 0
         self._pairs_to_do = sum(part.pairs for part in todo)  # nested shards: an estimate
         self._pairs = 0
         self._first: tuple[float, int] | None = None  # when, and how many pairs
-        self._last_line = time.monotonic()
-        self._told = self._parts  # how many the last line told of
+        self._start = self._last_line = time.monotonic()
+        self._told = 0  # how many parts the last line told of
+        self._waiting = ""
         console = Console(stderr=True)
         self._bar = Bar(
             TextColumn("scoring"),
@@ -40,7 +46,7 @@ class Progress:
             console=console,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("loading models", total=max(1, self._pairs_to_do))
+        self._task = self._bar.add_task("starting", total=max(1, self._pairs_to_do))
 
     def __enter__(self) -> Progress:
         self._bar.start()
@@ -56,6 +62,22 @@ class Progress:
         if self._bar.disable and self._parts > self._told:
             log.info(self.state())
 
+    def replicas(self, loading: int, ready: int, wanted: int) -> None:
+        """Say what the replicas do, as long as no part is committed."""
+        if self._parts:
+            return
+        absent = max(0, wanted - loading - ready)
+        states = {"ready": ready, "loading and checking the model": loading, "not started": absent}
+        waiting = ", ".join(f"{number:,} {state}" for state, number in states.items() if number)
+        waiting = f"{count(wanted, 'replica')}: {waiting}"
+        now = time.monotonic()
+        since = f"{waiting} ({_duration(now - self._start)})"
+        self._bar.update(self._task, description=since)
+        quiet = _SECONDS_BETWEEN_LINES if waiting != self._waiting else _SECONDS_WITHOUT_NEWS
+        if self._bar.disable and now - self._last_line >= quiet:
+            self._last_line, self._waiting = now, waiting
+            log.info(since)
+
     def advance(self, receipt: Receipt) -> None:
         """Count a committed part."""
         now = time.monotonic()
@@ -69,10 +91,15 @@ class Progress:
 
     def state(self) -> str:
         """Parts, pairs, rate and time left, in one line."""
-        text = f"{self._parts}/{self._all_parts} parts, {self._pairs:,} pairs"
+        text = f"{self._parts:,} of {count(self._all_parts, 'part')}, {count(self._pairs, 'pair')}"
+        if self._resumed:
+            text += f" (and {count(self._resumed, 'part')} of earlier runs)"
         if self._first is None or self._pairs == self._first[1]:
             return text
-        rate = (self._pairs - self._first[1]) / max(time.monotonic() - self._first[0], 1e-9)
+        seconds = time.monotonic() - self._first[0]
+        if seconds < _SECONDS_BEFORE_A_RATE:
+            return text
+        rate = (self._pairs - self._first[1]) / seconds
         left = max(0, self._pairs_to_do - self._pairs) / rate
         return f"{text}, {rate:,.0f} pairs/s, {_duration(left)} left"
 

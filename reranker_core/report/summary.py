@@ -12,6 +12,7 @@ from rich.table import Table
 from reranker_core.checks import Report
 from reranker_core.config import PreflightChecks
 from reranker_core.output.proof import Totals
+from reranker_core.report.words import count
 from reranker_core.storage.store import Store
 
 if TYPE_CHECKING:  # for who proves an output, and needs neither torch nor transformers
@@ -26,7 +27,7 @@ def print_plan(prepared: Prepared, console: Console) -> None:
     plan = prepared.plan
     done = len(plan.parts) - len(prepared.todo)
     table = _table("Plan")
-    table.add_row("input", f"{_count(len(plan.shards), 'shard')}, {_size(plan.input_bytes)}")
+    table.add_row("input", f"{count(len(plan.shards), 'shard')}, {_size(plan.input_bytes)}")
     for name, version in plan.snapshots.items():
         table.add_row("snapshot", f"{version} of the table {name}")
     if plan.passed_over:
@@ -35,11 +36,11 @@ def print_plan(prepared: Prepared, console: Console) -> None:
     about = "about " if plan.schema.nested else ""
     table.add_row("rows", f"{plan.rows:,} ({about}{plan.pairs:,} pairs)")
     table.add_row("parts", f"{len(plan.parts):,}")
-    table.add_row("already committed", f"{_count(done, 'part')}, which this run would skip")
-    table.add_row("to score", _count(len(prepared.todo), "part"))
+    table.add_row("already committed", f"{count(done, 'part')}, which this run would skip")
+    table.add_row("to score", count(len(prepared.todo), "part"))
     if prepared.changes:
         table.add_row("shards changed", f"{len(prepared.changes):,}")
-        table.add_row("to remove", _count(len(prepared.outstanding.discard), "part"))
+        table.add_row("to remove", count(len(prepared.outstanding.discard), "part"))
     table.add_row("passed through", ", ".join(plan.schema.carried))
     table.add_row("output", prepared.store.url)
     table.add_row("model", prepared.config.model.path)
@@ -67,7 +68,7 @@ def print_totals(totals: Totals, prepared: Prepared, seconds: float, console: Co
     )
     skipped = totals.parts - len(prepared.todo)
     table.add_row(
-        "time", f"{seconds:,.1f} s" + (f", {_count(skipped, 'part')} resumed" if skipped else "")
+        "time", f"{seconds:,.1f} s" + (f", {count(skipped, 'part')} resumed" if skipped else "")
     )
     relaxed = [
         f"{group}={action}"
@@ -145,9 +146,9 @@ def print_evaluation(result: Evaluation, share: float, console: Console) -> None
 
 
 def _add_counts(table: Table, totals: Totals) -> None:
-    table.add_row("rows", f"{totals.rows:,} in {_count(totals.parts, 'part')}")
+    table.add_row("rows", f"{totals.rows:,} in {count(totals.parts, 'part')}")
     table.add_row("pairs scored", f"{totals.scored:,}")
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in totals.quarantined.items())
+    reasons = ", ".join(f"{number:,} {reason}" for reason, number in totals.quarantined.items())
     table.add_row("quarantined", f"{totals.quarantined_pairs:,} {reasons and f'({reasons})'}")
     scores = totals.scores.summary()
     if scores["count"]:
@@ -166,11 +167,7 @@ def _passed_over(counts: dict[str, int]) -> str:
         "not_parquet": "not Parquet by their suffix",
         "link_loop": "links to a folder above them",
     }
-    return "; ".join(f"{count:,} {words[reason]}" for reason, count in counts.items())
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return "; ".join(f"{number:,} {words[reason]}" for reason, number in counts.items())
 
 
 def _table(title: str) -> Table:

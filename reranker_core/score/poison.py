@@ -1,14 +1,18 @@
-"""Rows that end the process that scores them: found across its restarts, and left out.
+"""Rows and texts that end the process that works on them: found across its restarts, and left out.
 
-Out of the machine's memory, or an assertion on a GPU, ends a replica without an exception to
-catch; Ray starts another and gives it the same part again, for ever. So somebody who outlives
-replicas keeps count:
+A process that runs out of memory, crashes in native code, or fails an assertion on a GPU raises no
+exception that could be caught. Ray starts another process and gives it the same part again, without
+limit. So the coordinator, which outlives these processes, keeps count:
 
-1. a part that has ended a process is scored warily: each batch is announced beforehand;
-2. if it ends a process again, the rows of the batch announced last are suspects, and are scored
-   one by one, announced beforehand, after all others;
-3. a row that ends two processes when it is alone is fatal: it is left out, and quarantined.
-   Once may be a machine that was taken away.
+1. a part that has ended a process is worked on in small batches, and each batch is announced before
+   it is begun;
+2. if the process ends again, the items of the batch announced last are suspects: they are taken one
+   by one, each announced, after all others;
+3. an item that ends two processes when it is alone is fatal: it is left out, and its pairs are
+   quarantined. One end may be a machine that was taken away.
+
+An item is a distinct pair where a part is scored, a distinct text where it is tokenized. Reading
+has no items: a part that ends too many processes there ends the run.
 """
 
 from __future__ import annotations
@@ -16,15 +20,71 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from reranker_core.errors import Incomplete
+from reranker_core.errors import Incomplete, InputError, RerankError
 
 _FATAL_ENDS = 2
-_MOST_ENDS = 20  # of processes in one part: beyond it is not the rows
+
+
+@dataclass(frozen=True)
+class Work:
+    """A kind of work that may end processes.
+
+    Attributes:
+        name: of one word.
+        doing: in words, with `{}` for what it is done on.
+        most_ends: processes that may end in one part; more are not explained by single items.
+        error: raised beyond them.
+        advice: what a user can do then.
+
+    """
+
+    name: str
+    doing: str
+    most_ends: int
+    error: type[RerankError]
+    advice: str
+
+
+READING = Work(
+    "read",
+    "reading part {}",
+    5,
+    InputError,
+    "The file may be damaged: read it with another program, and write it anew if that fails. If it "
+    "is sound, the node may have too little memory: lower plan.part_rows or plan.part_bytes",
+)
+TOKENIZING = Work(
+    "tokenize",
+    "tokenizing part {}",
+    100,
+    Incomplete,
+    "Leaving single texts out did not help. Look at the memory of the nodes and at Ray's logs. "
+    "Committed parts are kept; the same command resumes",
+)
+SCORING = Work(
+    "score",
+    "scoring part {}",
+    20,
+    Incomplete,
+    "Leaving single rows out did not help. Look at the memory of nodes and GPUs and at Ray's logs; "
+    "a smaller score.max_batch_tokens may help. Committed parts are kept; the same command resumes",
+)
+LOADING = Work(
+    "load",
+    "loading and checking the model on {}",
+    5,
+    Incomplete,
+    "The node or its GPU may have too little memory for the model: look at Ray's logs there, free "
+    "memory, or use fewer replicas or a smaller model.dtype. Committed parts are kept; the same "
+    "command resumes",
+)
 
 
 @dataclass(frozen=True)
 class Caution:
-    """How a part is to be scored that has ended processes; rows are distinct pairs of the part."""
+    """How to work on a part that has ended processes: which items to leave out, and which to take
+    one by one.
+    """
 
     fatal: tuple[int, ...] = ()
     suspects: tuple[int, ...] = ()
@@ -37,51 +97,60 @@ class _History:
     announced: tuple[int, ...] = ()
     fatal: set[int] = field(default_factory=set)
     suspects: set[int] = field(default_factory=set)
-    alone: Counter[int] = field(default_factory=Counter)  # ends while a row was alone
+    alone: Counter[int] = field(default_factory=Counter)  # ends while an item was alone
 
 
 class Attempts:
-    """The parts that are being scored, and what happened to those that scored them."""
+    """The parts that one kind of work is being done on, and what happened to those that did it."""
 
-    def __init__(self) -> None:
+    def __init__(self, work: Work) -> None:
+        self._work = work
         self._parts: dict[str, _History] = {}
 
     def begin(self, part: str) -> Caution | None:
-        """A replica takes up a part; how it is to go about it, None for as usual.
+        """A process takes up a part; how it is to go about it, None for as usual.
 
         Raises:
-            Incomplete: the part has ended too many processes.
+            RerankError: the part has ended too many processes.
 
         """
         history = self._parts.setdefault(part, _History())
         if history.open:
             self._ended(history)
-        if history.ends >= _MOST_ENDS:
-            raise Incomplete(
-                f"part {part} has ended {history.ends} replica processes, whichever rows were left "
-                "out. Look at the memory of nodes and GPUs and at Ray's logs; a smaller "
-                "score.max_batch_tokens may help. What is committed stays; the same command "
-                "resumes"
+        if history.ends >= self._work.most_ends:
+            raise self._work.error(
+                f"{history.ends} processes ended while {self._work.doing.format(part)}. "
+                f"{self._work.advice}"
             )
         history.open, history.announced = True, ()
         if not history.ends:
             return None
         return Caution(tuple(sorted(history.fatal)), tuple(sorted(history.suspects)))
 
-    def announce(self, part: str, rows: list[int]) -> None:
-        """A replica is about to compute these rows of the part."""
-        self._parts[part].announced = tuple(rows)
+    def announce(self, part: str, items: list[int]) -> None:
+        """A process is about to work on these items of the part."""
+        self._parts[part].announced = tuple(items)
 
     def finish(self, part: str) -> None:
-        """The part is scored. What is known of its rows is kept for a second time."""
+        """The part is done. What is known of its items is kept for a second time."""
         self._parts[part].open = False
         if not self._parts[part].ends:
             del self._parts[part]
+
+    def told(self, part: str) -> str:
+        """What has happened to a part that ended processes, in words."""
+        history = self._parts[part]
+        ends = "1 process" if history.ends == 1 else f"{history.ends} processes"
+        text = f"{ends} ended while {self._work.doing.format(part)}"
+        if not history.fatal:
+            return text
+        found = "1 cause was" if len(history.fatal) == 1 else f"{len(history.fatal)} causes were"
+        return f"{text}; {found} found and left out"
 
     def _ended(self, history: _History) -> None:
         history.ends += 1
         history.suspects.update(history.announced)
         if len(history.announced) == 1:
             history.alone.update(history.announced)
-            history.fatal = {row for row, ends in history.alone.items() if ends >= _FATAL_ENDS}
+            history.fatal = {item for item, ends in history.alone.items() if ends >= _FATAL_ENDS}
             history.suspects -= history.fatal

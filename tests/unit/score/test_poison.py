@@ -2,8 +2,8 @@
 
 import pytest
 
-from reranker_core.errors import Incomplete
-from reranker_core.score.poison import Attempts, Caution
+from reranker_core.errors import Incomplete, InputError
+from reranker_core.score.poison import READING, SCORING, TOKENIZING, Attempts, Caution
 
 ROWS, BATCH = 100, 16
 
@@ -41,27 +41,27 @@ def _pass(attempts, part, caution, poison):
 
 @pytest.mark.parametrize("poison", [{0}, {57}, {99}, {3, 4}, {3, 90}, {0, 20, 40, 60, 80}])
 def test_exactly_the_rows_that_end_processes_are_left_out(poison):
-    ends, fatal = score(Attempts(), poison)
+    ends, fatal = score(Attempts(SCORING), poison)
     assert fatal == poison
     assert ends <= 1 + 3 * len(poison)  # once unwarily; then a batch, and twice a row, each
 
 
 def test_a_part_that_ends_nothing_is_scored_as_usual():
-    attempts = Attempts()
+    attempts = Attempts(SCORING)
     assert attempts.begin("p") is None
     attempts.finish("p")
     assert attempts.begin("p") is None
 
 
 def test_a_preempted_process_costs_no_row():
-    attempts = Attempts()
+    attempts = Attempts(SCORING)
     attempts.begin("p")  # and the process is gone
     assert attempts.begin("p") == Caution()
     attempts.finish("p")
 
 
 def test_a_process_preempted_while_a_row_was_alone_costs_no_row():
-    attempts = Attempts()
+    attempts = Attempts(SCORING)
     attempts.begin("p")
     attempts.begin("p")
     attempts.announce("p", [7])  # and the machine is taken away
@@ -72,18 +72,42 @@ def test_a_process_preempted_while_a_row_was_alone_costs_no_row():
 
 
 def test_parts_do_not_mix():
-    attempts = Attempts()
+    attempts = Attempts(SCORING)
     attempts.begin("p")
     assert attempts.begin("q") is None
     assert attempts.begin("p") == Caution()
 
 
 def test_what_is_known_of_a_part_is_kept_when_it_is_scored_again():
-    attempts = Attempts()
+    attempts = Attempts(SCORING)
     score(attempts, {5})
     assert attempts.begin("p") == Caution(fatal=(5,), suspects=tuple(set(range(16)) - {5}))
 
 
 def test_when_everything_ends_processes_the_run_ends():
-    with pytest.raises(Incomplete, match="has ended 20 replica processes"):
-        score(Attempts(), set(range(ROWS)))
+    with pytest.raises(Incomplete, match="20 processes ended while scoring part p"):
+        score(Attempts(SCORING), set(range(ROWS)))
+
+
+def test_many_texts_are_found_where_a_new_process_costs_little():
+    poison = set(range(0, ROWS, 5))
+    assert score(Attempts(TOKENIZING), poison)[1] == poison
+
+
+def test_a_part_that_cannot_be_read_is_named_and_its_file_suspected():
+    attempts = Attempts(READING)
+    for _ in range(5):
+        attempts.begin("a-0 (rows 0 to 9 of a.parquet)")
+    with pytest.raises(InputError, match=r"5 processes.*rows 0 to 9 of a\.parquet.*damaged"):
+        attempts.begin("a-0 (rows 0 to 9 of a.parquet)")
+
+
+def test_what_happened_is_told_in_words():
+    attempts = Attempts(TOKENIZING)
+    score(attempts, {3})
+    attempts.begin("q")
+    attempts.begin("q")
+    assert attempts.told("q") == "1 process ended while tokenizing part q"
+    assert attempts.told("p") == (
+        "4 processes ended while tokenizing part p; 1 cause was found and left out"
+    )
