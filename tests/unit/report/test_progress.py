@@ -63,7 +63,7 @@ def test_there_is_no_rate_in_the_first_seconds(plan: Plan, monkeypatch: pytest.M
     assert "pairs/s" not in progress.state()
     start = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: start + 20)
-    assert re.search(r"3 of 4 parts, 30,000 pairs, \d+ pairs/s, 0m1\ds left", progress.state())
+    assert re.search(r"3 of 4 parts, 30,000 pairs, [\d,]+ pairs/s, 0m1\ds left", progress.state())
 
 
 def test_the_rate_counts_from_the_first_part_past_the_loading(plan: Plan, soon: None):
