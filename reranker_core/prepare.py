@@ -73,7 +73,7 @@ class Prepared:
     @property
     def changes(self) -> list[str]:
         """Shards that have changed, come or gone since the output was begun."""
-        now = identity(self.fingerprint, self.plan, self.config)
+        now = identity(self.fingerprint, self.plan, self.config, self.before)
         return [] if self.before is None else shard_changes(self.before, now)
 
 
@@ -167,7 +167,7 @@ def compare(prepared: Prepared) -> Prepared:
         settled = {"dtype": before["fingerprint"]["dtype"]}
         config = config.model_copy(update={"model": config.model.model_copy(update=settled)})
         scoring = {**scoring, **settled}
-    now = identity(scoring, plan, config)
+    now = identity(scoring, plan, config, before)
     if config.input.changed == "rescore":
         refuse_differences(store, without_shards(before), without_shards(now))
     else:

@@ -12,10 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reranker_core.config import Config
-from reranker_core.input.pairs import Status
+from reranker_core.encode.part import carried_rows
+from reranker_core.input.columns import typed
+from reranker_core.input.pairs import Status, column_of, list_values
 from reranker_core.input.plan import Part, Plan, make_plan
 from reranker_core.input.reading import read_parts
 from reranker_core.input.schema import InputSchema
+from reranker_core.input.types.conversion import list_lengths
 from reranker_core.output.commit import commit, data_name
 from reranker_core.output.identity import (
     claim,
@@ -124,17 +127,17 @@ def commit_part(
 def scored_part(part: Part, schema: InputSchema, bad: int = 0, noise: float = 0.0) -> ScoredPart:
     """The part's rows as they are in its shard, and a score for each of its pairs."""
     ((_, rows),) = read_parts([part], schema.columns)
+    rows = typed(rows, schema)
     per_row = None
-    ids = rows.column(schema.doc_id.column).combine_chunks()
+    ids = column_of(rows, schema.doc_id.column)
     if schema.nested:
-        per_row = ids.value_lengths().to_numpy()
-        ids = ids.flatten()
+        per_row = list_lengths(ids)
+        ids = list_values(ids, schema.doc_id)
     score = np.array([made_up(value) + noise for value in ids.to_pylist()], np.float32)
     status = np.full(len(score), Status.SCORED, np.int8)
     status[:bad] = Status.NOT_FINITE
     score[:bad] = np.nan
-    carried = pa.table({name: rows.column(name) for name in schema.carried})
-    return ScoredPart(carried, per_row, status, score, rescued=0)
+    return ScoredPart(carried_rows(rows, schema, False), per_row, status, score, rescued=0)
 
 
 def made_up(doc_id: object) -> float:

@@ -15,8 +15,10 @@ from reranker_core.config import Config
 from reranker_core.encode.sequences import TokenSequences
 from reranker_core.encode.trial import Before, tokenized, unreadable, without
 from reranker_core.errors import RerankError
+from reranker_core.input.columns import typed
 from reranker_core.input.pairs import find_pairs
-from reranker_core.input.schema import InputSchema, typed
+from reranker_core.input.schema import InputSchema
+from reranker_core.input.types.conversion import with_values
 
 if TYPE_CHECKING:  # for who commits parts, and needs no tokenizer
     from reranker_core.encode.formats.pair_format import PairFormat
@@ -84,7 +86,7 @@ def encode_part(
         before([], pairs.characters)
         sequences = tokenized(pairs, pair_format, whole)
     return EncodedPart(
-        rows=_carried(table, schema, config.output.text),
+        rows=carried_rows(table, schema, config.output.text),
         per_row=pairs.per_row,
         status=pairs.status,
         distinct_of=pairs.distinct_of,
@@ -92,7 +94,8 @@ def encode_part(
     )
 
 
-def _carried(table: pa.Table, schema: InputSchema, with_text: bool) -> pa.Table:
+def carried_rows(table: pa.Table, schema: InputSchema, with_text: bool) -> pa.Table:
+    """The columns that go on to the output, without passages in structs unless `with_text`."""
     rows = table.select(list(schema.carried))
     column, member = schema.passage.column, schema.passage.member
     named_as_id = schema.doc_id == schema.passage
@@ -100,21 +103,22 @@ def _carried(table: pa.Table, schema: InputSchema, with_text: bool) -> pa.Table:
         return rows
     index = rows.schema.get_field_index(column)
     lists = rows.column(index).combine_chunks()
-    return rows.set_column(index, column, _without_member(lists, member))
+    kept = _without_member(lists, member)
+    return rows.set_column(index, rows.schema.field(index).with_type(kept.type), kept)
 
 
 def _without_member(lists: pa.Array, member: str) -> pa.Array:
     """The same lists of structs, without one field of the structs."""
-    structs = lists.flatten()
-    names = [field.name for field in structs.type if field.name != member]
+    structs, kind = lists.flatten(), lists.type
+    fields = [field for field in structs.type if field.name != member]
     kept = pa.StructArray.from_arrays(
-        [pc.struct_field(structs, name) for name in names],
-        fields=[structs.type.field(name) for name in names],
+        [pc.struct_field(structs, field.name) for field in fields],
+        fields=fields,
         mask=structs.is_null(),
     )
-    lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return pa.LargeListArray.from_arrays(
-        pa.array(offsets, mask=np.append(lists.is_null().to_numpy(zero_copy_only=False), False)),
-        kept,
+    value = kind.value_field.with_type(kept.type)
+    if pa.types.is_fixed_size_list(kind):
+        return with_values(lists, kept, pa.list_(value, kind.list_size))
+    return with_values(
+        lists, kept, (pa.large_list if pa.types.is_large_list(kind) else pa.list_)(value)
     )

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reranker_core.input.schema import Field, InputSchema
+from reranker_core.input.types.conversion import list_lengths
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
@@ -123,11 +124,11 @@ def candidates(
     if not schema.nested:
         return None, column_of(table, schema.passage.column), None
     passages = column_of(table, schema.passage.column)
-    lengths = _list_lengths(passages)
+    lengths = list_lengths(passages)
     flat = list_values(passages, schema.passage)
     if schema.doc_id.column == schema.passage.column:
         return lengths, flat, None
-    other = _list_lengths(column_of(table, schema.doc_id.column))
+    other = list_lengths(column_of(table, schema.doc_id.column))
     misaligned = lengths != other
     if not misaligned.any():
         return lengths, flat, None
@@ -156,7 +157,10 @@ class _Distinct:
 
 def _distinct(array: pa.Array) -> _Distinct:
     if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
+        # Not decoded: a few long texts may stand in many rows.
+        entries = _distinct(array.dictionary)
+        indices = array.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+        return _Distinct(np.append(entries.codes, _NULL)[indices], entries.texts)
     encoded = array.cast(pa.large_binary()).dictionary_encode()
     codes = encoded.indices.fill_null(_NULL).to_numpy(zero_copy_only=False).astype(np.int64)
     try:
@@ -191,8 +195,3 @@ def column_of(table: pa.Table, name: str) -> pa.Array:
     """A column as one array."""
     column = table.column(name).combine_chunks()
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-
-
-def _list_lengths(lists: pa.Array) -> Int64s:
-    lengths = pc.list_value_length(lists).fill_null(0)
-    return np.asarray(lengths.to_numpy(zero_copy_only=False), np.int64)

@@ -11,24 +11,17 @@ import hashlib
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from reranker_core.config import Config
-from reranker_core.errors import InputError
-from reranker_core.input.kinds import unreadable
+from reranker_core.input.footers import RowGroup, read_footers, row_groups
+from reranker_core.input.partitions import key_folders, key_values
 from reranker_core.input.query_cuts import check_query_order, move_to_query_starts
-from reranker_core.input.schema import InputSchema, check_schema, common_schema, resolve_schema
+from reranker_core.input.schema import InputSchema
 from reranker_core.input.shards import ShardFile, list_shards
-from reranker_core.storage.filesystem import open_filesystem, open_to_read
-
-_FOOTER_THREADS = 16
-_SHOWN_PROBLEMS = 10
+from reranker_core.input.survey import survey
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +35,7 @@ class Part:
     start: int
     stop: int
     pairs: int  # from the footer: exact for flat shards, an estimate for nested ones
+    folders: str = ""  # those of its path that name partition keys and their values
 
     @property
     def rows(self) -> int:
@@ -50,20 +44,12 @@ class Part:
 
 
 @dataclass(frozen=True)
-class RowGroup:
-    """What the footer says of a row group, restricted to the columns that are read."""
-
-    rows: int
-    pairs: int
-    bytes: int
-
-
-@dataclass(frozen=True)
 class Shard:
     """A shard file with its footer."""
 
     file: ShardFile
     row_groups: tuple[RowGroup, ...]
+    folders: str = ""  # those of its path that name partition keys and their values
 
     @property
     def rows(self) -> int:
@@ -73,13 +59,25 @@ class Shard:
 
 @dataclass(frozen=True)
 class Plan:
-    """All parts of a run, in the order of the input."""
+    """All parts of a run, in the order of the input.
+
+    Attributes:
+        schema: the columns.
+        shards, parts: what is read.
+        passed_over: names that are not read, by reason.
+        snapshots: of tables, by name.
+        as_first: whether the output has just the columns and types of the first shard.
+        not_kept: what of the input does not go on to the output as it is, a line each.
+
+    """
 
     schema: InputSchema
     shards: tuple[Shard, ...]
     parts: tuple[Part, ...]
-    passed_over: dict[str, int] = field(default_factory=dict)  # names, by reason
-    snapshots: dict[str, int] = field(default_factory=dict)  # of tables, by name
+    passed_over: dict[str, int] = field(default_factory=dict)
+    snapshots: dict[str, int] = field(default_factory=dict)
+    as_first: bool = True
+    not_kept: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -110,28 +108,40 @@ def make_plan(config: Config, begun: Mapping[str, int] | None = None) -> Plan:
     """
     listing = list_shards(config, begun)
     files = listing.shards
-    footers = _read_footers(files)
-    schemas = [footer.schema.to_arrow_schema() for footer in footers]
-    # Shards without rows often have guessed types; they count only where there is nothing else.
-    filled = [i for i, footer in enumerate(footers) if footer.num_rows] or [0]
-    common = common_schema([schemas[i] for i in filled])
-    schema = resolve_schema(common, config, files[filled[0]].url)
-    for i in filled:
-        check_schema(schemas[i], schema, common, files[i].url)
+    footers = read_footers(files)
+    folders = key_folders(files)
+    found = survey(files, footers, folders, config)
+    schema = found.schema
     shards = [
-        Shard(file, tuple(_row_groups(footer, schema)))
-        for file, footer in zip(files, footers, strict=True)
+        Shard(file, tuple(row_groups(footer.metadata, schema)), keys)
+        for file, footer, keys in zip(files, footers, folders, strict=True)
     ]
     parts: list[Part] = []
     by_query = config.output.rank and not schema.nested
+    query_of = {
+        shard.file.url: key_values(shard.folders, shard.file.url)[schema.query_id]
+        for shard, footer in zip(shards, footers, strict=True)
+        if by_query and footer.rows and schema.query_id not in footer.arrow.names
+    }
     for shard in shards:
         cuts = cut(shard.row_groups, config.plan.part_rows, config.plan.part_bytes)
-        if by_query:
+        if shard.file.url in query_of:  # a shard whose folder names the query has but one
+            cuts = [(0, shard.rows)]
+        elif by_query:
             cuts = move_to_query_starts(cuts, shard.file.url, schema.query_id)
         parts.extend(_parts_of(shard, cuts))
     if by_query:
-        check_query_order([shard.file.url for shard in shards if shard.rows], schema.query_id)
-    return Plan(schema, tuple(shards), tuple(parts), listing.passed_over, listing.snapshots)
+        urls = [shard.file.url for shard in shards if shard.rows]
+        check_query_order(urls, schema.query_id, schema.type_of(schema.query_id), query_of)
+    return Plan(
+        schema,
+        tuple(shards),
+        tuple(parts),
+        listing.passed_over,
+        listing.snapshots,
+        found.as_first,
+        found.not_kept,
+    )
 
 
 def cut(row_groups: Iterable[RowGroup], part_rows: int, part_bytes: int) -> list[tuple[int, int]]:
@@ -188,51 +198,6 @@ def read_groups(parts: Iterable[Part], plan: Plan) -> Iterator[list[Part]]:
         yield gathered
 
 
-def _read_footers(files: Sequence[ShardFile]) -> list[pq.FileMetaData]:
-    def read(file: ShardFile) -> pq.FileMetaData | str:
-        if file.size == 0:
-            return f"{file.url}: is empty (0 bytes); expected a Parquet file"
-        filesystem, path = open_filesystem(file.url)
-        try:
-            with open_to_read(filesystem, path) as stream:
-                return pq.ParquetFile(stream).metadata
-        except (pa.ArrowException, OSError) as error:
-            return unreadable(filesystem, path, file.url, file.size, error)
-
-    with ThreadPoolExecutor(_FOOTER_THREADS) as threads:
-        footers = list(threads.map(read, files))
-    problems = [footer for footer in footers if isinstance(footer, str)]
-    if problems:
-        more = len(problems) - _SHOWN_PROBLEMS
-        raise InputError(
-            "\n".join(
-                [
-                    f"{len(problems)} of {len(files)} shards cannot be read; nothing was scored:",
-                    *problems[:_SHOWN_PROBLEMS],
-                    *([f"… and {more} more"] if more > 0 else []),
-                ]
-            )
-        )
-    return footers
-
-
-def _row_groups(metadata: pq.FileMetaData, schema: InputSchema) -> Iterator[RowGroup]:
-    for index in range(metadata.num_row_groups):
-        group = metadata.row_group(index)
-        pairs = group.num_rows
-        size = 0
-        for position in range(group.num_columns):
-            column = group.column(position)
-            top = column.path_in_schema
-            name = next((c for c in schema.columns if top == c or top.startswith(c + ".")), None)
-            if name is None:
-                continue
-            size += column.total_uncompressed_size
-            if schema.nested and name == schema.passage.column:
-                pairs = max(pairs, column.num_values)
-        yield RowGroup(group.num_rows, pairs, size)
-
-
 def _parts_of(shard: Shard, cuts: list[tuple[int, int]]) -> Iterator[Part]:
     density = sum(group.pairs for group in shard.row_groups) / max(shard.rows, 1)
     stem = re.sub(r"[^A-Za-z0-9-]+", "-", shard.file.name.removesuffix(".parquet"))
@@ -248,4 +213,5 @@ def _parts_of(shard: Shard, cuts: list[tuple[int, int]]) -> Iterator[Part]:
             start=start,
             stop=stop,
             pairs=round((stop - start) * density),
+            folders=shard.folders,
         )

@@ -5,7 +5,7 @@ Reads only the query id column, and keeps only the cuts, and eight bytes for eac
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,10 @@ import pyarrow as pa
 
 from reranker_core.errors import InputError
 from reranker_core.input.shards import open_shard
+from reranker_core.input.types.conversion import converted
+from reranker_core.input.types.ids import comparable, numbers_of
+
+_BATCH_ROWS = 8192
 
 
 def move_to_query_starts(
@@ -32,19 +36,34 @@ def move_to_query_starts(
     return list(zip(moved, [*moved[1:], cuts[-1][1]], strict=True))
 
 
-def check_query_order(urls: list[str], query_id: str) -> None:
+def check_query_order(
+    urls: list[str],
+    query_id: str,
+    kind: pa.DataType | None = None,
+    keys: Mapping[str, str | None] | None = None,
+) -> None:
     """Refuse a query that goes on in another shard, or returns after others.
+
+    Args:
+        urls: the shards.
+        query_id: the column.
+        kind: what all shards' ids fit in; None where they have one type.
+        keys: the query ids of shards that have theirs in the name of a folder.
 
     Raises:
         InputError: naming both places.
 
     """
+
+    def runs(url: str) -> Iterator[tuple[list[int], list[Any]]]:
+        if keys and url in keys:
+            yield [0], _plain(pa.array([keys[url]], pa.string()), kind)
+            return
+        for rows, ids in _runs(url, query_id):
+            yield rows, _plain(ids, kind)
+
     seen = np.concatenate(
-        [
-            np.fromiter(map(hash, ids.to_pylist()), np.int64, len(ids))
-            for url in urls
-            for _, ids in _runs(url, query_id)
-        ]
+        [np.fromiter(map(hash, ids), np.int64, len(ids)) for url in urls for _, ids in runs(url)]
         or [np.empty(0, np.int64)]
     )
     distinct, counts = np.unique(seen, return_counts=True)
@@ -54,34 +73,44 @@ def check_query_order(urls: list[str], query_id: str) -> None:
     # Equal hashes need not be equal ids.
     places: dict[Any, tuple[str, int]] = {}
     for url in urls:
-        for rows, ids in _runs(url, query_id):
-            for row, value in zip(rows, ids.to_pylist(), strict=True):
+        for rows, ids in runs(url):
+            for row, value in zip(rows, ids, strict=True):
                 if hash(value) not in suspects:
                     continue
                 if value in places:
                     before, first = places[value]
                     raise InputError(
                         f"output.rank=true, but a query of {before} (from row {first}) goes on in "
-                        f"{url} (row {row}); a rank needs all candidates of a query in adjacent "
-                        "rows of one shard. Sort the rows by query and write them so, or set "
-                        "output.rank=false"
+                        f"{url} (row {row}){_apart(before, url)}; a rank needs all candidates of a "
+                        "query in adjacent rows of one shard. Sort the rows by query and write "
+                        "them so, or set output.rank=false"
                     )
                 places[value] = (url, row)
+
+
+def _apart(one: str, other: str) -> str:
+    """Which partition keys divide two shards."""
+    steps = [step for step in other.split("/")[:-1] if "=" in step and step not in one.split("/")]
+    return f"; the partition key {' and '.join(steps)} divides it" if steps else ""
+
+
+def _plain(ids: pa.Array, kind: pa.DataType | None) -> list[Any]:
+    return comparable(ids if kind is None else converted(ids, kind)).to_pylist()
 
 
 def _runs(url: str, query_id: str) -> Iterator[tuple[list[int], pa.Array]]:
     """The rows where another query begins, and its id, batch by batch."""
     position, last = 0, None
     with open_shard(url) as file:
-        for batch in file.iter_batches(columns=[query_id]):
-            ids = batch.column(0)
-            ids = ids.dictionary_decode() if pa.types.is_dictionary(ids.type) else ids
+        for batch in file.iter_batches(_BATCH_ROWS, columns=[query_id]):
+            ids = batch.column(batch.schema.get_field_index(query_id))
             if not len(ids):
                 continue
-            codes = ids.dictionary_encode(null_encoding="encode").indices.to_numpy(False)
+            codes = numbers_of(ids)
             starts = np.flatnonzero(np.diff(codes)) + 1
-            if not position or ids[0] != last:
+            first = comparable(ids[:1])[0]
+            if not position or first != last:
                 starts = np.concatenate([[0], starts])
             yield (starts + position).tolist(), ids.take(pa.array(starts, pa.int64()))
             position += len(ids)
-            last = ids[-1]
+            last = comparable(ids[-1:])[0]

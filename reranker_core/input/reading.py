@@ -8,18 +8,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reranker_core.errors import InputError
+from reranker_core.input.partitions import check_key, key_column, key_values
 from reranker_core.input.plan import Part
 from reranker_core.input.shards import open_shard
+from reranker_core.input.types.conversion import converted
+from reranker_core.input.types.extensions import plain_schema
 from reranker_core.storage.filesystem import entity_tag, info_of, open_filesystem
 
-_BATCH_ROWS = 4096
+# What is decoded at a time. A row may hold hundreds of candidates, and a dictionary page may hold
+# texts that are a thousand times as large once they are decoded.
+_BATCH_PAIRS = 1024
+_BATCH_BYTES = 16 * 2**20
 
 
 def read_parts(parts: list[Part], columns: tuple[str, ...]) -> Iterator[tuple[Part, pa.Table]]:
     """The tables of consecutive parts of one shard, in one pass, with only `columns`.
 
+    A column that the shard lacks holds the value of the partition key of its name, or nulls.
+
     Raises:
-        InputError: the shard cannot be read, or has changed since the plan was made.
+        InputError: the shard cannot be read, has changed since the plan was made, or differs from
+            a partition key.
 
     """
     shard = parts[0].shard
@@ -30,14 +39,27 @@ def read_parts(parts: list[Part], columns: tuple[str, ...]) -> Iterator[tuple[Pa
                 f"{shard}: was changed while the job ran. Parts that are committed are of the old "
                 "state; begin a new run with an output.path of its own"
             )
-        yield from _cut(file, parts, columns)
+        keys = key_values(parts[0].folders, shard)
+        there = [name for name in columns if name in file.schema_arrow.names]
+        lost = [name for name in columns if name not in there and name not in keys]
+        for part, table in _cut(file, parts, there):
+            for name in there:
+                if name in keys:
+                    check_key(table.column(name), name, keys[name], shard)
+            for name in columns:
+                if name in lost:
+                    table = table.append_column(name, pa.nulls(part.rows))
+                elif name not in there:
+                    table = table.append_column(name, key_column(keys[name], part.rows))
+            yield part, table.select(list(columns))
 
 
 def _cut(
-    file: pq.ParquetFile, parts: list[Part], columns: tuple[str, ...]
+    file: pq.ParquetFile, parts: list[Part], columns: list[str]
 ) -> Iterator[tuple[Part, pa.Table]]:
     groups, first = _row_groups(file, parts[0].start, parts[-1].stop)
-    rows = file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=list(columns))
+    schema = plain_schema(pa.schema([file.schema_arrow.field(name) for name in columns]))
+    rows = file.iter_batches(_batch_rows(file, groups, columns), groups, columns=columns)
     position = first
     batch: pa.RecordBatch | None = None
     for part in parts:
@@ -50,13 +72,37 @@ def _cut(
                         f"{part.shard}: ends at row {position}, before row {part.stop} of the "
                         "plan; it was changed while the job ran. Run again"
                     )
+                batch = _plain(batch, schema)
             skipped = max(part.start - position, 0)
             end = min(batch.num_rows, part.stop - position)
             if skipped < end:
                 gathered.append(batch.slice(skipped, end - skipped))
             batch = batch.slice(end)
             position += end
-        yield part, pa.Table.from_batches(gathered).select(list(columns))
+        yield part, pa.Table.from_batches(gathered, schema)
+
+
+def _plain(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The columns of `schema`, which has no extension types that only some processes know."""
+    columns = [converted(batch.column(field.name), field.type) for field in schema]
+    return pa.record_batch(columns, schema)
+
+
+def _batch_rows(file: pq.ParquetFile, groups: list[int], columns: list[str]) -> int:
+    """Rows to decode at a time, by the fan-out and the bytes that the footer tells."""
+    rows = values = size = 0
+    for index in groups:
+        group = file.metadata.row_group(index)
+        rows += group.num_rows
+        most = group.num_rows
+        for position in range(group.num_columns):
+            column = group.column(position)
+            if column.path_in_schema.partition(".")[0] in columns:
+                most = max(most, column.num_values)
+                size += column.total_uncompressed_size
+        values += most
+    share = max(values / _BATCH_PAIRS, size / _BATCH_BYTES)
+    return max(1, int(rows / share)) if share else 1
 
 
 def _row_groups(file: pq.ParquetFile, start: int, stop: int) -> tuple[list[int], int]:

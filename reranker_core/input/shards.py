@@ -98,7 +98,7 @@ def open_shard(url: str) -> Iterator[pq.ParquetFile]:
     filesystem, path = open_filesystem(url)
     try:
         with open_to_read(filesystem, path) as stream:
-            yield pq.ParquetFile(stream, pre_buffer=not is_local(filesystem))
+            yield parquet_file(stream, pre_buffer=not is_local(filesystem))
     except FileNotFoundError:
         raise InputError(
             f"{url}: has disappeared while the job ran. Put it back and run again, or take it out "
@@ -112,6 +112,13 @@ def open_shard(url: str) -> Iterator[pq.ParquetFile]:
             f"{url}: cannot be read: {brief(error)}. What is committed stays; write the shard "
             "again, or take it out of input.path"
         ) from None
+
+
+def parquet_file(stream: Any, pre_buffer: bool = False) -> pq.ParquetFile:
+    """An open Parquet file. INT96 timestamps are read to the microsecond, because nanoseconds
+    since 1970 end in the year 2262 and would wrap.
+    """
+    return pq.ParquetFile(stream, pre_buffer=pre_buffer, coerce_int96_timestamp_unit="us")
 
 
 def _numbered(names: Iterable[str]) -> Iterator[str]:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from reranker_core.config import OutputColumns, OutputConfig
 from reranker_core.input.pairs import Status
 from reranker_core.input.schema import InputSchema
+from reranker_core.input.types.ids import numbers_of
 from reranker_core.output.receipts import Facts
 from reranker_core.output.results import rank_within
 
@@ -115,8 +116,5 @@ def _queries(table: pa.Table, columns: Columns) -> npt.NDArray[np.int64]:
     if columns.nested:
         lists = table.column(columns.status).combine_chunks()
         return np.repeat(np.arange(len(lists)), lists.value_lengths().to_numpy())
-    ids = table.column(columns.query_id).combine_chunks()
-    if not pa.types.is_dictionary(ids.type):
-        ids = ids.dictionary_encode()
-    codes = ids.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    codes = numbers_of(table.column(columns.query_id))
     return np.cumsum(np.diff(codes, prepend=codes[:1]) != 0)

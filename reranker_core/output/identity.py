@@ -51,8 +51,20 @@ def _shapes(config: Config) -> dict[str, Any]:
     return {"shapes_version": SHAPES_VERSION, **config.score.model_dump(exclude={"compile"})}
 
 
-def identity(scoring: dict[str, Any], plan: Plan, config: Config) -> dict[str, Any]:
-    """The fingerprint, and what else decides which files a run writes and what they hold."""
+def identity(
+    scoring: dict[str, Any], plan: Plan, config: Config, before: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """The fingerprint, and what else decides which files a run writes and what they hold.
+
+    Args:
+        scoring: the fingerprint.
+        plan: shards and columns.
+        config: the settings.
+        before: what the output holds. One that an earlier version began does not tell its columns;
+            they are those of the first shard, and the run stays the same where they still are.
+
+    """
+    told = before is None or "schema" in before.get("input", {}) or not plan.as_first
     return {
         "fingerprint": scoring,
         "plan": config.plan.model_dump(),
@@ -60,6 +72,7 @@ def identity(scoring: dict[str, Any], plan: Plan, config: Config) -> dict[str, A
             "layout": "nested" if plan.schema.nested else "flat",
             "columns": config.input.columns.model_dump(),
             **({"snapshots": plan.snapshots} if plan.snapshots else {}),
+            **({"schema": plan.schema.output_types} if told else {}),
             "shards": {
                 shard.file.name: {
                     "rows": shard.rows,
@@ -77,7 +90,7 @@ def digest(run: dict[str, Any]) -> str:
     """A short name for all that parts of a run have in common. What a shard looked like is told
     by each part's own name and receipt, so that other shards may come, change and go.
     """
-    common = json.dumps(without_shards(run), sort_keys=True)
+    common = json.dumps(_without(run, "shards", "snapshots", "schema"), sort_keys=True)
     return hashlib.sha256(common.encode()).hexdigest()[:16]
 
 
@@ -150,9 +163,12 @@ def shard_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 def without_shards(run: dict[str, Any]) -> dict[str, Any]:
     """An identity without what its shards look like, and which versions of tables they are of."""
+    return _without(run, "shards", "snapshots")
+
+
+def _without(run: dict[str, Any], *keys: str) -> dict[str, Any]:
     known = run.get("input", {})
-    kept = {key: known[key] for key in known if key not in ("shards", "snapshots")}
-    return {**run, "input": kept}
+    return {**run, "input": {key: known[key] for key in known if key not in keys}}
 
 
 def refuse_differences(store: Store, before: dict[str, Any], now: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from reranker_core.encode.passages import combine
 from reranker_core.errors import InputError
 from reranker_core.input.pairs import Status
 from reranker_core.input.schema import InputSchema
+from reranker_core.input.types.ids import numbers_of
 from reranker_core.models.scores import Scores
 
 
@@ -148,6 +149,8 @@ def _readable(value: pa.Scalar | None) -> Any:
         return value.as_py()
     except UnicodeDecodeError:
         return value.as_buffer().to_pybytes().decode("utf-8", errors="replace")
+    except (ValueError, OverflowError):  # dates and times that Python has not
+        return value.cast(pa.string()).as_py()
 
 
 def _positions(part: ScoredPart) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -170,10 +173,7 @@ def query_of_pair(
     """
     if per_row is not None:
         return np.repeat(np.arange(len(per_row)), per_row)
-    ids = rows.column(schema.query_id).combine_chunks()
-    if pa.types.is_dictionary(ids.type):
-        ids = ids.dictionary_decode()
-    codes = ids.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    codes = numbers_of(rows.column(schema.query_id))
     starts = np.flatnonzero(np.diff(codes, prepend=codes[0] - 1 if len(codes) else 0))
     if len(starts) > len(np.unique(codes)):
         raise InputError(

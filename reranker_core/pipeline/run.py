@@ -68,7 +68,7 @@ def run(prepared: Prepared) -> Totals:
 def _run(prepared: Prepared, lease: Lease) -> Totals:
     start = time.monotonic()
     config, scoring, store = prepared.config, prepared.fingerprint, prepared.store
-    whose = identity(scoring, prepared.plan, config)
+    whose = identity(scoring, prepared.plan, config, prepared.before)
     for change in prepared.changes:
         log.info("input.changed=%s: %s", config.input.changed, change)
     preflights: list[dict[str, Any]] = []
@@ -78,7 +78,7 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
             placement = place(config, len(prepared.todo), own, living_nodes())
             config = settle_numbers(config, placement, own)
             scoring = {**scoring, "dtype": config.model.dtype}
-            whose = identity(scoring, prepared.plan, config)
+            whose = identity(scoring, prepared.plan, config, prepared.before)
             lease.confirm()
             begin(store, whose, prepared.before, prepared.outstanding)
             pairs = sum(part.pairs for part in prepared.todo) / placement.max
@@ -100,6 +100,7 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
         "fingerprint": scoring,
         "scored_as": prepared.choice,
         "passed_over": prepared.plan.passed_over,
+        "not_kept": list(prepared.plan.not_kept),
         "preflight_not_enforced": [
             group for group, action in config.preflight.checks if action != "refuse"
         ],

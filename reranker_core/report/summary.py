@@ -41,7 +41,11 @@ def print_plan(prepared: Prepared, console: Console) -> None:
     if prepared.changes:
         table.add_row("shards changed", f"{len(prepared.changes):,}")
         table.add_row("to remove", count(len(prepared.outstanding.discard), "part"))
+    read = ", ".join(f"{role}={where}" for role, where in plan.schema.roles.items())
+    table.add_row("columns", read)
     table.add_row("passed through", ", ".join(plan.schema.carried))
+    if plan.not_kept:
+        table.add_row("not kept as it is", "\n".join(map(escape, plan.not_kept)))
     table.add_row("output", prepared.store.url)
     table.add_row("model", prepared.config.model.path)
     scoring = prepared.fingerprint

@@ -137,10 +137,11 @@ def test_a_shard_that_has_become_shorter_is_an_input_error(tmp_path: Path, rows_
         read(path, (10, 20), (20, 30))
 
 
-def test_a_shard_that_has_lost_a_column_is_an_input_error(tmp_path: Path):
-    path = write(tmp_path / "a.parquet", flat(10).drop_columns(["passage"]))
-    with pytest.raises(InputError, match=r"a\.parquet"):
-        read(path, (0, 10))
+def test_a_column_that_the_shard_lacks_is_null(tmp_path: Path):
+    path = write(tmp_path / "a.parquet", flat(10))
+    (found,) = read(path, (2, 5), columns=("year", "query_id"))
+    assert found.column_names == ["year", "query_id"]
+    assert found["year"].to_pylist() == [None] * 3
 
 
 def test_a_shard_that_was_rewritten_since_the_plan_is_an_input_error(tmp_path: Path):

@@ -6,7 +6,9 @@ import pyarrow as pa
 import pytest
 
 from reranker_core.errors import InputError
-from reranker_core.input.schema import Field, InputSchema, check_schema, is_text, resolve_schema
+from reranker_core.input.columns import check_schema, common_schema
+from reranker_core.input.schema import Field, InputSchema, resolve_schema
+from reranker_core.input.types.common_type import is_text
 from tests.tables import STRUCT_COLUMNS, config, flat, nested, structs
 
 NESTED = nested([1, 2]).schema
@@ -33,9 +35,11 @@ def refused(arrow: pa.Schema, *overrides: str) -> str:
 
 
 def refused_second(first: pa.Schema, second: pa.Schema, *overrides: str) -> str:
-    schema = resolve(first, *overrides)
+    common = common_schema([first, second])
+    schema = resolve_schema(common, config("in", "out", *overrides), "shard.parquet")
+    check_schema(first, schema, common, "shard.parquet")
     with pytest.raises(InputError) as caught:
-        check_schema(second, schema, first, "second.parquet")
+        check_schema(second, schema, common, "second.parquet")
     assert "second.parquet" in str(caught.value)
     return str(caught.value)
 
@@ -129,7 +133,7 @@ def test_a_list_of_structs_that_stands_there_twice_is_named():
 
 
 @pytest.mark.parametrize("name", ["query", "passage"])
-@pytest.mark.parametrize("kind", [pa.int64(), pa.binary(), pa.struct([("text", pa.string())])])
+@pytest.mark.parametrize("kind", [pa.int64(), pa.binary(3), pa.struct([("text", pa.string())])])
 def test_text_of_another_type_names_expected_and_found(name: str, kind: pa.DataType):
     message = refused(with_field(FLAT, name, kind))
     assert f"column '{name}' is {kind}; expected string" in message
@@ -163,12 +167,13 @@ def test_a_struct_without_the_configured_field_names_those_there_are():
 
 
 def test_a_dotted_name_of_no_column_is_missing():
-    assert "column 'candidates.passage' is missing" in refused(FLAT, *STRUCT_COLUMNS)
+    message = refused(FLAT, *STRUCT_COLUMNS)
+    assert "columns 'candidates.doc_id', 'candidates.passage' are missing" in message
 
 
 def test_a_query_inside_the_candidates_is_refused():
     message = refused(STRUCTS, *STRUCT_COLUMNS, "input.columns.query=candidates.passage")
-    assert "a query belongs to the whole row" in message
+    assert "input.columns.query belongs to the whole row" in message
 
 
 def test_a_column_to_pass_through_that_is_missing_is_named_with_its_key():
@@ -254,18 +259,26 @@ def test_a_second_shard_may_have_another_kind_of_text():
     )
 
 
-@pytest.mark.parametrize("name", ["query_id", "query", "doc_id", "passage", "year"])
-def test_a_second_shard_without_a_column_is_named(name: str):
-    first = FLAT.append(pa.field("year", pa.int64()))
-    message = refused_second(first, first.remove(first.get_field_index(name)))
+@pytest.mark.parametrize("name", ["query_id", "query", "doc_id", "passage"])
+def test_a_second_shard_without_a_required_column_is_named(name: str):
+    message = refused_second(FLAT, FLAT.remove(FLAT.get_field_index(name)))
     assert f"column '{name}' is missing" in message
+    assert "input.columns" not in message
 
 
 @pytest.mark.parametrize("name", ["query_id", "doc_id", "year"])
 def test_a_second_shard_with_another_type_names_both(name: str):
-    first = FLAT.append(pa.field("year", pa.int64()))
+    first = FLAT.append(pa.field("year", pa.int64())).append(pa.field("lang", pa.string()))
     message = refused_second(first, with_field(first, name, pa.float32()))
-    assert f"column '{name}' is float, but {first.field(name).type} in the first" in message
+    assert f"column '{name}' is float, but {first.field(name).type} in other" in message
+
+
+def test_the_remedy_for_a_type_leaves_out_what_can_be_left_out():
+    first = FLAT.append(pa.field("year", pa.int64())).append(pa.field("lang", pa.string()))
+    carried = refused_second(first, with_field(first, "year", pa.float64()))
+    assert "output.passthrough=[lang]" in carried
+    for_id = refused_second(first, with_field(first, "doc_id", pa.int64()))
+    assert "output.passthrough cannot leave it out" in for_id
 
 
 def test_a_second_shard_whose_text_is_none_is_named():

@@ -46,7 +46,7 @@ def schema(table: pa.Table, nested: bool = False) -> InputSchema:
         doc_id=Field("doc_id"),
         passage=Field("passage"),
         columns=tuple(table.column_names),
-        types=tuple(table.schema.types),
+        fields=tuple(table.schema),
         carried=tuple(table.column_names),
     )
 

@@ -1,0 +1,180 @@
+"""The columns of all shards together: their union, each in a type that holds every shard's values.
+
+common_schema    the union
+check_schema     whether a shard's columns fit the run's
+typed            a shard's rows, with the union's columns and types
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from reranker_core.errors import InputError, brief
+from reranker_core.input.missing import lost_columns
+from reranker_core.input.schema import Field, InputSchema, refuse_double
+from reranker_core.input.types.common_type import (
+    common_field,
+    common_type,
+    is_bytes,
+    is_list,
+    is_text,
+)
+from reranker_core.input.types.conversion import converted
+
+
+def common_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:
+    """All columns, in the order in which the schemas first have them.
+
+    A column is nullable if it is in one schema or missing in one. Where no type holds the values of
+    all, it is that of the first schema that has the column; `check_schema` refuses the others.
+    """
+    distinct = distinct_schemas(schemas)
+    found: dict[str, list[pa.Field]] = {}
+    doubles: list[pa.Field] = []
+    for schema in distinct:
+        for field in schema:
+            if schema.names.count(field.name) > 1:
+                doubles.append(field)
+            else:
+                found.setdefault(field.name, []).append(field)
+    common = []
+    for fields in found.values():
+        field = common_field(fields) or fields[0]
+        common.append(field if len(fields) == len(distinct) else field.with_nullable(True))
+    names = [field.name for field in doubles]
+    return pa.schema([f for f in common if f.name not in names] + doubles[: max(2, len(names))])
+
+
+def distinct_schemas(schemas: Sequence[pa.Schema]) -> list[pa.Schema]:
+    """Each schema once, metadata of fields included, in the order in which they first come."""
+    return list({schema.serialize().to_pybytes(): schema for schema in schemas}.values())
+
+
+def check_schema(arrow: pa.Schema, schema: InputSchema, reference: pa.Schema, shard: str) -> None:
+    """Check one shard's columns against those of the run.
+
+    Args:
+        arrow: what the shard has.
+        schema: what the run reads.
+        reference: what all shards have in common.
+        shard: for messages.
+
+    Raises:
+        InputError: naming shard, column, expected and found type.
+
+    """
+    lost = [name for name in schema.required if name not in arrow.names]
+    if lost:
+        raise lost_columns(lost, arrow, shard)
+    for name in schema.columns:
+        refuse_double(arrow, name, shard)
+    _expect_text(arrow.field(schema.query).type, schema.query, False, shard)
+    if schema.instruction is not None:
+        _expect_text(arrow.field(schema.instruction).type, schema.instruction, False, shard)
+    passage = _value_type(arrow, schema.passage, schema.nested, shard)
+    _expect_text(passage, str(schema.passage), schema.nested, shard)
+    _value_type(arrow, schema.doc_id, schema.nested, shard)
+    for name in schema.carried:
+        if name not in arrow.names:
+            continue
+        found = _beside_text(arrow.field(name).type, name, schema)
+        expected = _beside_text(reference.field(name).type, name, schema)
+        if common_type([found, expected]) != expected:
+            raise _unlike(name, found, expected, schema, shard)
+
+
+def typed(table: pa.Table, schema: InputSchema) -> pa.Table:
+    """The same rows with the columns and types of the run; texts that are only scored keep theirs.
+
+    Raises:
+        InputError: a value is outside the range of the common type.
+
+    """
+    columns, fields = [], []
+    for field in schema.fields:
+        column = table.column(field.name)
+        if column.type != field.type and (field.name in schema.carried or not _scorable(column)):
+            column = _converted(column, field, field.name not in schema.texts)
+        nullable = field.nullable or bool(column.null_count)
+        columns.append(column)
+        fields.append(pa.field(field.name, column.type, nullable, field.metadata))
+    return pa.table(columns, pa.schema(fields))
+
+
+def _converted(column: pa.ChunkedArray, field: pa.Field, checked: bool) -> pa.ChunkedArray:
+    try:
+        chunks = [converted(chunk, field.type, checked) for chunk in column.chunks]
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise InputError(
+            f"column '{field.name}': {column.type} of a shard cannot become {field.type}, which "
+            f"all shards have in common: {brief(error)}. Write all shards with one type, or leave "
+            "the column out with output.passthrough=[…]"
+        ) from None
+    return pa.chunked_array(chunks, field.type)
+
+
+def _scorable(column: pa.ChunkedArray) -> bool:
+    kind = column.type.value_type if is_list(column.type) else column.type
+    return is_text(kind) or is_bytes(kind)
+
+
+def _unlike(
+    name: str, found: pa.DataType, expected: pa.DataType, schema: InputSchema, shard: str
+) -> InputError:
+    said = f"{shard}: column '{name}' is {found}, but {expected} in other shards; no type holds "
+    said += "the values of both exactly. "
+    if name in (schema.query_id, schema.doc_id.column, schema.passage.column):
+        said += (
+            f"Write '{name}' with one type in all shards: ids are always part of the output, so "
+            "output.passthrough cannot leave it out"
+        )
+    else:
+        roles = (*schema.required, name)
+        rest = ", ".join(other for other in schema.carried if other not in roles)
+        said += f"Write all shards with one type, or leave it out with output.passthrough=[{rest}]"
+    return InputError(said)
+
+
+def _beside_text(kind: pa.DataType, name: str, schema: InputSchema) -> pa.DataType:
+    """The part of a carried column's type that goes on to the output with any kind of text."""
+    if name != schema.passage.column or schema.passage.member is None or not is_list(kind):
+        return kind
+    value = kind.value_type
+    if not pa.types.is_struct(value):
+        return kind
+    return pa.struct(field for field in value if field.name != schema.passage.member)
+
+
+def _value_type(arrow: pa.Schema, field: Field, nested: bool, shard: str) -> pa.DataType:
+    """The type of one candidate's value."""
+    kind = arrow.field(field.column).type
+    if not nested or pa.types.is_null(kind):
+        return kind
+    if not is_list(kind):
+        raise InputError(
+            f"{shard}: column '{field.column}' is {kind}; the nested layout expects a list with "
+            "an element for each candidate. For a row a pair set input.layout=flat"
+        )
+    if field.member is None or pa.types.is_null(kind.value_type):
+        return kind.value_type
+    if not pa.types.is_struct(kind.value_type):
+        raise InputError(f"{shard}: column '{field.column}' is {kind}; expected a list of structs")
+    if kind.value_type.get_field_index(field.member) < 0:
+        raise InputError(
+            f"{shard}: the structs of column '{field.column}' have no field '{field.member}', "
+            f"which other shards have; they are {kind.value_type}"
+        )
+    return kind.value_type.field(field.member).type
+
+
+def _expect_text(kind: pa.DataType, name: str, nested: bool, shard: str) -> None:
+    if is_text(kind) or is_bytes(kind) or pa.types.is_null(kind):
+        return
+    hint = (
+        "; for a row a query with lists of candidates set input.layout=nested"
+        if is_list(kind) and not nested
+        else ""
+    )
+    raise InputError(f"{shard}: column '{name}' is {kind}; expected string{hint}")

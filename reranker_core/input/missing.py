@@ -1,0 +1,74 @@
+"""The error for columns that are configured and not there: all at once, with near names."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+import pyarrow as pa
+
+from reranker_core.errors import InputError
+from reranker_core.input.types.common_type import is_list
+
+# What other data sets call the columns.
+_USUAL = {
+    "query_id": ("qid", "query-id", "queryid", "q_id", "topic"),
+    "query": ("q", "question", "query_text"),
+    "doc_id": ("pid", "did", "docid", "docno", "passage_id", "corpus-id", "document_id"),
+    "passage": ("text", "document", "doc", "content", "contents", "passage_text", "body"),
+}
+
+
+def missing_columns(
+    arrow: pa.Schema, lacking: dict[str, str], passthrough: list[str], shard: str
+) -> InputError:
+    """The error for columns that no shard has.
+
+    Args:
+        arrow: the columns that there are.
+        lacking: key of the configuration → the name it gives.
+        passthrough: names of output.passthrough.
+        shard: for the message.
+
+    """
+    names = [*lacking.values(), *passthrough]
+    there = [name for field in arrow for name in _addresses(field)]
+    remedies = [f"{key}={_near(name, key, there) or '…'}" for key, name in lacking.items()]
+    if passthrough:
+        near = [found for name in passthrough if (found := _near(name, "", arrow.names))]
+        remedies.append(f"output.passthrough=[{', '.join(near) or '…'}]")
+    said = "column " if len(names) == 1 else "columns "
+    said += ", ".join(f"'{name}'" for name in names)
+    right = "the right column" if len(names) == 1 else "the right columns"
+    return InputError(
+        f"{shard}: {said} {'is' if len(names) == 1 else 'are'} missing; there are "
+        f"{', '.join(there)}. Name {right} with {' '.join(remedies)}"
+    )
+
+
+def lost_columns(names: list[str], arrow: pa.Schema, shard: str) -> InputError:
+    """The error for columns that other shards have and this one must have, too."""
+    said = ", ".join(f"'{name}'" for name in names)
+    return InputError(
+        f"{shard}: column {said} is missing, which other shards have; there are "
+        f"{', '.join(arrow.names)}. Query, passage and ids must be in every shard: write the shard "
+        "with them, or take it out of input.path"
+    )
+
+
+def _addresses(field: pa.Field) -> list[str]:
+    if is_list(field.type) and pa.types.is_struct(field.type.value_type):
+        return [f"{field.name}.{member.name}" for member in field.type.value_type]
+    return [field.name]
+
+
+def _near(name: str, key: str, there: list[str]) -> str | None:
+    """A column that may be meant: of a usual name for the role, or written nearly so."""
+    if not key and name.partition(".")[0] in there:  # a field of structs passes with its column
+        return name.partition(".")[0]
+    last = {address.rpartition(".")[2].lower(): address for address in reversed(there)}
+    wanted = name.rpartition(".")[2].lower()
+    for usual in (wanted, *_USUAL.get(key.rpartition(".")[2], ())):
+        if usual in last:
+            return last[usual]
+    near = get_close_matches(wanted, list(last), 1, 0.75)
+    return last[near[0]] if near else None

@@ -1,0 +1,45 @@
+"""Extension types that only some processes know, by what they store.
+
+Arrow gives a column the type of an extension where that is registered, else its storage with the
+name in the field's metadata. Ray's tensors, say, are known on workers and not everywhere else. The
+second form is the same in all processes, and is written to the same file.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from reranker_core.input.types.common_type import EXTENSION_KEYS, is_list
+
+_EVERYWHERE = "arrow."  # those that pyarrow itself has
+
+
+def plain_schema(schema: pa.Schema) -> pa.Schema:
+    """The same columns, without extension types that are not known everywhere."""
+    return pa.schema([plain_field(field) for field in schema])
+
+
+def plain_field(field: pa.Field) -> pa.Field:
+    """The field with its storage's type, and the extension in its metadata."""
+    kind = field.type
+    if isinstance(kind, pa.BaseExtensionType):
+        if kind.extension_name.startswith(_EVERYWHERE):
+            return field
+        name, content = kind.extension_name, kind.__arrow_ext_serialize__()
+        told = dict(zip(EXTENSION_KEYS, (name.encode(), content), strict=True))
+        storage = plain_field(field.with_type(kind.storage_type))
+        return storage.with_metadata({**(field.metadata or {}), **told})
+    if is_list(kind):
+        value = plain_field(kind.value_field)
+        return field if value.equals(kind.value_field, True) else field.with_type(_of(kind, value))
+    if pa.types.is_struct(kind):
+        members = [plain_field(member) for member in kind]
+        same = all(new.equals(old, True) for new, old in zip(members, kind, strict=True))
+        return field if same else field.with_type(pa.struct(members))
+    return field
+
+
+def _of(kind: pa.DataType, value: pa.Field) -> pa.DataType:
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(value, kind.list_size)
+    return pa.large_list(value) if pa.types.is_large_list(kind) else pa.list_(value)

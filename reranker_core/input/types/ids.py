@@ -1,0 +1,30 @@
+"""Numbers for ids, whatever their type: equal ids have equal numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+
+def comparable(ids: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """The same ids in a type that can be encoded: what extension types and dictionaries hold, and
+    a text for each where there is no other way.
+    """
+    if isinstance(ids, pa.ChunkedArray):
+        ids = pa.concat_arrays([comparable(chunk) for chunk in ids.chunks] or [pa.nulls(0)])
+    if isinstance(ids.type, pa.BaseExtensionType):
+        return comparable(ids.storage)
+    if pa.types.is_dictionary(ids.type):
+        return comparable(ids.dictionary_decode())
+    if pa.types.is_decimal32(ids.type) or pa.types.is_decimal64(ids.type):
+        return ids.cast(pa.decimal128(ids.type.precision, ids.type.scale))
+    if pa.types.is_nested(ids.type):
+        return pa.array([None if i is None else repr(i) for i in ids.to_pylist()], pa.string())
+    return ids
+
+
+def numbers_of(ids: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """A number for each id, shape (len(ids),), equal where the ids are; nulls are equal, too."""
+    codes = comparable(ids).dictionary_encode(null_encoding="encode").indices
+    return codes.to_numpy(zero_copy_only=False).astype(np.int64)
