@@ -22,6 +22,7 @@ from rich.table import Table
 
 from demo.corpus import HELD_OUT, first_stage, read_docs, sample_queries, write_qrels, write_shards
 from demo.metrics import relevant_ranks
+from reranker_core.command.console import make_console
 
 FOLDER = Path("out/demo")
 INPUT, QRELS, SCORES = FOLDER / "input", FOLDER / "qrels.parquet", FOLDER / "scores"
@@ -35,7 +36,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--queries", type=int, default=QUERIES)
     options, overrides = parser.parse_known_args()
-    console = Console()
+    console = make_console()
     console.print("[bold]1. Shards from the docstrings of installed packages")
     _build_input(console, options.queries)
     console.print("[bold]2. The job")

@@ -20,5 +20,7 @@ def set_up_messages() -> None:
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         # A thread of Ray Data that outlives the run must not start a Ray of its own.
         "RAY_ENABLE_AUTO_CONNECT": "0",
+        # What Ray does about a lost task; the run itself tells what matters of it.
+        "RAY_DEDUP_LOGS_SKIP_REGEX": r"retries remaining, so the task will be retried",
     }.items():
         os.environ.setdefault(name, value)

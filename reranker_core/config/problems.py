@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from reranker_core.config.keys import Config
 from reranker_core.config.lookup import find, known_keys, section_of
-from reranker_core.config.peers import ours
+from reranker_core.config.peers import NOTES, ours
 from reranker_core.config.values import kinds, read, shown, words
 
 # What our own validators raise: their text is the message.
@@ -69,7 +69,7 @@ def _line(key: str, items: list[Any], text: str, is_typed: bool) -> str:
     if not key:
         return "expected sections such as `input:`, each with its keys"
     if types & _UNKNOWN:
-        return f"{key}: unknown key{_nearest(key)} (--help lists all keys)"
+        return f"{key}: unknown key{_nearest(key)} ('batch-reranker run --help' lists all keys)"
     if "missing" in types:
         return f"{key}: missing; set it in the file or as {key}=…"
     own = [item["msg"].partition(", ")[2] for item in items if item["type"] in _OWN]
@@ -120,4 +120,4 @@ def _nearest(key: str) -> str:
         or difflib.get_close_matches(key, known, n=1)
         or [leaves[near] for near in difflib.get_close_matches(leaf, leaves, n=1)]
     )
-    return f"; did you mean '{found[0]}'?" if found else ""
+    return f"; did you mean '{found[0]}'?{NOTES.get(found[0], '')}" if found else ""
