@@ -11,6 +11,7 @@ from typing import Any
 
 from reranker_core.config import ModelConfig
 from reranker_core.errors import ConfigError, brief
+from reranker_core.models.hub import download
 
 _DIGEST_CHUNK = 1 << 22
 VOCABULARY_FILES = (
@@ -157,22 +158,13 @@ def _weight_files(folder: Path) -> tuple[tuple[Path, ...], dict[str, set[str]]]:
 
 
 def _fetch(model: ModelConfig) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
     if model.path.startswith((".", "/", "~")) or "://" in model.path:
         raise ConfigError(
             f"model.path={model.path}: no such folder on this machine; name a folder that all "
             "nodes can read, or a hub id"
         )
     wanted = [*_WANTED, _PICKLES] if model.allow_pickle else _WANTED
-    try:
-        return Path(snapshot_download(model.path, revision=model.revision, allow_patterns=wanted))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ConfigError(
-            f"model.path={model.path}: no such folder here, and not to be had from the hub: "
-            f"{brief(error)}. Name an existing folder, or a hub id and revision that can be reached"
-        ) from None
+    return download(model.path, model.revision, wanted)
 
 
 def _digest(paths: list[Path] | tuple[Path, ...]) -> str:

@@ -5,6 +5,7 @@ processes, and when a run is over.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,17 +14,29 @@ from typing import Any
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
+from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from reranker_core.errors import Incomplete
+from reranker_core.errors import ConfigError, Incomplete
+from reranker_core.pipeline.logs import log_folder, startup_problem
 from reranker_core.preflight.agreement import Agreement, Finding, Verdict
-from reranker_core.score.poison import LOADING, READING, SCORING, TOKENIZING, Attempts, Caution
+from reranker_core.score.poison import (
+    COMMITTING,
+    LOADING,
+    READING,
+    SCORING,
+    TOKENIZING,
+    Attempts,
+    Caution,
+)
+
+log = logging.getLogger(__name__)
 
 # Seconds to wait, from the first finding on, for the others of the replicas a run starts with.
 _PATIENCE = 120.0
 _POLL = 0.05
 _ANSWER_SECONDS = 5.0
+_STARTING_SECONDS, _LOOK_SECONDS = 300.0, 20.0
 _CALLS = 100_000  # at once: each replica has one waiting for the end of the run
 
 
@@ -48,7 +61,7 @@ class Coordinator:
 
     def __init__(self, replicas: int, agreement_enforced: bool) -> None:
         self._agreement = Agreement(replicas, _PATIENCE, agreement_enforced, time.monotonic)
-        works = (READING, TOKENIZING, SCORING, LOADING)
+        works = (READING, TOKENIZING, LOADING, SCORING, COMMITTING)
         self._attempts = {work.name: Attempts(work) for work in works}
         self._loading: dict[str, str] = {}  # what a replica does, by its actor
         self._troubles: dict[str, str] = {}
@@ -154,9 +167,38 @@ def coordinated(replicas: int, agreement_enforced: bool) -> Iterator[Any]:
     )
     coordinator = actor.remote(replicas, agreement_enforced)
     try:
+        _wait_for(coordinator)
         yield coordinator
     finally:
         ray.kill(coordinator)
+
+
+def _wait_for(coordinator: Any) -> None:
+    """Until it answers; it is the first worker of a run.
+
+    Raises:
+        ConfigError: no worker can start.
+        Incomplete: none has started after five minutes.
+
+    """
+    start = time.monotonic()
+    while (waited := time.monotonic() - start) < _STARTING_SECONDS:
+        try:
+            ray.get(coordinator.state.remote(), timeout=_LOOK_SECONDS)
+            return
+        except GetTimeoutError:
+            problem = startup_problem(log_folder())
+        if problem and waited > _LOOK_SECONDS:
+            raise ConfigError(
+                f"no worker of Ray can start on this machine: {problem}. Its logs are in "
+                f"{log_folder()}. The workers need the environment of this process: the same "
+                "Python, Ray and this package with its dependencies"
+            )
+        log.warning("no worker of Ray has started for %.0f s", time.monotonic() - start)
+    raise Incomplete(
+        f"no worker of Ray started within {_STARTING_SECONDS:g} s. Its logs are in {log_folder()}. "
+        "Nothing was scored; run the same command again"
+    )
 
 
 def end_with(coordinator: ActorHandle) -> None:

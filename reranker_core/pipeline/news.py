@@ -10,6 +10,7 @@ import ray
 from ray.exceptions import RayError
 
 from reranker_core.pipeline.coordinator import State
+from reranker_core.pipeline.prose import out_of_memory, taken
 from reranker_core.report.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -46,8 +47,9 @@ class News:
             return
         finally:
             self._asked = time.monotonic()
-        for trouble in state.troubles:
-            if trouble not in self._told:
+        shortages = [out_of_memory(text) for text in taken()]
+        for trouble in [*state.troubles, *shortages]:
+            if trouble and trouble not in self._told:
                 self._told.add(trouble)
                 log.warning("%s", trouble)
         self._progress.replicas(state.loading, state.ready, self._replicas)

@@ -35,7 +35,7 @@ class Placement:
 
     def __str__(self) -> str:
         noun = "replica" if self.max == 1 else "replicas"
-        return f"{self.max} {noun} with {self.num_cpus:g} CPUs and {self.num_gpus:g} GPUs"
+        return f"{self.max} {noun} with {resources(self.num_cpus, self.num_gpus)}"
 
     @property
     def threads(self) -> int:
@@ -84,9 +84,9 @@ def place(config: Config, parts: int, own: bool, nodes: list[dict[str, float]]) 
     awaited = num_gpus and not gpus and not own  # nodes with GPUs may be started on demand
     if not fitting and awaited and wanted.max:
         log.warning(
-            "no node has a GPU yet: waiting for the first of up to %d replicas with %g CPUs and %g "
-            "GPUs, guard.max_stall_seconds=%g at most",
-            *(most, num_cpus, num_gpus, config.guard.max_stall_seconds),
+            "no node has a GPU yet: waiting for the first of up to %d replicas with %s, for "
+            "guard.max_stall_seconds=%g at most",
+            *(most, resources(num_cpus, num_gpus), config.guard.max_stall_seconds),
         )
     elif not fitting:
         advice = "Lower replicas.num_cpus or replicas.num_gpus, or use larger nodes"
@@ -95,23 +95,33 @@ def place(config: Config, parts: int, own: bool, nodes: list[dict[str, float]]) 
                 "If nodes with GPUs are started on demand, set replicas.max: they are waited for"
             )
         raise ConfigError(
-            f"no node of the cluster can hold a replica of {num_cpus:g} CPUs and {num_gpus:g} "
-            f"GPUs and leave {spare} CPUs for other stages; the largest has {most_cpus:g} CPUs, "
-            f"all have {gpus:g} GPUs. {advice}"
+            f"no node of the cluster can hold a replica of {resources(num_cpus, num_gpus)} and "
+            f"leave {resources(spare, 0)} for other stages; the largest node has "
+            f"{resources(most_cpus, 0)}, all nodes together have {gpus:g} GPUs. {advice}"
         )
     elif own:  # no node will join
         most = min(most, fitting)
     elif not num_gpus and fitting < min(most, sum(_room(n, num_cpus, 0, 0) for n in nodes)):
         log.warning(
-            "replicas.max=%d is lowered to %d: further replicas of %g CPUs would take the CPUs "
-            "that reading and tokenizing need on the present nodes. If nodes are to join, set "
+            "replicas.max=%d is lowered to %d: further replicas of %s would take the CPUs that "
+            "reading and tokenizing need on the present nodes. If nodes will join, set "
             "replicas.num_cpus to what a node has, less %d",
-            *(most, fitting, num_cpus, spare),
+            *(most, fitting, resources(num_cpus, 0), spare),
         )
         most = fitting
     most = max(1, min(most, parts))
     fitting = min(most, max(fitting, 1))
     return Placement(min(wanted.min or 1, fitting), fitting, most, num_cpus, num_gpus)
+
+
+def resources(cpus: float, gpus: float) -> str:
+    """`1 CPU`, `2 CPUs and 1 GPU`."""
+    texts = [
+        f"{number:g} {noun}{'' if number == 1 else 's'}"
+        for number, noun in ((cpus, "CPU"), (gpus, "GPU"))
+        if number or noun == "CPU"
+    ]
+    return " and ".join(texts)
 
 
 def _room(node: dict[str, float], num_cpus: float, num_gpus: float, spare: int) -> int:
@@ -125,8 +135,8 @@ def _tell_of_cpus(nodes: int) -> None:
     # A single machine without a GPU is no surprise, a cluster is.
     log.log(
         logging.WARNING if nodes > 1 else logging.INFO,
-        "model.device=auto: of %d nodes none has a GPU, so the model runs on CPUs; set "
-        "model.device=cpu if that is meant, or replicas.num_gpus and replicas.max where nodes "
-        "with GPUs are started on demand",
+        "model.device=auto: no node has a GPU (nodes: %d), so the model runs on CPUs. If you want "
+        "that, set model.device=cpu. If nodes with GPUs are started on demand, set "
+        "replicas.num_gpus and replicas.max",
         nodes,
     )

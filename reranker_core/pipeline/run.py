@@ -15,25 +15,21 @@ from typing import Any
 
 import ray
 from ray.data import ActorPoolStrategy, Dataset
-from ray.exceptions import RayError, RayTaskError
 
 from reranker_core.checks import Check
 from reranker_core.config import Config
-from reranker_core.errors import Incomplete, PreflightRefused, RerankError, brief
+from reranker_core.errors import PreflightRefused
 from reranker_core.input.plan import read_groups
 from reranker_core.output.identity import digest, identity
 from reranker_core.output.lease import Lease
 from reranker_core.output.manifest import begin, conclude
 from reranker_core.output.proof import Totals
 from reranker_core.output.receipts import Gatherer, Receipt
-from reranker_core.pipeline.cluster import (
-    connected,
-    describe,
-    living_nodes,
-    settle_numbers,
-)
+from reranker_core.pipeline.cluster import describe, living_nodes, settle_numbers
+from reranker_core.pipeline.connection import connected
 from reranker_core.pipeline.coordinator import coordinated, silence_of
 from reranker_core.pipeline.datasource import PartSource
+from reranker_core.pipeline.failures import our_errors
 from reranker_core.pipeline.job import Job
 from reranker_core.pipeline.news import News
 from reranker_core.pipeline.placement import Placement, place
@@ -73,25 +69,27 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
         log.info("input.changed=%s: %s", config.input.changed, change)
     preflights: list[dict[str, Any]] = []
     if prepared.todo:
-        with connected(config) as own, _our_errors(store):
+        with connected(config) as own, _refusal_recorded(store), our_errors(store.url):
             stop_on_signals()  # again: ray.init sets handlers of its own
             placement = place(config, len(prepared.todo), own, living_nodes())
-            config = settle_numbers(config, placement, own)
-            scoring = {**scoring, "dtype": config.model.dtype}
-            whose = identity(scoring, prepared.plan, config, prepared.before)
-            lease.confirm()
-            begin(store, whose, prepared.before, prepared.outstanding)
-            pairs = sum(part.pairs for part in prepared.todo) / placement.max
-            job = Job(
-                config,
-                prepared.plan.schema,
-                digest(whose),
-                scoring["model"],
-                store,
-                lease.fence,
-                pairs,
-            )
-            preflights = _score(prepared, job, placement, lease)
+            enforced = config.preflight.checks.agreement == "refuse"
+            with coordinated(placement.fitting, enforced) as coordinator:
+                config = settle_numbers(config, placement, own)
+                scoring = {**scoring, "dtype": config.model.dtype}
+                whose = identity(scoring, prepared.plan, config, prepared.before)
+                lease.confirm()
+                begin(store, whose, prepared.before, prepared.outstanding)
+                pairs = sum(part.pairs for part in prepared.todo) / placement.max
+                job = Job(
+                    config,
+                    prepared.plan.schema,
+                    digest(whose),
+                    scoring["model"],
+                    store,
+                    lease.fence,
+                    pairs,
+                )
+                preflights = _score(prepared, job, placement, lease, coordinator)
     else:
         lease.confirm()
         begin(store, whose, prepared.before, prepared.outstanding)
@@ -124,7 +122,7 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
 
 
 def _score(
-    prepared: Prepared, job: Job, placement: Placement, lease: Lease
+    prepared: Prepared, job: Job, placement: Placement, lease: Lease, coordinator: Any
 ) -> list[dict[str, Any]]:
     """Run the stages until all parts are committed; the preflight reports of the replicas."""
     store = prepared.store
@@ -134,15 +132,12 @@ def _score(
     nodes = len(living_nodes())
 
     def waiting_for() -> str:
-        return f"{len(left)} parts are left, such as {min(left)}; {describe(nodes, placement)}"
+        parts = count(len(left), "part")
+        return f"not committed: {parts}, such as {min(left)}; {describe(nodes, placement)}"
 
-    enforced = job.config.preflight.checks.agreement == "refuse"
     sent_away: list[dict[str, str]] = []
     longest = job.config.guard.max_stall_seconds
-    with (
-        coordinated(placement.fitting, enforced) as coordinator,
-        Progress(prepared.plan, prepared.todo) as progress,
-    ):
+    with Progress(prepared.plan, prepared.todo) as progress:
         log.info("%s to score by up to %s", count(len(prepared.todo), "part"), placement)
         news = News(coordinator, progress, placement.max)
 
@@ -180,6 +175,7 @@ def _stages(job: Job, prepared: Prepared, placement: Placement, coordinator: Any
         "pair_format": [ray.put(prepared.pair_format)],
         "coordinator": coordinator,
     }
+    committing = {"job": job, "coordinator": coordinator}
     return (
         ray.data.read_datasource(source, override_num_blocks=len(groups), num_cpus=1)
         .map_batches(encode, num_cpus=1, fn_kwargs=tokenizing, **one)
@@ -198,30 +194,17 @@ def _stages(job: Job, prepared: Prepared, placement: Placement, coordinator: Any
             ),
             **one,
         )
-        .map_batches(commit_parts, num_cpus=1, fn_kwargs={"job": job}, **one)
+        .map_batches(commit_parts, num_cpus=1, fn_kwargs=committing, **one)
     )
 
 
 @contextmanager
-def _our_errors(store: Store) -> Iterator[None]:
-    """What goes wrong on a worker arrives on the driver as itself, or as Incomplete."""
+def _refusal_recorded(store: Store) -> Iterator[None]:
     try:
         yield
-    except RayTaskError as error:
-        cause = error.cause
-        if isinstance(cause, PreflightRefused):
-            _write_preflight(store, {"refused": cause.report})
-        if isinstance(cause, RerankError):
-            raise cause from None
-        log.error("a worker failed:\n%s", error)
-        raise Incomplete(
-            f"a worker failed with {type(cause).__name__} (above). What is committed stays; if "
-            "the cause is gone, the same command resumes"
-        ) from None
-    except RayError as error:
-        raise Incomplete(
-            f"Ray gave up: {brief(error)}. What is committed stays; the same command resumes"
-        ) from None
+    except PreflightRefused as refused:
+        _write_preflight(store, {"refused": refused.report})
+        raise
 
 
 def _log_relaxed(preflight: dict[str, Any], config: Config) -> None:

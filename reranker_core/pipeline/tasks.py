@@ -63,7 +63,7 @@ def _encoded(
     return encoded
 
 
-def commit_parts(block: pa.Table, job: Job) -> dict[str, list[Any]]:
+def commit_parts(block: pa.Table, job: Job, coordinator: ActorHandle) -> dict[str, list[Any]]:
     """Scored parts → their files and receipts in the store.
 
     What goes on to the driver is the receipts, and which replicas scored.
@@ -72,10 +72,12 @@ def commit_parts(block: pa.Table, job: Job) -> dict[str, list[Any]]:
     receipts, replicas = [], []
     for row in wire.rows(block):
         part, scored, notes = wire.scored_of_row(row)
+        ask(coordinator, "begin", "commit", part.name)
         job.fence.check(store)
         receipt = commit(
             store, part, scored, job.schema, job.config.output, notes["measures"], job.run
         )
+        ask(coordinator, "finish", "commit", part.name)
         receipts.append(receipt.to_json())
         replicas.append(notes["replica"])
     return {"receipt": receipts, "replica": replicas}

@@ -92,12 +92,14 @@ class _Watch:
                 raise Incomplete(
                     f"stalled: nothing was computed or committed for {self._longest:.0f} s "
                     f"(guard.max_stall_seconds={self._longest:g}); "
-                    f"{_in_words(self._waiting_for)}. What is committed stays; the same command "
+                    f"{_in_words(self._waiting_for)}. Committed parts are kept; the same command "
                     "resumes"
                 )
             if now - max(told, self.last) > _FIRST_WORD:
                 told = now
-                log.warning("nothing for %.0f s; %s", silent, _in_words(self._waiting_for))
+                log.warning(
+                    "no part was committed for %.0f s; %s", silent, _in_words(self._waiting_for)
+                )
 
 
 def _in_words(waiting_for: Callable[[], str]) -> str:
@@ -108,9 +110,9 @@ def _in_words(waiting_for: Callable[[], str]) -> str:
         try:
             answer.append(waiting_for())
         except Exception as error:  # noqa: BLE001 - it must not hide the stall
-            answer.append(f"what it waits for cannot be told ({type(error).__name__})")
+            answer.append(f"what it waits for is not known ({type(error).__name__})")
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(5)
-    return answer[0] if answer else "the head of the cluster does not answer"
+    return answer[0] if answer else "the head node of the cluster does not answer"

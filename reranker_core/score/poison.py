@@ -69,6 +69,14 @@ SCORING = Work(
     "Leaving single rows out did not help. Look at the memory of nodes and GPUs and at Ray's logs; "
     "a smaller score.max_batch_tokens may help. Committed parts are kept; the same command resumes",
 )
+COMMITTING = Work(
+    "commit",
+    "writing part {}",
+    10,
+    Incomplete,
+    "The node may have too little memory: lower plan.part_rows, or look at Ray's logs. Committed "
+    "parts are kept; the same command resumes",
+)
 LOADING = Work(
     "load",
     "loading and checking the model on {}",

@@ -7,7 +7,7 @@ import pytest
 
 from reranker_core import cores
 from reranker_core.cores import usable_cores
-from reranker_core.pipeline import cluster
+from reranker_core.pipeline import connection
 from reranker_core.pipeline.placement import TASK_SLOTS
 from tests.tables import config
 
@@ -96,9 +96,9 @@ def test_without_control_groups_the_affinity_counts(tree, monkeypatch):
 def test_an_own_ray_is_given_as_many_as_there_are(tree, monkeypatch):
     tree([V2.format(top="/")], ["0::/"], {"cpu.max": "200000 100000"})
     asked = {}
-    monkeypatch.setattr(cluster.ray, "init", lambda **options: asked.update(options))
+    monkeypatch.setattr(connection.ray, "init", lambda **options: asked.update(options))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    with cluster.connected(config("in", "out")):
+    with connection.connected(config("in", "out")):
         pass
     assert asked["num_cpus"] == 2 + TASK_SLOTS
 

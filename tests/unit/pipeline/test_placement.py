@@ -48,7 +48,7 @@ def test_cpu_replicas_do_not_grow_into_what_reading_needs(caplog: pytest.LogCapt
 
 def test_an_own_ray_does_not_grow():
     assert placed([GPU], "replicas.max=9", own=True).max == 1
-    with pytest.raises(ConfigError, match="all have 0 GPUs"):
+    with pytest.raises(ConfigError, match="all nodes together have 0 GPUs"):
         placed([CPUS], "replicas.num_gpus=1", "replicas.max=9", own=True)
 
 

@@ -1,0 +1,199 @@
+"""Joining a Ray, or starting an own one, without what Ray would print by itself."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import ray
+from ray.data import DataContext
+
+from reranker_core.config import Config
+from reranker_core.cores import usable_cores
+from reranker_core.errors import ConfigError, Incomplete, brief
+from reranker_core.pipeline import prose
+from reranker_core.pipeline.placement import TASK_SLOTS
+
+log = logging.getLogger(__name__)
+
+_STARTS = 3  # of an own Ray, whose parts have fixed times to come up
+_ANSWER_SECONDS = 15.0  # for the port of a Ray elsewhere
+_SMALL_SHM = 512 << 20
+_FULL_DISK = 0.95  # where Ray puts no more objects on a disk (local_fs_capacity_threshold)
+
+
+@contextmanager
+def connected(config: Config) -> Iterator[bool]:
+    """Join the Ray of `ray.address` or RAY_ADDRESS, or start an own one, until the end of the
+    `with` block; gives whether it is an own one. A Ray that this process has joined already is
+    used, and left as it was.
+
+    Raises:
+        ConfigError: there is no Ray at the address, the process has joined another, or an own one
+            cannot start on this machine.
+        Incomplete: an own one did not come up.
+
+    """
+    with prose.recorded(), _connected(config) as own:
+        yield own
+
+
+@contextmanager
+def _connected(config: Config) -> Iterator[bool]:
+    if ray.is_initialized():
+        joined = ray.get_runtime_context().gcs_address
+        if config.ray.address not in (None, "auto", joined):
+            raise ConfigError(
+                f"ray.address={config.ray.address}: this process has joined the Ray at {joined} "
+                "already; leave ray.address out to use that one, or call ray.shutdown() first"
+            )
+        _set_up()
+        yield False
+        return
+    own = _connect(config)
+    try:
+        _set_up()
+        yield own
+    finally:
+        ray.shutdown()
+
+
+def _connect(config: Config) -> bool:
+    key = "ray.address" if config.ray.address else "RAY_ADDRESS"
+    address = config.ray.address or os.environ.get("RAY_ADDRESS") or "local"
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    if address == "local":
+        check_machine()
+        _start()
+        return True
+    check_address(key, address)
+    try:
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+    except Exception as error:  # noqa: BLE001 - of many kinds, none of which passes
+        raise ConfigError(
+            f"{key}={address}: cannot be joined ({brief(error)}). Start a Ray with `ray start "
+            "--head`, with the same versions of Ray and Python, and with its token at hand if it "
+            f"wants one (RAY_AUTH_MODE). To use an own Ray, {_own(key)}"
+        ) from None
+    return False
+
+
+def _start() -> None:
+    for left in reversed(range(_STARTS)):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=usable_cores() + TASK_SLOTS,
+                include_dashboard=False,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+            )
+            return
+        except (ValueError, OSError) as error:  # such as a path that is too long for a socket
+            raise ConfigError(
+                f"Ray cannot start on this machine ({brief(error)}). Its files are in "
+                f"{session_folder()}; RAY_TMPDIR changes that"
+            ) from None
+        except Exception as error:  # noqa: BLE001 - what Ray raises when its parts are slow
+            ray.shutdown()
+            if not left:
+                raise Incomplete(
+                    f"Ray did not start ({brief(error)}); the machine may be overloaded or out of "
+                    "memory. Nothing was scored; run the same command again"
+                ) from None
+            log.warning("Ray is slow to start on this machine; trying again")
+
+
+def check_address(key: str, address: str) -> None:
+    """See whether anything answers there. Ray itself would wait for many minutes.
+
+    Raises:
+        ConfigError: nothing does.
+
+    """
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if address == "auto" or (host and not port and "://" in address):
+        return
+    if not host or not port:
+        raise ConfigError(f"{key}={address}: is no address of a Ray; expected host:port")
+    end = time.monotonic() + _ANSWER_SECONDS
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=5).close()
+            return
+        except OSError as error:
+            if time.monotonic() > end:
+                raise ConfigError(
+                    f"{key}={address}: no Ray answers there ({brief(error)}). Start one with `ray "
+                    f"start --head`, or correct the address. To use an own Ray, {_own(key)}"
+                ) from None
+        time.sleep(1)
+
+
+def _own(key: str) -> str:
+    if key == "RAY_ADDRESS":
+        return "unset RAY_ADDRESS or set ray.address=local"
+    return "leave ray.address out"
+
+
+def session_folder() -> Path:
+    """Where an own Ray keeps its sockets, logs and what does not fit into memory."""
+    return Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp") / "ray"
+
+
+def check_machine(shm: str = "/dev/shm") -> None:
+    """See whether an own Ray can start here.
+
+    Raises:
+        ConfigError: its folder cannot be written, or its disk is full.
+
+    """
+    folder = session_folder()
+    remedy = "set RAY_TMPDIR to a folder with some GB of free space (and a short path)"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable-{os.getpid()}"
+        probe.write_bytes(b"x" * 4096)
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"Ray cannot write to its folder {folder} ({error.strerror}); {remedy}"
+        ) from None
+    disk = shutil.disk_usage(folder)
+    if disk.used > _FULL_DISK * (disk.used + disk.free):
+        log.warning(
+            "the disk of %s is %.0f %% full; Ray cannot move parts there when memory is short. "
+            "Free space, or %s",
+            *(folder, 100 * disk.used / (disk.used + disk.free), remedy),
+        )
+    if os.path.isdir(shm) and shutil.disk_usage(shm).free < _SMALL_SHM:
+        log.warning(
+            "%s has %.0f MiB free; Ray then keeps parts in %s, which is slower. In Docker, start "
+            "the container with --shm-size=2g or more",
+            *(shm, shutil.disk_usage(shm).free / (1 << 20), folder),
+        )
+
+
+def _set_up() -> None:
+    for handler in logging.getLogger("ray.data").handlers:
+        if isinstance(handler, logging.StreamHandler):  # the others write to Ray's logs
+            handler.setLevel(logging.CRITICAL)
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    # Errors of ours reach the driver as themselves, not wrapped (and so stripped) by Ray Data.
+    context.raise_original_map_exception = True
+    # A part is one row, and each is handed on as soon as it is there.
+    context.target_max_block_size = 1
+    context.target_min_block_size = 0

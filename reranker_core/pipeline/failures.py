@@ -1,0 +1,127 @@
+"""What went wrong on a worker or in Ray, as one error of ours in one line."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ray.exceptions import (
+    ActorDiedError,
+    ObjectStoreFullError,
+    OutOfDiskError,
+    OutOfMemoryError,
+    RayError,
+    RayTaskError,
+    RuntimeEnvSetupError,
+)
+
+from reranker_core.errors import ConfigError, Incomplete, RerankError
+from reranker_core.pipeline.logs import log_folder
+from reranker_core.pipeline.prose import LESS, exit_detail, out_of_memory, taken
+
+log = logging.getLogger(__name__)
+
+_SHOWN = 300
+_RESUME = "Committed parts are kept; the same command resumes"
+
+
+@contextmanager
+def our_errors(output: str) -> Iterator[None]:
+    """Whatever ends the run leaves the `with` block as an error of ours, without Ray's wrapping.
+
+    Args:
+        output: where the run writes to, for messages.
+
+    Raises:
+        RerankError: what a worker raised, or what became of anything else.
+
+    """
+    try:
+        yield
+    except RerankError:
+        raise
+    except Exception as error:
+        log.debug("a run ended by %s", type(error).__name__, exc_info=True)
+        raise as_ours(error, output) from None
+
+
+def as_ours(error: BaseException, output: str) -> RerankError:
+    """An error of ours for one of Ray's, or for what it wraps."""
+    cause = _innermost(error)
+    if isinstance(cause, RerankError):
+        return cause
+    if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Incomplete(
+            f"output.path={output}: the disk is full ({_line(cause)}). Free space there. {_RESUME}"
+        )
+    if isinstance(cause, ModuleNotFoundError):
+        return ConfigError(
+            f"a worker of Ray cannot start: {_line(cause)}. Install the package with its "
+            f"dependencies in the environment of all nodes{_in_logs()}"
+        )
+    if isinstance(cause, RuntimeEnvSetupError):
+        return ConfigError(
+            f"a worker of Ray cannot start: its runtime environment cannot be set up "
+            f"({_last_line(cause)}){_in_logs()}"
+        )
+    if isinstance(cause, OutOfMemoryError):
+        return Incomplete(f"{out_of_memory(str(cause)) or _line(cause)}. {_RESUME}")
+    if isinstance(cause, (OutOfDiskError, ObjectStoreFullError)):
+        return Incomplete(
+            "a node has no room left for Ray's objects: its memory for objects and its disk are "
+            "full. Free space on the disk of Ray's temporary folder (/tmp/ray, or ray start "
+            f"--temp-dir). {_RESUME}"
+        )
+    if isinstance(cause, MemoryError) or type(cause).__name__ == "ArrowMemoryError":
+        return Incomplete(f"a worker has no memory left ({_line(cause)}); {LESS}. {_RESUME}")
+    if isinstance(cause, ActorDiedError):
+        return _died(cause)
+    if isinstance(cause, RayError):
+        return Incomplete(f"Ray gave up: {_line(cause)}{_in_logs()}. {_RESUME}")
+    where = "a worker" if isinstance(error, RayError) else "the run"
+    return Incomplete(f"{where} failed: {_line(cause)}{_in_logs()}. {_RESUME}")
+
+
+def _died(error: ActorDiedError) -> RerankError:
+    text = " ".join([str(error), *taken()])
+    if error.actor_init_failed:
+        reason = _last_line(error)
+        kind = ConfigError if "ModuleNotFoundError" in reason else Incomplete
+        return kind(f"a replica cannot start: {reason}{_in_logs()}. {_RESUME}")
+    reason = out_of_memory(text) or exit_detail(text) or _line(error)
+    return Incomplete(f"a process of the run died: {_short(reason)}{_in_logs()}. {_RESUME}")
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The error that a worker raised, without those that Ray made around it."""
+    seen: list[BaseException] = []
+    while error not in seen:
+        seen.append(error)
+        wrapped = isinstance(error, RayError)
+        inner = getattr(error, "cause", None) if isinstance(error, RayTaskError) else None
+        inner = inner or (error.__cause__ if wrapped else None)
+        if isinstance(inner, BaseException) and type(inner).__name__ != "SystemException":
+            error = inner
+    return error
+
+
+def _line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return _short(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return _short(lines[-1] if lines else type(error).__name__)
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split()).rstrip(". ")
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …"
+
+
+def _in_logs() -> str:
+    folder = log_folder()
+    return f" (more in {folder})" if folder else ""

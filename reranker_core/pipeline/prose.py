@@ -1,0 +1,69 @@
+"""What Ray tells the driver of processes that died: kept in place of being printed."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+LESS = "lower score.max_batch_tokens, plan.part_rows or replicas.max, or use larger nodes"
+_messages: deque[str] = deque(maxlen=100)
+
+
+@contextmanager
+def recorded() -> Iterator[None]:
+    """For the time of the `with` block. Ray prints such messages on standard output, whatever its
+    log level: the only place to take them is the function that prints them.
+    """
+    from ray._private import worker
+
+    plain = getattr(worker, "print_to_stdstream", None)
+    if plain is None:
+        yield
+        return
+    worker.print_to_stdstream = _keep
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = plain
+
+
+def taken() -> list[str]:
+    """What was told since the last call, oldest first."""
+    found = []
+    while _messages:
+        found.append(_messages.popleft())
+    return found
+
+
+def out_of_memory(text: str) -> str:
+    """What Ray says when it ends a process of a node without memory, in one line; '' if it says no
+    such thing.
+    """
+    if "low on memory" not in text and "OutOfMemory" not in text:
+        return ""
+    used = re.search(r"([\d.]+) ?GB / ([\d.]+) ?GB", text)
+    node = re.search(r"\(IP: ([^,)\s]+)", text) or re.search(r"IP address: (\S+)", text)
+    where = f"node {node[1]}" if node else "a node"
+    amount = f" ({float(used[1]):.1f} of {float(used[2]):.1f} GB)" if used else ""
+    return (
+        f"{where} was out of memory{amount}, so Ray ended a process there; free memory on it, "
+        f"or {LESS}"
+    )
+
+
+def exit_detail(text: str) -> str:
+    """How a process ended, without Ray's guesses at causes; '' if it is not told."""
+    found = re.search(r"[Ww]orker exit detail: (.+)", text)
+    return found[1].partition(" Some common causes")[0].strip(" .") if found else ""
+
+
+def _keep(data: dict[str, Any], *_: Any, **__: Any) -> None:
+    text = " ".join(str(line) for line in data.get("lines", ()))
+    log.debug("Ray: %s", text)
+    _messages.append(text)

@@ -1,0 +1,131 @@
+"""What Ray raises becomes one line of ours, with the cause's words and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import pickle
+import re
+
+import pytest
+from ray.exceptions import (
+    ActorDiedError,
+    ObjectStoreFullError,
+    OutOfDiskError,
+    OutOfMemoryError,
+    RayTaskError,
+    RuntimeEnvSetupError,
+    UserCodeException,
+    WorkerCrashedError,
+)
+
+from reranker_core.errors import ConfigError, Incomplete, PreflightRefused
+from reranker_core.pipeline import prose
+from reranker_core.pipeline.failures import as_ours, our_errors
+
+# As Ray 2.60 words it.
+SHORTAGE = (
+    "Task was killed due to the node running low on memory.\n"
+    "Memory on the node (IP: 10.0.0.7, ID: 4f0e) where the lease (lease ID: 01, name=_map_task, "
+    "pid=5381, memory used=0.35GB) was running was 22.41GB / 23.54GB (0.95199), which exceeds the "
+    "memory usage threshold of 0.95. Ray killed this worker (ID: 1d) because it was the most "
+    "recently scheduled task; to see more information about memory usage on this node, use `ray "
+    "logs raylet.out -ip 10.0.0.7`.\n" + "Refer to the documentation …\n" * 20
+)
+TRACE = "ray::task()\n" + '  File "x.py", line 1, in f\n' * 40
+
+
+def task_error(cause: Exception) -> RayTaskError:
+    return RayTaskError("task", TRACE + f"{type(cause).__name__}: {cause}", cause)
+
+
+def wrapped(cause: Exception) -> Exception:
+    """As Ray Data wraps what a stage raises."""
+    outer = UserCodeException("UDF failed")
+    outer.__cause__ = cause
+    return task_error(outer)
+
+
+CASES = {
+    "full disk": (OSError(errno.ENOSPC, "No space left on device", "/o/x"), 5, "disk is full"),
+    "quota": (
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        5,
+        "output.path=/out: the disk is full",
+    ),
+    "module": (
+        ModuleNotFoundError("No module named 'torch'"),
+        2,
+        "No module named 'torch'.*nstall",
+    ),
+    "value": (ValueError("of\nseveral\nlines"), 5, "a worker failed: ValueError: of several lines"),
+    "memory": (MemoryError(), 5, "a worker has no memory left.*plan.part_rows"),
+    "without words": (KeyError(), 5, "a worker failed: KeyError"),
+}
+
+
+@pytest.mark.parametrize("wrap", [task_error, wrapped])
+@pytest.mark.parametrize(("cause", "code", "expected"), CASES.values(), ids=CASES)
+def test_what_a_worker_raises_is_told_in_its_own_words(cause, code, expected, wrap):
+    found = as_ours(wrap(cause), "/out")
+    assert found.exit_code == code
+    assert "\n" not in str(found)
+    assert len(str(found)) < 600
+    assert re.search(expected, str(found))
+
+
+RAY = {
+    "memory": (
+        OutOfMemoryError(SHORTAGE),
+        5,
+        r"node 10\.0\.0\.7 was out of memory \(22\.4 of 23\.5",
+    ),
+    "disk": (OutOfDiskError("x"), 5, "no room left for Ray's objects"),
+    "store": (ObjectStoreFullError("x"), 5, "no room left for Ray's objects"),
+    "crash": (WorkerCrashedError(), 5, "Ray gave up: WorkerCrashedError"),
+    "environment": (RuntimeEnvSetupError("Failed\n\nuv: command not found"), 2, "uv: command not"),
+    "constructor": (
+        ActorDiedError(task_error(ModuleNotFoundError("No module named 'x'"))),
+        2,
+        "a replica cannot start: ModuleNotFoundError: No module named 'x'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("error", "code", "expected"), RAY.values(), ids=RAY)
+def test_what_ray_raises_is_told_without_its_prose(error, code, expected):
+    found = as_ours(error, "/out")
+    assert found.exit_code == code
+    assert "\n" not in str(found)
+    assert len(str(found)) < 700
+    assert re.search(expected, str(found))
+
+
+def test_an_actor_that_died_is_explained_by_what_ray_told_of_it_before():
+    prose._keep({"lines": [SHORTAGE]})
+    found = as_ours(ActorDiedError(), "/out")
+    assert "node 10.0.0.7 was out of memory (22.4 of 23.5 GB)" in str(found)
+    prose._keep({"lines": ["Worker exit detail: It broke off. Some common causes include: (1)"]})
+    assert "a process of the run died: It broke off" in str(as_ours(ActorDiedError(), "/out"))
+    assert "ActorDiedError" in str(as_ours(ActorDiedError(), "/out"))
+
+
+def test_errors_of_ours_come_out_as_they_are():
+    refused = PreflightRefused("no reranker", {"checks": []})
+    with pytest.raises(PreflightRefused) as caught, our_errors("/out"):
+        raise wrapped(refused)
+    assert caught.value.report == {"checks": []}
+    with pytest.raises(ConfigError, match="as it is"), our_errors("/out"):
+        raise ConfigError("as it is")
+
+
+def test_what_the_driver_itself_fails_at_has_an_exit_code_too():
+    with (
+        pytest.raises(Incomplete, match="the run failed: TypeError: cannot pickle"),
+        our_errors("/o"),
+    ):
+        pickle.dumps(prose.recorded.__wrapped__(), protocol=5)
+
+
+def test_an_interruption_is_none_of_these():
+    with pytest.raises(KeyboardInterrupt), our_errors("/out"):
+        raise KeyboardInterrupt
