@@ -8,7 +8,16 @@ from typing import NoReturn
 import click
 
 from reranker_core import __version__
-from reranker_core.command import completion, evaluate, plan, preflight, run, training_data, verify
+from reranker_core.command import (
+    completion,
+    convert,
+    evaluate,
+    plan,
+    preflight,
+    run,
+    training_data,
+    verify,
+)
 from reranker_core.command.console import help_width
 from reranker_core.command.help import EXIT_CODES
 from reranker_core.command.subcommand import HELP_OPTIONS, hint_for
@@ -18,6 +27,7 @@ NAME = "batch-reranker"
 SUBCOMMANDS: tuple[click.Command, ...] = (
     run.run,
     plan.plan,
+    convert.convert,
     preflight.preflight,
     verify.verify,
     evaluate.evaluate,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import shlex
 from urllib.parse import unquote
 
 import fsspec
@@ -58,9 +59,7 @@ def _reason(where: Address, folder: Item, found: Found) -> str:
     if found.others:
         holds = "what matches is" if where.steps else f"{folder.path} holds"
         text = f"{holds} {summary(item.name for item in found.others)} and no Parquet file"
-        kinds = {kind for item in found.others if (kind := by_name(item.name))}
-        remedies = sorted({kind.remedy for kind in kinds})
-        text += "".join(f". {remedy}" for remedy in remedies) or f"; {_EXPECTED}"
+        text += "".join(f". {remedy}" for remedy in _remedies(found)) or f"; {_EXPECTED}"
         return text + (f" ({_hidden(found)} too)" if found.hidden else "")
     if found.hidden:
         return (
@@ -77,6 +76,18 @@ def _reason(where: Address, folder: Item, found: Found) -> str:
     if "{" in where.entry:
         text += ". Braces are no glob signs; give a list: input.path=[…, …]"
     return text
+
+
+def _remedies(found: Found) -> list[str]:
+    """What to do with the files that are there, a line for each suffix that is known."""
+    files: dict[str, str] = {}
+    for item in found.others:
+        kind = by_name(item.name)
+        folder, suffix = posixpath.split(item.path)[0], posixpath.splitext(item.name)[1]
+        if kind is not None and suffix not in files:
+            many = f"{shlex.quote(folder)}/*{suffix}"
+            files[suffix] = kind.remedy.replace("{file}", many).replace("Convert it", "Convert")
+    return list(files.values())
 
 
 def _head(where: Address) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import shlex
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import fsspec
 
 from reranker_core.errors import brief
 from reranker_core.storage.errors import patiently
-from reranker_core.storage.filesystem import is_local
+from reranker_core.storage.filesystem import is_local, open_filesystem
 
 _HEAD_BYTES = 512
 _SHOWN = 4
@@ -22,23 +23,28 @@ _MAGIC = b"PAR1"
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of file that is not Parquet: what it is called, and what to do with it."""
+    """A kind of file that is not Parquet: what it is called, and what to do with `{file}`."""
 
     title: str
     remedy: str
 
 
+_CONVERT = "Convert it first: batch-reranker convert {file} --to FOLDER"
+_RUN = (
+    "If it is a TREC run: batch-reranker convert --run {file} --corpus FILE --queries FILE "
+    "--to FOLDER"
+)
 _REWRITE = "Write its rows as Parquet files first"
 _DOWNLOAD = "Download the file again"
 
-JSON_LINES = Kind("JSON lines", _REWRITE)
-JSON = Kind("JSON", _REWRITE)
-CSV = Kind("CSV", _REWRITE)
-TSV = Kind("tab-separated text", _REWRITE)
-TEXT = Kind("text", _REWRITE)
-ARROW_FILE = Kind("an Arrow IPC file (Feather)", _REWRITE)
-ARROW_STREAM = Kind("an Arrow IPC stream, as Hugging Face datasets writes it", _REWRITE)
-ORC = Kind("ORC", _REWRITE)
+JSON_LINES = Kind("JSON lines", _CONVERT)
+JSON = Kind("JSON", _CONVERT)
+CSV = Kind("CSV", _CONVERT)
+TSV = Kind("tab-separated text", _CONVERT)
+TEXT = Kind("text", _RUN)
+ARROW_FILE = Kind("an Arrow IPC file (Feather)", _CONVERT)
+ARROW_STREAM = Kind("an Arrow IPC stream, as Hugging Face datasets writes it", _CONVERT)
+ORC = Kind("ORC", _CONVERT)
 AVRO = Kind("Avro", _REWRITE)
 COMPRESSED = Kind("a compressed file", "Decompress it first; Parquet is compressed inside")
 POINTER = Kind("a Git LFS pointer, not the data", "Fetch the data with: git lfs pull")
@@ -99,6 +105,14 @@ def by_content(head: bytes) -> Kind | None:
     return None
 
 
+def content_of(path: str) -> Kind | None:
+    """As `by_content`, of a file that is opened for it."""
+    filesystem, inner = open_filesystem(path)
+    if not filesystem.isfile(inner):
+        return None
+    return by_content(_bytes(filesystem, inner, 0, _HEAD_BYTES))
+
+
 def unreadable(
     filesystem: fsspec.AbstractFileSystem, path: str, url: str, size: int, error: Exception
 ) -> str:
@@ -119,7 +133,8 @@ def unreadable(
         return f"{url}: cannot be read: {brief(error)}"
     kind = by_content(head) or (None if head.startswith(_MAGIC) else by_name(path))
     if kind is not None:
-        return f"{url}: is {kind.title}; expected Parquet. {kind.remedy}"
+        remedy = kind.remedy.replace("{file}", shlex.quote(url))
+        return f"{url}: is {kind.title}; expected Parquet. {remedy}"
     if not head.startswith(_MAGIC):
         return (
             f"{url}: is not a Parquet file ({size} bytes): it does not begin with {_MAGIC.decode()}"

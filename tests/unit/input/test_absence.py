@@ -67,6 +67,12 @@ def test_a_folder_of_other_files(tmp_path: Path, names: list[str], told: str):
         assert told.removeprefix("holds") in refusal(f"{tmp_path}/*")
 
 
+def test_the_command_that_converts_is_told(tmp_path: Path):
+    fill(tmp_path, "a.jsonl", "b.jsonl")
+    command = f"batch-reranker convert {tmp_path}/*.jsonl --to FOLDER"
+    assert f"Convert first: {command}" in refusal(tmp_path)
+
+
 def test_all_was_passed_over(tmp_path: Path):
     fill(tmp_path, "_SUCCESS", "_temporary/0/a.parquet", ".hidden.parquet")
     told = refusal(tmp_path)
@@ -96,7 +102,7 @@ def test_percent_signs_are_told_to_stand_as_they_are(tmp_path: Path):
 
 @pytest.mark.parametrize("entry", ["", " "])
 def test_an_empty_entry_is_refused(entry: str):
-    with pytest.raises(Exception, match=r"input\.path is empty"):
+    with pytest.raises(Exception, match=r"input\.path"):
         list_shards(config(entry, "elsewhere"))
 
 

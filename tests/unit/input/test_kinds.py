@@ -85,6 +85,12 @@ def test_text_is_known_by_its_name(tmp_path: Path, name: str, title: str):
     assert f"is {title}; expected Parquet" in refusal(tmp_path / name)
 
 
+def test_the_command_that_converts_is_told(tmp_path: Path):
+    (tmp_path / "a b.jsonl").write_bytes(LINE)
+    command = f"batch-reranker convert '{tmp_path}/a b.jsonl' --to FOLDER"
+    assert f"Convert it first: {command}" in refusal(tmp_path / "a b.jsonl")
+
+
 def test_weights_of_a_model_are_known(tmp_path: Path):
     header = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
     content = len(header).to_bytes(8, "little") + header + b"\0" * 4

@@ -1,0 +1,77 @@
+"""`batch-reranker convert`."""
+
+from __future__ import annotations
+
+import click
+
+from reranker_core.command.console import make_console
+from reranker_core.command.messages import set_up_messages
+from reranker_core.command.subcommand import HELP_OPTIONS
+from reranker_core.errors import ConfigError
+from reranker_core.stopping import stop_on_signals
+
+
+@click.command("convert", context_settings=HELP_OPTIONS)
+@click.argument("rows", nargs=-1, metavar="[FILE]...")
+@click.option("--to", "output", required=True, metavar="FOLDER", help="New folder for the shards.")
+@click.option("--run", metavar="FILE", help="TREC run, MTEB predictions (.json), or TREC qrels.")
+@click.option("--corpus", metavar="FILE", help="Passages: .jsonl, .tsv, .csv or .parquet.")
+@click.option("--queries", metavar="FILE", help="Queries, in the same formats.")
+@click.option("--beir", metavar="FOLDER", help="BEIR data set: its corpus and queries.")
+@click.option(
+    "--split",
+    default="test",
+    show_default=True,
+    help="With --beir and without --run: the qrels whose pairs are candidates.",
+)
+@click.option(
+    "--top", type=click.IntRange(min=1), metavar="N", help="Keep the N best candidates a query."
+)
+def convert(
+    rows: tuple[str, ...],
+    output: str,
+    run: str | None,
+    corpus: str | None,
+    queries: str | None,
+    beir: str | None,
+    split: str,
+    top: int | None,
+) -> None:
+    r"""Make Parquet shards of other formats.
+
+    \b
+    FILE                      rows that are pairs: JSON lines, CSV, TSV, Arrow, ORC
+    --beir                    a BEIR data set, with --run or with its qrels
+    --run --corpus --queries  candidates of a first stage with their texts
+
+    The shards have the columns query_id, query, doc_id and passage, so a run reads them with the
+    default names. Ids stay text.
+    """
+    set_up_messages()
+    stop_on_signals()
+    # Late, so that --help and wrong options answer at once.
+    from reranker_core.convert.beir import beir_files
+    from reranker_core.convert.database import database
+    from reranker_core.convert.pairs import joined
+    from reranker_core.convert.rows import rows_of
+    from reranker_core.convert.shards import write_shards
+
+    if bool(rows) == bool(run or beir or corpus or queries):
+        raise ConfigError(
+            "convert: give either files with rows, or --beir, or --run with --corpus and --queries"
+        )
+    if beir:
+        ours = beir_files(beir, split)
+        corpus, queries, run = corpus or ours[0], queries or ours[1], run or ours[2]
+    with database() as connection:
+        if rows:
+            done = write_shards((rows_of(connection, path) for path in rows), output)
+        elif run and corpus and queries:
+            done = write_shards([joined(connection, corpus, queries, run, top)], output)
+        else:
+            raise ConfigError("convert: --run needs --corpus and --queries, or --beir")
+    make_console().print(
+        f"{done.rows:,} rows in {done.shards:,} shards. Next: batch-reranker plan "
+        f"input.path={output} output.path=… model.path=…",
+        highlight=False,
+    )

@@ -1,0 +1,1 @@
+"""Query-passage pairs in other formats become Parquet shards, in bounded memory."""

@@ -1,0 +1,155 @@
+"""Which passages are candidates of which query: TREC runs, qrels, and MTEB predictions."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from reranker_core.convert.database import row_of, sample, source
+from reranker_core.errors import InputError
+from reranker_core.storage.filesystem import open_filesystem
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_LINES = "read_csv({file}, header = false, columns = {{'line': 'VARCHAR'}}, delim = E'\\x01', " \
+         "quote = '', escape = '', auto_detect = false, max_line_size = 1048576)"  # fmt: skip
+
+
+def load_run(connection: DuckDBPyConnection, path: str) -> str:
+    """Make the table `candidates` of a run or of qrels: query_id, doc_id, number, line.
+
+    `number` is the first stage's score of a run, and the relevance of qrels.
+
+    Args:
+        connection: the database.
+        path: TREC run (query, Q0, document, rank, score, tag), rankings (query, document, score),
+            TREC qrels (query, 0, document, relevance), BEIR qrels (a heading, then query, document,
+            relevance, by tabs), or MTEB predictions (.json); also with .gz or .zst.
+
+    Returns:
+        What `number` is: `score` or `relevance`.
+
+    Raises:
+        InputError: a line has another number of fields, or no number, or a pair stands there twice.
+
+    """
+    if path.lower().endswith(".json"):
+        _load_predictions(connection, path)
+        kind = "score"
+    else:
+        kind = _load_lines(connection, path)
+    count, queries = sample(
+        connection,
+        "SELECT query_id FROM candidates GROUP BY query_id, doc_id HAVING count(*) > 1",
+    )
+    if count:
+        raise InputError(
+            f"{path}: {count} pairs stand there more than once, of queries such as {queries}"
+        )
+    return kind
+
+
+def _load_lines(connection: DuckDBPyConnection, path: str) -> str:
+    lines = _LINES.format(file=source(connection, path))
+    # By tabs where there are some, because ids may hold blanks then.
+    connection.execute(
+        f"""
+        CREATE TEMP TABLE fields AS
+        SELECT line, CASE WHEN len(string_split(text, E'\\t')) IN (3, 4, 6)
+            THEN string_split(text, E'\\t') ELSE regexp_split_to_array(text, '\\s+') END AS field
+        FROM (SELECT row_number() OVER () AS line, trim(line, E' \\r\\n') AS text FROM {lines})
+        WHERE text <> ''
+        """
+    )
+    first = row_of(connection, "SELECT field FROM fields ORDER BY line LIMIT 1")
+    if not first:
+        raise InputError(f"{path}: has no lines")
+    fields = list(first[0])
+    heading = len(fields) == 3 and not _is_number(fields[2])
+    query, document, number, kind = _layout(path, len(fields), heading)
+    skipped = "WHERE line > (SELECT min(line) FROM fields)" if heading else ""
+    line, count = row_of(
+        connection,
+        f"SELECT min(line), count(*) FROM (SELECT * FROM fields {skipped}) "
+        f"WHERE len(field) <> {len(fields)} OR TRY_CAST(field[{number}] AS DOUBLE) IS NULL",
+    )
+    if count:
+        raise InputError(
+            f"{path}: {count} lines, the first of them line {line}, do not have "
+            f"{len(fields)} fields with a number in field {number}, as the first line has"
+        )
+    connection.execute(
+        f"CREATE TABLE candidates AS SELECT field[{query}] AS query_id, field[{document}] AS "
+        f"doc_id, CAST(field[{number}] AS DOUBLE) AS number, line FROM fields {skipped}"
+    )
+    return kind
+
+
+def _layout(path: str, count: int, heading: bool) -> tuple[int, int, int, str]:
+    """Where query, document and number stand, from 1, and what the number is."""
+    if count == 6:
+        return 1, 3, 5, "score"
+    if count == 4:
+        return 1, 3, 4, "relevance"
+    if count == 3:
+        return 1, 2, 3, "relevance" if heading else "score"
+    raise InputError(
+        f"{path}: its first line has {count} fields; expected 6 (TREC run), 4 (TREC qrels), or 3 "
+        "(query, document, score; with a heading: BEIR qrels)"
+    )
+
+
+def _load_predictions(connection: DuckDBPyConnection, path: str) -> None:
+    """MTEB's predictions: subset → split → query → document → score. Ids and scores are held in
+    memory.
+    """
+    filesystem, inner = open_filesystem(path)
+    try:
+        tree = json.loads(filesystem.cat_file(inner))
+    except FileNotFoundError:
+        raise InputError(f"{path}: does not exist") from None
+    except ValueError:
+        raise InputError(f"{path}: is not valid JSON") from None
+    results: Any = {key: tree[key] for key in tree if key != "mteb_model_meta"}
+    depth = _depth(results)
+    for level in ("subset", "split")[: max(depth - 2, 0)]:
+        if len(results) != 1:
+            raise InputError(
+                f"{path}: has several {level}s ({', '.join(sorted(results))}); expected one. Cut "
+                "the others away first"
+            )
+        (results,) = results.values()
+    if _depth(results) != 2:
+        raise InputError(
+            f"{path}: expected subset, split, query id, document id and score, one within the other"
+        )
+    rows = [(query, document, float(score)) for query, documents in results.items()
+            for document, score in documents.items()]  # fmt: skip
+    columns = list(zip(*rows, strict=True)) or [(), (), ()]
+    names = ("query_id", "doc_id", "number")
+    kinds = (pa.string(), pa.string(), pa.float64())
+    arrays = [pa.array(column, kind) for column, kind in zip(columns, kinds, strict=True)]
+    predictions = pa.table(dict(zip(names, arrays, strict=True)))
+    connection.register("predictions", predictions)
+    connection.execute(
+        "CREATE TABLE candidates AS SELECT *, row_number() OVER () AS line FROM predictions"
+    )
+
+
+def _depth(tree: Any) -> int:
+    depth = 0
+    while isinstance(tree, dict) and tree:
+        tree = next(iter(tree.values()))
+        depth += 1
+    return depth
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

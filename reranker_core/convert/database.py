@@ -1,0 +1,90 @@
+"""The database that reads, joins and sorts: DuckDB, which spills to disk what does not fit."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from reranker_core.errors import ConfigError, InputError, brief
+from reranker_core.storage.filesystem import is_local, open_filesystem
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_MEMORY = "2GB"
+_SHOWN = 5
+
+
+@contextmanager
+def database() -> Iterator[DuckDBPyConnection]:
+    """A database in memory with a folder to spill to.
+
+    Raises:
+        ConfigError: DuckDB is not installed.
+        InputError: a file cannot be read, in the words of DuckDB without the content of the file.
+
+    """
+    try:
+        import duckdb
+    except ImportError:
+        raise ConfigError(
+            "convert: the library duckdb is not installed. Run: pip install "
+            "'batch-reranker[convert]'"
+        ) from None
+    with tempfile.TemporaryDirectory() as folder, duckdb.connect() as connection:
+        connection.execute(f"SET memory_limit = '{_MEMORY}'")
+        connection.execute(f"SET temp_directory = {quoted(folder)}")
+        connection.execute("SET enable_progress_bar = false")
+        try:
+            yield connection
+        except duckdb.Error as error:
+            # Beyond the first sentence, DuckDB quotes the line that it could not read.
+            raise InputError(f"convert: {brief(error).partition(' Line: ')[0]}") from None
+
+
+def source(connection: DuckDBPyConnection, path: str) -> str:
+    """A file as DuckDB names it, quoted; other stores are opened as all files of the job are.
+
+    Raises:
+        InputError: it does not exist.
+
+    """
+    filesystem, inner = open_filesystem(path)
+    if not filesystem.isfile(inner):
+        raise InputError(f"{path}: is not a file that exists ({inner})")
+    if is_local(filesystem):
+        return quoted(_literal(inner))
+    connection.register_filesystem(filesystem)
+    return quoted(path)
+
+
+def row_of(connection: DuckDBPyConnection, query: str) -> tuple[Any, ...]:
+    """The first row of a result; empty if there is none."""
+    rows = connection.execute(query).fetchall()
+    return tuple(rows[0]) if rows else ()
+
+
+def quoted(text: str) -> str:
+    """A text as a literal of SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def named(name: str) -> str:
+    """A name of a column in SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def sample(connection: DuckDBPyConnection, query: str) -> tuple[int, str]:
+    """How many rows a query has, and a few values of its only column, for a message."""
+    (count,) = row_of(connection, f"SELECT count(*) FROM ({query})")
+    if not count:
+        return 0, ""
+    rows = connection.execute(f"SELECT * FROM ({query}) ORDER BY 1 LIMIT {_SHOWN}").fetchall()
+    return count, ", ".join(repr(row[0]) for row in rows) + (", …" if count > _SHOWN else "")
+
+
+def _literal(path: str) -> str:
+    """A path without glob signs: DuckDB takes a class of one sign for the sign itself."""
+    return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in path)

@@ -1,0 +1,128 @@
+"""Rows that are pairs, or queries with lists of candidates, in JSON lines, CSV, TSV, Arrow or ORC.
+
+Columns keep their names. Texts stay as they are: nothing that looks like a date becomes one, and a
+column becomes a number only if no digit is lost.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.dataset as dataset
+
+from reranker_core.convert.database import named, quoted, row_of, source
+from reranker_core.errors import InputError, brief
+from reranker_core.input.kinds import (
+    ARROW_FILE,
+    ARROW_STREAM,
+    CSV,
+    JSON,
+    JSON_LINES,
+    ORC,
+    TSV,
+    by_name,
+    content_of,
+)
+from reranker_core.storage.filesystem import open_filesystem
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_BATCH_ROWS = 2048
+_LARGEST_LINE = 256 * 2**20  # bytes
+_GUESSED = ("date", "time", "timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "uuid",
+            "timestamp with time zone", "time with time zone", "interval", "blob", "time_ns",
+            "hugeint", "uhugeint")  # fmt: skip
+_TEXTS = ("query_id", "query", "doc_id", "passage")
+_WHOLE, _REAL = "-?(0|[1-9][0-9]{0,17})", "-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][-+]?[0-9]+)?"
+
+
+def rows_of(connection: DuckDBPyConnection, path: str) -> pa.RecordBatchReader:
+    """The rows of a file, in their order.
+
+    Args:
+        connection: the database.
+        path: by its suffix: .jsonl (.ndjson, .json), .csv, .tsv, each also with .gz or .zst;
+            .arrow, .feather, .ipc, .arrows, .orc. JSON, Arrow and ORC are known by their content,
+            too.
+
+    Raises:
+        InputError: it cannot be read.
+
+    """
+    name = path.lower()
+    for suffix in (".gz", ".zst"):
+        name = name.removesuffix(suffix)
+    kind = by_name(name) or content_of(path)
+    if kind in (JSON_LINES, JSON):
+        return _json(connection, path)
+    if kind in (CSV, TSV):
+        return _text(connection, path, "\t" if kind == TSV else ",")
+    if kind in (ARROW_FILE, ARROW_STREAM, ORC):
+        return _arrow(path, "orc" if kind == ORC else "feather")
+    raise InputError(
+        f"{path}: is of an unknown kind; expected .jsonl, .csv, .tsv (also with .gz), .arrow, "
+        ".feather or .orc. A run is given with --run"
+    )
+
+
+def _json(connection: DuckDBPyConnection, path: str) -> pa.RecordBatchReader:
+    how = f"maximum_object_size = {_LARGEST_LINE}"
+    file = source(connection, path)
+    found = connection.sql(f"SELECT * FROM read_json({file}, sample_size = -1, {how})")
+    columns = ", ".join(
+        f"{quoted(name)}: {quoted(_plain(kind))}"
+        for name, kind in zip(found.columns, found.types, strict=True)
+    )
+    query = f"SELECT * FROM read_json({file}, columns = {{{columns}}}, {how})"
+    return connection.sql(query).to_arrow_reader(_BATCH_ROWS)
+
+
+def _plain(kind: Any) -> str:
+    """A type that DuckDB inferred, with text for what it guessed from texts."""
+    if kind.id == "list":
+        return f"{_plain(dict(kind.children)['child'])}[]"
+    if kind.id == "struct":
+        return f"STRUCT({', '.join(f'{named(n)} {_plain(k)}' for n, k in kind.children)})"
+    if kind.id == "map":
+        key, value = (_plain(inner) for _, inner in kind.children)
+        return f"MAP({key}, {value})"
+    return "VARCHAR" if kind.id in _GUESSED else str(kind)
+
+
+def _text(connection: DuckDBPyConnection, path: str, delimiter: str) -> pa.RecordBatchReader:
+    file = source(connection, path)
+    relation = (
+        f"read_csv({file}, header = true, all_varchar = true, delim = {quoted(delimiter)}, "
+        "quote = '\"', escape = '\"', strict_mode = true, max_line_size = 268435456)"
+    )
+    names = connection.sql(f"SELECT * FROM {relation}").columns
+    others = [name for name in names if name not in _TEXTS]
+    kinds = dict.fromkeys(names, "VARCHAR")
+    if others:
+        asked = ", ".join(
+            f"bool_and(regexp_full_match({named(name)}, {quoted(pattern)}))"
+            for name in others
+            for pattern in (_WHOLE, _REAL)
+        )
+        answers = row_of(connection, f"SELECT {asked} FROM {relation}")
+        for name, whole, real in zip(others, answers[::2], answers[1::2], strict=True):
+            kinds[name] = "BIGINT" if whole else "DOUBLE" if real else "VARCHAR"
+    chosen = ", ".join(f"CAST({named(n)} AS {k}) AS {named(n)}" for n, k in kinds.items())
+    return connection.sql(f"SELECT {chosen} FROM {relation}").to_arrow_reader(_BATCH_ROWS)
+
+
+def _arrow(path: str, kind: str) -> pa.RecordBatchReader:
+    filesystem, inner = open_filesystem(path)
+    try:
+        with filesystem.open(inner) as file:
+            stream = kind == "feather" and file.read(6) != b"ARROW1"
+        if stream:  # as Hugging Face datasets writes it
+            return pa.ipc.open_stream(filesystem.open(inner))
+        found = dataset.dataset(inner, format=kind, filesystem=filesystem)
+        return found.scanner(batch_size=_BATCH_ROWS).to_reader()
+    except FileNotFoundError:
+        raise InputError(f"{path}: does not exist") from None
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: cannot be read: {brief(error)}") from None

@@ -1,0 +1,103 @@
+"""A corpus or queries: ids and texts from JSON lines (BEIR, MTEB, Tevatron, Pyserini), TSV, CSV or
+Parquet. Ids stay text.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reranker_core.convert.database import named, quoted, row_of, sample, source
+from reranker_core.errors import InputError
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_IDS = ("_id", "id", "docid", "doc_id", "corpus_id", "corpus-id", "pid",
+        "query_id", "query-id", "qid")  # fmt: skip
+_TEXTS = ("text", "contents", "passage", "query", "body")
+_COMPRESSED = (".gz", ".zst")
+_LARGEST_LINE = 256 * 2**20  # bytes
+
+
+def load_texts(connection: DuckDBPyConnection, table: str, path: str) -> None:
+    """Make `table` with the columns `id` and `text`, a row a line of the file.
+
+    A title stands before its text, with a blank between, as BEIR's rerankers see it.
+
+    Args:
+        connection: the database.
+        table: its name; also what messages call the content.
+        path: a file by its suffix: .jsonl (or .json, .ndjson), .tsv and .txt (id, text; a heading
+            is recognised by its names), .csv with a heading, .parquet; also with .gz or .zst.
+
+    Raises:
+        InputError: the file has no ids or no texts, or an id stands there twice.
+
+    """
+    relation, names = _relation(connection, path)
+    ids = [name for name in _IDS if name in names]
+    texts = [name for name in _TEXTS if name in names]
+    if not ids or not texts:
+        raise InputError(
+            f"{path}: has the columns {', '.join(names)}; expected one of {', '.join(_IDS)} and "
+            f"one of {', '.join(_TEXTS)}"
+        )
+    text = _first(texts)
+    if "title" in names:
+        title = "nullif(CAST(title AS VARCHAR), '')"
+        joined = f"trim(concat({title}, ' ', {text}), E' \\t\\n\\r\\f\\v')"
+        text = f"CASE WHEN {title} IS NULL THEN {text} ELSE {joined} END"
+    connection.execute(
+        f"CREATE TABLE {table} AS SELECT {_first(ids)} AS id, {text} AS text FROM {relation}"
+    )
+    _check(connection, table, path)
+
+
+def _relation(connection: DuckDBPyConnection, path: str) -> tuple[str, list[str]]:
+    """A file as a relation of SQL, and the names of its columns."""
+    name = path.lower()
+    for suffix in _COMPRESSED:
+        name = name.removesuffix(suffix)
+    file = source(connection, path)
+    if name.endswith((".jsonl", ".json", ".ndjson")):
+        known = (*_IDS, "title", *_TEXTS)
+        columns = ", ".join(f"{quoted(column)}: 'VARCHAR'" for column in known)
+        relation = (
+            f"read_json({file}, columns = {{{columns}}}, maximum_object_size = {_LARGEST_LINE})"
+        )
+        asked = ", ".join(f"count({named(column)}) > 0" for column in known)
+        there = row_of(connection, f"SELECT {asked} FROM {relation}")
+        return relation, [column for column, has in zip(known, there, strict=True) if has]
+    if name.endswith(".parquet"):
+        relation = f"read_parquet({file})"
+    elif name.endswith(".csv"):
+        relation = f"read_csv({file}, header = true, all_varchar = true, delim = ',', quote = '\"')"
+    elif name.endswith((".tsv", ".txt")):
+        plain = "all_varchar = true, delim = '\t', quote = '', escape = '', header"
+        relation = f"read_csv({file}, {plain} = true)"
+        if not set(_names(connection, relation)) & set(_IDS):
+            told = "names = ['id', 'text']"
+            relation = f"read_csv({file}, {plain} = false, {told})"
+    else:
+        raise InputError(
+            f"{path}: is of an unknown kind; expected .jsonl, .tsv, .csv or .parquet, also with .gz"
+        )
+    return relation, _names(connection, relation)
+
+
+def _names(connection: DuckDBPyConnection, relation: str) -> list[str]:
+    return [str(row[0]) for row in connection.execute(f"DESCRIBE FROM {relation}").fetchall()]
+
+
+def _first(names: list[str]) -> str:
+    """The first of several columns that is not null, as text."""
+    return f"coalesce({', '.join(f'CAST({named(name)} AS VARCHAR)' for name in names)})"
+
+
+def _check(connection: DuckDBPyConnection, table: str, path: str) -> None:
+    (without,) = row_of(connection, f"SELECT count(*) FROM {table} WHERE id IS NULL")
+    if without:
+        raise InputError(f"{path}: {without} lines have no id")
+    count, ids = sample(connection, f"SELECT id FROM {table} GROUP BY id HAVING count(*) > 1")
+    if count:
+        raise InputError(f"{path}: {count} ids stand there more than once: {ids}")
