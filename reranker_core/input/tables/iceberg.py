@@ -113,7 +113,9 @@ def _newest(url: str) -> str:
         ]
         found = next((name for name in named if name in names), None)
         if found is None:
-            raise InputError(f"{url}: {_HINT} names version {hint}, which is not in {folder}")
+            raise InputError(
+                f"{url}: {_HINT} of the Iceberg table names version {hint}, which is not in {folder}"
+            )
         return f"{url.rstrip('/')}/metadata/{found}"
     numbers = {name: _number(name) for name in names if METADATA.fullmatch(name)}
     newest = sorted(name for name in numbers if numbers[name] == max(numbers.values()))

@@ -59,8 +59,9 @@ def test_a_table_is_refused(root: str, title: str, held: list[str], way: str):
     if "*/part=1/" in way and title != "Iceberg":
         way = "t/part=*/*"
     fill(f"{root}/deep/t", held)
-    article = "an" if title == "Iceberg" else "a"
-    assert f"/deep/t is {article} {title} table" in refusal(f"{root}/deep/{way}")
+    told = refusal(f"{root}/deep/{way}")
+    assert "/deep/t" in told
+    assert f"{title} table" in told
 
 
 @pytest.mark.parametrize(("title", "held"), [*TABLES.items()])
@@ -68,7 +69,7 @@ def test_a_table_is_refused(root: str, title: str, held: list[str], way: str):
 def test_a_folder_within_a_table_is_refused(root: str, title: str, held: list[str], way: str):
     fill(f"{root}/t", held)
     inner = next(name for name in held if name.endswith("b.parquet")).rpartition("/")[0]
-    assert f"/t is a" in refusal(f"{root}/t/{inner}{way}")  # noqa: F541
+    assert "/t, which is a" in refusal(f"{root}/t/{inner}{way}")
     assert title in refusal(f"{root}/t/{inner}{way}")
 
 
@@ -113,5 +114,5 @@ def test_a_link_into_a_table_is_followed_to_its_marker(tmp_path: Path, held: lis
     (tmp_path / "in" / "day").symlink_to(tmp_path / "store" / "t" / inner)
     (tmp_path / "today").symlink_to(tmp_path / "store" / "t")
     for entry in ("in", "in/*", "in/day", "in/day/*.parquet", "today", "today/**/*.parquet"):
-        assert "is a" in refusal(f"{tmp_path}/{entry}")
-        assert "table; its files" in refusal(f"{tmp_path}/{entry}")
+        told = refusal(f"{tmp_path}/{entry}")
+        assert any(f"{title} table" in told for title in TABLES)
