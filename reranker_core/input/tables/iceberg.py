@@ -114,7 +114,8 @@ def _newest(url: str) -> str:
         found = next((name for name in named if name in names), None)
         if found is None:
             raise InputError(
-                f"{url}: {_HINT} of the Iceberg table names version {hint}, which is not in {folder}"
+                f"{url}: {_HINT} of the Iceberg table names version {hint}, which is not in "
+                f"{folder}"
             )
         return f"{url.rstrip('/')}/metadata/{found}"
     numbers = {name: _number(name) for name in names if METADATA.fullmatch(name)}
