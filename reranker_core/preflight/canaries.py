@@ -4,6 +4,10 @@ Each language has queries with one passage that answers each; the passages of th
 the irrelevant ones. Users add their own in a JSON-lines file (`preflight.canaries`):
 
     {"query": "…", "relevant": ["…"], "irrelevant": ["…", "…"]}
+
+The hard ones in `hard_canaries/` are of the same form. Their irrelevant passages are about the
+thing that the query is about, and often share its words. A comparison was kept if all-MiniLM-L6-v2
+as an embedding model has it in order, a technical one if `demo/model` has, too.
 """
 
 from __future__ import annotations
@@ -15,6 +19,9 @@ from pathlib import Path
 from reranker_core.errors import ConfigError
 
 Pair = tuple[str, str]
+Canary = tuple[str, list[str], list[str]]  # query, relevant, irrelevant
+
+TECHNICAL, QUESTIONS = "technical", "questions"
 
 ENGLISH: tuple[Pair, ...] = (
     (
@@ -177,7 +184,14 @@ def lengthening(pairs: Sequence[Pair]) -> list[Pair]:
     return [(query, " ".join([text] * times)) for times in (1, 2, 4) for query, text in pairs]
 
 
-def read_canaries(path: str) -> list[tuple[str, list[str], list[str]]]:
+def hard_canaries(name: str) -> list[Canary]:
+    """The built-in ones of a kind: `TECHNICAL`, in the manner of docstrings, or `QUESTIONS` of
+    everyday life.
+    """
+    return read_canaries(str(Path(__file__).parent / "hard_canaries" / f"{name}.jsonl"))
+
+
+def read_canaries(path: str) -> list[Canary]:
     """Query, relevant and irrelevant passages of each line of a user's file.
 
     Raises:

@@ -36,6 +36,7 @@ from reranker_core.preflight.head import check_alignment
 from reranker_core.preflight.meaning import check_meaning
 from reranker_core.preflight.numerics import check_numerics
 from reranker_core.preflight.prompt import check_prompt
+from reranker_core.preflight.settings import check_settings
 from reranker_core.preflight.structure import check_structure
 from reranker_core.preflight.tokenizer import check_tokenizer
 from reranker_core.preflight.weights import check_weights
@@ -122,7 +123,8 @@ class Scorer:
         # Broken weights are not run: what they compute would only repeat the finding.
         words = [i for pair in ENGLISH for text in pair for i in pair_format.tokenizer.ids(text)]
         weights = [*check_weights(loaded), *check_structure(loaded, words)]
-        inspection.add([*weights, *check_tokenizer(pair_format, loaded.model)])
+        settings = check_settings(loaded.model.config)
+        inspection.add([settings, *weights, *check_tokenizer(pair_format, loaded.model)])
         at_once = device == "cpu" and loaded.reentrant
         threads = torch.get_num_threads()
         streams = streams_for(threads) if at_once else 1

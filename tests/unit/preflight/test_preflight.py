@@ -19,7 +19,13 @@ from reranker_core.checks import Check, Inspection
 from reranker_core.config import PreflightChecks, PreflightConfig
 from reranker_core.errors import ConfigError, PreflightRefused
 from reranker_core.models.scores import Scores
-from reranker_core.preflight.canaries import LANGUAGES, Pair
+from reranker_core.preflight.canaries import (
+    LANGUAGES,
+    QUESTIONS,
+    TECHNICAL,
+    Pair,
+    hard_canaries,
+)
 from reranker_core.preflight.golden import record
 from reranker_core.preflight.meaning import check_meaning
 from reranker_core.preflight.numerics import check_numerics
@@ -112,11 +118,32 @@ def test_a_vocabulary_without_capitals_must_lower_them(bert: Path, tmp_path: Pat
     assert "of those of the same in capitals" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ({"hidden_act": "linear"}, "hidden_act linear"),
+        ({"layer_norm_eps": 1.0}, "layer_norm_eps 1"),
+        ({"hidden_act": "relu", "layer_norm_eps": 1e-5}, ""),
+    ],
+)
+def test_settings_that_no_trained_model_has_are_refused(
+    bert: Path, tmp_path: Path, setting: dict[str, Any], told: str
+):
+    model = damage.with_config(bert, tmp_path / "m", **setting)
+    if not told:
+        load(model)
+        return
+    error = refused(model)
+    assert failures(error) == {"architecture/usual_settings"}
+    assert told in str(error)
+
+
 def test_random_weights_do_not_rank(bert: Path):
     error = refused(bert, "preflight.checks.meaning=refuse")
     assert failures(error) == {
         "meaning/relevant_above_irrelevant",
         "meaning/relevant_clearly_above",
+        "meaning/hard_comparisons",
     }
 
 
@@ -381,8 +408,12 @@ def canaries(model: Any, **settings: Any) -> dict[str, bool]:
     return {check.name: check.passed for check in (*numerics, *meaning)}
 
 
+def knows(kind: str) -> set[Pair]:
+    return {(query, text) for query, relevant, _ in hard_canaries(kind) for text in relevant}
+
+
 def right(pairs: Sequence[Pair]) -> np.ndarray:
-    own = {pair for pairs in LANGUAGES.values() for pair in pairs}
+    own = {pair for pairs in LANGUAGES.values() for pair in pairs} | knows(TECHNICAL)
     return np.array([float(pair in own) for pair in pairs], np.float32)
 
 
@@ -423,7 +454,7 @@ def test_a_trained_head_may_have_a_bias_of_0(bert: Path, tmp_path: Path):
 
 
 def test_other_languages_are_measured_and_enforced_where_asked_for():
-    english = set(LANGUAGES["en"])
+    english = set(LANGUAGES["en"]) | knows(TECHNICAL)
 
     def rank(pairs: Sequence[Pair]) -> np.ndarray:
         return np.array([float(pair in english) for pair in pairs], np.float32)
@@ -431,6 +462,37 @@ def test_other_languages_are_measured_and_enforced_where_asked_for():
     assert canaries(rank)["relevant_above_irrelevant"]
     assert not canaries(rank, languages=["en", "de"])["relevant_above_irrelevant"]
     assert canaries(right, languages=[*LANGUAGES])["relevant_above_irrelevant"]
+
+
+@pytest.mark.parametrize(
+    ("known", "lost", "passed"),
+    [
+        ((TECHNICAL,), 0, True),
+        ((TECHNICAL,), 3, True),
+        ((QUESTIONS,), 0, True),
+        ((QUESTIONS,), 6, True),
+        ((TECHNICAL, QUESTIONS), 20, False),
+        ((), 0, False),
+    ],
+)
+def test_one_field_must_be_known_nearly_wholly(known: tuple[str, ...], lost: int, passed: bool):
+    own = {pair for kind in known for pair in sorted(knows(kind))[lost:]}
+    easy = {pair for pairs in LANGUAGES.values() for pair in pairs}
+
+    def rank(pairs: Sequence[Pair]) -> np.ndarray:
+        return np.array([float(pair in own or pair in easy) for pair in pairs], np.float32)
+
+    found = canaries(rank)
+    assert found["hard_comparisons"] == passed
+    assert found["relevant_clearly_above"]
+
+
+def test_hard_canaries_are_many_and_never_stand_on_both_sides():
+    for kind in (TECHNICAL, QUESTIONS):
+        entries = hard_canaries(kind)
+        assert sum(len(good) * len(bad) for _, good, bad in entries) > 250
+        assert len({query for query, _, _ in entries}) == len(entries)
+        assert not any(set(good) & set(bad) for _, good, bad in entries)
 
 
 def test_own_canaries_are_held_against_the_model(tmp_path: Path):
