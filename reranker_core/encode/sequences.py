@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,7 @@ class Ragged:
     def of(cls, runs: Sequence[Sequence[int]]) -> Ragged:
         """From lists of ids."""
         lengths = np.fromiter(map(len, runs), np.int64, len(runs))
-        values = np.fromiter((i for run in runs for i in run), np.int32, int(lengths.sum()))
+        values = np.fromiter(chain.from_iterable(runs), np.int32, int(lengths.sum()))
         return cls(values, lengths)
 
 

@@ -232,7 +232,7 @@ class PromptFormat:
 
     def _capped(self, instructions: list[str | None]) -> list[str | None]:
         """Instructions of rows, none longer than a query may be."""
-        backend, most = self.tokenizer.whole(), self.query_max_length
+        backend, most = self.tokenizer.backend, self.query_max_length
         capped: dict[str | None, str | None] = {None: None}
         for text in instructions:
             if text is not None and text not in capped:

@@ -76,7 +76,7 @@ def split_joint(
         The three, and how many ids of its query each pair has lost, shape (pairs,).
 
     """
-    backend = tokenizer.whole()
+    backend = tokenizer.backend
     heads, middles, tails, lost = [], [], [], []
     for encoding, (query, passage) in zip(
         backend.encode_batch(texts, add_special_tokens=False), spans, strict=True
