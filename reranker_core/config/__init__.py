@@ -8,10 +8,11 @@ from reranker_core.config.keys import (
     PreflightChecks,
     PreflightConfig,
     ScoreConfig,
+    ScoringConfig,
     Template,
     TrainingConfig,
 )
-from reranker_core.config.loading import load_config
+from reranker_core.config.loading import load_config, scoring_config
 from reranker_core.config.lookup import known_keys
 
 __all__ = [
@@ -22,8 +23,10 @@ __all__ = [
     "PreflightChecks",
     "PreflightConfig",
     "ScoreConfig",
+    "ScoringConfig",
     "Template",
     "TrainingConfig",
     "known_keys",
     "load_config",
+    "scoring_config",
 ]

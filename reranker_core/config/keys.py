@@ -487,6 +487,14 @@ class RayConfig(Section):
     )
 
 
+class ScoringConfig(Section):
+    """What loading, checking and running a model depends on; for use without a job."""
+
+    model: ModelConfig
+    score: ScoreConfig = ScoreConfig()
+    preflight: PreflightConfig = PreflightConfig()
+
+
 class Config(Section):
     """The whole configuration of a run."""
 

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from reranker_core.config.keys import Config
+from reranker_core.config.keys import Config, ScoringConfig, Section
 from reranker_core.config.lookup import find, is_section, section_of
 from reranker_core.config.problems import explain
 from reranker_core.config.values import kinds, read
 from reranker_core.config.yaml_file import read_yaml
 from reranker_core.errors import ConfigError
+
+Kind = TypeVar("Kind", bound=Section)
 
 
 def load_config(
@@ -47,9 +49,27 @@ def load_config(
         section, _, name = key.partition(".")
         if isinstance(node := tree.setdefault(section, {}), dict):
             node.setdefault(name, value)
-    _fill(tree, Config)
+    return _validated(Config, tree, typed)
+
+
+def scoring_config(values: Mapping[str, Any]) -> ScoringConfig:
+    """The configuration of a model alone, from values by their dotted key.
+
+    Raises:
+        ConfigError: a key is unknown, or a value has the wrong type or range. All problems are
+            named at once.
+
+    """
+    tree: dict[str, Any] = {}
+    for key, value in values.items():
+        _set(tree, key, value)
+    return _validated(ScoringConfig, tree, {})
+
+
+def _validated(kind: type[Kind], tree: dict[str, Any], typed: Mapping[str, str]) -> Kind:
+    _fill(tree, kind)
     try:
-        return Config.model_validate(tree)
+        return kind.model_validate(tree)
     except ValidationError as error:
         problems = (f"  {line}" for line in explain(error, tree, typed))
         raise ConfigError("\n".join(["the configuration is wrong:", *problems])) from None

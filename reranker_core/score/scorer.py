@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from reranker_core.checks import Inspection, Report
-from reranker_core.config import Config
+from reranker_core.config import Config, ScoringConfig
 from reranker_core.device import (
     DTYPES,
     keep_order_of_sums,
@@ -23,6 +23,7 @@ from reranker_core.device import (
     torch_threads,
 )
 from reranker_core.encode.formats.pair_format import PairFormat
+from reranker_core.encode.passages import combine
 from reranker_core.encode.sequences import Int64s, TokenSequences
 from reranker_core.errors import PreflightRefused
 from reranker_core.models import families
@@ -44,7 +45,7 @@ from reranker_core.score.batching import Shapes
 from reranker_core.score.compiling import compile_if_faster, long_run, may_pay
 from reranker_core.score.engine import Engine, float32_copy
 from reranker_core.score.guard import rescue
-from reranker_core.score.streams import streams_for
+from reranker_core.score.streams import TURN, streams_for
 
 
 class Scorer:
@@ -66,10 +67,11 @@ class Scorer:
         self.max_length = pair_format.max_length
         self.largest_batch = engine.shapes.rows(engine.shapes.width(self.max_length))
         self.reproducible = engine.shapes.fixed
+        self._threads = torch.get_num_threads()
 
     @classmethod
     def load(
-        cls, config: Config, expected: dict[str, str] | None = None, pairs: float = 0
+        cls, config: Config | ScoringConfig, expected: dict[str, str] | None = None, pairs: float = 0
     ) -> Scorer:
         """Load the configured model and check it.
 
@@ -106,7 +108,7 @@ class Scorer:
     @classmethod
     def _load(
         cls,
-        config: Config,
+        config: Config | ScoringConfig,
         checkpoint: Checkpoint,
         inspection: Inspection,
         device: str,
@@ -114,7 +116,7 @@ class Scorer:
         reason: str,
         pairs: float,
     ) -> Scorer:
-        family = families.FAMILIES[families.recognise(checkpoint, config.model.family)]
+        family = families.FAMILIES[families.choose(checkpoint, config.model)[0]]
         pair_format = inspection.loading(lambda: family.pair_format(checkpoint, config.model))
         inspection.add(check_prompt(checkpoint, pair_format))
         loaded = inspection.loading(
@@ -164,10 +166,13 @@ class Scorer:
             return "not compiled: only encoders of known kinds are"
         return compile_if_faster(self._engine, self._encode(lengthening(ENGLISH)))
 
-    def score(self, sequences: TokenSequences) -> Scores:
-        """Scores of all sequences. Non-finite ones are computed again in float32."""
-        computed = self._engine.compute(sequences)
-        scores = rescue(computed.values, lambda index: self._in_float32(sequences, index))
+    def score(self, sequences: TokenSequences, threads: int | None = None) -> Scores:
+        """Scores of all sequences. Non-finite ones are computed again in float32. Calls of several
+        threads are computed one after the other; `threads` are torch's, those of loading if None.
+        """
+        with TURN, torch_threads(threads or self._threads):
+            computed = self._engine.compute(sequences)
+            scores = rescue(computed.values, lambda index: self._in_float32(sequences, index))
         return replace(scores, computed_tokens=computed.tokens)
 
     def score_warily(
@@ -207,12 +212,11 @@ class Scorer:
         """Float32 scores of (query, passage) texts, shape (n,); NaN where none could be had. With
         several cutoff layers: shape (n, layers).
         """
-        return self.score(self._encode(pairs)).values
+        return self._scored(pairs).values
 
     def score_texts(self, pairs: Sequence[Pair], threads: int | None = None) -> Scores:
         """As in the run: in batches, guarded. Of several cutoff layers, the last one's."""
-        with torch_threads(threads or torch.get_num_threads()):
-            scores = self.score(self._encode(pairs))
+        scores = self._scored(pairs, threads)
         return replace(scores, values=_last(scores.values))
 
     def alone(self, pairs: Sequence[Pair]) -> np.ndarray:
@@ -240,7 +244,16 @@ class Scorer:
     def _one_by_one(self, model: torch.nn.Module, pairs: Sequence[Pair]) -> np.ndarray:
         sequences = self._encode(pairs)
         scores = [self._engine.plain(model, sequences, row) for row in range(len(sequences))]
-        return _last(np.array(scores, np.float32))
+        return _last(self._by_pair(np.array(scores, np.float32), sequences))
+
+    def _scored(self, pairs: Sequence[Pair], threads: int | None = None) -> Scores:
+        sequences = self._encode(pairs)
+        scores = self.score(sequences, threads)
+        return replace(scores, values=self._by_pair(scores.values, sequences))
+
+    def _by_pair(self, values: np.ndarray, sequences: TokenSequences) -> np.ndarray:
+        """One score a pair, or its k, from those of its sequences."""
+        return combine(values, sequences.chunks, self.pair_format.model)
 
     def _encode(self, pairs: Sequence[Pair]) -> TokenSequences:
         queries = {query: index for index, query in enumerate(dict.fromkeys(q for q, _ in pairs))}

@@ -17,6 +17,9 @@ import torch
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+# Who computes holds it. Threads of the process then neither change torch's number of threads or
+# default number format under each other, nor need memory for more than one batch a stream.
+TURN = threading.RLock()
 _MOST = 4  # each needs Python between its products, where only one can be
 # Kept: with new threads for each part, a replica's memory grew by 3 MiB a part.
 _WORKERS = ThreadPoolExecutor(_MOST, "stream")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from reranker_core.config import ModelConfig
 from reranker_core.encode.sequences import Int64s, TokenSequences
 from reranker_core.encode.tokenizing import TextTokenizer
 
@@ -31,6 +32,10 @@ class PairFormat(Protocol):
     @property
     def tokenizer(self) -> TextTokenizer:
         """The checkpoint's tokenizer."""
+
+    @property
+    def model(self) -> ModelConfig:
+        """What is configured, as of long passages."""
 
     @property
     def max_length(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from reranker_core.encode import tokenizing
+from reranker_core.encode.sequences import Ragged
 from reranker_core.encode.tokenizing import TextTokenizer, tokenize
 from tests.checkpoints import TEXTS
 
@@ -75,6 +77,15 @@ def test_many_texts_give_each_texts_own_tokens(tokenizer: Any):
     assert found.values.tolist() == [i for run in expected for i in run]
 
 
+def test_threads_that_share_a_tokenizer_get_their_own_limits(tokenizer: Any):
+    shared, text = TextTokenizer.of(tokenizer), " ".join(TEXTS)
+    limits = [1, 5, 40, None, 200] * 40
+    alone = {limit: tokenize(shared, [text], limit).values.tolist() for limit in limits}
+    with ThreadPoolExecutor(8) as pool:
+        found = pool.map(lambda limit: tokenize(shared, [text], limit).values.tolist(), limits)
+        assert all(run == alone[limit] for limit, run in zip(limits, found, strict=True))
+
+
 def test_no_texts(tokenizer: Any):
     assert len(tokenize(TextTokenizer.of(tokenizer), [], LIMIT).lengths) == 0
 
@@ -97,7 +108,7 @@ def test_of_a_very_long_text_only_the_beginning_is_read(
     read: list[int] = []
     whole = tokenizing._ids
 
-    def ids_of(tokenizer: TextTokenizer, texts: list[str], limit: int | None) -> list[list[int]]:
+    def ids_of(tokenizer: TextTokenizer, texts: list[str], limit: int | None) -> Ragged:
         read.extend(map(len, texts))
         return whole(tokenizer, texts, limit)
 
