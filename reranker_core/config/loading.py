@@ -62,7 +62,10 @@ def scoring_config(values: Mapping[str, Any]) -> ScoringConfig:
     """
     tree: dict[str, Any] = {}
     for key, value in values.items():
-        _set(tree, key, value)
+        if str(key).partition(".")[0] in Config.model_fields.keys() - ScoringConfig.model_fields:
+            sections = ", ".join(ScoringConfig.model_fields)
+            raise ConfigError(f"{key}: only jobs read it; leave it out. A model reads {sections}")
+        _set(tree, str(key), value)
     return _validated(ScoringConfig, tree, {})
 
 

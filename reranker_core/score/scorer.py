@@ -71,7 +71,10 @@ class Scorer:
 
     @classmethod
     def load(
-        cls, config: Config | ScoringConfig, expected: dict[str, str] | None = None, pairs: float = 0
+        cls,
+        config: Config | ScoringConfig,
+        expected: dict[str, str] | None = None,
+        pairs: float = 0,
     ) -> Scorer:
         """Load the configured model and check it.
 

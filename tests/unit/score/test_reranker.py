@@ -200,10 +200,10 @@ def test_settings_of_the_model_are_keywords_and_others_go_by_their_full_name():
     ("settings", "named"),
     [
         ({"max_lenght": 256}, "did you mean 'model.max_length'"),
-        ({"max_length": "256"}, "model.max_length='256'"),
-        ({"device": "cuda:7"}, "model.device='cuda:7'"),
+        ({"max_length": "256"}, "model.max_length=256: expected a whole number"),
+        ({"device": "cuda:7"}, "model.device=cuda:7: expected auto, cpu or cuda"),
         ({"config": {"preflight.language": ["en"]}}, "did you mean 'preflight.languages'"),
-        ({"config": {"output.path": "x"}}, "output: unknown key"),
+        ({"config": {"output.path": "x"}}, "output.path: only jobs read it"),
         ({"template": "qwen3-reranker"}, "model.template=qwen3-reranker has no meaning"),
         ({"instruction": "Find the answer."}, "model.instruction=Find the answer. has no meaning"),
     ],
