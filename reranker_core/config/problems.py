@@ -83,6 +83,8 @@ def _line(key: str, items: list[Any], text: str, is_typed: bool) -> str:
         return f"{key}={text}: {own[0]}"
     if "string_too_short" in types and not text:
         return f"{key}=: is empty; expected {words(kinds(field))}"
+    if "string_unicode" in types:
+        return f"{key}={text!a}: holds bytes that are not UTF-8; rename it, or set LC_ALL=C.UTF-8"
     return f"{key}={text}: expected {words(kinds(field))}{_remedy(key, field, text, is_typed)}"
 
 
