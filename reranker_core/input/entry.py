@@ -7,6 +7,8 @@ import posixpath
 from collections import Counter
 from dataclasses import dataclass, field
 
+import pyarrow as pa
+
 from reranker_core.config import Config
 from reranker_core.errors import ConfigError, InputError, RerankError, brief
 from reranker_core.input.absence import not_a_file, nothing_found, nothing_there
@@ -14,7 +16,7 @@ from reranker_core.input.address import Address, address
 from reranker_core.input.listing import find_shards
 from reranker_core.input.pattern import Pattern
 from reranker_core.input.tables.marker import TITLES, Table, table_above
-from reranker_core.input.tables.snapshot import LiveFile, read_snapshot, refuse, way_out
+from reranker_core.input.tables.snapshot import LiveFile, read_snapshot, way_out
 from reranker_core.storage.filesystem import entity_tag, info_of, is_local, open_filesystem
 from reranker_core.storage.parallel import in_parallel
 from reranker_core.storage.store import Store
@@ -34,6 +36,7 @@ class ShardFile:
         real: the file itself, where `url` goes through links.
         keys: columns with one value for the whole file, as steps `key=value` of a path; None where
             the folders in `name` tell them.
+        key_types: types of these columns; those that are not told are text.
 
     """
 
@@ -43,6 +46,7 @@ class ShardFile:
     etag: str
     real: str = field(default="", compare=False)
     keys: str | None = None
+    key_types: pa.Schema | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -121,8 +125,6 @@ def _folder(where: Address, folder: Item, config: Config, version: int | None) -
 
 def _table(where: Address, table: Table, version: int | None) -> Entry:
     snapshot = read_snapshot(table, where.url, version)
-    if any(file.keys for file in snapshot.files):
-        raise refuse(where.url, table, f"the {TITLES[table.format]} table is partitioned")
     if not snapshot.files:
         raise InputError(
             f"input.path={where.entry}: no shards there: the {TITLES[table.format]} table has no "
@@ -143,7 +145,8 @@ def _live(file: LiveFile, where: Address, version: int) -> ShardFile:
             "name a newer version with input.snapshot"
         ) from None
     url, real = (path, os.path.realpath(path)) if is_local(filesystem) else (file.url, "")
-    return ShardFile(url, file.name, int(info["size"]), entity_tag(info), real, file.keys)
+    size = int(info["size"])
+    return ShardFile(url, file.name, size, entity_tag(info), real, file.keys, file.key_types)
 
 
 def _refusal(where: Address, table: Table, relation: str) -> str:

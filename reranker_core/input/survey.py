@@ -45,7 +45,7 @@ def survey(
     """
     # Shards without rows often have guessed types; they count only where there is nothing else.
     filled = [i for i, footer in enumerate(footers) if footer.rows] or [0]
-    schemas = [_with_keys(footers[i].arrow, folders[i], files[i].url) for i in filled]
+    schemas = [_with_keys(footers[i].arrow, folders[i], files[i]) for i in filled]
     urls = [files[i].url for i in filled]
     union = common_schema(schemas)
     # A key is text unless files have a column of its name.
@@ -68,11 +68,13 @@ def survey(
     return Survey(schema, _as_first(first, schema), tuple(_not_kept(schemas, schema)))
 
 
-def _with_keys(arrow: pa.Schema, folders: str, url: str) -> pa.Schema:
-    """The columns of a shard and its partition keys, whose type is open."""
-    for name in key_values(folders, url):
+def _with_keys(arrow: pa.Schema, folders: str, file: ShardFile) -> pa.Schema:
+    """The columns of a shard and its partition keys, whose type is open if no table tells it."""
+    types = pa.schema([]) if file.key_types is None else file.key_types
+    for name in key_values(folders, file.url):
         if name not in arrow.names:
-            arrow = arrow.append(pa.field(name, pa.null()))
+            known = name in types.names
+            arrow = arrow.append(types.field(name) if known else pa.field(name, pa.null()))
     return arrow
 
 

@@ -36,18 +36,20 @@ def snapshot(url: str, version: int | None) -> Snapshot:
     columns = opened.metadata().partition_columns
     actions = pa.table(opened.get_add_actions(flatten=False))
     values = actions["partition"].to_pylist() if columns else [{}] * actions.num_rows
+    arrow = pa.schema(opened.schema().to_arrow())
+    types = pa.schema([arrow.field(name) for name in columns])
     files = [
-        _live(url, unquote(path), {name: _text(keys[name]) for name in columns})
+        _live(url, unquote(path), {name: _text(keys[name]) for name in columns}, types)
         for path, keys in zip(actions["path"].to_pylist(), values, strict=True)
     ]
     return Snapshot(opened.version(), tuple(sorted(files, key=lambda file: file.name)))
 
 
-def _live(url: str, path: str, keys: dict[str, str | None]) -> LiveFile:
+def _live(url: str, path: str, keys: dict[str, str | None], types: pa.Schema) -> LiveFile:
     steps = hive_steps(keys)
     if "://" in path or path.startswith("/"):  # of a shallow clone
-        return LiveFile(path, path.rpartition("://")[2].lstrip("/"), steps)
-    return LiveFile(f"{url.rstrip('/')}/{path}", path, steps)
+        return LiveFile(path, path.rpartition("://")[2].lstrip("/"), steps, types)
+    return LiveFile(f"{url.rstrip('/')}/{path}", path, steps, types)
 
 
 def _refuse_unknown(url: str, opened: DeltaTable) -> None:
@@ -63,6 +65,10 @@ def _refuse_unknown(url: str, opened: DeltaTable) -> None:
             table,
             f"columns of the Delta table are mapped (delta.columnMapping.mode={mapping})",
         )
+    columns = set(opened.metadata().partition_columns)
+    for field in pa.schema(opened.schema().to_arrow()):
+        if field.name in columns and pa.types.is_binary(field.type):
+            raise refuse(url, table, f"the Delta table is partitioned by bytes ({field.name})")
     if "deletionVectors" in features:
         deleted = sum(
             batch.num_rows for batch in pa.RecordBatchReader.from_stream(opened.deletion_vectors())

@@ -95,7 +95,7 @@ def snapshot(url: str, version: int | None) -> Snapshot:
 def _live(path: str, location: str) -> LiveFile:
     inside = location.rstrip("/") + "/"
     name = path[len(inside) :] if path.startswith(inside) else path.rpartition("://")[2]
-    return LiveFile(path, name.lstrip("/"), "")
+    return LiveFile(path, name.lstrip("/"))
 
 
 def _newest(url: str) -> str:

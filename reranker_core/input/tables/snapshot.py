@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from urllib.parse import quote
 
+import pyarrow as pa
+
 from reranker_core.errors import InputError, RerankError, brief
 from reranker_core.input.tables.marker import TITLES, Table
 
@@ -23,12 +25,14 @@ class LiveFile:
         name: its path below the table's folder, where it lies there.
         keys: columns with one value for the whole file that the file itself lacks, as steps
             `key=value` of a path, encoded as Hive encodes them.
+        key_types: their types; those that are not told are text.
 
     """
 
     url: str
     name: str
-    keys: str
+    keys: str = ""
+    key_types: pa.Schema | None = None
 
 
 @dataclass(frozen=True)

@@ -485,3 +485,26 @@ def test_names_and_states_are_those_that_outputs_were_begun_with(tmp_path: Path)
         assert [(shard.name, shard.size, shard.etag) for shard in found] == expected
     (named,) = listed(tmp_path / "dt=1" / "b c.parquet")
     assert named.name == "b c.parquet"
+
+
+class Contained(Hosted):
+    """As Azure's: paths begin with the container, which URLs have before the host."""
+
+    protocol = "contained"
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        if "://" not in path:
+            return path.rstrip("/")
+        authority, _, inner = path.partition("://")[2].partition("/")
+        return f"{authority.partition('@')[0]}/{inner}".rstrip("/")
+
+
+@pytest.mark.parametrize("way", ["", "/", "/x.parquet", "/*", "/**/*.parquet"])
+def test_a_url_keeps_its_account(way: str):
+    fsspec.register_implementation("contained", Contained, clobber=True)
+    Contained("account.example").pipe_file("box/data/x.parquet", b"x")
+    (shard,) = listed(f"contained://box@account.example/data{way}")
+    assert shard.url == "contained://box@account.example/data/x.parquet"
+    assert shard.name == "x.parquet"
+    Contained.hosts.clear()

@@ -7,6 +7,8 @@ import json
 import os
 import struct
 import sys
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,7 +18,9 @@ from deltalake import DeltaTable, write_deltalake
 from pyroaring import BitMap64
 
 from reranker_core.errors import ConfigError, InputError
+from reranker_core.input.columns import typed
 from reranker_core.input.plan import make_plan
+from reranker_core.input.reading import read_parts
 from reranker_core.input.shards import list_shards
 from tests.tables import config, flat, write
 
@@ -209,6 +213,27 @@ def test_mapped_columns_are_never_read_by_their_files_names(table: Path, mode: s
 
 def test_partition_values_are_columns(tmp_path: Path):
     folder = tmp_path / "t"
-    many = flat(6, lang=["en", "en", "ü/z", "ü/z", None, None], part=pa.array([1, 1, 2, 2, 3, 3]))
-    write_deltalake(folder, many, partition_by=["lang", "part"])
-    assert "is partitioned" in refusal(folder)
+    values = {
+        "lang": pa.array(["en", "a=b c%", "ü/z", None]),
+        "part": pa.array([1, -2, None, 3], pa.int32()),
+        "day": pa.array([date(2024, 1, 31), date(1, 1, 1), None, date(9999, 12, 31)]),
+        "at": pa.array([datetime(2024, 1, 31, 1, 2, 3, 4, UTC)] * 4, pa.timestamp("us", "UTC")),
+        "price": pa.array([Decimal("1.50"), None, Decimal("-2.00"), Decimal("0.01")]),
+        "good": pa.array([True, False, None, True]),
+        "real": pa.array([0.5, 1e10, None, -1.25]),
+    }
+    table = flat(4, **values)
+    write_deltalake(folder, table, partition_by=list(values))
+    write_deltalake(folder, table.slice(0, 1), mode="overwrite")
+    write_deltalake(folder, table.slice(1), mode="append")
+    plan = make_plan(config(folder, "elsewhere"))
+    read = [
+        typed(rows, plan.schema)
+        for part in plan.parts
+        for _, rows in read_parts([part], plan.schema.columns)
+    ]
+    found = pa.concat_tables(read, promote_options="permissive").sort_by("doc_id")
+    for name in values:
+        assert found[name].to_pylist() == table[name].to_pylist(), name
+        assert found[name].type == table[name].type, name
+    assert set(plan.schema.carried) == {"query_id", "doc_id", *values}
