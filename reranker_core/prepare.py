@@ -16,6 +16,7 @@ from reranker_core.errors import ConfigError
 from reranker_core.input.plan import Part, Plan, make_plan
 from reranker_core.models.checkpoint import open_checkpoint
 from reranker_core.models.families import FAMILIES, choose
+from reranker_core.output.checksums import unchanged
 from reranker_core.output.identity import (
     digest,
     fingerprint,
@@ -119,7 +120,7 @@ def prepare(config: Config) -> Prepared:
             f"for an instruction ({choice}); leave it out, or use a template with {{instruction}}"
         )
     scoring = fingerprint(config, checkpoint, pair_format, family)
-    everything = Outstanding(plan.parts)
+    everything = Outstanding.all_of(plan)
     return compare(Prepared(config, plan, everything, store, scoring, choice, pair_format, None))
 
 
@@ -167,10 +168,13 @@ def compare(prepared: Prepared) -> Prepared:
         settled = {"dtype": before["fingerprint"]["dtype"]}
         config = config.model_copy(update={"model": config.model.model_copy(update=settled)})
         scoring = {**scoring, **settled}
+    plan = plan.known_as(unchanged(store, before["input"]["shards"], plan))
     now = identity(scoring, plan, config, before)
     if config.input.changed == "rescore":
-        refuse_differences(store, without_shards(before), without_shards(now))
+        refuse_differences(store, without_shards(before), without_shards(now), config)
     else:
-        refuse_differences(store, before, now)
+        refuse_differences(store, before, now, config)
     left = outstanding(store, plan, digest(now))
-    return replace(prepared, config=config, outstanding=left, fingerprint=scoring, before=before)
+    return replace(
+        prepared, config=config, plan=plan, outstanding=left, fingerprint=scoring, before=before
+    )

@@ -80,7 +80,7 @@ class Output:
         store = store or self.store
         with Lease.acquire(store, term) as lease:
             before = recorded(store)
-            left = Outstanding(self.plan.parts)
+            left = Outstanding.all_of(self.plan)
             if before is not None:
                 refuse_differences(store, without_shards(before), without_shards(self.run))
                 left = outstanding(store, self.plan, self.digest)

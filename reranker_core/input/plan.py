@@ -12,7 +12,7 @@ import math
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 from reranker_core.config import Config
@@ -36,6 +36,7 @@ class Part:
     stop: int
     pairs: int  # from the footer: exact for flat shards, an estimate for nested ones
     folders: str = ""  # those of its path that name partition keys and their values
+    seen: str = ""  # the etag of the file as it was found, where `etag` is an older one of it
 
     @property
     def rows(self) -> int:
@@ -93,6 +94,25 @@ class Plan:
     def input_bytes(self) -> int:
         """Bytes of all shard files."""
         return sum(shard.file.size for shard in self.shards)
+
+    def known_as(self, etags: Mapping[str, str]) -> Plan:
+        """The same plan, with parts named as if the shards named here had these etags: for shards
+        of the same bytes whose time of modification has changed.
+        """
+        if not etags:
+            return self
+        shards = {shard.file.name: shard for shard in self.shards}
+        for name, etag in etags.items():
+            shards[name] = replace(shards[name], file=replace(shards[name].file, etag=etag))
+
+        def known(part: Part) -> Part:
+            if part.shard_name not in etags:
+                return part
+            file = shards[part.shard_name].file
+            name = _part_name(file, part.start, part.stop)
+            return replace(part, name=name, etag=file.etag, seen=part.etag)
+
+        return replace(self, shards=tuple(shards.values()), parts=tuple(map(known, self.parts)))
 
 
 def make_plan(config: Config, begun: Mapping[str, int] | None = None) -> Plan:
@@ -200,13 +220,9 @@ def read_groups(parts: Iterable[Part], plan: Plan) -> Iterator[list[Part]]:
 
 def _parts_of(shard: Shard, cuts: list[tuple[int, int]]) -> Iterator[Part]:
     density = sum(group.pairs for group in shard.row_groups) / max(shard.rows, 1)
-    stem = re.sub(r"[^A-Za-z0-9-]+", "-", shard.file.name.removesuffix(".parquet"))
-    stem = stem.strip("-")[-64:] or "shard"
     for start, stop in cuts:
-        identity = f"{shard.file.name}\0{shard.file.size}\0{shard.file.etag}\0{start}\0{stop}"
-        digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
         yield Part(
-            name=f"{stem}-{start:010d}-{digest}",
+            name=_part_name(shard.file, start, stop),
             shard=shard.file.url,
             shard_name=shard.file.name,
             etag=shard.file.etag,
@@ -215,3 +231,10 @@ def _parts_of(shard: Shard, cuts: list[tuple[int, int]]) -> Iterator[Part]:
             pairs=round((stop - start) * density),
             folders=shard.folders,
         )
+
+
+def _part_name(file: ShardFile, start: int, stop: int) -> str:
+    stem = re.sub(r"[^A-Za-z0-9-]+", "-", file.name.removesuffix(".parquet"))
+    stem = stem.strip("-")[-64:] or "shard"
+    identity = f"{file.name}\0{file.size}\0{file.etag}\0{start}\0{stop}"
+    return f"{stem}-{start:010d}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"

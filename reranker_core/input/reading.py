@@ -34,7 +34,7 @@ def read_parts(parts: list[Part], columns: tuple[str, ...]) -> Iterator[tuple[Pa
     shard = parts[0].shard
     with open_shard(shard) as file:
         filesystem, path = open_filesystem(shard)
-        if entity_tag(info_of(filesystem, path)) != parts[0].etag:
+        if entity_tag(info_of(filesystem, path)) != (parts[0].seen or parts[0].etag):
             raise InputError(
                 f"{shard}: was changed while the job ran. Parts that are committed are of the old "
                 "state; begin a new run with an output.path of its own"

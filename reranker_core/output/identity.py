@@ -8,25 +8,27 @@ never mixed.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from reranker_core.config import Config
-from reranker_core.errors import ConfigError, OutputConflict, RerankError, brief
+from reranker_core.errors import ConfigError, OutputConflict
 from reranker_core.input.plan import Plan
 from reranker_core.models.checkpoint import Checkpoint
+from reranker_core.output.differences import differences, explain, shard_differences
 from reranker_core.storage.store import Store
 
 if TYPE_CHECKING:  # for who commits parts, and needs no tokenizer
     from reranker_core.encode.formats.pair_format import PairFormat
 
 RUN_FILE = "_run.json"
+_PLANNED = "parts"  # beside the identity, and no part of it
 # Raised by whoever changes how scores come about, so that old and new ones are not mixed.
 SCORING_VERSION = 2
 # The same for the shapes of batches, on which the last bits depend.
 SHAPES_VERSION = 2
-_SHOWN_DIFFERENCES = 8
+_SHOWN = 3
 
 
 def fingerprint(
@@ -103,52 +105,75 @@ def recorded(store: Store) -> dict[str, Any] | None:
 
     """
     try:
-        run = json.loads(store.read(RUN_FILE))
-        if not isinstance(run, dict) or "fingerprint" not in run:
-            raise ValueError
+        run = _run_file(store)
+        run.pop(_PLANNED, None)
         return run
     except FileNotFoundError:
         pass
-    except RerankError:
-        raise
     except ValueError:
         raise OutputConflict(
-            f"output.path={store.url}: {RUN_FILE} is damaged, so it is not known whose the output "
-            "is; give the run a folder of its own"
+            f"output.path={store.url}: {RUN_FILE} is damaged, so nobody can tell which run the "
+            f"output belongs to. Restore {RUN_FILE}, or choose another output.path"
         ) from None
-    except Exception as error:  # noqa: BLE001 - each store has its own
-        raise ConfigError(f"output.path={store.url}: cannot be read: {brief(error)}") from None
-    foreign = [o.name for o in store.list() if not o.name.startswith("_lease/")][:3]
+    names = (o.name for o in store.list() if not o.name.startswith("_lease/"))
+    foreign = list(itertools.islice(names, _SHOWN + 1))
     if foreign:
+        more = ", …" if len(foreign) > _SHOWN else ""
         raise OutputConflict(
-            f"output.path={store.url} holds files that no run of this job has begun: "
-            f"{', '.join(foreign)}, …; give the run a folder of its own"
+            f"output.path={store.url} holds files, and none of them is {RUN_FILE}, which every run "
+            f"writes: {', '.join(foreign[:_SHOWN])}{more}. Choose an empty or a new folder"
         )
     return None
+
+
+def planned_parts(store: Store) -> int | None:
+    """How many parts the run that began this output had planned; None if it did not say."""
+    try:
+        planned = _run_file(store).get(_PLANNED)
+    except (FileNotFoundError, ValueError):
+        return None
+    return planned if isinstance(planned, int) else None
 
 
 def require_recorded(store: Store) -> dict[str, Any]:
     """As `recorded`, for who needs an output that was begun.
 
     Raises:
-        OutputConflict, ConfigError: as `recorded`; also if nothing is there.
+        ConfigError: the folder is missing or empty, or holds other files.
+        OutputConflict: `_run.json` is damaged.
 
     """
-    run = recorded(store)
-    if run is None:
-        raise ConfigError(f"output.path={store.url}: no run was begun there; nothing to verify")
-    return run
+    if store.exists(RUN_FILE) and (run := recorded(store)) is not None:
+        return run
+    names = (o.name for o in store.list() if not o.name.startswith("_lease/"))
+    found = list(itertools.islice(names, _SHOWN))
+    what = f"holds no output of batch-reranker, only {', '.join(found)}" if found else "is empty"
+    if not found and not store.is_there():
+        what = "does not exist"
+    raise ConfigError(
+        f"output.path={store.url} {what}; name the folder that a run has written ({RUN_FILE} is "
+        "in it)"
+    )
 
 
-def claim(store: Store, run: dict[str, Any], before: dict[str, Any] | None) -> None:
+def claim(
+    store: Store, run: dict[str, Any], before: dict[str, Any] | None, parts: int | None = None
+) -> None:
     """Make a fresh output this run's, or record what its shards look like now.
+
+    Args:
+        store: the output.
+        run: the identity of this run.
+        before: the identity that was found in the output; None if there was none.
+        parts: how many are planned, for who looks at the output before it is complete.
 
     Raises:
         OutputConflict: another run was quicker.
 
     """
     if before != run:
-        data = json.dumps(run, indent=1).encode()
+        told = run if parts is None else {**run, _PLANNED: parts}
+        data = json.dumps(told, indent=1).encode()
         if before is None:
             store.create(RUN_FILE, data)
         elif recorded(store) == before:
@@ -156,9 +181,17 @@ def claim(store: Store, run: dict[str, Any], before: dict[str, Any] | None) -> N
     refuse_differences(store, recorded(store) or {}, run)
 
 
+def _run_file(store: Store) -> dict[str, Any]:
+    run = json.loads(store.read(RUN_FILE))
+    if not isinstance(run, dict) or "fingerprint" not in run:
+        raise ValueError(f"{RUN_FILE} is none")
+    return run
+
+
 def shard_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Each shard that has changed, come or gone between two runs, with how."""
-    return list(_differences(before["input"]["shards"], now["input"]["shards"]))
+    found = shard_differences(before["input"]["shards"], now["input"]["shards"])
+    return [str(difference) for difference in found]
 
 
 def without_shards(run: dict[str, Any]) -> dict[str, Any]:
@@ -171,41 +204,20 @@ def _without(run: dict[str, Any], *keys: str) -> dict[str, Any]:
     return {**run, "input": {key: known[key] for key in known if key not in keys}}
 
 
-def refuse_differences(store: Store, before: dict[str, Any], now: dict[str, Any]) -> None:
+def refuse_differences(
+    store: Store, before: dict[str, Any], now: dict[str, Any], config: Config | None = None
+) -> None:
     """Make sure that the output belongs to this run.
+
+    Args:
+        store: the output.
+        before: the identity of the run that it belongs to.
+        now: that of this run.
+        config: of this run, where it is known.
 
     Raises:
         OutputConflict: it belongs to a run that differs; the message says in what.
 
     """
-    differences = list(_differences(before, now))
-    if not differences:
-        return
-    shown = [f"  {line}" for line in differences[:_SHOWN_DIFFERENCES]]
-    if len(differences) > _SHOWN_DIFFERENCES:
-        shown.append(f"  … and {len(differences) - _SHOWN_DIFFERENCES} more")
-    raise OutputConflict(
-        "\n".join(
-            [
-                f"output.path={store.url} belongs to another run, which differs in:",
-                *shown,
-                "Use another output.path, or restore what the run was begun with; for shards only,"
-                " input.changed=rescore scores those that are new or have changed",
-            ]
-        )
-    )
-
-
-def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in sorted(before.keys() | now.keys()):
-            yield from _differences(before.get(key), now.get(key), f"{path}.{key}".strip("."))
-    elif before != now:
-        yield f"{path}: begun with {_short(before)}, now {_short(now)}"
-
-
-def _short(value: Any) -> str:
-    text = "nothing" if value is None else str(value)
-    if isinstance(value, dict):
-        text = ", ".join(f"{item} {key}" for key, item in value.items())
-    return text if len(text) <= 80 else text[:77] + "…"
+    if before != now:
+        raise OutputConflict(explain(store.url, differences(before, now, config)))

@@ -101,6 +101,7 @@ class Outstanding:
 
     Attributes:
         todo: the parts without a receipt, in order.
+        planned: how many parts there are with those that have one.
         discard: parts that are no longer planned, because their shard has changed or gone, and
             parts whose file is not what was committed.
         singles: names of receipts that are not gathered into batches.
@@ -108,8 +109,14 @@ class Outstanding:
     """
 
     todo: tuple[Part, ...]
+    planned: int
     discard: tuple[str, ...] = ()
     singles: tuple[str, ...] = ()
+
+    @classmethod
+    def all_of(cls, plan: Plan) -> Outstanding:
+        """Of a fresh output."""
+        return cls(plan.parts, len(plan.parts))
 
 
 def outstanding(store: Store, plan: Plan, run: str) -> Outstanding:
@@ -129,6 +136,7 @@ def outstanding(store: Store, plan: Plan, run: str) -> Outstanding:
         raise foreign_files(store, foreign)
     return Outstanding(
         todo=tuple(part for part in plan.parts if part.name not in done),
+        planned=len(plan.parts),
         discard=(*stray, *(part for part in damaged if part in planned)),
         singles=tuple(inventory.singles),
     )
@@ -145,9 +153,9 @@ def retire(store: Store, parts: Iterable[str]) -> None:
 def foreign_files(store: Store, names: list[str]) -> OutputConflict:
     """The error for files that are not of the run."""
     return OutputConflict(
-        f"{store.url} holds {len(names)} files that are not of this run, such as "
-        f"{', '.join(sorted(names)[:_SHOWN])}; readers would take them for results. Move them "
-        "away and run again"
+        f"output.path={store.url} holds {len(names)} files that this run has not written: "
+        f"{', '.join(sorted(names)[:_SHOWN])}{', …' if len(names) > _SHOWN else ''}. Readers would "
+        "take them for results. Move them to another folder, or choose another output.path"
     )
 
 

@@ -15,7 +15,7 @@ from reranker_core.errors import (
 )
 from reranker_core.output.identity import claim, digest
 from reranker_core.output.inventory import Outstanding, retire
-from reranker_core.output.proof import Totals, prove
+from reranker_core.output.proof import RESUME, Totals, prove
 from reranker_core.storage.store import Store
 
 MANIFEST = "_manifest.json"
@@ -42,7 +42,7 @@ def begin(
         store.delete(SUCCESS)
     # Before the new state is recorded: what is removed must never be taken for a part of it.
     retire(store, left.discard)
-    claim(store, run, before)
+    claim(store, run, before, left.planned)
 
 
 def conclude(store: Store, run: dict[str, Any], config: Config, facts: dict[str, Any]) -> Totals:
@@ -112,8 +112,8 @@ def verify(store: Store, run: dict[str, Any], config: Config) -> Totals:
     counted = {name: getattr(totals, name) for name in ("parts", "rows", "pairs", "scored")}
     if not store.exists(SUCCESS) or counted != {name: manifest.get(name) for name in counted}:
         raise Incomplete(
-            f"{store.url}: all parts are proven, but {SUCCESS} is missing, or {MANIFEST} says "
-            "otherwise; run the job again to conclude it"
+            f"output.path={store.url} is not finished: all parts are proven, but {SUCCESS} is "
+            f"missing or {MANIFEST} has other counts. To finish it, {RESUME}"
         )
     return totals
 
@@ -135,6 +135,6 @@ def _over_the_limit(store: Store, totals: Totals, config: Config) -> QuarantineE
         f"{totals.quarantined_pairs} of {totals.pairs} pairs "
         f"({totals.quarantined_fraction:.2%}) have no score, more than "
         f"guard.max_quarantined_fraction={config.guard.max_quarantined_fraction:.2%}: "
-        f"{dict(totals.quarantined)}. They are listed in {store.url}/_quarantine. Mend the "
-        "input, or raise the limit and run again: what is scored stays"
+        f"{dict(totals.quarantined)}. They are listed in {store.url}/_quarantine. Correct "
+        "the input, or raise the limit and run again: pairs with a score are not scored again"
     )

@@ -24,13 +24,14 @@ from reranker_core.errors import Incomplete
 from reranker_core.output.commit import data_name, quarantine_name
 from reranker_core.output.contents import Columns, check_content
 from reranker_core.output.distribution import Distribution
-from reranker_core.output.identity import digest
+from reranker_core.output.identity import digest, planned_parts
 from reranker_core.output.inventory import Inventory, foreign_files, not_of, take_inventory
 from reranker_core.output.receipts import Receipt, read_receipts
 from reranker_core.storage.parallel import in_parallel
 from reranker_core.storage.store import Store
 
 _SHOWN_PROBLEMS = 5
+RESUME = "run `batch-reranker run` with the configuration of this output"
 _COUNTS = ("rows", "pairs", "scored", "rescued", "distinct", "tokens", "computed_tokens", "size")
 _SUMMED = (*_COUNTS, "seconds", "waited")
 
@@ -92,7 +93,8 @@ def prove(store: Store, run: dict[str, Any], read_all: bool) -> Totals:
     was committed; it is opened again only if `read_all`.
 
     Raises:
-        Incomplete: rows of a shard are in no part, or a file is not what its receipt says.
+        Incomplete: rows of a shard are in no part or in two, or a file is not what its receipt
+            says.
         OutputConflict: there are files that no receipt tells of.
 
     """
@@ -126,7 +128,7 @@ def prove(store: Store, run: dict[str, Any], read_all: bool) -> Totals:
         by_listing = inventory.data[receipt.part].md5 == receipt.md5
         found = check_claims(receipt)
         if receipt.quarantined_pairs and quarantine_name(receipt.part) not in inventory.quarantine:
-            found.append("its pairs without a score are not listed in _quarantine")
+            found.append("the list of its pairs without a score is missing in _quarantine")
         if read_all or not by_listing:
             totals.opened += 1
             found += check_file(store, receipt, run)
@@ -137,8 +139,19 @@ def prove(store: Store, run: dict[str, Any], read_all: bool) -> Totals:
     problems.extend(text for part, text in unmatched.items() if part not in proven)
     unknown = [p for p in inventory.data if p not in proven and p not in unmatched]
     foreign = [*inventory.foreign, *not_of(store, unknown, digest(run))]
-    gaps = [f"{data_name(p)}, which has no receipt" for p in unknown if data_name(p) not in foreign]
-    _refuse(store, problems, foreign, [*gaps, *_gaps(run, spans)])
+    if foreign:
+        raise foreign_files(store, foreign)
+    missing, doubled = _uncovered(run, spans)
+    problems.extend(doubled)
+    if problems:
+        raise _damaged(store, problems)
+    if missing:
+        raise _incomplete(store, run, totals, missing)
+    if unknown:
+        raise Incomplete(
+            f"output.path={store.url} is not finished: {data_name(unknown[0])}, which has no "
+            f"receipt, is one of {len(unknown)} such files. To finish or remove them, {RESUME}"
+        )
     return totals
 
 
@@ -159,7 +172,7 @@ def check_file(store: Store, receipt: Receipt, run: dict[str, Any]) -> list[str]
     """What of a data file, and of its quarantine list, is not as the receipt says."""
     data = store.read(data_name(receipt.part))
     if hashlib.sha256(data).hexdigest() != receipt.sha256:
-        return [f"its {len(data)} bytes are not those that were committed (sha256)"]
+        return [f"its {len(data)} bytes are other bytes than were committed (sha256)"]
     try:
         file = pq.ParquetFile(io.BytesIO(data))
         columns = Columns.of_run(run)
@@ -185,37 +198,47 @@ def _lines(store: Store, name: str) -> int:
 def _mismatch(inventory: Inventory, receipt: Receipt) -> str:
     listed = inventory.data.get(receipt.part)
     if listed is None:
-        return f"{data_name(receipt.part)}: is gone"
+        return f"{data_name(receipt.part)}: is missing"
     return (
-        f"{data_name(receipt.part)}: {listed.size} bytes, MD5 {listed.md5 or 'not listed'}; "
-        f"committed were {receipt.size} bytes, MD5 {receipt.md5}"
+        f"{data_name(receipt.part)}: has {listed.size} bytes (MD5 {listed.md5 or 'not listed'}); "
+        f"{receipt.size} bytes were committed (MD5 {receipt.md5})"
     )
 
 
-def _gaps(run: dict[str, Any], spans: dict[str, array[int]]) -> Iterator[str]:
-    """Rows that are in no part, or in two."""
+def _uncovered(run: dict[str, Any], spans: dict[str, array[int]]) -> tuple[list[str], list[str]]:
+    """Rows that are in no part, and rows that are in two."""
+    missing, doubled = [], []
     for name, shard in run["input"]["shards"].items():
         covered = np.asarray(spans.get(name, ()), np.int64).reshape(-1, 2)
         covered = covered[np.argsort(covered[:, 0])]
         edges = itertools.chain([(0, 0)], map(tuple, covered), [(shard["rows"], shard["rows"])])
         for (_, stop), (start, _) in itertools.pairwise(edges):
             if start > stop:
-                yield f"rows {stop} to {start} of {name}"
+                missing.append(f"rows {stop} to {start} of {name}")
             elif start < stop:
-                yield f"rows {start} to {stop} of {name} (twice)"
+                doubled.append(f"rows {start} to {stop} of {name} are committed twice")
+    return missing, doubled
 
 
-def _refuse(store: Store, problems: list[str], foreign: list[str], gaps: list[str]) -> None:
-    if foreign:
-        raise foreign_files(store, foreign)
-    if problems:
-        shown = "\n".join(f"  {problem}" for problem in problems[:_SHOWN_PROBLEMS])
-        raise Incomplete(
-            f"{len(problems)} files in {store.url} are not what was committed:\n{shown}\n"
-            "Delete them and run the job again to score them anew"
-        )
-    if gaps:
-        raise Incomplete(
-            f"{store.url}: {len(gaps)} stretches of the input are not committed just once, such "
-            f"as {gaps[0]}; run the same command again to resume"
-        )
+def _damaged(store: Store, problems: list[str]) -> Incomplete:
+    shown = "\n".join(f"  {problem}" for problem in problems[:_SHOWN_PROBLEMS])
+    if len(problems) > _SHOWN_PROBLEMS:
+        shown += f"\n  … and {len(problems) - _SHOWN_PROBLEMS} more"
+    return Incomplete(
+        f"output.path={store.url} is damaged in {len(problems)} places:\n{shown}\nDelete the files "
+        f"that are named here, then {RESUME}: only their rows are scored again"
+    )
+
+
+def _incomplete(
+    store: Store, run: dict[str, Any], totals: Totals, missing: list[str]
+) -> Incomplete:
+    rows = sum(shard["rows"] for shard in run["input"]["shards"].values())
+    planned = planned_parts(store)
+    of = f" of {planned:,}" if planned is not None else ""
+    share = f"{100 * totals.rows // max(rows, 1)} % of {rows:,} rows"
+    more = ", and others" if len(missing) > 1 else ""
+    return Incomplete(
+        f"output.path={store.url} is incomplete: {totals.parts:,}{of} parts ({share}) are "
+        f"committed. Missing: {missing[0]}{more}. To resume, {RESUME}"
+    )

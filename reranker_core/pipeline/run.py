@@ -20,6 +20,7 @@ from reranker_core.checks import Check
 from reranker_core.config import Config
 from reranker_core.errors import PreflightRefused
 from reranker_core.input.plan import read_groups
+from reranker_core.output.checksums import recording
 from reranker_core.output.identity import digest, identity
 from reranker_core.output.lease import Lease
 from reranker_core.output.manifest import begin, conclude
@@ -137,7 +138,10 @@ def _score(
 
     sent_away: list[dict[str, str]] = []
     longest = job.config.guard.max_stall_seconds
-    with Progress(prepared.plan, prepared.todo) as progress:
+    with (
+        Progress(prepared.plan, prepared.todo) as progress,
+        recording(store, prepared.plan),
+    ):
         log.info("%s to score by up to %s", count(len(prepared.todo), "part"), placement)
         news = News(coordinator, progress, placement.max)
 

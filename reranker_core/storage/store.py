@@ -143,6 +143,10 @@ class Store:
             return False
         return True
 
+    def is_there(self) -> bool:
+        """Whether the folder itself exists; stores without folders have all that hold objects."""
+        return bool(self._try("", lambda: self.filesystem.exists(self.root)))
+
     def delete(self, *names: str) -> None:
         """Remove the objects `names`, those of them that are there."""
         left: Iterable[str] = names

@@ -84,7 +84,11 @@ def test_flat_shards_come_out_row_for_row_with_their_scores(rerank, score, tmp_p
 
     before = times(tmp_path / "out")
     printed = rerank(tmp_path / "in", tmp_path / "out", "model.max_length=32", expect=6)
-    assert "fingerprint.max_length: begun with" in printed
+    assert "  model.max_length: 130 before, 32 now" in printed
+    assert "query_max_length" not in printed
+    for shard in (tmp_path / "in").glob("*.parquet"):
+        os.utime(shard, (1, 1))  # the same bytes
+    rerank(tmp_path / "in", tmp_path / "out", "output.rank=true")
     assert times(tmp_path / "out") == before
 
 

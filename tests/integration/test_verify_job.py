@@ -6,6 +6,8 @@ import sys
 import pytest
 
 from reranker_core.output.commit import data_name
+from reranker_core.output.inventory import Outstanding
+from reranker_core.output.manifest import begin
 from tests.outputs import Output, sizes
 from tests.running import ROOT
 from tests.tables import flat, write
@@ -50,4 +52,26 @@ def test_damage_exits_5_foreign_files_6_and_nothing_2(output, tmp_path):
     assert name in verify(tmp_path / "out", expect=5)
     output.store.write("mine.parquet", b"PAR1")
     assert "mine.parquet" in verify(tmp_path / "out", expect=6)
-    assert "no run was begun there" in verify(tmp_path / "nothing", expect=2)
+
+
+def test_an_incomplete_output_says_how_much_there_is_and_what_to_run(tmp_path):
+    write(tmp_path / "in" / "a.parquet", flat(22))
+    begun = Output(tmp_path / "in", tmp_path / "out")
+    begin(begun.store, begun.run, None, Outstanding.all_of(begun.plan))
+    for part in begun.plan.parts[:2]:
+        begun.commit(part)
+    printed = verify(tmp_path / "out", expect=5)
+    assert "is incomplete: 2 of 6 parts (36 % of 22 rows) are committed" in printed
+    assert "batch-reranker run" in printed
+    (tmp_path / "out" / data_name(begun.plan.parts[0].name)).unlink()
+    printed = verify(tmp_path / "out", expect=5)
+    assert f"{data_name(begun.plan.parts[0].name)}: is missing" in printed
+
+
+def test_a_folder_that_is_no_output_exits_2(tmp_path):
+    assert "does not exist" in verify(tmp_path / "nothing", expect=2)
+    (tmp_path / "empty").mkdir()
+    assert "is empty" in verify(tmp_path / "empty", expect=2)
+    write(tmp_path / "in" / "a.parquet", flat(22))
+    assert "no output of batch-reranker, only a.parquet" in verify(tmp_path / "in", expect=2)
+    assert "Not a directory" in verify(tmp_path / "in" / "a.parquet", expect=2)

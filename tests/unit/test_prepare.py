@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +26,9 @@ from reranker_core.errors import (
     PreflightRefused,
     StoreRefused,
 )
+from reranker_core.input.reading import read_parts
 from reranker_core.models import encoder
+from reranker_core.output.checksums import record
 from reranker_core.output.commit import data_name
 from reranker_core.output.identity import claim, digest, identity, recorded
 from reranker_core.output.receipts import receipt_name
@@ -103,14 +110,14 @@ def test_an_unfinished_output_goes_on_with_the_snapshot_it_was_begun_with(
     resumed = prepare(settings(tmp_path, bert))
     assert (resumed.plan.snapshots, resumed.plan.rows) == ({"in": 0}, 10)
     assert resumed.todo == (first.plan.parts[0],)
-    with pytest.raises(OutputConflict, match=r"input\.snapshots\.in.*0.*1"):
+    with pytest.raises(OutputConflict, match=r"input\.snapshot \(in\): 0 before, 1 now"):
         prepare(settings(tmp_path, bert, "input.snapshot=1"))
     rescored = prepare(settings(tmp_path, bert, "input.changed=rescore"))
     assert (rescored.plan.snapshots, rescored.plan.rows) == ({"in": 1}, 3)
     assert rescored.outstanding.discard == (first.plan.parts[1].name,)
 
     first.store.write("_SUCCESS", b"")
-    with pytest.raises(OutputConflict, match=r"input\.snapshots\.in.*0.*1"):
+    with pytest.raises(OutputConflict, match=r"input\.snapshot \(in\): 0 before, 1 now"):
         prepare(settings(tmp_path, bert))
 
 
@@ -206,7 +213,7 @@ def test_a_resumed_run_keeps_the_dtype_that_it_began_with(folder: Path, bert: Pa
 
 def test_another_dtype_than_the_run_began_with_is_a_conflict(folder: Path, bert: Path):
     begin(prepare(settings(folder, bert)), dtype="bfloat16")
-    with pytest.raises(OutputConflict, match=r"fingerprint\.dtype: begun with bfloat16"):
+    with pytest.raises(OutputConflict, match=r"  model\.dtype: bfloat16 before, float32 now"):
         prepare(settings(folder, bert, "model.dtype=float32"))
 
 
@@ -219,6 +226,95 @@ def test_another_setting_under_the_same_output_is_a_conflict(folder: Path, bert:
     begin(prepare(settings(folder, bert)))
     with pytest.raises(OutputConflict, match="max_length"):
         prepare(settings(folder, bert, "model.max_length=64"))
+
+
+def test_a_value_that_follows_from_another_is_not_told(folder: Path, bert: Path):
+    begin(prepare(settings(folder, bert, "model.max_length=128")))
+    with pytest.raises(OutputConflict) as caught:
+        prepare(settings(folder, bert, "model.max_length=64"))
+    assert "  model.max_length: 128 before, 64 now" in str(caught.value)
+    assert "query_max_length" not in str(caught.value)
+    with pytest.raises(OutputConflict, match=r"model\.query_max_length: 96 before, 48 now"):
+        prepare(settings(folder, bert, "model.max_length=64", "model.query_max_length=48"))
+
+
+def test_a_value_that_was_set_before_is_told(folder: Path, bert: Path):
+    begin(prepare(settings(folder, bert, "model.query_max_length=20")))
+    with pytest.raises(OutputConflict, match=r"model\.query_max_length: 20 before, 48 now"):
+        prepare(settings(folder, bert, "model.max_length=64"))
+
+
+def touched(folder: Path, name: str) -> None:
+    """The same bytes at another time, as after `touch`, or rsync without times."""
+    path = folder / "in" / name
+    os.utime(path, (1_000_000_000, 1_000_000_000))
+
+
+def in_a_copied_folder(folder: Path, name: str) -> None:
+    """The same bytes in files that were written anew."""
+    shutil.copytree(folder / "in", folder / "copy", copy_function=shutil.copyfile)
+    shutil.rmtree(folder / "in")
+    (folder / "copy").rename(folder / "in")
+    touched(folder, name)
+
+
+@pytest.mark.parametrize("change", [touched, in_a_copied_folder])
+@pytest.mark.parametrize("changed", ["refuse", "rescore"])
+def test_the_same_bytes_at_another_time_are_the_same_shard(
+    folder: Path, bert: Path, change: Callable[[Path, str], None], changed: str
+):
+    first = prepare(settings(folder, bert))
+    begin(first)
+    finish(first, 0, 1, 2)
+    record(first.store, first.plan, threading.Event())
+    change(folder, "a.parquet")
+    change(folder, "b.parquet") if change is touched else None
+    found = prepare(settings(folder, bert, f"input.changed={changed}"))
+    assert found.todo == (replace(first.plan.parts[3], seen=found.todo[0].seen),)
+    assert found.outstanding.discard == ()
+    assert found.changes == []
+    ((_, rows),) = read_parts(list(found.todo), found.plan.schema.columns)
+    assert rows.num_rows == 5
+    # What was compared once is known from then on.
+    record(first.store, found.plan, threading.Event())
+    known = json.loads(first.store.read("_checksums.json"))
+    assert {len(entry["etags"]) for entry in known.values()} == {2}
+
+
+def test_other_bytes_of_the_same_length_are_another_shard(folder: Path, bert: Path):
+    path = folder / "in" / "a.parquet"
+    first = prepare(settings(folder, bert))
+    begin(first)
+    record(first.store, first.plan, threading.Event())
+    data = bytearray(path.read_bytes())
+    data[10] ^= 1  # within a page: size and footer are those of before
+    path.write_bytes(data)
+    touched(folder, "a.parquet")
+    with pytest.raises(OutputConflict, match=r"  a\.parquet: the same size, but changed") as caught:
+        prepare(settings(folder, bert))
+    assert "b.parquet" not in str(caught.value)
+
+
+def test_an_output_without_checksums_keeps_the_rule_of_time(folder: Path, bert: Path):
+    begin(prepare(settings(folder, bert)))
+    touched(folder, "a.parquet")
+    with pytest.raises(OutputConflict, match=r"a\.parquet: the same size, but changed since"):
+        prepare(settings(folder, bert))
+
+
+def test_a_shard_that_is_written_while_it_is_looked_at_is_not_recorded(folder: Path, bert: Path):
+    first = prepare(settings(folder, bert))
+    write(folder / "in" / "a.parquet", flat(10, first=7))
+    record(first.store, first.plan, threading.Event())
+    assert list(json.loads(first.store.read("_checksums.json"))) == ["b.parquet"]
+
+
+def test_checksums_stop_with_the_run(folder: Path, bert: Path):
+    first = prepare(settings(folder, bert))
+    end = threading.Event()
+    end.set()
+    record(first.store, first.plan, end)
+    assert not first.store.exists("_checksums.json")
 
 
 def test_an_output_with_files_of_somebody_else_is_a_conflict(folder: Path, bert: Path):

@@ -92,12 +92,13 @@ def test_what_changes_no_output_is_the_same_run(source: Path, bert: Path, overri
 @pytest.mark.parametrize(
     ("override", "key"),
     [
-        ("model.max_length=64", "fingerprint.max_length"),
-        ("model.query_max_length=20", "fingerprint.query_max_length"),
-        ("model.truncation=longest_first", "fingerprint.truncation"),
-        ("model.dtype=float16", "fingerprint.dtype"),
-        ("output.normalize=sigmoid", "fingerprint.normalize"),
-        ("score.reproducible=true", "fingerprint.reproducible"),
+        ("model.max_length=64", "model.max_length"),
+        ("model.query_max_length=20", "model.query_max_length"),
+        ("model.truncation=longest_first", "model.truncation"),
+        ("model.dtype=float16", "model.dtype"),
+        ("model.long_passage=max", "model.long_passage"),
+        ("output.normalize=sigmoid", "output.normalize"),
+        ("score.reproducible=true", "score.reproducible"),
         ("output.rank=true", "output.rank"),
         ("output.text=true", "output.text"),
         ("output.passthrough=[]", "output.passthrough"),
@@ -111,9 +112,14 @@ def test_what_changes_the_output_is_another_run_and_named(
     store: Store, source: Path, bert: Path, override: str, key: str
 ):
     claim(store, run_of(source, bert), None)
-    with pytest.raises(OutputConflict, match=f"  {key}: begun with ") as caught:
+    with pytest.raises(OutputConflict, match=f"  {key}: .* before, .* now") as caught:
         refuse_differences(store, recorded(store) or {}, run_of(source, bert, override))
-    assert store.url in str(caught.value)
+    first, difference, remedy = str(caught.value).splitlines()
+    assert store.url in first
+    assert difference.startswith(f"  {key}: ")
+    assert "use the values from before" in remedy
+    assert "choose another output.path or remove the folder" in remedy
+    assert "shard" not in str(caught.value)
     assert caught.value.exit_code == 6
 
 
@@ -134,14 +140,14 @@ def edited(bert: Path, folder: Path, name: str) -> Path:
         ("model.safetensors", "weights"),
         ("tokenizer.json", "tokenizer"),
         ("tokenizer_config.json", "tokenizer"),
-        ("config.json", "config"),
+        ("config.json", r"config\.json"),
     ],
 )
 def test_another_model_is_another_run(
     store: Store, source: Path, bert: Path, tmp_path: Path, name: str, key: str
 ):
     before, now = run_of(source, bert), run_of(source, edited(bert, tmp_path / "edited", name))
-    with pytest.raises(OutputConflict, match=rf"fingerprint\.model\.{key}"):
+    with pytest.raises(OutputConflict, match=rf"model\.path \({key}\): other bytes"):
         refuse_differences(store, before, now)
 
 
@@ -159,14 +165,14 @@ def test_a_moved_input_is_the_same_run(source: Path, bert: Path, tmp_path: Path)
 def test_a_new_shard_is_another_run(store: Store, source: Path, bert: Path):
     before = run_of(source, bert)
     write(source / "c.parquet", flat(3))
-    with pytest.raises(OutputConflict, match=r"c\.parquet: begun with nothing, now 3 rows"):
+    with pytest.raises(OutputConflict, match=r"c\.parquet: new, 3 rows"):
         refuse_differences(store, before, run_of(source, bert))
 
 
 def test_a_missing_shard_is_another_run(store: Store, source: Path, bert: Path):
     before = run_of(source, bert)
     (source / "b.parquet").unlink()
-    with pytest.raises(OutputConflict, match=r"b\.parquet: begun with 10 rows.* now nothing"):
+    with pytest.raises(OutputConflict, match=r"b\.parquet: gone; it had 10 rows"):
         refuse_differences(store, before, run_of(source, bert))
 
 
@@ -185,6 +191,15 @@ def test_shards_of_one_name_in_two_folders_are_both_part_of_the_run(
     shutil.copystat(tmp_path / "2" / "x.parquet", tmp_path / "3" / "x.parquet")
     before = run_of([tmp_path / "1", tmp_path / "2"], bert)
     assert run_of([tmp_path / "3", tmp_path / "2"], bert) != before
+
+
+def test_only_shards_that_changed_are_told_how_to_score_them(store, source: Path, bert: Path):
+    before = run_of(source, bert)
+    write(source / "a.parquet", flat(12))
+    with pytest.raises(OutputConflict, match=r"input\.changed=rescore") as caught:
+        refuse_differences(store, before, run_of(source, bert))
+    assert "use the values from before" not in str(caught.value)
+    assert "a.parquet: 10 rows in" in str(caught.value)
 
 
 def test_many_differences_are_cut(store: Store):
