@@ -22,4 +22,5 @@ def training_data(config: Config, console: Console) -> None:
         f"{written.queries:,} queries with {written.pairs:,} pairs in {TRAINING}/; left out: "
         f"{written.without_positive:,} queries without a positive, {written.without_negative:,} "
         f"without a negative, {written.unscored:,} pairs without a score"
+        + (f"; {written.unlabelled:,} pairs have no label" if written.unlabelled else "")
     )

@@ -14,16 +14,16 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reranker_core.config import Config, TrainingConfig
-from reranker_core.errors import ConfigError, Incomplete, InputError
-from reranker_core.input.pairs import candidates, column_of, list_values
-from reranker_core.input.plan import make_plan
-from reranker_core.input.schema import Field, InputSchema
+from reranker_core.config import Config
+from reranker_core.errors import ConfigError, Incomplete
+from reranker_core.input.pairs import candidates, column_of
+from reranker_core.input.plan import Plan, make_plan
+from reranker_core.input.schema import InputSchema
 from reranker_core.output.commit import data_name
+from reranker_core.output.labels import field_of, labels_of, values_of
 from reranker_core.output.manifest import SUCCESS
 from reranker_core.output.results import query_of_pair
 from reranker_core.storage.store import Store
@@ -40,6 +40,7 @@ class Written:
     without_positive: int = 0
     without_negative: int = 0
     unscored: int = 0
+    unlabelled: int = 0  # pairs; they count as negatives where others of their query are positive
 
 
 def write_training_data(config: Config) -> Written:
@@ -47,6 +48,7 @@ def write_training_data(config: Config) -> Written:
 
     Raises:
         ConfigError: the output lacks what the lines need.
+        InputError: labels do not belong to the candidates one by one; no file is written then.
         Incomplete: there is no `_SUCCESS` yet.
 
     """
@@ -57,29 +59,44 @@ def write_training_data(config: Config) -> Written:
             f"output.path={store.url}: has no {SUCCESS}; run jobs.rerank to its end first"
         )
     plan = make_plan(config)
+    if config.training.positive_column is not None:
+        _check_labels(store, plan, config)
     written = Written()
     for part in plan.parts:
         table = pq.read_table(io.BytesIO(store.read(data_name(part.name))))
+        place = (part.shard, part.start)
         lines = [
             json.dumps(record, ensure_ascii=False) + "\n"
-            for record in training_records(table, plan.schema, config, written)
+            for record in training_records(table, plan.schema, config, written, place)
         ]
         store.write(f"{TRAINING}/{part.name}.jsonl", "".join(lines).encode())
     return written
 
 
 def training_records(
-    table: pa.Table, schema: InputSchema, config: Config, written: Written
+    table: pa.Table,
+    schema: InputSchema,
+    config: Config,
+    written: Written,
+    place: tuple[str, int] = ("the output", 0),
 ) -> list[dict[str, Any]]:
-    """The lines of one part's output, in its order; `written` is added to.
+    """The lines of one part's output, in its order; `written` is added to. `place` is the shard
+    and the number of the table's first row, for messages.
 
     Queries without a positive or without a negative make no line, for training could not use it.
     """
     rule, names = config.training, config.output.columns
     per_row, passages, _ = candidates(table, schema)
-    scores = _flat(table, names.normalized if rule.scores == "normalized" else names.score, schema)
+    scores = values_of(
+        table, names.normalized if rule.scores == "normalized" else names.score, schema
+    )
     score = scores.to_numpy(zero_copy_only=False).astype(np.float64)  # null becomes NaN
-    positive = _positive(table, schema, rule, names.score)
+    if rule.positive_column is None:
+        positive = values_of(table, names.score, schema).to_numpy(zero_copy_only=False)
+        positive = np.asarray(positive >= rule.positive_score)
+    else:
+        labelled, positive = labels_of(table, schema, rule, names.score, place)
+        written.unlabelled += int((~labelled).sum())
     group = query_of_pair(table, per_row, schema)
     known = ~np.isnan(score)
     written.unscored += int((~known).sum())
@@ -129,31 +146,11 @@ def _refuse(config: Config) -> None:
         raise ConfigError("training data need " + "; ".join(missing))
 
 
-def _positive(
-    table: pa.Table, schema: InputSchema, rule: TrainingConfig, score: str
-) -> npt.NDArray[np.bool_]:
-    """Which pairs are positives, shape (P,)."""
-    if rule.positive_column is None:
-        scores = _flat(table, score, schema).to_numpy(zero_copy_only=False)
-        return np.asarray(scores >= rule.positive_score)
-    labels = _flat(table, rule.positive_column, schema)
-    try:
-        values = labels.cast(pa.float64()).fill_null(0).to_numpy(zero_copy_only=False)
-    except pa.ArrowInvalid:
-        raise InputError(
-            f"training.positive_column={rule.positive_column}: holds {labels.type}, expected "
-            "numbers or booleans, of which those above 0 mark positives"
-        ) from None
-    return np.asarray(values > 0)
-
-
-def _flat(table: pa.Table, name: str, schema: InputSchema) -> pa.Array:
-    """A column's value for each pair; `candidates.label` is a field of a list's structs."""
-    column, _, member = name.partition(".") if name not in table.column_names else (name, "", "")
-    if column not in table.column_names:
-        raise ConfigError(
-            f"column '{name}' is not in the output, which has {', '.join(table.column_names)}; "
-            "see output.passthrough"
-        )
-    values = column_of(table, column)
-    return list_values(values, Field(column, member or None)) if schema.nested else values
+def _check_labels(store: Store, plan: Plan, config: Config) -> None:
+    """Look at the labels of all parts before a file is written."""
+    rule, names = config.training, config.output.columns
+    for part in plan.parts:
+        with pq.ParquetFile(io.BytesIO(store.read(data_name(part.name)))) as file:
+            column = field_of(str(rule.positive_column), file.schema_arrow.names).column
+            table = file.read([column, names.score])
+        labels_of(table, plan.schema, rule, names.score, (part.shard, part.start))

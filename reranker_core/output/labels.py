@@ -1,0 +1,101 @@
+"""Which pairs of a scored output are positives, each by its own label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from reranker_core.config import TrainingConfig
+from reranker_core.errors import ConfigError, InputError
+from reranker_core.input.pairs import column_of, list_values
+from reranker_core.input.schema import Field, InputSchema
+from reranker_core.input.types.common_type import is_list
+from reranker_core.input.types.conversion import is_valid, list_lengths
+from reranker_core.input.types.ids import comparable
+
+Bools = npt.NDArray[np.bool_]
+
+
+def field_of(name: str, columns: Sequence[str]) -> Field:
+    """Where `name` is: a column, or with a dot a field of the structs in a list.
+
+    Raises:
+        ConfigError: there is no such column.
+
+    """
+    column, _, member = name.partition(".") if name not in columns else (name, "", "")
+    if column not in columns:
+        raise ConfigError(
+            f"column '{name}' is not in the output, which has {', '.join(columns)}; see "
+            "output.passthrough"
+        )
+    return Field(column, member or None)
+
+
+def values_of(table: pa.Table, name: str, schema: InputSchema) -> pa.Array:
+    """A column's value for each pair, shape (P,); for columns that the job adds."""
+    field = field_of(name, table.column_names)
+    values = column_of(table, field.column)
+    return list_values(values, field) if schema.nested else values
+
+
+def labels_of(
+    table: pa.Table, schema: InputSchema, rule: TrainingConfig, score: str, place: tuple[str, int]
+) -> tuple[Bools, Bools]:
+    """Which pairs have a label, and which of them are positives, both of shape (P,).
+
+    Args:
+        table: rows of a scored output.
+        schema: of its input.
+        rule: `training.positive_column` and its name.
+        score: the column of the scores, which has a value for each pair.
+        place: shard and row of the table's first row, for messages.
+
+    Raises:
+        InputError: a row has another number of labels than candidates, or labels are no numbers.
+        ConfigError: there is no such column, or it is no list in nested output.
+
+    """
+    name = str(rule.positive_column)
+    field = field_of(name, table.column_names)
+    labels = column_of(table, field.column)
+    if schema.nested:
+        labels = _aligned(labels, field, list_lengths(column_of(table, score)), place)
+    try:
+        values = comparable(labels).cast(pa.float64())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise InputError(
+            f"training.positive_column={name}: holds {labels.type}, expected numbers or "
+            "booleans, of which those above 0 mark positives"
+        ) from None
+    return is_valid(values), np.asarray(values.fill_null(0).to_numpy(zero_copy_only=False) > 0)
+
+
+def _aligned(
+    lists: pa.Array, field: Field, per_row: npt.NDArray[np.int64], place: tuple[str, int]
+) -> pa.Array:
+    """The values of lists that have one for each candidate; nulls where a list is null."""
+    if not is_list(lists.type):
+        raise ConfigError(
+            f"training.positive_column={field}: is {lists.type}; the rows are queries with "
+            "candidates, so a list with a label for each candidate is expected"
+        )
+    lengths, valid = list_lengths(lists), is_valid(lists)
+    wrong = np.flatnonzero(valid & (lengths != per_row))
+    if len(wrong):
+        row = int(wrong[0])
+        shard, first = place
+        raise InputError(
+            f"{shard}: row {first + row}: column '{field}' has labels: {lengths[row]}, candidates: "
+            f"{per_row[row]}, so it is not known which label is whose; there are "
+            f"{len(wrong)} such rows in this part. Write a label for each candidate, or null in "
+            "place of the list for a query without labels, and run the scoring again"
+        )
+    values = list_values(lists, field)
+    there = np.repeat(valid, per_row)
+    take = np.full(len(there), -1, np.int64)
+    take[there] = np.arange(len(values))
+    return values.take(pa.array(take, mask=take < 0))
