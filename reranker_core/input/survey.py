@@ -11,6 +11,7 @@ from reranker_core.config import Config
 from reranker_core.errors import InputError
 from reranker_core.input.columns import check_schema, common_schema
 from reranker_core.input.footers import Footer
+from reranker_core.input.not_kept import not_kept
 from reranker_core.input.partitions import key_values
 from reranker_core.input.schema import InputSchema, resolve_schema
 from reranker_core.input.shards import ShardFile
@@ -65,7 +66,9 @@ def survey(
             check_schema(arrow, schema, common, url)
             checked.add(serialized)
     first = footers[filled[0]].metadata.schema.to_arrow_schema()
-    return Survey(schema, _as_first(first, schema), tuple(_not_kept(schemas, schema)))
+
+    lines = not_kept([footers[i] for i in filled], schemas, schema)
+    return Survey(schema, _as_first(first, schema), tuple(lines))
 
 
 def _with_keys(arrow: pa.Schema, folders: str, file: ShardFile) -> pa.Schema:
@@ -111,17 +114,3 @@ def _as_first(first: pa.Schema, schema: InputSchema) -> bool:
 
 def _filled_by(kind: pa.DataType, other: pa.DataType) -> bool:
     return kind == other or ("null" in str(kind) and common_type([kind, other]) == other)
-
-
-def _not_kept(schemas: list[pa.Schema], schema: InputSchema) -> list[str]:
-    lines = []
-    for field in schema.fields:
-        if field.name not in schema.carried:
-            continue
-        kinds = [arrow.field(field.name).type for arrow in schemas if field.name in arrow.names]
-        others = sorted({str(kind) for kind in kinds if kind != field.type and kind != pa.null()})
-        if others:
-            lines.append(f"{field.name}: {', '.join(others)} of some shards becomes {field.type}")
-        if len(kinds) < len(schemas):
-            lines.append(f"{field.name}: null in {len(schemas) - len(kinds)} shards without it")
-    return lines

@@ -55,7 +55,7 @@ def test_a_column_of_some_shards_is_null_in_the_others(tmp_path: Path, order: st
     output.drive()
     found = pa.concat_tables(output.tables()).sort_by("doc_id")
     assert found["url"].to_pylist() == ["u"] * 4 + [None] * 4
-    assert output.plan.not_kept == ("url: null in 1 shards without it",)
+    assert output.plan.not_kept == ("url: null in 1 shard without it",)
 
 
 def test_passthrough_chooses_a_column_that_the_first_shard_lacks(tmp_path: Path):
