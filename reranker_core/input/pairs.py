@@ -143,7 +143,9 @@ def candidates(
 def list_values(lists: pa.Array, field: Field) -> pa.Array:
     """The concatenated values of a list column, or of one field of its structs."""
     values = lists.flatten()
-    return pc.struct_field(values, field.member) if field.member else values
+    values = pc.struct_field(values, field.member) if field.member else values
+    # Arrow can take no values from views.
+    return values.cast(pa.large_string()) if pa.types.is_string_view(values.type) else values
 
 
 _NULL, _INVALID = -1, -2

@@ -57,10 +57,10 @@ def check_query_order(
 
     def runs(url: str) -> Iterator[tuple[list[int], list[Any]]]:
         if keys and url in keys:
-            yield [0], _plain(pa.array([keys[url]], pa.string()), kind)
+            yield [0], _plain(pa.array([keys[url]], pa.string()), kind).to_pylist()
             return
-        for rows, ids in _runs(url, query_id):
-            yield rows, _plain(ids, kind)
+        for rows, ids in _runs(url, query_id, kind):
+            yield rows, ids.to_pylist()
 
     seen = np.concatenate(
         [np.fromiter(map(hash, ids), np.int64, len(ids)) for url in urls for _, ids in runs(url)]
@@ -94,23 +94,24 @@ def _apart(one: str, other: str) -> str:
     return f"; the partition key {' and '.join(steps)} divides it" if steps else ""
 
 
-def _plain(ids: pa.Array, kind: pa.DataType | None) -> list[Any]:
-    return comparable(ids if kind is None else converted(ids, kind)).to_pylist()
+def _plain(ids: pa.Array, kind: pa.DataType | None) -> pa.Array:
+    return comparable(ids if kind is None else converted(ids, kind))
 
 
-def _runs(url: str, query_id: str) -> Iterator[tuple[list[int], pa.Array]]:
+def _runs(
+    url: str, query_id: str, kind: pa.DataType | None = None
+) -> Iterator[tuple[list[int], pa.Array]]:
     """The rows where another query begins, and its id, batch by batch."""
     position, last = 0, None
     with open_shard(url) as file:
         for batch in file.iter_batches(_BATCH_ROWS, columns=[query_id]):
-            ids = batch.column(batch.schema.get_field_index(query_id))
+            ids = _plain(batch.column(batch.schema.get_field_index(query_id)), kind)
             if not len(ids):
                 continue
             codes = numbers_of(ids)
             starts = np.flatnonzero(np.diff(codes)) + 1
-            first = comparable(ids[:1])[0]
-            if not position or first != last:
+            if not position or ids[0] != last:
                 starts = np.concatenate([[0], starts])
             yield (starts + position).tolist(), ids.take(pa.array(starts, pa.int64()))
             position += len(ids)
-            last = comparable(ids[-1:])[0]
+            last = ids[-1]

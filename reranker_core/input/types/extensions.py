@@ -1,8 +1,10 @@
-"""Extension types that only some processes know, by what they store.
+"""Types that every process can hold and write.
 
 Arrow gives a column the type of an extension where that is registered, else its storage with the
 name in the field's metadata. Ray's tensors, say, are known on workers and not everywhere else. The
 second form is the same in all processes, and is written to the same file.
+
+Views of strings inside lists and structs become strings: Arrow cannot write them all.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ def plain_schema(schema: pa.Schema) -> pa.Schema:
 
 
 def plain_field(field: pa.Field) -> pa.Field:
-    """The field with its storage's type, and the extension in its metadata."""
+    """The field with its storage's type, and the extension in its metadata; views inside it are
+    no views.
+    """
     kind = field.type
     if isinstance(kind, pa.BaseExtensionType):
         if kind.extension_name.startswith(_EVERYWHERE):
@@ -30,16 +34,29 @@ def plain_field(field: pa.Field) -> pa.Field:
         storage = plain_field(field.with_type(kind.storage_type))
         return storage.with_metadata({**(field.metadata or {}), **told})
     if is_list(kind):
-        value = plain_field(kind.value_field)
+        value = _inner(kind.value_field)
         return field if value.equals(kind.value_field, True) else field.with_type(_of(kind, value))
     if pa.types.is_struct(kind):
-        members = [plain_field(member) for member in kind]
+        members = [_inner(member) for member in kind]
         same = all(new.equals(old, True) for new, old in zip(members, kind, strict=True))
         return field if same else field.with_type(pa.struct(members))
+    if pa.types.is_map(kind):
+        key, item = _inner(kind.key_field), _inner(kind.item_field)
+        same = key.equals(kind.key_field, True) and item.equals(kind.item_field, True)
+        return field if same else field.with_type(pa.map_(key, item, kind.keys_sorted))
     return field
+
+
+def _inner(field: pa.Field) -> pa.Field:
+    if pa.types.is_string_view(field.type):
+        return field.with_type(pa.string())
+    if pa.types.is_binary_view(field.type):
+        return field.with_type(pa.binary())
+    return plain_field(field)
 
 
 def _of(kind: pa.DataType, value: pa.Field) -> pa.DataType:
     if pa.types.is_fixed_size_list(kind):
         return pa.list_(value, kind.list_size)
-    return pa.large_list(value) if pa.types.is_large_list(kind) else pa.list_(value)
+    large = pa.types.is_large_list(kind) or pa.types.is_large_list_view(kind)
+    return pa.large_list(value) if large else pa.list_(value)

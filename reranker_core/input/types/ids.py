@@ -17,6 +17,12 @@ def comparable(ids: pa.Array | pa.ChunkedArray) -> pa.Array:
         return comparable(ids.storage)
     if pa.types.is_dictionary(ids.type):
         return comparable(ids.dictionary_decode())
+    if pa.types.is_string_view(ids.type):
+        return ids.cast(pa.large_string())
+    if pa.types.is_binary_view(ids.type):
+        return ids.cast(pa.large_binary())
+    if pa.types.is_temporal(ids.type):  # Python's have no nanoseconds
+        return ids.view(pa.int32() if ids.type.bit_width == 32 else pa.int64())
     if pa.types.is_decimal32(ids.type) or pa.types.is_decimal64(ids.type):
         return ids.cast(pa.decimal128(ids.type.precision, ids.type.scale))
     if pa.types.is_nested(ids.type):

@@ -27,7 +27,7 @@ ADDED = {"score", "status", "query", "passage"}
 
 def through(folder: Path, *overrides: str) -> tuple[Path, Output]:
     """Score `folder`/in; the one file of the output."""
-    output = Output(folder / "in", str(folder / "out"), *overrides)
+    output = Output(folder / "in", str(folder / "out"), *overrides, "plan.part_rows=100")
     output.drive()
     (path,) = (folder / "out").glob("*.parquet")
     return path, output
@@ -40,6 +40,11 @@ def written(folder: Path, table: pa.Table, **options: Any) -> Path:
     return path
 
 
+def assert_equal(found: pa.Array, expected: pa.Array) -> None:
+    """Equal values; NaN is equal to itself."""
+    assert found.equals(expected) or str(found.to_pylist()) == str(expected.to_pylist())
+
+
 def assert_same_for_all_readers(before: Path, after: Path, strict_polars: bool = True) -> None:
     """What pyarrow, DuckDB and Polars see of the columns that both files have."""
     read = {"coerce_int96_timestamp_unit": "us"}
@@ -50,7 +55,7 @@ def assert_same_for_all_readers(before: Path, after: Path, strict_polars: bool =
     for name in names:
         assert other.schema.field(name).type == one.schema.field(name).type, name
         found, expected = other[name].combine_chunks(), one[name].combine_chunks()
-        assert found.equals(expected) or repr(found) == repr(expected), name  # NaN
+        assert_equal(found, expected)
 
     def described(path: Path) -> dict[str, str]:
         rows = duckdb.sql(f"describe select * from '{path}'").fetchall()
@@ -84,8 +89,8 @@ def test_every_type_from_pyarrow(tmp_path: Path, stored: bool):
 @pytest.mark.parametrize("name", KINDS)
 def test_every_type_within_lists_of_candidates(tmp_path: Path, name: str):
     values = KINDS[name]
-    if name in ("list_view",):
-        pytest.skip("Parquet files of lists of views cannot be written")
+    if "view" in name:
+        pytest.skip("pyarrow cannot write it")
     lists = pa.ListArray.from_arrays(pa.array([0, 1, 2, 2, 4], pa.int32()), values)
     members = pa.StructArray.from_arrays([values, values], ["x", "y"])
     more = pa.ListArray.from_arrays(pa.array([0, 1, 2, 2, 4], pa.int32()), members)
@@ -95,14 +100,14 @@ def test_every_type_within_lists_of_candidates(tmp_path: Path, name: str):
     one, other = pq.read_table(before), pq.read_table(after)
     for column in ("each", "more"):
         assert other.schema.field(column).type == one.schema.field(column).type
-        assert repr(other[column].combine_chunks()) == repr(one[column].combine_chunks())
+        assert_equal(other[column].combine_chunks(), one[column].combine_chunks())
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_every_type_as_a_member_beside_the_passage(tmp_path: Path, name: str):
     values = KINDS[name]
-    if name in ("list_view",):
-        pytest.skip("Parquet files of lists of views cannot be written")
+    if "view" in name:
+        pytest.skip("pyarrow cannot write it")
     inner = structs([1, 1, 0, 2])["candidates"].combine_chunks().flatten()
     members = [inner.field(i) for i in range(3)]
     joined = pa.StructArray.from_arrays([*members, values], ["doc_id", "passage", "year", "x"])
@@ -113,18 +118,19 @@ def test_every_type_as_a_member_beside_the_passage(tmp_path: Path, name: str):
     kind = pq.read_schema(after).field("candidates").type
     assert pa.types.is_list(kind)
     assert [field.name for field in kind.value_type] == ["doc_id", "year", "x"]
-    assert kind.value_type.field("x").type == values.type or name in ("large", "date64")
+    assert kind.value_type.field("x").type == values.type
     found = pq.read_table(after)["candidates"].combine_chunks().flatten()
-    assert repr(found.field(2)) == repr(values)
+    assert_equal(found.field(2), values)
 
 
-ID_KINDS = [name for name in KINDS if name != "null"]
+# Four values of these are no three queries one behind the other.
+ID_KINDS = [name for name in KINDS if name not in ("null", "bool", "bool8", "list_of_null")]
 
 
 @pytest.mark.parametrize("name", ID_KINDS)
 def test_ids_of_every_type_with_ranks(tmp_path: Path, name: str):
     values = KINDS[name]
-    ids = values.take(pa.array([0, 0, 2, 3]))
+    ids = pa.concat_arrays([values[:1], values[:1], values[2:]])
     table = flat(4).set_column(0, pa.field("query_id", values.type), ids)
     table = table.set_column(2, pa.field("doc_id", values.type), values)
     before = written(tmp_path, table)
@@ -133,11 +139,7 @@ def test_ids_of_every_type_with_ranks(tmp_path: Path, name: str):
     found = pa.concat_tables(output.tables())
     assert found.schema.field("query_id").type == pq.read_schema(before).field("query_id").type
     assert found.schema.field("doc_id").type == pq.read_schema(before).field("doc_id").type
-    distinct = [str(value) for value in ids.to_pylist()]
-    expected = [[1, 2, 1, 1], [2, 1, 1, 1]]
-    if distinct[2] == distinct[3]:
-        expected = [[1, 2, 1, 2], [2, 1, 1, 2], [1, 2, 2, 1], [2, 1, 2, 1]]
-    assert found["rank"].to_pylist() in expected
+    assert found["rank"].to_pylist() in [[1, 2, 1, 1], [2, 1, 1, 1]]
 
 
 @pytest.mark.parametrize("stored", [True, False])
@@ -214,12 +216,12 @@ def test_files_of_pandas(tmp_path: Path):
     frame["zoned"] = pd.to_datetime(["2020-01-01", None, "2021-01-01"]).tz_localize("UTC")
     frame["vector"] = [np.arange(2, dtype=np.float32)] * 3
     (tmp_path / "in").mkdir()
-    frame.set_index(pd.Index([5, 6, 7], name="row")).to_parquet(tmp_path / "in/a.parquet")
+    frame.set_index(pd.Index(["x", "y", "z"], name="row")).to_parquet(tmp_path / "in/a.parquet")
     after, output = through(tmp_path)
     assert_same_for_all_readers(tmp_path / "in/a.parquet", after)
     assert not pq.read_schema(after).metadata
     assert output.plan.not_kept == ("metadata of whole files: pandas",)
-    assert pd.read_parquet(after)["row"].tolist() == [5, 6, 7]
+    assert pd.read_parquet(after)["row"].tolist() == ["x", "y", "z"]
 
 
 def test_files_of_hugging_face(tmp_path: Path):
