@@ -88,9 +88,7 @@ def explain(url: str, found: list[Difference]) -> str:
     if "version" in kinds:
         remedies.append("To resume, use the version of batch-reranker that began the output.")
     if "column" in kinds:
-        remedies.append(
-            "To resume, restore the columns, or name those from before in output.passthrough."
-        )
+        remedies.append("To resume, restore the columns of the input.")
     if shards:
         also = "Also set" if others else "Set"
         remedies.append(
