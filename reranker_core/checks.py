@@ -19,7 +19,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Check:
-    """One named check. `remedy` says what to do where it failed, and is empty where it passed."""
+    """One named check. `remedy` says what to do where it failed, and is empty where it passed.
+    `notable`: what was measured is worth reading although the check passed.
+    """
 
     group: str
     name: str
@@ -27,6 +29,7 @@ class Check:
     measured: str
     expected: str
     remedy: str = ""
+    notable: bool = False
 
     def __post_init__(self) -> None:
         if self.passed:

@@ -21,7 +21,16 @@ from reranker_core.config import Config
     is_flag=True,
     help="Write the scores of the examples to preflight.golden; later runs are compared with them.",
 )
-def preflight(config: Config, console: Console, report_path: str | None, record: bool) -> None:
+@click.option("--overwrite", is_flag=True, help="With --record: replace the file if it exists.")
+@click.option("-v", "--verbose", is_flag=True, help="Show every check, not only what is notable.")
+def preflight(
+    config: Config,
+    console: Console,
+    report_path: str | None,
+    record: bool,
+    overwrite: bool,
+    verbose: bool,
+) -> None:
     """Check a model as a run would, in this process, and print what was measured.
 
     Exit code 3 means that the model may not score.
@@ -31,13 +40,14 @@ def preflight(config: Config, console: Console, report_path: str | None, record:
     from reranker_core.errors import ConfigError, PreflightRefused
     from reranker_core.models.checkpoint import open_checkpoint
     from reranker_core.preflight import golden as golden_scores
-    from reranker_core.report.summary import print_report
+    from reranker_core.report.verdict import print_report
     from reranker_core.score.scorer import Scorer
 
     golden = config.preflight.golden
     if record:
         if golden is None:
             raise ConfigError("--record: set preflight.golden=FILE, where the scores are to go")
+        golden_scores.check_free(golden, overwrite)
         section = config.preflight.model_copy(update={"golden": None})
         config = config.model_copy(update={"preflight": section})
     refused = None
@@ -46,11 +56,12 @@ def preflight(config: Config, console: Console, report_path: str | None, record:
     except PreflightRefused as error:
         report, refused = Report.from_dict(error.report), error
     digest = open_checkpoint(config.model).digest
-    print_report(report, config.preflight.checks, digest, console)
+    print_report(report, config.preflight, digest, console, verbose)
     if report_path:
         content = {"digest": digest, **report.as_dict()}
         Path(report_path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     if refused is not None:
         raise refused
     if record and golden is not None:
-        golden_scores.record(report, golden)
+        count = golden_scores.record(report, golden)
+        console.print(f"recorded {count} scores to {golden}", highlight=False, soft_wrap=True)

@@ -462,6 +462,16 @@ class PreflightConfig(Section):
         description="File with the example scores of an approved run; `batch-reranker preflight "
         "--record` writes it.",
     )
+    golden_tolerance: float = Field(
+        0.01,
+        gt=0,
+        lt=1,
+        description="Largest difference from a golden score, as a share of the range of all of "
+        "them.",
+    )
+    golden_any_dtype: bool = Field(
+        False, description="Accept golden scores that were recorded in another number format."
+    )
 
 
 class TrainingConfig(Section):

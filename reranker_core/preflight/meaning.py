@@ -109,11 +109,14 @@ def _check_order(grids: dict[str, np.ndarray], languages: Sequence[str]) -> Chec
     shares = {name: in_order(scores) for name, scores in grids.items()}
     asked = {name: shares[name] for name in languages}
     worst = min(asked.values())
+    others = [f"{name} {share:.0%}" for name, share in shares.items() if name not in asked]
     return Check(
         "meaning",
         "relevant_above_irrelevant",
         worst >= RIGHT_ORDER,
-        "comparisons in the right order: " + ", ".join(f"{n} {s:.0%}" for n, s in shares.items()),
+        "comparisons in the right order: "
+        + ", ".join(f"{n} {s:.0%}" for n, s in asked.items())
+        + (f"; not asked for: {', '.join(others)}" if others else ""),
         f"at least {RIGHT_ORDER:.0%} in {', '.join(asked)} (preflight.languages); a random model "
         "has about 50%",
         "These scores are upside down: high means irrelevant. The head's sign or label order is "
@@ -122,6 +125,7 @@ def _check_order(grids: dict[str, np.ndarray], languages: Sequence[str]) -> Chec
         else "These weights do not rank. If the model is for other languages, name them in "
         "preflight.languages; if it is for a field where such canaries mean nothing, bring your "
         "own (preflight.canaries) and set preflight.checks.meaning=warn.",
+        notable=True,
     )
 
 
@@ -143,6 +147,7 @@ def _check_hard(probe: Probe) -> Check:
         "damaged, training was cut short, or weights were rounded too coarsely: compare digests "
         "with the published files. If the model is for another field, bring canaries of your own "
         "(preflight.canaries) and set preflight.checks.meaning=warn.",
+        notable=True,
     )
 
 
@@ -169,4 +174,5 @@ def _check_own(probe: Probe, path: str) -> Check:
         f"{right / total:.0%} of {total} comparisons in the right order",
         f"at least {RIGHT_ORDER:.0%} of those in {path}",
         "The model does not rank what you know; use another, or look at the canaries.",
+        notable=True,
     )

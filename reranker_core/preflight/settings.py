@@ -9,6 +9,8 @@ from reranker_core.checks import Check
 # Published models have 1e-12 to 1e-5; a larger one flattens what a norm gives.
 _LARGEST_EPSILON = 1e-3
 _EPSILONS = ("layer_norm_eps", "layer_norm_epsilon", "rms_norm_eps", "norm_eps", "norm_epsilon")
+# Published rerankers take so many tokens, or as many as they have positions for.
+_USUAL_LENGTH = 512
 # In use between the two matrices of a feed-forward; gated ones have sigmoid and tanh elsewhere.
 _ACTIVATIONS = ("hidden_act", "hidden_activation", "activation_function", "activation")
 _NONE = ("linear", "identity", "tanh", "sigmoid")
@@ -35,4 +37,23 @@ def check_settings(config: Any) -> Check:
         f"{', '.join(_NONE)}",
         "config.json was changed after training, or is that of another model: copy it again. If "
         "the model was trained so, set preflight.checks.architecture=warn.",
+    )
+
+
+def check_length(config: Any, max_length: int, configured: bool) -> Check:
+    """Tells of a limit of tokens that a file sets far below what the model can take."""
+    positions = getattr(config, "max_position_embeddings", None)
+    usual = min(positions, _USUAL_LENGTH) if isinstance(positions, int) else max_length
+    short = not configured and max_length <= usual / 2
+    return Check(
+        "tokenizer",
+        "length",
+        True,
+        f"{max_length} tokens a pair, set by model_max_length in tokenizer_config.json; the model "
+        f"has {positions} positions, and what is beyond the limit is cut. If that is left over "
+        f"from a test, set model.max_length={usual}"
+        if short
+        else f"{max_length} tokens a pair",
+        "a limit that was chosen, or more than half of what the model can take",
+        notable=short,
     )

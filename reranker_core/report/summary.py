@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from reranker_core.checks import Report
-from reranker_core.config import PreflightChecks
 from reranker_core.output.proof import Totals
 from reranker_core.report.words import count
 from reranker_core.storage.store import Store
@@ -83,32 +80,6 @@ def print_totals(totals: Totals, prepared: Prepared, seconds: float, console: Co
         table.add_row("not enforced", f"preflight.checks: {', '.join(relaxed)}")
     table.add_row("output", prepared.store.url)
     console.print(table)
-
-
-def print_report(report: Report, actions: PreflightChecks, digest: str, console: Console) -> None:
-    """All checks of a preflight: what was measured, and what to do where one failed."""
-    table = Table(title="Preflight", title_justify="left", box=None, show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for check in report.checks:
-        action = getattr(actions, check.group)
-        verdict = "[green]passed" if check.passed else f"[red]failed ({action})"
-        table.add_row(verdict, f"{check.group}/{check.name}", escape(check.measured))
-        if not check.passed:
-            table.add_row("", "", f"expected: {escape(check.expected)}")
-            table.add_row("", "", escape(check.remedy))
-    console.print(table)
-    if report.device:
-        console.print(
-            f"{report.device} in {report.dtype} ({report.dtype_reason}); loading took "
-            f"{report.loading_seconds:.1f} s, the checks {report.seconds:.1f} s",
-            highlight=False,
-        )
-        if report.compiled:
-            console.print(escape(report.compiled), highlight=False)
-        console.print(f"input: {escape(json.dumps(report.prompt, ensure_ascii=False))}")
-    console.print(f"model.digest={digest}", highlight=False, soft_wrap=True)
 
 
 def print_proof(totals: Totals, store: Store, seconds: float, console: Console) -> None:

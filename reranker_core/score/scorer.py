@@ -37,7 +37,7 @@ from reranker_core.preflight.head import check_alignment
 from reranker_core.preflight.meaning import check_meaning
 from reranker_core.preflight.numerics import check_numerics
 from reranker_core.preflight.prompt import check_prompt
-from reranker_core.preflight.settings import check_settings
+from reranker_core.preflight.settings import check_length, check_settings
 from reranker_core.preflight.structure import check_structure
 from reranker_core.preflight.tokenizer import check_tokenizer
 from reranker_core.preflight.weights import check_weights
@@ -128,8 +128,12 @@ class Scorer:
         # Broken weights are not run: what they compute would only repeat the finding.
         words = [i for pair in ENGLISH for text in pair for i in pair_format.tokenizer.ids(text)]
         weights = [*check_weights(loaded), *check_structure(loaded, words)]
-        settings = check_settings(loaded.model.config)
-        inspection.add([settings, *weights, *check_tokenizer(pair_format, loaded.model)])
+        limit, known_limit = pair_format.max_length, config.model.max_length is not None
+        settings = [
+            check_settings(loaded.model.config),
+            check_length(loaded.model.config, limit, known_limit),
+        ]
+        inspection.add([*settings, *weights, *check_tokenizer(pair_format, loaded.model)])
         at_once = device == "cpu" and loaded.reentrant
         threads = torch.get_num_threads()
         streams = streams_for(threads) if at_once else 1
@@ -154,7 +158,17 @@ class Scorer:
             "canaries": tuple(english.values.tolist()),
         }
         if config.preflight.golden:
-            inspection.add([check_golden(inspection.report(**facts), config.preflight.golden)])
+            section, so_far = config.preflight, inspection.report(**facts)
+            inspection.add(
+                [
+                    check_golden(
+                        so_far,
+                        config.preflight.golden,
+                        section.golden_tolerance,
+                        section.golden_any_dtype,
+                    )
+                ]
+            )
         scorer.report = inspection.report(**facts)
         return scorer
 

@@ -26,7 +26,7 @@ from reranker_core.preflight.canaries import (
     Pair,
     hard_canaries,
 )
-from reranker_core.preflight.golden import record
+from reranker_core.preflight.golden import check_free, record
 from reranker_core.preflight.meaning import check_meaning
 from reranker_core.preflight.numerics import check_numerics
 from reranker_core.score.scorer import Scorer
@@ -591,16 +591,64 @@ def test_auto_takes_the_first_number_format_that_passes(
     assert report.dtype_reason.startswith("float16 failed numerics/finite")
 
 
+def golden_of(bert: Path, *settings: str) -> Check:
+    report = load(bert, *settings).report
+    return next(check for check in report.checks if check.name == "golden")
+
+
 def test_recorded_scores_are_held_against_a_model(bert: Path, tmp_path: Path):
     golden = tmp_path / "golden.json"
     report = load(bert).report
-    record(report, str(golden))
+    assert record(report, str(golden)) == len(report.canaries) == 64
     on = (f"preflight.golden={golden}", "preflight.checks.meaning=off")
-    assert "golden" not in {check.name for check in load(bert, *on).report.failed}
+    assert golden_of(bert, *on).passed
     content = json.loads(golden.read_text())
-    content["canaries"][3] += 1.0
+    span = max(content["canaries"]) - min(content["canaries"])
+    content["canaries"][3] += 0.03 * span
     golden.write_text(json.dumps(content))
-    assert "golden" in {check.name for check in load(bert, *on).report.failed}
+    failed = golden_of(bert, *on)
+    assert not failed.passed
+    assert "within 1.00% of their span (preflight.golden_tolerance=0.01)" in failed.expected
+    assert golden_of(bert, *on, "preflight.golden_tolerance=0.05").passed
+
+
+def test_scores_recorded_in_another_number_format_must_be_allowed(bert: Path, tmp_path: Path):
+    golden = tmp_path / "golden.json"
+    record(load(bert).report, str(golden))
+    content = json.loads(golden.read_text())
+    golden.write_text(json.dumps(content | {"dtype": "bfloat16"}))
+    on = (f"preflight.golden={golden}", "preflight.checks.meaning=off")
+    refusal = golden_of(bert, *on)
+    assert not refusal.passed
+    assert refusal.measured == "recorded in bfloat16, computed in float32"
+    assert golden_of(bert, *on, "preflight.golden_any_dtype=true").passed
+
+
+def test_a_record_is_not_replaced_unasked(tmp_path: Path):
+    path = tmp_path / "golden.json"
+    check_free(str(path), overwrite=False)
+    path.write_text("{}")
+    with pytest.raises(ConfigError, match="--overwrite"):
+        check_free(str(path), overwrite=False)
+    check_free(str(path), overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("limit", "settings", "told"),
+    [(16, (), True), (10**30, (), False), (16, ("model.max_length=16",), False)],
+)
+def test_a_limit_of_tokens_that_was_left_over_is_told(
+    bert: Path, tmp_path: Path, limit: int, settings: tuple[str, ...], told: bool
+):
+    model = damage.with_config(bert, tmp_path / "m")
+    path = model / "tokenizer_config.json"
+    given = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(given | {"model_max_length": limit}))
+    report = load(model, *settings).report
+    (check,) = [check for check in report.checks if check.name == "length"]
+    assert check.passed
+    assert check.notable is told
+    assert ("model_max_length" in check.measured) is told
 
 
 def test_a_model_that_ranks_passes_every_check_of_scores():
