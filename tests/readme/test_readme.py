@@ -96,19 +96,3 @@ def test_the_lines_of_the_output_page_read_all_rows(reader, tmp_path):
         text=True,
     )
     assert int(found) == rows > 0
-
-
-def test_the_design_names_every_module_beside_its_folder():
-    core = ROOT / "reranker_core"
-    design = (ROOT / "docs/design.md").read_text(encoding="utf-8")
-    rows = {line.split("|")[1].strip(): line for line in design.splitlines() if line[:3] == "| `"}
-    assert sum(path.suffix == ".py" and path.stem != "__init__" for path in core.iterdir()) <= 5
-    for path in core.iterdir():
-        names = f"`{path.name}/`" if path.is_dir() else f"`{path.name}`"
-        if path.stem.startswith("__"):
-            continue
-        row = next((row for cell, row in rows.items() if names in cell), "")
-        assert row, f"docs/design.md has no row of {path.name}"
-        if path.is_dir() and path.name not in ("models", "preflight"):  # a file a family, a group
-            for file in path.glob("*.py"):
-                assert file.stem == "__init__" or f"`{file.name}`" in row, file

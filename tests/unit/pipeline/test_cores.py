@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from reranker_core import cores
-from reranker_core.cores import usable_cores
-from reranker_core.pipeline import connection
+from reranker_core.pipeline import connection, cores
+from reranker_core.pipeline.cores import usable_cores
 from reranker_core.pipeline.placement import TASK_SLOTS
 from tests.tables import config
 
