@@ -16,9 +16,9 @@ import ray
 from ray.data import DataContext
 
 from reranker_core.config import Config
-from reranker_core.pipeline.cores import usable_cores
 from reranker_core.errors import ConfigError, Incomplete, brief
 from reranker_core.pipeline import prose
+from reranker_core.pipeline.cores import usable_cores
 from reranker_core.pipeline.placement import TASK_SLOTS
 
 log = logging.getLogger(__name__)
