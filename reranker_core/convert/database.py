@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _MEMORY = "2GB"
+_THREADS = 2  # each needs some 500 MB to join and sort
 _SHOWN = 5
 
 
@@ -33,9 +35,10 @@ def database() -> Iterator[DuckDBPyConnection]:
             "convert: the library duckdb is not installed. Run: pip install "
             "'batch-reranker[convert]'"
         ) from None
-    with tempfile.TemporaryDirectory() as folder, duckdb.connect() as connection:
+    with tempfile.TemporaryDirectory() as folder, duckdb.connect(f"{folder}/data.db") as connection:
         connection.execute(f"SET memory_limit = '{_MEMORY}'")
         connection.execute(f"SET temp_directory = {quoted(folder)}")
+        connection.execute(f"SET threads = {min(_THREADS, os.cpu_count() or 1)}")
         connection.execute("SET enable_progress_bar = false")
         try:
             yield connection

@@ -41,6 +41,8 @@ def joined(
 
     """
     kind = load_run(connection, run)
+    # From here on rows have numbers, and need not be held back for their order.
+    connection.execute("SET preserve_insertion_order = false")
     load_texts(connection, "corpus", corpus)
     load_texts(connection, "queries", queries)
     connection.execute(

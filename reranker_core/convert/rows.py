@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _BATCH_ROWS = 2048
-_LARGEST_LINE = 256 * 2**20  # bytes
+_LARGEST_LINE = 32 * 2**20  # bytes; DuckDB holds two such buffers a thread
 _GUESSED = ("date", "time", "timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "uuid",
             "timestamp with time zone", "time with time zone", "interval", "blob", "time_ns",
             "hugeint", "uhugeint")  # fmt: skip
@@ -95,7 +95,7 @@ def _text(connection: DuckDBPyConnection, path: str, delimiter: str) -> pa.Recor
     file = source(connection, path)
     relation = (
         f"read_csv({file}, header = true, all_varchar = true, delim = {quoted(delimiter)}, "
-        "quote = '\"', escape = '\"', strict_mode = true, max_line_size = 268435456)"
+        "quote = '\"', escape = '\"', strict_mode = true, max_line_size = 33554432)"
     )
     names = connection.sql(f"SELECT * FROM {relation}").columns
     others = [name for name in names if name not in _TEXTS]

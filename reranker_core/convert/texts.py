@@ -16,7 +16,7 @@ _IDS = ("_id", "id", "docid", "doc_id", "corpus_id", "corpus-id", "pid",
         "query_id", "query-id", "qid")  # fmt: skip
 _TEXTS = ("text", "contents", "passage", "query", "body")
 _COMPRESSED = (".gz", ".zst")
-_LARGEST_LINE = 256 * 2**20  # bytes
+_LARGEST_LINE = 32 * 2**20  # bytes; DuckDB holds two such buffers a thread
 
 
 def load_texts(connection: DuckDBPyConnection, table: str, path: str) -> None:
