@@ -65,6 +65,22 @@ def bert(folder: Path) -> Path:
     return _save(folder, transformers.BertForSequenceClassification, config, tokenizer)
 
 
+def bert_labels(folder: Path, *names: str) -> Path:
+    """A head with several labels, as monoBERT has two."""
+    tokenizer = transformers.BertTokenizer(vocab=_word_pieces(), model_max_length=LONGEST)
+    config = transformers.BertConfig(
+        **_WIDTH,
+        vocab_size=len(tokenizer),
+        num_hidden_layers=2,
+        max_position_embeddings=LONGEST,
+        pad_token_id=tokenizer.pad_token_id,
+        initializer_range=0.3,
+        id2label=dict(enumerate(names)),
+        label2id={name: index for index, name in enumerate(names)},
+    )
+    return _save(folder, transformers.BertForSequenceClassification, config, tokenizer)
+
+
 def electra(folder: Path) -> Path:
     """As BERT, with embeddings narrower than the layers, and a two-layer head."""
     tokenizer = transformers.BertTokenizer(vocab=_word_pieces(), model_max_length=LONGEST)

@@ -104,6 +104,12 @@ def qwen3_classifier(folder: Path) -> Path:
     return _qwen3(folder, transformers.Qwen3ForSequenceClassification, num_labels=1)
 
 
+def qwen3_labels(folder: Path, *names: str) -> Path:
+    """The same with several labels."""
+    named = {"id2label": dict(enumerate(names)), "label2id": {n: i for i, n in enumerate(names)}}
+    return _qwen3(folder, transformers.Qwen3ForSequenceClassification, **named)
+
+
 def _qwen3(folder: Path, architecture: Any, **settings: Any) -> Path:
     tokenizer = byte_pairs()
     config = transformers.Qwen3Config(

@@ -205,7 +205,14 @@ class ModelConfig(Section):
         None, description="Branch, tag or commit on the hub; null: the main branch."
     )
     family: Literal[
-        "auto", "encoder", "llm", "layerwise", "lightweight", "seq2seq", "classifier"
+        "auto",
+        "encoder",
+        "modular",
+        "llm",
+        "layerwise",
+        "lightweight",
+        "seq2seq",
+        "classifier",
     ] = Field("auto", description="Kind of reranker; `auto`: detect it from the model's files.")
     template: Text | Template = Field(
         "auto",
@@ -232,7 +239,9 @@ class ModelConfig(Section):
         "`of_layer`: the layer's own head.",
     )
     prompt: str | None = Field(
-        None, description="Text that replaces the template's `{prompt}`; null: the template's own."
+        None,
+        description="Text that replaces the template's `{prompt}`, or stands before each query of "
+        "an encoder; null: the checkpoint's own.",
     )
     instruction: str | None = Field(
         None,
@@ -245,6 +254,11 @@ class ModelConfig(Section):
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Device that scores; `auto`: a GPU if there is one, else the CPU."
+    )
+    label: int | Text | None = Field(
+        None,
+        description="Label of a head with several labels that means relevant, by number or name; "
+        "null: the one of two that is named relevant.",
     )
     max_length: int | None = Field(
         None,

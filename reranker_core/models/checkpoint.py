@@ -12,6 +12,7 @@ from typing import Any
 from reranker_core.config import ModelConfig
 from reranker_core.errors import ConfigError, brief
 from reranker_core.models.hub import download
+from reranker_core.models.modules import BODY_FILE, LIST_FILE, Module, read_modules
 
 _DIGEST_CHUNK = 1 << 22
 VOCABULARY_FILES = (
@@ -30,7 +31,7 @@ _TOKENIZER_FILES = (
     "added_tokens.json",
     "merges.txt",
 )
-_WANTED = ["*.json", "*.txt", "*.model", "*.py", "*.safetensors"]
+_WANTED = ["*.json", "*.txt", "*.jinja", "*.model", "*.py", "*.safetensors"]
 _PICKLES = "pytorch_model*.bin*"
 # Classes that transformers does not know, and `models/` computes without their code.
 _BUILT_HERE = ("LayerWiseMiniCPMForCausalLM", "CostWiseGemmaForCausalLM")
@@ -84,6 +85,18 @@ class Checkpoint:
         return self._own_code and not (known and hasattr(transformers, self.architecture))
 
     @property
+    def has_head_in_modules(self) -> bool:
+        """Whether the score is made by modules behind the model that config.json describes."""
+        return any(module.makes_scores for module in self.modules)
+
+    @property
+    def _module_files(self) -> list[Path]:
+        lists = [self.folder / name for name in (LIST_FILE, BODY_FILE)]
+        settings = [self.folder / m.path / "config.json" for m in self.modules if m.path]
+        weights = [module.weights for module in self.modules if module.weights is not None]
+        return [path for path in (*lists, *settings) if path.exists()] + weights
+
+    @property
     def _own_code(self) -> bool:
         return bool(self.config.get("auto_map"))
 
@@ -94,14 +107,22 @@ class Checkpoint:
         return f"sha256:{hashlib.sha256(whole).hexdigest()[:32]}"
 
     @cached_property
+    def modules(self) -> tuple[Module, ...]:
+        """What sentence-transformers makes the model of; none where it did not save it."""
+        return read_modules(self.folder)
+
+    @cached_property
     def digests(self) -> dict[str, str]:
-        """SHA-256 of the weights, the tokenizer's files, config.json, and code of its own."""
+        """SHA-256 of the weights, the tokenizer's files, config.json, code of its own, and the
+        modules of a head.
+        """
         tokenizer = [self.folder / name for name in _TOKENIZER_FILES]
         return {
             "weights": _digest(self.weights),
             "tokenizer": _digest([path for path in tokenizer if path.exists()]),
             "config": _digest([self.folder / "config.json"]),
             **({"code": _digest(sorted(self.folder.glob("*.py")))} if self._own_code else {}),
+            **({"modules": _digest(self._module_files)} if self.has_head_in_modules else {}),
         }
 
 

@@ -1,8 +1,8 @@
-"""Encoder rerankers: any `…ForSequenceClassification` with one label.
+"""Encoder rerankers: any `…ForSequenceClassification` with one label, or one that means relevant.
 
 BERT, XLM-RoBERTa (bge-reranker-base, -large, -v2-m3), ModernBERT, DistilBERT, ELECTRA and others.
 A pair becomes ids as in FlagEmbedding's FlagReranker (`formats/joined.py`); the score is the one
-logit.
+logit, or the log-odds of the label that means relevant.
 """
 
 from __future__ import annotations
@@ -17,23 +17,25 @@ from reranker_core.encode.tokenizing import TextTokenizer
 from reranker_core.errors import ConfigError
 from reranker_core.models.batch import Batch
 from reranker_core.models.checkpoint import Checkpoint
+from reranker_core.models.decoders import is_decoder
 from reranker_core.models.family import LoadedModel
+from reranker_core.models.labels import label_of, label_record, log_odds, relevant_label
 from reranker_core.models.loading import (
+    has_head,
     inputs_to_float32,
-    is_decoder,
     load_classifier,
     load_tokenizer,
     longest_input,
 )
+from reranker_core.models.modules import default_prompt
 from reranker_core.models.reentrancy import is_reentrant
 
-_DEFAULT_MAX_LENGTH = 512
+DEFAULT_MAX_LENGTH = 512
 
 
-def fits(architecture: str) -> bool:
+def fits(checkpoint: Checkpoint) -> bool:
     """Whether the class that wrote a checkpoint is an encoder with a classification head."""
-    headed = architecture.endswith("ForSequenceClassification")
-    return headed and not is_decoder(architecture)
+    return has_head(checkpoint) and not is_decoder(checkpoint)
 
 
 def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> JoinedFormat:
@@ -44,9 +46,14 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> JoinedFormat:
         ConfigError: the lengths do not fit model or each other.
 
     """
+    return joined_format(checkpoint, model, DEFAULT_MAX_LENGTH)
+
+
+def joined_format(checkpoint: Checkpoint, model: ModelConfig, most: int) -> JoinedFormat:
+    """The same, of at most `most` ids where `model.max_length` is null."""
     tokenizer = load_tokenizer(checkpoint, model)
     longest = longest_input(checkpoint, tokenizer)
-    max_length = model.max_length or min(_DEFAULT_MAX_LENGTH, longest)
+    max_length = model.max_length or min(most, longest)
     if max_length > longest:
         raise ConfigError(
             f"model.max_length={max_length} is beyond the {longest} positions of "
@@ -59,6 +66,8 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> JoinedFormat:
         max_length,
         query_max_length,
         model,
+        label_record(checkpoint, model),
+        (default_prompt(checkpoint.folder) or "") if model.prompt is None else model.prompt,
     )
 
 
@@ -81,6 +90,7 @@ def load(
         for module in head.values():
             module.float().register_forward_pre_hook(inputs_to_float32)
     read_first_token_only(loaded.model)
+    loaded.model.config.label = relevant_label(checkpoint, model)
     loaded.model.to(device)
     names = tuple(f"{name}." for name in head)
     return replace(loaded, head=names, reentrant=is_reentrant(loaded.model))
@@ -88,10 +98,14 @@ def load(
 
 def forward(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
     """Float32 scores of a batch, shape (rows,)."""
-    inputs = {"input_ids": batch.ids, "attention_mask": batch.mask}
+    return log_odds(model(**inputs(model, batch)).logits, label_of(model))
+
+
+def inputs(model: torch.nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
+    """What an encoder's forward takes, token types where it has some."""
+    given = {"input_ids": batch.ids, "attention_mask": batch.mask}
     if getattr(model.config, "type_vocab_size", 0) > 1:
         positions = torch.arange(batch.ids.shape[1], device=batch.ids.device)
         second = positions >= batch.passage_starts[:, None]
-        inputs["token_type_ids"] = (second & batch.mask.bool()).long()
-    logits: torch.Tensor = model(**inputs).logits
-    return logits[:, 0].float()
+        given["token_type_ids"] = (second & batch.mask.bool()).long()
+    return given

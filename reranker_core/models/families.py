@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from reranker_core.config import ModelConfig, Template
 from reranker_core.errors import ConfigError
-from reranker_core.models import classifier, encoder, layerwise, lightweight, llm, seq2seq
+from reranker_core.models import classifier, encoder, layerwise, lightweight, llm, modular, seq2seq
 from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.cutoff import runs_own_code
 from reranker_core.models.family import Family
-from reranker_core.models.templates import choose_template
+from reranker_core.models.own_words import template_for
+from reranker_core.models.templates import OF_CHECKPOINT, TEMPLATES, choose_template
 
 FAMILIES: dict[str, Family] = {
+    "modular": modular,
     "encoder": encoder,
     "llm": llm,
     "layerwise": layerwise,
@@ -27,7 +29,7 @@ def recognise(checkpoint: Checkpoint, configured: str) -> str:
     """
     if configured != "auto":
         return configured
-    fitting = [name for name, family in FAMILIES.items() if family.fits(checkpoint.architecture)]
+    fitting = [name for name, family in FAMILIES.items() if family.fits(checkpoint)]
     return fitting[0] if fitting else "encoder"
 
 
@@ -37,33 +39,43 @@ def choose(checkpoint: Checkpoint, model: ModelConfig) -> tuple[str, str | Templ
     The template is what `model.template` would be to name it; `auto` where there is none.
 
     Raises:
-        ConfigError: a key is set that the family does not heed.
+        ConfigError: a key is set that the family does not heed, or the checkpoint's chat template
+            cannot be followed.
+        PreflightRefused: the checkpoint names its answers, and its tokenizer cannot be loaded.
 
     """
     family = recognise(checkpoint, model.family)
-    _refuse_unused(family, model)
+    refuse_unused(family, model)
     why = (
         "as configured"
         if model.family != "auto"
+        else "modules.json lists a head"
+        if family == "modular"
         else f"config.json says {checkpoint.architecture or 'nothing'}"
     )
     if family in _LAYERED and runs_own_code(checkpoint, model):
         why += ", in the checkpoint's own code"
     line = f"family {family} ({why})"
-    if family == "encoder":
+    if family not in PROMPTED:
         return family, model.template, line
     name, reason = choose_template(checkpoint, model, family)
-    template = model.template if isinstance(model.template, Template) else name
+    template: str | Template = name
+    if isinstance(model.template, Template):
+        template = model.template
+    elif name == OF_CHECKPOINT:
+        name, found = template_for(checkpoint, model, family)
+        template = name if found == TEMPLATES.get(name) else found
     return family, template, f"{line}, template {name} ({reason})"
 
 
 _LAYERED = ("layerwise", "lightweight")
-_PROMPTED = ("llm", "layerwise", "lightweight", "seq2seq", "classifier")
+PROMPTED = ("llm", "layerwise", "lightweight", "seq2seq", "classifier")
 # Keys of `model` that only some families heed.
 _HEEDED = {
-    "template": _PROMPTED,
-    "prompt": _PROMPTED,
-    "instruction": _PROMPTED,
+    "template": PROMPTED,
+    "prompt": (*PROMPTED, "encoder", "modular"),
+    "instruction": PROMPTED,
+    "label": ("encoder", "classifier", "modular"),
     "cutoff_layer": _LAYERED,
     "compress_layers": ("lightweight",),
     "compress_ratio": ("lightweight",),
@@ -71,7 +83,13 @@ _HEEDED = {
 }
 
 
-def _refuse_unused(family: str, model: ModelConfig) -> None:
+def refuse_unused(family: str, model: ModelConfig) -> None:
+    """See that the family heeds all keys that are set.
+
+    Raises:
+        ConfigError: it does not.
+
+    """
     for key, families in _HEEDED.items():
         value, default = getattr(model, key), ModelConfig.model_fields[key].default
         if value != default and family not in families:

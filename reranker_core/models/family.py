@@ -45,8 +45,8 @@ class Family(Protocol):
     def pair_format(self, checkpoint: Checkpoint, model: ModelConfig) -> PairFormat:
         """The pair format of a checkpoint. Needs no weights, so that encode tasks can call it."""
 
-    def fits(self, architecture: str) -> bool:
-        """Whether a checkpoint written by this class belongs to the family."""
+    def fits(self, checkpoint: Checkpoint) -> bool:
+        """Whether a checkpoint, by its class and its modules, belongs to the family."""
 
     def load(
         self, checkpoint: Checkpoint, model: ModelConfig, dtype: torch.dtype, device: str

@@ -30,9 +30,9 @@ _START_LAYER = 8  # LayerWiseMiniCPMConfig's defaults
 _HEAD_TYPE = "simple"
 
 
-def fits(architecture: str) -> bool:
+def fits(checkpoint: Checkpoint) -> bool:
     """Whether the class that wrote a checkpoint is the layerwise MiniCPM."""
-    return architecture == "LayerWiseMiniCPMForCausalLM"
+    return checkpoint.architecture == "LayerWiseMiniCPMForCausalLM"
 
 
 def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PromptFormat:

@@ -31,9 +31,9 @@ from reranker_core.models.prompting import prompt_format
 _START_LAYER = _LAYER_STEP = 28  # CostWiseGemmaConfig's defaults
 
 
-def fits(architecture: str) -> bool:
+def fits(checkpoint: Checkpoint) -> bool:
     """Whether the class that wrote a checkpoint is the lightweight Gemma2."""
-    return architecture == "CostWiseGemmaForCausalLM"
+    return checkpoint.architecture == "CostWiseGemmaForCausalLM"
 
 
 def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PromptFormat:

@@ -24,10 +24,11 @@ _LANGUAGE_MODELS = ("ForCausalLM", "LMHeadModel")
 _OTHERS = ("LayerWise", "CostWise")  # families of their own
 
 
-def fits(architecture: str) -> bool:
+def fits(checkpoint: Checkpoint) -> bool:
     """Whether the class that wrote a checkpoint is a language model with a vocabulary head."""
     # An embedding model made from a decoder says …Model, though its weights would load here.
-    return architecture.endswith(_LANGUAGE_MODELS) and not architecture.startswith(_OTHERS)
+    name = checkpoint.architecture
+    return name.endswith(_LANGUAGE_MODELS) and not name.startswith(_OTHERS)
 
 
 def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PromptFormat:

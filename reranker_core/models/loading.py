@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from typing import Any
 
 import torch
@@ -18,17 +17,16 @@ from reranker_core.models.tensors import describe, read_tensors, unwrapped
 
 log = logging.getLogger(__name__)
 
-_DECODER = re.compile(
-    "Bloom|Falcon|GPT|Gemma|Llama|Ministral|Mistral|Mixtral|OPT|Olmo|Phi|Qwen|SmolLM|StableLm"
-)
 _UNBOUNDED = 1 << 20  # transformers' tokenizers say 1e30 when they do not know
 # These number their positions from padding_idx + 1, so that many fewer can be used.
 _OFFSET_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer"}
+_RELATIVE = {"deberta", "deberta-v2"}
+_N_POSITIONS = {"gpt2", "gpt_bigcode", "openai-gpt", "ctrl"}  # a table of so many
 
 
-def is_decoder(architecture: str) -> bool:
-    """Whether a class is one of a language model's, by its name."""
-    return bool(_DECODER.match(architecture))
+def has_head(checkpoint: Checkpoint) -> bool:
+    """Whether the class that wrote a checkpoint has a classification head."""
+    return checkpoint.architecture.endswith("ForSequenceClassification")
 
 
 def load_tokenizer(checkpoint: Checkpoint, model: ModelConfig) -> Any:
@@ -62,11 +60,21 @@ def load_tokenizer(checkpoint: Checkpoint, model: ModelConfig) -> Any:
 
 def longest_input(checkpoint: Checkpoint, tokenizer: Any) -> int:
     """Most ids that both the position table and the tokenizer allow."""
-    config = checkpoint.config
-    positions = config.get("max_position_embeddings") or _UNBOUNDED
-    if config.get("model_type") in _OFFSET_POSITIONS:
-        positions -= config.get("pad_token_id", 1) + 1
-    return int(min(positions, tokenizer.model_max_length, _UNBOUNDED))
+    most = min(_positions(checkpoint.config), tokenizer.model_max_length, _UNBOUNDED)
+    return int(most)
+
+
+def _positions(config: dict[str, Any]) -> int:
+    """How many a model has, by its settings."""
+    kind, text = config.get("model_type"), config.get("text_config")
+    if kind in _RELATIVE and config.get("position_biased_input") is False:
+        return _UNBOUNDED  # nothing but distances, which are clipped
+    key = "n_positions" if kind in _N_POSITIONS else "max_position_embeddings"
+    positions = config.get(key) or (text.get(key) if isinstance(text, dict) else None)
+    if not isinstance(positions, int):
+        return _UNBOUNDED
+    offset = config.get("pad_token_id", 1) or 0
+    return positions - offset - 1 if kind in _OFFSET_POSITIONS else positions
 
 
 def load_weights(

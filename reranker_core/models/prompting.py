@@ -10,7 +10,7 @@ from reranker_core.encode.tokenizing import TextTokenizer
 from reranker_core.errors import ConfigError
 from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.loading import load_tokenizer, longest_input, specials_around
-from reranker_core.models.templates import resolve_template
+from reranker_core.models.own_words import template_for
 
 
 def prompt_format(
@@ -29,7 +29,7 @@ def prompt_format(
             f"model.truncation={model.truncation} is for encoder rerankers; with a template only "
             "the passage is cut. Leave it out"
         )
-    name, template = resolve_template(checkpoint, model, family)
+    name, template = template_for(checkpoint, model, family)
     tokenizer = load_tokenizer(checkpoint, model)
     return PromptFormat.of(
         TextTokenizer.of(tokenizer),

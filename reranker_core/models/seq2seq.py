@@ -22,9 +22,9 @@ from reranker_core.models.prompting import prompt_format
 _T5 = re.compile(r"(U?M)?T5ForConditionalGeneration")
 
 
-def fits(architecture: str) -> bool:
+def fits(checkpoint: Checkpoint) -> bool:
     """Whether the class that wrote a checkpoint is a T5 with a vocabulary head."""
-    return bool(_T5.fullmatch(architecture))
+    return bool(_T5.fullmatch(checkpoint.architecture))
 
 
 def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PromptFormat:

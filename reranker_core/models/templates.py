@@ -12,6 +12,7 @@ import re
 from reranker_core.config import ModelConfig, Template
 from reranker_core.errors import ConfigError
 from reranker_core.models.checkpoint import Checkpoint
+from reranker_core.models.modules import default_prompt
 
 _FLAG_SEGMENTS = ["A: {query}", "\n", "B: {passage}", "\n", "{prompt}"]
 _FLAG_PROMPT = (
@@ -127,6 +128,8 @@ _BY_FAMILY = {
     "seq2seq": "monot5",
 }
 _FALLBACK = "bge-gemma"
+# A template that files of sentence-transformers describe (`own_words.py`).
+OF_CHECKPOINT = "of the checkpoint"
 
 
 def choose_template(checkpoint: Checkpoint, model: ModelConfig, family: str) -> tuple[str, str]:
@@ -135,6 +138,17 @@ def choose_template(checkpoint: Checkpoint, model: ModelConfig, family: str) -> 
         return "own", "model.template is a template of its own"
     if model.template != "auto":
         return model.template, "as configured"
+    if has_own_words(checkpoint):
+        return OF_CHECKPOINT, "its chat template and answers"
+    return _built_in(checkpoint, family)
+
+
+def has_own_words(checkpoint: Checkpoint) -> bool:
+    """Whether sentence-transformers' files name the answers."""
+    return bool(checkpoint.modules) and checkpoint.modules[-1].kind == "LogitScore"
+
+
+def _built_in(checkpoint: Checkpoint, family: str) -> tuple[str, str]:
     if family in _BY_FAMILY:
         return _BY_FAMILY[family], "the family's own"
     named = named_template(checkpoint)
@@ -149,7 +163,7 @@ def choose_template(checkpoint: Checkpoint, model: ModelConfig, family: str) -> 
 def is_guessed(checkpoint: Checkpoint, model: ModelConfig, family: str) -> bool:
     """Whether `choose_template` has nothing but the kind of the model to go by."""
     unset = model.template == "auto" and family in ("llm", "seq2seq", "classifier")
-    return unset and named_template(checkpoint) is None
+    return unset and named_template(checkpoint) is None and not has_own_words(checkpoint)
 
 
 def named_template(checkpoint: Checkpoint) -> tuple[str, str] | None:
@@ -171,14 +185,17 @@ def named_template(checkpoint: Checkpoint) -> tuple[str, str] | None:
 def resolve_template(
     checkpoint: Checkpoint, model: ModelConfig, family: str
 ) -> tuple[str, Template]:
-    """The template with the configured prompt and instruction, and its name.
+    """The configured or built-in template with the prompt and instruction that are asked for, and
+    its name.
 
     Raises:
         ConfigError: there is no template of that name, or it has no place for what is configured.
 
     """
-    name, _ = choose_template(checkpoint, model, family)
-    template = model.template if isinstance(model.template, Template) else TEMPLATES.get(name)
+    if isinstance(model.template, Template):
+        return "own", asked(model.template, "own", model)
+    name = model.template if model.template != "auto" else _built_in(checkpoint, family)[0]
+    template = TEMPLATES.get(name)
     if template is None:
         near = difflib.get_close_matches(name, TEMPLATES, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
@@ -186,14 +203,32 @@ def resolve_template(
             f"model.template={name}: there is no such template{hint} Built in are "
             f"{', '.join(TEMPLATES)}; for one of your own write a mapping with `segments`"
         )
+    default = default_prompt(checkpoint.folder)
+    if default is not None and has_place(template, "instruction"):
+        template = template.model_copy(update={"instruction": default})
+    return name, asked(template, name, model)
+
+
+def asked(template: Template, name: str, model: ModelConfig) -> Template:
+    """The template with the configured prompt and instruction.
+
+    Raises:
+        ConfigError: it has no place for what is configured.
+
+    """
     for key in ("prompt", "instruction"):
         value = getattr(model, key)
         if value is None:
             continue
-        if not any(f"{{{key}}}" in segment for segment in template.segments):
+        if not has_place(template, key):
             raise ConfigError(
                 f"model.{key} is set, but the template '{name}' has no {{{key}}}; leave it out, or "
                 "write a template of your own"
             )
         template = template.model_copy(update={key: value})
-    return name, template
+    return template
+
+
+def has_place(template: Template, key: str) -> bool:
+    """Whether a template has a place for a `prompt` or an `instruction`."""
+    return any(f"{{{key}}}" in segment for segment in template.segments)

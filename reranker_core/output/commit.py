@@ -64,6 +64,7 @@ def commit(
     output: OutputConfig,
     measures: dict[str, Any],
     run: str,
+    temperature: float = 1.0,
 ) -> Receipt:
     """Write a part's files and its receipt, or find that they are there, and return the receipt.
 
@@ -75,13 +76,14 @@ def commit(
         output: which columns the data file gets.
         measures: `distinct`, `tokens`, `computed_tokens`, `seconds` and `waited` of the receipt.
         run: the digest of the run's identity.
+        temperature: what scores are divided by before they are normalised.
 
     Raises:
         OutputConflict: the data file's name is taken by a run of another identity.
 
     """
     facts = _facts(part, scored, measures, run)
-    table = output_table(scored, schema, output)
+    table = output_table(scored, schema, output, temperature)
     problems = check_content(table, Columns.of(schema, output, scored.layers), facts)
     if problems:
         raise RerankError(f"part {part.name} is not written, for it is wrong: {problems}")

@@ -43,9 +43,23 @@ def fingerprint(
         "dtype": config.model.dtype,
         "model": checkpoint.digests,
         **pair_format.record,
-        "normalize": config.output.normalize,
+        "normalize": _normalization(config, pair_format.record),
         **({"reproducible": _shapes(config)} if config.score.reproducible else {}),
     }
+
+
+def temperature(scoring: dict[str, Any]) -> float:
+    """What raw scores are divided by before they are normalised: the template's, in a fingerprint
+    or the record of a format.
+    """
+    return float((scoring.get("template") or {}).get("temperature", 1.0))
+
+
+def _normalization(config: Config, record: dict[str, Any]) -> str:
+    """Outputs from before temperatures were heeded say `sigmoid`, and are not mixed with others."""
+    divisor = temperature(record)
+    plain = config.output.normalize == "none" or divisor == 1
+    return config.output.normalize if plain else f"sigmoid(x / {divisor:g})"
 
 
 def _shapes(config: Config) -> dict[str, Any]:

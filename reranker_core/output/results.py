@@ -65,8 +65,12 @@ class ScoredPart:
         return cls(part.rows, part.per_row, status, score, scores.rescued, lost, chunks, layers)
 
 
-def output_table(part: ScoredPart, schema: InputSchema, output: OutputConfig) -> pa.Table:
+def output_table(
+    part: ScoredPart, schema: InputSchema, output: OutputConfig, temperature: float = 1.0
+) -> pa.Table:
     """The part's rows in input order, with the score columns (lists for nested parts).
+
+    `temperature` is what raw scores are divided by before they are normalised.
 
     Raises:
         InputError: ranks are asked for and a query's rows do not stand together.
@@ -81,7 +85,7 @@ def output_table(part: ScoredPart, schema: InputSchema, output: OutputConfig) ->
     if output.normalize == "sigmoid":
         # In float64: in float32 all scores above about 17 would become the same 1.0.
         with np.errstate(over="ignore"):  # far below zero: 1 / inf is the 0.0 it should be
-            sigmoid = 1 / (1 + np.exp(-part.score.astype(np.float64)))
+            sigmoid = 1 / (1 + np.exp(-part.score.astype(np.float64) / temperature))
         columns[names.normalized] = pa.array(sigmoid, mask=null)
     if output.rank:
         groups = query_of_pair(part.rows, part.per_row, schema)

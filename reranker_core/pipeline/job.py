@@ -21,3 +21,4 @@ class Job:
     store: Store  # the output, with what the driver found out about it
     fence: Fence
     pairs: float  # that each replica is to score, if all come
+    temperature: float  # what scores are divided by before they are normalised

@@ -21,7 +21,7 @@ from reranker_core.config import Config
 from reranker_core.errors import PreflightRefused
 from reranker_core.input.plan import read_groups
 from reranker_core.output.checksums import recording
-from reranker_core.output.identity import digest, identity
+from reranker_core.output.identity import digest, identity, temperature
 from reranker_core.output.lease import Lease
 from reranker_core.output.manifest import begin, conclude
 from reranker_core.output.proof import Totals
@@ -89,6 +89,7 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
                     store,
                     lease.fence,
                     pairs,
+                    temperature(scoring),
                 )
                 preflights = _score(prepared, job, placement, lease, coordinator)
     else:

@@ -75,7 +75,14 @@ def commit_parts(block: pa.Table, job: Job, coordinator: ActorHandle) -> dict[st
         ask(coordinator, "begin", "commit", part.name)
         job.fence.check(store)
         receipt = commit(
-            store, part, scored, job.schema, job.config.output, notes["measures"], job.run
+            store,
+            part,
+            scored,
+            job.schema,
+            job.config.output,
+            notes["measures"],
+            job.run,
+            job.temperature,
         )
         ask(coordinator, "finish", "commit", part.name)
         receipts.append(receipt.to_json())

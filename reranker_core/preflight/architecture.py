@@ -6,6 +6,9 @@ from reranker_core.checks import Check
 from reranker_core.config import ModelConfig
 from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.families import FAMILIES, recognise
+from reranker_core.models.labels import describe_labels, label_names, relevant_label
+from reranker_core.models.loading import has_head
+from reranker_core.models.modules import LIST_FILE
 
 _REMEDY = (
     "Its head would be drawn at random, and scores would be noise. Use the reranker that goes with "
@@ -15,7 +18,11 @@ _REMEDY = (
 
 def check_architecture(checkpoint: Checkpoint, model: ModelConfig) -> list[Check]:
     """A model with one score a pair."""
-    return [_check_kind(checkpoint, model), _check_pooling(checkpoint), _check_labels(checkpoint)]
+    return [
+        _check_kind(checkpoint, model),
+        _check_pooling(checkpoint),
+        _check_labels(checkpoint, model),
+    ]
 
 
 def _check_kind(checkpoint: Checkpoint, model: ModelConfig) -> Check:
@@ -24,9 +31,12 @@ def _check_kind(checkpoint: Checkpoint, model: ModelConfig) -> Check:
     return Check(
         "architecture",
         "has_a_score",
-        FAMILIES[family].fits(name),
-        f"config.json of {checkpoint.source} says {name or 'nothing'}, {_kind(name)}",
-        "a reranker of a known family: …ForSequenceClassification, …ForCausalLM, a T5",
+        FAMILIES[family].fits(checkpoint),
+        f"{LIST_FILE} of {checkpoint.source} lists a head"
+        if family == "modular"
+        else f"config.json of {checkpoint.source} says {name or 'nothing'}, {_kind(name)}",
+        "a reranker of a known family: …ForSequenceClassification, …ForCausalLM, a T5, a head in "
+        "sentence-transformers' modules",
         _REMEDY,
     )
 
@@ -34,16 +44,25 @@ def _check_kind(checkpoint: Checkpoint, model: ModelConfig) -> Check:
 def _check_pooling(checkpoint: Checkpoint) -> Check:
     """Embedding models of sentence-transformers say so themselves, whatever their class."""
     try:
-        modules = (checkpoint.folder / "modules.json").read_text(encoding="utf-8")
+        listed = (checkpoint.folder / LIST_FILE).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        modules = ""
+        listed = ""
+    pools = ".Pooling" in listed and not FAMILIES["modular"].fits(checkpoint)
+    chain = ", ".join(module.kind for module in checkpoint.modules)
+    measured, remedy = f"{LIST_FILE} pools tokens into an embedding: {chain}", _REMEDY
+    if checkpoint.has_head_in_modules:
+        measured = f"{LIST_FILE} has a head of modules that are not known here: {chain}"
+        remedy = (
+            "Known is a Transformer in the folder itself, then Pooling, then Dense, LayerNorm and "
+            "Dropout in any order, with a Dense at the end that writes `scores`."
+        )
     return Check(
         "architecture",
         "no_embedding_model",
-        ".Pooling" not in modules,
-        "modules.json pools tokens into an embedding" if ".Pooling" in modules else "none",
+        not pools,
+        measured if pools else "none",
         "a model that scores pairs",
-        _REMEDY,
+        remedy,
     )
 
 
@@ -59,18 +78,19 @@ def _kind(architecture: str) -> str:
     return "no reranker that is known here"
 
 
-def _check_labels(checkpoint: Checkpoint) -> Check:
-    config = checkpoint.config
-    if not checkpoint.architecture.endswith("ForSequenceClassification"):
+def _check_labels(checkpoint: Checkpoint, model: ModelConfig) -> Check:
+    if not (has_head(checkpoint) or checkpoint.has_head_in_modules):
         return Check("architecture", "one_label", True, "no labels", "1")
-    # transformers' default, where config.json names none, is two.
-    labels = len(config.get("id2label") or {}) or config.get("num_labels") or 2
+    names = label_names(checkpoint)
+    label = relevant_label(checkpoint, model)
+    known = "" if label is None else f"; the score is the log-odds of {label} ({names[label]})"
     return Check(
         "architecture",
         "one_label",
-        labels == 1,
-        f"{labels} labels",
-        "1",
-        "A reranker has one score a pair. If this is a classifier, use a reranker; if it was "
-        "trained with one label, set id2label in its config.json.",
+        len(names) == 1 or label is not None,
+        describe_labels(names) + known,
+        "1 label, or 2 of which one is named relevant, or model.label",
+        "A reranker has one score a pair. If one of these labels means that the passage is "
+        "relevant, set model.label to its number: its log-odds are then the score. If the head has "
+        "one row, set id2label in config.json. If this is another classifier, use a reranker.",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from reranker_core.checks import Check
 from reranker_core.config import ModelConfig
 from reranker_core.models.checkpoint import Checkpoint
+from reranker_core.models.families import recognise, refuse_unused
 from reranker_core.preflight.architecture import check_architecture
 from reranker_core.preflight.files import check_files
 from reranker_core.preflight.prompt import check_template
@@ -12,10 +13,16 @@ from reranker_core.preflight.tokenizer import check_vocabulary_file
 
 
 def check_checkpoint(checkpoint: Checkpoint, model: ModelConfig) -> list[Check]:
-    """Files, vocabulary, architecture, template; it takes seconds, and runs on the driver too."""
+    """Files, vocabulary, architecture, template; it takes seconds, and runs on the driver too.
+
+    Raises:
+        ConfigError: a key is set that the checkpoint's family does not heed.
+
+    """
     found = check_files(checkpoint, model)
     if not checkpoint.config:
         return found
+    refuse_unused(recognise(checkpoint, model.family), model)
     return [
         *found,
         check_vocabulary_file(checkpoint),

@@ -10,6 +10,7 @@ from pathlib import Path
 from reranker_core.checks import Check
 from reranker_core.config import ModelConfig
 from reranker_core.models.checkpoint import Checkpoint
+from reranker_core.models.modules import LIST_FILE
 
 _HEADER_BYTES = 8
 _LFS_POINTER = b"version https://git-lfs"
@@ -86,9 +87,17 @@ def _check_weights(checkpoint: Checkpoint) -> Check:
     )
 
 
+def _weight_files(checkpoint: Checkpoint) -> list[Path]:
+    """Those of the model, and of the modules behind it."""
+    return [*checkpoint.weights, *(m.weights for m in checkpoint.modules if m.weights is not None)]
+
+
 def _problems(checkpoint: Checkpoint) -> Iterator[str]:
     wanted = checkpoint.indexed
-    for path in checkpoint.weights:
+    for module in checkpoint.modules:
+        if module.kind in ("Dense", "LayerNorm") and module.weights is None:
+            yield f"{module.path} has no weights, though {LIST_FILE} names it"
+    for path in _weight_files(checkpoint):
         if not path.exists():
             yield f"{path.name} is missing, though the index names it"
             continue
@@ -139,7 +148,7 @@ def _tensors(path: Path) -> set[str] | None:
 
 
 def _check_format(checkpoint: Checkpoint, model: ModelConfig) -> Check:
-    pickles = [path.name for path in checkpoint.weights if path.suffix != ".safetensors"]
+    pickles = [path.name for path in _weight_files(checkpoint) if path.suffix != ".safetensors"]
     return Check(
         "files",
         "no_pickle",

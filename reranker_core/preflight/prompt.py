@@ -5,7 +5,8 @@ A checkpoint can say how it was trained in a file `reranker.json` beside its wei
     {"layout": "A: {query} B: {passage} …", "answers": {"Yes": 1.0}, "truncation": "only_passage"}
 
 Any of these keys, and of those in the fingerprint's `format`, may be given; those that are must be
-what is in use. sentence-transformers' own file names a prompt that it would prepend.
+what is in use. So must be what sentence-transformers' files say: the answers of `LogitScore`, the
+chat template, and the prompt that is used by default.
 """
 
 from __future__ import annotations
@@ -18,12 +19,16 @@ from typing import Any
 from reranker_core.checks import Check
 from reranker_core.config import ModelConfig
 from reranker_core.encode.formats.pair_format import PairFormat
+from reranker_core.errors import ConfigError
+from reranker_core.models.chat_template import answers_of, whole
 from reranker_core.models.checkpoint import Checkpoint
-from reranker_core.models.families import recognise
-from reranker_core.models.templates import choose_template, is_guessed
+from reranker_core.models.families import PROMPTED, recognise
+from reranker_core.models.modules import SETTINGS_FILE, default_prompt
+from reranker_core.models.own_words import own_template
+from reranker_core.models.templates import choose_template, has_own_words, is_guessed
 
 SIDECAR = "reranker.json"
-_SENTENCE_TRANSFORMERS = "config_sentence_transformers.json"
+_ANSWERS, _CHAT = "1_LogitScore", "chat_template.jinja"
 _SHOWN = 160
 
 
@@ -33,7 +38,7 @@ def check_template(checkpoint: Checkpoint, model: ModelConfig) -> Check:
     No file tells a base language model from a reranker that was made of it.
     """
     family = recognise(checkpoint, model.family)
-    if family == "encoder":
+    if family not in PROMPTED:
         return Check("prompt", "template_known", True, "no template", "none")
     name, reason = choose_template(checkpoint, model, family)
     told = "layout" in _read(checkpoint.folder / SIDECAR)
@@ -49,15 +54,26 @@ def check_template(checkpoint: Checkpoint, model: ModelConfig) -> Check:
     )
 
 
-def check_prompt(checkpoint: Checkpoint, pair_format: PairFormat) -> list[Check]:
-    """The prompt in use is known, and is the one of training where the checkpoint says so."""
+def check_prompt(
+    checkpoint: Checkpoint, model: ModelConfig, pair_format: PairFormat, instructed: bool
+) -> list[Check]:
+    """The prompt in use is known, and is the one of training where the checkpoint says so.
+
+    `instructed`: rows bring their own instructions, so a default one is not looked for.
+    """
     used = {
         "layout": pair_format.layout,
         "answers": {str(a.text or a.ids[0]): a.weight for a in pair_format.answers},
         **pair_format.record,
     }
-    differences = list(_differences(checkpoint.folder, used))
-    told = [n for n in (SIDECAR, _SENTENCE_TRANSFORMERS) if (checkpoint.folder / n).exists()]
+    differences = [
+        *_differences(checkpoint.folder, used),
+        *_other_words(checkpoint, model, pair_format),
+    ]
+    if not instructed and model.prompt is None and model.instruction is None:
+        differences += _unused_prompt(checkpoint, pair_format)
+    files = (SIDECAR, SETTINGS_FILE, *([_ANSWERS] if has_own_words(checkpoint) else []))
+    told = [name for name in files if (checkpoint.folder / name).exists()]
     return [
         Check(
             "prompt",
@@ -65,8 +81,9 @@ def check_prompt(checkpoint: Checkpoint, pair_format: PairFormat) -> list[Check]
             not differences,
             "; ".join(differences) or f"in use: {_short(pair_format.layout)}",
             f"the prompt of training, as {' and '.join(told) or 'nothing'} in the checkpoint says",
-            "Set model.template, model.prompt or model.instruction to what the model was trained "
-            "with. A reranker that is asked another way gives nonsense.",
+            "Leave model.template out, so that the checkpoint's own is used; or set it, "
+            "model.prompt or model.instruction to what the model was trained with. A reranker that "
+            "is asked another way gives nonsense.",
         )
     ]
 
@@ -75,11 +92,31 @@ def _differences(folder: Path, used: dict[str, Any]) -> Iterator[str]:
     for key, trained in _read(folder / SIDECAR).items():
         if key in used and used[key] != trained:
             yield f"{key} is {_short(used[key])}, {SIDECAR} says {_short(trained)}"
-    other = _read(folder / _SENTENCE_TRANSFORMERS)
-    prompts = other.get("prompts")
-    default = prompts.get(other.get("default_prompt_name")) if isinstance(prompts, dict) else None
-    if isinstance(default, str) and default.strip() and default.strip() not in used["layout"]:
-        yield f"{_short(default)} is not in the input, {_SENTENCE_TRANSFORMERS} prepends it"
+
+
+def _other_words(
+    checkpoint: Checkpoint, model: ModelConfig, pair_format: PairFormat
+) -> Iterator[str]:
+    """In what the template in use differs from the checkpoint's chat template and answers."""
+    if not has_own_words(checkpoint):
+        return
+    used = {str(a.ids[0]): a.weight for a in pair_format.answers if a.ids}
+    trained = {str(id_): weight for id_, weight in (answers_of(checkpoint) or {}).items()}
+    if used != trained:
+        yield f"answers are {_short(used)}, {_ANSWERS} says {_short(trained)}"
+    try:
+        _, own = own_template(checkpoint, model, recognise(checkpoint, model.family))
+    except ConfigError:
+        return  # it cannot be followed, which is why another one is configured
+    layout = whole(own, "{query}", "{passage}")
+    if layout not in pair_format.layout:
+        yield f"layout is {_short(pair_format.layout)}, {_CHAT} says {_short(layout)}"
+
+
+def _unused_prompt(checkpoint: Checkpoint, pair_format: PairFormat) -> Iterator[str]:
+    default = default_prompt(checkpoint.folder)
+    if default is not None and default.strip() not in pair_format.layout:
+        yield f"{_short(default)} is not in the input, {SETTINGS_FILE} prepends it"
 
 
 def _read(path: Path) -> dict[str, Any]:

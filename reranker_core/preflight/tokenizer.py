@@ -83,7 +83,9 @@ def check_tokenizer(pair_format: PairFormat, model: torch.nn.Module) -> list[Che
             "tokenizer",
             "padding",
             # Causal models look back only, so what is behind the last token does not matter.
-            bool(pair_format.answers) or (pad is not None and pad_of_model in (None, pad)),
+            bool(pair_format.answers)
+            or getattr(model, "reads_by_length", False)
+            or (pad is not None and pad_of_model in (None, pad)),
             f"pad token id {pad}, config.json says {pad_of_model}",
             "a pad token, the same in both, where the model has a head",
             "Copy tokenizer_config.json and special_tokens_map.json of the model.",

@@ -121,7 +121,8 @@ class Scorer:
     ) -> Scorer:
         family = families.FAMILIES[families.choose(checkpoint, config.model)[0]]
         pair_format = inspection.loading(lambda: family.pair_format(checkpoint, config.model))
-        inspection.add(check_prompt(checkpoint, pair_format))
+        instructed = config.input.columns.instruction is not None
+        inspection.add(check_prompt(checkpoint, config.model, pair_format, instructed))
         loaded = inspection.loading(
             lambda: family.load(checkpoint, config.model, DTYPES[dtype], device)
         )

@@ -5,7 +5,7 @@ As in FlagEmbedding's FlagReranker: query and passage are tokenized apart, cut, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,8 @@ class JoinedFormat:
     max_length: int
     query_max_length: int
     model: ModelConfig
+    settings: dict[str, Any] = field(default_factory=dict)  # of the family
+    prompt: str = ""  # stands before each query, and is cut with it
 
     def __post_init__(self) -> None:
         """See whether the lengths go together."""
@@ -97,7 +99,7 @@ class JoinedFormat:
         """The whole input as text, with `{query}` and `{passage}` where these go."""
         around = (self.around.prefix, self.around.middle, self.around.suffix)
         first, middle, last = (self.tokenizer.decode(ids) for ids in around)
-        return f"{first}{{query}}{middle}{{passage}}{last}"
+        return f"{first}{self.prompt}{{query}}{middle}{{passage}}{last}"
 
     @property
     def takes_instructions(self) -> bool:
@@ -112,6 +114,8 @@ class JoinedFormat:
             "query_max_length": self.query_max_length,
             "truncation": self.truncation,
             **long_passages(self.model),
+            **({"prompt": self.prompt} if self.prompt else {}),
+            **self.settings,
         }
 
     def encode(
@@ -126,6 +130,8 @@ class JoinedFormat:
         """Ids of the pairs (queries[query_of[i]], passages[passage_of[i]]), each text tokenized
         once.
         """
+        if self.prompt:
+            queries = [self.prompt + query for query in queries]
         longest = self.truncation == "longest_first"
         whole = whole or in_chunks(self.model)
         query_limit = self.max_length if longest else self.query_max_length

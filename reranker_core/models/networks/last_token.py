@@ -6,8 +6,28 @@ from typing import Any
 
 import torch
 
+from reranker_core.models.labels import log_odds
 from reranker_core.models.loading import inputs_to_float32
 from reranker_core.models.networks.last_token_layer import last_states, read_last_token_only
+
+_PROBE_TOKENS = 8
+_SAME = 0.05  # of 1 + |logit|, in half precision
+
+
+@torch.inference_mode()
+def reads_last_token(model: Any) -> bool:
+    """Whether a classifier's logits are its `score` of the last token's state: of stock ones most
+    are, and some have layers in between.
+    """
+    if type(model).__module__.startswith("transformers_modules.") or not hasattr(model, "score"):
+        return False
+    pad = model.config.pad_token_id
+    ids = torch.tensor([[i for i in range(_PROBE_TOKENS + 1) if i != pad][:_PROBE_TOKENS]])
+    own = model.eval()(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+    states = model.base_model(input_ids=ids).last_hidden_state
+    ours = model.score(states[:, -1].to(own.dtype))
+    # Where these are not finite, preflight says so.
+    return not ((own - ours).abs() > _SAME * (1 + own.abs())).any()
 
 
 class LastToken(torch.nn.Module):
@@ -15,8 +35,11 @@ class LastToken(torch.nn.Module):
     on all tokens and find the last by what is no padding token, which a text may hold itself.
     """
 
-    def __init__(self, model: Any) -> None:
+    reads_by_length = True  # so no token need be told from padding
+
+    def __init__(self, model: Any, label: int | None) -> None:
         super().__init__()
+        self.label = label
         self.config = model.config
         self.body = model.base_model
         read_last_token_only(self.body)
@@ -31,8 +54,7 @@ class LastToken(torch.nn.Module):
         """Float32 scores, shape (R,), of sequences that are padded on the right, shape (R, W)."""
         # No mask: the padding stands behind all tokens, and causal attention looks back only.
         last = last_states(self.body, ids, mask.sum(1), use_cache=False)
-        scores: torch.Tensor = self.score(last.float())
-        return scores[:, 0]
+        return log_odds(self.score(last.float()), self.label)
 
 
 class WholeClassifier(torch.nn.Module):
@@ -40,8 +62,9 @@ class WholeClassifier(torch.nn.Module):
     where it has the usual name.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, label: int | None) -> None:
         super().__init__()
+        self.label = label
         self.config = model.config
         self.inner = model
         if isinstance(head := getattr(model, "score", None), torch.nn.Module):
@@ -54,5 +77,4 @@ class WholeClassifier(torch.nn.Module):
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Float32 scores, shape (R,), of sequences that are padded on the right, shape (R, W)."""
-        logits: torch.Tensor = self.inner(input_ids=ids, attention_mask=mask).logits
-        return logits[:, 0].float()
+        return log_odds(self.inner(input_ids=ids, attention_mask=mask).logits, self.label)

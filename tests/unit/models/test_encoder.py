@@ -237,5 +237,7 @@ def test_a_folder_without_a_tokenizer_is_refused(bert: Path, tmp_path: Path):
         ("", False),
     ],
 )
-def test_only_classifiers_are_encoder_rerankers(architecture: str, fits: bool):
-    assert encoder.fits(architecture) is fits
+def test_only_classifiers_are_encoder_rerankers(tmp_path: Path, architecture: str, fits: bool):
+    config = {"architectures": [architecture]}
+    found = Checkpoint(tmp_path, str(tmp_path), None, config, ())
+    assert encoder.fits(found) is fits

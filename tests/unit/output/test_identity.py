@@ -13,7 +13,7 @@ import pytest
 
 from reranker_core.errors import OutputConflict
 from reranker_core.input.plan import make_plan
-from reranker_core.models import encoder
+from reranker_core.models import encoder, llm
 from reranker_core.models.checkpoint import open_checkpoint
 from reranker_core.output.identity import (
     claim,
@@ -22,6 +22,7 @@ from reranker_core.output.identity import (
     identity,
     recorded,
     refuse_differences,
+    temperature,
 )
 from reranker_core.storage.store import Store
 from tests.tables import config, flat, write
@@ -200,6 +201,33 @@ def test_only_shards_that_changed_are_told_how_to_score_them(store, source: Path
         refuse_differences(store, before, run_of(source, bert))
     assert "use the values from before" not in str(caught.value)
     assert "a.parquet: 10 rows in" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("normalize", "template", "expected", "divisor"),
+    [
+        ("sigmoid", "zerank", "sigmoid(x / 5)", 5),
+        ("sigmoid", "qwen3-reranker", "sigmoid", 1),
+        ("none", "zerank", "none", 5),
+    ],
+)
+def test_a_temperature_is_part_of_the_normalisation(
+    source: Path, qwen3: Path, normalize: str, template: str, expected: str, divisor: float
+):
+    settings = config(
+        source,
+        "elsewhere",
+        f"output.normalize={normalize}",
+        f"model.template={template}",
+        "model.max_length=400",
+        model=qwen3,
+    )
+    checkpoint = open_checkpoint(settings.model)
+    pair_format = llm.pair_format(checkpoint, settings.model)
+    scoring = fingerprint(settings, checkpoint, pair_format, "llm")
+    assert scoring["normalize"] == expected
+    assert temperature(scoring) == divisor
+    assert temperature({"normalize": "sigmoid"}) == 1  # an encoder has no template
 
 
 def test_many_differences_are_cut(store: Store):

@@ -141,6 +141,15 @@ def test_the_sigmoid_of_known_scores(bert: Path):
     np.testing.assert_allclose(found["score_normalized"], [0.5, 0.75, 0.25], rtol=1e-6)
 
 
+def test_scores_are_divided_by_the_temperature_before_the_sigmoid(bert: Path):
+    job = Job(bert, "output.normalize=sigmoid", "output.rank=true")
+    scores = [0, 5 * np.log(3), -5 * np.log(3)]
+    table = flat(3)
+    found = output_table(job.scored(table, scores), job.schema(table), job.config.output, 5.0)
+    np.testing.assert_allclose(found["score_normalized"], [0.5, 0.75, 0.25], rtol=1e-6)
+    np.testing.assert_array_equal(found["score"], np.array(scores, np.float32))
+
+
 def test_the_sigmoid_of_extreme_scores_is_silent(bert: Path, recwarn: pytest.WarningsRecorder):
     found = Job(bert, "output.normalize=sigmoid").output(flat(2), [-1e30, 1e30])
     assert found["score_normalized"].to_pylist() == [0, 1]

@@ -1,0 +1,138 @@
+"""What a reranker of sentence-transformers says of its own prompt and answers.
+
+Its `LogitScore` names the answers' ids. Its chat template makes a prompt of messages: the query,
+the document, and as `system` the prompt in `config_sentence_transformers.json`. The template is
+rendered with marks in place of these, which shows where they go; and again with other texts, to see
+that no more than that happens to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from reranker_core.config import Template
+from reranker_core.encode.formats.segments import filled
+from reranker_core.errors import ConfigError, brief
+from reranker_core.models.checkpoint import Checkpoint
+from reranker_core.models.modules import read_body
+
+Render = Callable[[str, str, str | None], str]
+
+_MARKS = {"query": "QUERYmark7", "passage": "PASSAGEmark7", "instruction": "SYSTEMmark7"}
+# What a template might treat in ways of its own.
+PROBES = (
+    ("how to sort?", "Use sorted(), or list.sort()."),
+    ("a <b> & \"c\" 'd'\n\ne", "line one\n  line two\t<|im_end|> {x} {{y}} {% z %}"),
+    ("", "x"),
+    ("x", ""),
+)
+
+
+def answers_of(checkpoint: Checkpoint) -> dict[int, float] | None:
+    """Vocabulary ids of the answers and their weights; None where no LogitScore names them.
+
+    Raises:
+        ConfigError: it names none that can be used.
+
+    """
+    last = checkpoint.modules[-1] if checkpoint.modules else None
+    if last is None or last.kind != "LogitScore":
+        return None
+    true, false = (last.settings.get(f"{name}_token_id") for name in ("true", "false"))
+    if not isinstance(true, int) or not isinstance(false, int | None):
+        raise ConfigError(
+            f"{checkpoint.source}: {last.path}/config.json names no true_token_id that is a number"
+        )
+    return {true: 1.0} if false is None else {true: 1.0, false: -1.0}
+
+
+def renderer(checkpoint: Checkpoint, tokenizer: Any) -> Render:
+    """(query, document, system or None) → the whole prompt, as sentence-transformers renders it."""
+    body = read_body(checkpoint.folder)
+    flat = body.get("modality_config", {}).get("message", {}).get("format") != "structured"
+    options = dict((body.get("processing_kwargs") or {}).get("chat_template") or {})
+    for key in ("restore_suffix", "truncation", "max_length", "padding"):
+        options.pop(key, None)
+
+    def message(role: str, text: str) -> dict[str, Any]:
+        return {"role": role, "content": text if flat else [{"type": "text", "text": text}]}
+
+    def render(query: str, passage: str, system: str | None) -> str:
+        messages = [message("query", query), message("document", passage)]
+        if system is not None:
+            messages.insert(0, message("system", system))
+        rendered: str = tokenizer.apply_chat_template(messages, tokenize=False, **options)
+        return rendered
+
+    return render
+
+
+def template_of(render: Render, answers: dict[int, float], prompt: str | None) -> Template:
+    """The chat template as one of ours; `prompt` is the one that is used by default.
+
+    Raises:
+        ConfigError: it does more than put the texts into their places.
+
+    """
+    try:
+        return _template_of(render, answers, prompt)
+    except ConfigError:
+        raise
+    except Exception as error:  # noqa: BLE001 - templates raise whatever they like
+        raise ConfigError(f"the checkpoint's chat template fails: {brief(error)}") from None
+
+
+def _template_of(render: Render, answers: dict[int, float], prompt: str | None) -> Template:
+    query, passage = _MARKS["query"], _MARKS["passage"]
+    strip = f" {query} " not in render(f" {query} ", f" {passage} ", prompt)
+    text, said = _with_instruction(render, prompt)
+    for name, mark in _MARKS.items():
+        text = text.replace(mark, f"{{{name}}}")
+    counts = [text.count(f"{{{name}}}") for name in ("query", "passage")]
+    if counts != [1, 1]:
+        raise ConfigError(
+            f"the checkpoint's chat template has the query {counts[0]} and the document "
+            f"{counts[1]} times; expected once each"
+        )
+    found = Template(segments=[text], answer_ids=answers, strip=strip, max_length=8192)
+    found = found.model_copy(update=said)
+    for probe in PROBES:
+        if whole(found, *probe) != render(*probe, prompt):
+            raise ConfigError(
+                "the checkpoint's chat template changes the texts that it is given, or what it "
+                "says depends on them; write what it makes of a pair as model.template"
+            )
+    return found
+
+
+def _with_instruction(render: Render, prompt: str | None) -> tuple[str, dict[str, str]]:
+    """What the template makes of the marks, with the instruction's if it has a place for one, and
+    what the instruction is where nobody sets it.
+    """
+    query, passage, system = _MARKS["query"], _MARKS["passage"], _MARKS["instruction"]
+    plain = render(query, passage, None)
+    before, _, behind = render(query, passage, system).partition(system)
+    if not behind or system in behind:
+        return render(query, passage, prompt), {}
+    if plain.startswith(before) and plain.endswith(behind) and len(plain) >= len(before + behind):
+        own = plain[len(before) : len(plain) - len(behind)]
+        return before + system + behind, {"instruction": own if prompt is None else prompt}
+    # Without an instruction the words around it are left out, too.
+    shared = next((i for i, (a, b) in enumerate(zip(before, plain, strict=False)) if a != b), None)
+    start = before[:shared] if shared is not None else before[: len(plain)]
+    rest = plain[len(start) :]
+    if behind.endswith(rest):
+        around = before[len(start) :] + "{instruction}" + behind[: len(behind) - len(rest)]
+        said = {"instruction": prompt or "", "instruction_format": around}
+        return start + system + rest, said
+    if prompt is None:
+        return plain, {}
+    return before + system + behind, {"instruction": prompt}
+
+
+def whole(template: Template, query: str, passage: str) -> str:
+    """All that a template makes of a pair, as text."""
+    if template.strip:
+        query, passage = query.strip(), passage.strip()
+    return "".join(filled(template, segment, query, passage) for segment in template.segments)

@@ -1,0 +1,92 @@
+"""Classification heads with several labels: which of them means relevant, and the score from it.
+
+The score is the log-odds of that label: its sigmoid is the label's probability by softmax.
+Of two labels that is the difference of their logits, as monoBERT is scored (arXiv:1910.14424).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import torch
+
+from reranker_core.config import ModelConfig
+from reranker_core.errors import ConfigError
+from reranker_core.models.checkpoint import Checkpoint
+
+_RELEVANT = re.compile(r"(is[ _-]?)?relevant", re.IGNORECASE)
+_IRRELEVANT = re.compile(r"(ir|un|not?[ _-]?|non[ _-]?|is[ _-]?not[ _-]?)relevant", re.IGNORECASE)
+
+
+def label_names(checkpoint: Checkpoint) -> list[str]:
+    """Names of a head's labels, in the order of its rows."""
+    config = checkpoint.config
+    if checkpoint.modules and checkpoint.modules[-1].makes_scores:
+        config = {"num_labels": checkpoint.modules[-1].settings.get("out_features")}
+    named = config.get("id2label")
+    if isinstance(named, dict) and named:
+        return [str(named[key]) for key in sorted(named, key=_number)]
+    # transformers' default, where config.json names none, is two.
+    count = config.get("num_labels")
+    return [f"LABEL_{i}" for i in range(count if isinstance(count, int) and count else 2)]
+
+
+def relevant_label(checkpoint: Checkpoint, model: ModelConfig) -> int | None:
+    """Which row of the head means relevant: `model.label`, or the one of two that is named so. None
+    where there is but one row, and where it is not known.
+
+    Raises:
+        ConfigError: the head has no such label.
+
+    """
+    names = label_names(checkpoint)
+    if model.label is None:
+        named = [i for i, name in enumerate(names) if _RELEVANT.fullmatch(name)]
+        others = [name for name in names if _IRRELEVANT.fullmatch(name)]
+        return named[0] if len(named) == len(others) == 1 and len(names) == 2 else None
+    given = str(model.label)  # on the command line a number is text, too
+    if given in names and not isinstance(model.label, int):
+        label = names.index(given)
+    else:
+        label = int(given) if given.isdecimal() else -1
+    if not 0 <= label < len(names):
+        raise ConfigError(
+            f"model.label={model.label}: the head has no such label; it has {_listed(names)}"
+        )
+    return label if len(names) > 1 else None
+
+
+def label_record(checkpoint: Checkpoint, model: ModelConfig) -> dict[str, int]:
+    """For the fingerprint, which stays what it is for heads with one label."""
+    label = relevant_label(checkpoint, model)
+    return {} if label is None else {"label": label}
+
+
+def label_of(model: Any) -> int | None:
+    """What `relevant_label` was when a model was loaded."""
+    label: int | None = model.config.label
+    return label
+
+
+def describe_labels(names: list[str]) -> str:
+    """For messages."""
+    return f"{len(names)} labels: {_listed(names)}" if len(names) > 1 else "1 label"
+
+
+def log_odds(logits: torch.Tensor, label: int | None) -> torch.Tensor:
+    """Logits of shape (R, labels) → float32 scores, shape (R,); of a single label its logit."""
+    logits = logits.float()
+    if label is None:
+        return logits[:, 0]
+    others = torch.cat([logits[:, :label], logits[:, label + 1 :]], dim=1)
+    return logits[:, label] - others.logsumexp(1)
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(f"{i} ({name})" for i, name in enumerate(names[:4]))
+    return shown + (", …" if len(names) > 4 else "")
+
+
+def _number(key: str) -> tuple[int, str]:
+    return (int(key) if key.isdigit() else 0, key)

@@ -1,0 +1,113 @@
+"""Cross-encoders of sentence-transformers with a head in modules: ettin-reranker and its kin.
+
+A Transformer, Pooling, and any number of Dense and LayerNorm, the last of them a Dense that writes
+`scores` (`modules.json`). A pair becomes ids as for the family `encoder`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from reranker_core.config import ModelConfig
+from reranker_core.encode.formats.joined import JoinedFormat
+from reranker_core.models import encoder
+from reranker_core.models.batch import Batch
+from reranker_core.models.checkpoint import Checkpoint
+from reranker_core.models.family import LoadedModel
+from reranker_core.models.labels import label_of, log_odds, relevant_label
+from reranker_core.models.loading import load_weights, unloadable
+from reranker_core.models.modules import read_body
+from reranker_core.models.reentrancy import is_reentrant
+from reranker_core.models.tensors import read_tensors
+
+_HEAD = "head."
+_MIDDLE = ("Dense", "LayerNorm", "Dropout")
+
+
+def fits(checkpoint: Checkpoint) -> bool:
+    """Whether the chain is a reranker's, of modules that are known here."""
+    kinds = [module.kind for module in checkpoint.modules]
+    return (
+        kinds[:2] == ["Transformer", "Pooling"]
+        and not checkpoint.modules[0].path
+        and set(kinds[2:]).issubset(_MIDDLE)
+        and checkpoint.modules[-1].makes_scores
+    )
+
+
+def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> JoinedFormat:
+    """The pair format of a checkpoint; as long as its own file says, where nothing else is set.
+
+    Raises:
+        PreflightRefused: the tokenizer cannot be loaded.
+        ConfigError: the lengths do not fit model or each other.
+
+    """
+    told = read_body(checkpoint.folder).get("max_seq_length")
+    most = told if isinstance(told, int) else encoder.DEFAULT_MAX_LENGTH
+    return encoder.joined_format(checkpoint, model, most)
+
+
+def load(
+    checkpoint: Checkpoint, model: ModelConfig, dtype: torch.dtype, device: str
+) -> LoadedModel:
+    """The body, and the modules behind it in float32.
+
+    Raises:
+        ConfigError: a module computes in a way that is not known here.
+        PreflightRefused: transformers cannot make a model of the folder, or a module's weights
+            cannot be read.
+
+    """
+    from transformers import AutoModel
+
+    from reranker_core.models.networks.module_chain import ModuleChain
+
+    loaded = load_weights(
+        AutoModel,
+        "modular",
+        checkpoint,
+        model,
+        dtype=dtype,
+        trust_remote_code=model.trust_remote_code,
+    )
+    loaded.model.config.label = relevant_label(checkpoint, model)
+    chain = ModuleChain(loaded.model.eval(), checkpoint.modules[1:])
+    try:
+        missing, unexpected, mismatched = _fill(chain, checkpoint)
+    except Exception as error:  # noqa: BLE001 - readers of damaged files raise whatever they meet
+        raise unloadable("modular", checkpoint, error) from None
+    return replace(
+        loaded,
+        model=chain.to(device),
+        missing=(*loaded.missing, *missing),
+        unexpected=(*loaded.unexpected, *unexpected),
+        mismatched=(*loaded.mismatched, *mismatched),
+        head=(_HEAD,),
+        reentrant=is_reentrant(loaded.model),
+    )
+
+
+def forward(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
+    """Float32 scores of a batch, shape (rows,)."""
+    return log_odds(model(**encoder.inputs(model, batch)), label_of(model))
+
+
+def _fill(chain: torch.nn.Module, checkpoint: Checkpoint) -> tuple[tuple[str, ...], ...]:
+    """Copy the modules' weights; names that are missing, unexpected, and of another shape."""
+    own = {name: weight for name, weight in chain.named_parameters() if name.startswith(_HEAD)}
+    found = {
+        f"{_HEAD}{module.name}.{name}": tensor[:]
+        for module in checkpoint.modules[1:]
+        if module.weights is not None
+        for name, tensor in read_tensors([module.weights]).items()
+    }
+    mismatched = [n for n in own.keys() & found.keys() if own[n].shape != found[n].shape]
+    with torch.no_grad():
+        for name in (own.keys() & found.keys()).difference(mismatched):
+            own[name].copy_(found[name])
+    names = (own.keys() - found.keys(), found.keys() - own.keys(), mismatched)
+    missing, unexpected, other = (tuple(sorted(some)) for some in names)
+    return missing, unexpected, other

@@ -1,0 +1,83 @@
+"""The template that a checkpoint's own files describe, where sentence-transformers saved it."""
+
+from __future__ import annotations
+
+from reranker_core.config import ModelConfig, Template
+from reranker_core.encode.formats.segments import filled
+from reranker_core.encode.tokenizing import TextTokenizer
+from reranker_core.models.chat_template import PROBES, answers_of, renderer, template_of, whole
+from reranker_core.models.checkpoint import Checkpoint
+from reranker_core.models.loading import load_tokenizer
+from reranker_core.models.modules import default_prompt, takes_messages
+from reranker_core.models.templates import (
+    OF_CHECKPOINT,
+    TEMPLATES,
+    asked,
+    has_own_words,
+    has_place,
+    resolve_template,
+)
+
+
+def template_for(checkpoint: Checkpoint, model: ModelConfig, family: str) -> tuple[str, Template]:
+    """The template that a checkpoint is scored with, and its name: the configured one, that of its
+    own files, or a built-in one.
+
+    Raises:
+        ConfigError: there is no such template, it has no place for what is configured, or the
+            checkpoint's chat template cannot be followed.
+        PreflightRefused: the tokenizer cannot be loaded.
+
+    """
+    if model.template == "auto" and has_own_words(checkpoint):
+        return own_template(checkpoint, model, family)
+    return resolve_template(checkpoint, model, family)
+
+
+def own_template(checkpoint: Checkpoint, model: ModelConfig, family: str) -> tuple[str, Template]:
+    """The template that `LogitScore` and the chat template describe, under a built-in one's name
+    where that says the same.
+
+    Raises:
+        ConfigError: the chat template cannot be followed, or has no place for what is configured.
+        PreflightRefused: the tokenizer cannot be loaded.
+
+    """
+    answers = answers_of(checkpoint) or {}
+    tokenizer = load_tokenizer(checkpoint, model)
+    if takes_messages(checkpoint.folder) and tokenizer.chat_template:
+        prompt = default_prompt(checkpoint.folder) if model.instruction is None else None
+        found = template_of(renderer(checkpoint, tokenizer), answers, prompt)
+        found = asked(found, OF_CHECKPOINT, model)
+    else:  # how texts are joined is not said
+        unnamed = model.model_copy(update={"template": "auto"})
+        _, found = resolve_template(checkpoint, unnamed, family)
+        found = found.model_copy(update={"answers": {}, "answer_ids": answers})
+    text = TextTokenizer.of(tokenizer)
+    for name, known in TEMPLATES.items():
+        alike = _with_instruction(known, found)
+        if _says(alike, text) == _says(found, text) and _cut_alike(alike, found, text):
+            return name, alike
+    return OF_CHECKPOINT, found
+
+
+def _with_instruction(known: Template, found: Template) -> Template:
+    if not has_place(known, "instruction") or not found.instruction:
+        return known
+    return known.model_copy(update={"instruction": found.instruction})
+
+
+def _says(template: Template, tokenizer: TextTokenizer) -> tuple[object, ...]:
+    """What of a template makes ids and score of a pair that is not too long."""
+    answers = {tuple(tokenizer.ids(text)): weight for text, weight in template.answers.items()}
+    answers |= {(id_,): weight for id_, weight in template.answer_ids.items()}
+    return whole(template, "{query}", "{passage}"), answers, template.specials, template.strip
+
+
+def _cut_alike(known: Template, found: Template, tokenizer: TextTokenizer) -> bool:
+    """Whether the seams between one template's segments make no other ids than those of another."""
+
+    def ids(template: Template, pair: tuple[str, str]) -> list[int]:
+        return [i for s in template.segments for i in tokenizer.ids(filled(template, s, *pair))]
+
+    return all(ids(known, pair) == ids(found, pair) for pair in PROBES)
