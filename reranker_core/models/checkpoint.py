@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any
 from reranker_core.config import ModelConfig
 from reranker_core.errors import ConfigError, brief
 from reranker_core.models.hub import download
-from reranker_core.models.modules import BODY_FILE, LIST_FILE, Module, read_modules
+from reranker_core.models.modules import BODY_FILE, LIST_FILE, Module, read_json, read_modules
+from reranker_core.models.native import native_settings
+from reranker_core.models.weight_names import tensor_names
 
 _DIGEST_CHUNK = 1 << 22
 VOCABULARY_FILES = (
@@ -46,10 +49,12 @@ class Checkpoint:
         folder: where the files are on this machine.
         source: `model.path` as configured.
         revision: the hub commit, or None for a folder.
-        config: the raw config.json; empty where it cannot be read.
+        config: config.json; empty where it cannot be read.
         weights: the weight files that would be loaded; those of an index may be absent.
         indexed: the tensors that an index expects in each weight file, by its name.
         config_problem: why `config` is empty, or ''.
+        is_native: whether the file names code of its own, and `config` is in the words of a class
+            of transformers' that computes the same.
 
     """
 
@@ -60,6 +65,7 @@ class Checkpoint:
     weights: tuple[Path, ...]
     indexed: dict[str, set[str]] = field(default_factory=dict)
     config_problem: str = ""
+    is_native: bool = False
 
     @property
     def pinned_path(self) -> str:
@@ -82,7 +88,7 @@ class Checkpoint:
         if self.architecture in _BUILT_HERE:
             return False
         known = self.config.get("model_type") in CONFIG_MAPPING_NAMES
-        return self._own_code and not (known and hasattr(transformers, self.architecture))
+        return self.names_own_code and not (known and hasattr(transformers, self.architecture))
 
     @property
     def has_head_in_modules(self) -> bool:
@@ -97,8 +103,19 @@ class Checkpoint:
         return [path for path in (*lists, *settings) if path.exists()] + weights
 
     @property
-    def _own_code(self) -> bool:
+    def names_own_code(self) -> bool:
+        """Whether config.json names code, and no class here or in transformers is known to compute
+        the same.
+        """
         return bool(self.config.get("auto_map"))
+
+    @property
+    def foreign_code(self) -> list[str]:
+        """Other repositories whose code config.json or the tokenizer's settings name."""
+        settings = [self.config, read_json(self.folder / "tokenizer_config.json") or {}]
+        maps = [found.get("auto_map") for found in settings if isinstance(found, dict)]
+        text = json.dumps(maps)
+        return sorted(set(re.findall(r'"([^"]+)--', text)))
 
     @property
     def digest(self) -> str:
@@ -121,7 +138,7 @@ class Checkpoint:
             "weights": _digest(self.weights),
             "tokenizer": _digest([path for path in tokenizer if path.exists()]),
             "config": _digest([self.folder / "config.json"]),
-            **({"code": _digest(sorted(self.folder.glob("*.py")))} if self._own_code else {}),
+            **({"code": _digest(sorted(self.folder.glob("*.py")))} if self.names_own_code else {}),
             **({"modules": _digest(self._module_files)} if self.has_head_in_modules else {}),
         }
 
@@ -134,12 +151,48 @@ def open_checkpoint(model: ModelConfig) -> Checkpoint:
 
     """
     folder, revision = Path(model.path).expanduser(), None
+    _refuse_files_and_pages(model.path, folder)
     if not folder.is_dir():
         folder = _fetch(model)
         revision = folder.name
     weights, indexed = _weight_files(folder)
     config, problem = _read_config(folder)
-    return Checkpoint(folder, model.path, revision, config, weights, indexed, problem)
+    native = _native(config, weights, model)
+    return Checkpoint(
+        folder,
+        model.path,
+        revision,
+        config if native is None else native,
+        weights,
+        indexed,
+        problem,
+        native is not None,
+    )
+
+
+def _native(
+    config: dict[str, Any], weights: tuple[Path, ...], model: ModelConfig
+) -> dict[str, Any] | None:
+    """The settings in the words of transformers' own class, where it replaces own code."""
+    if not config.get("auto_map"):
+        return None
+    try:
+        return native_settings(config, tensor_names(weights))
+    except ConfigError:
+        if model.trust_remote_code:
+            return None  # so the code itself may run
+        raise
+
+
+def _refuse_files_and_pages(path: str, folder: Path) -> None:
+    page = re.match(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/([^/]+/[^/?#]+)", path)
+    if page:
+        raise ConfigError(f"model.path={path}: is a page; for the model on it write {page[1]}")
+    if folder.is_file():
+        raise ConfigError(
+            f"model.path={path}: is a file; name the folder with config.json, weights and "
+            f"tokenizer: {folder.resolve().parent}"
+        )
 
 
 def _read_config(folder: Path) -> tuple[dict[str, Any], str]:

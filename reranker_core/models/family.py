@@ -20,7 +20,8 @@ class LoadedModel:
     `missing` are drawn at random by transformers; `unexpected` are in the file and not used;
     `mismatched` have another shape. `head` are the prefixes of the parameters that training adds
     to a base model to make it a reranker. `reentrant`: forwards may run side by side. `renamed`
-    says which names of the file were read as others, or is empty.
+    says which names of the file were read as others, or is empty. `ignored_code`: config.json names
+    code that was not run.
     """
 
     model: Any
@@ -30,6 +31,7 @@ class LoadedModel:
     head: tuple[str, ...] = ()
     reentrant: bool = False
     renamed: str = ""
+    ignored_code: bool = False
 
 
 class Family(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from reranker_core.config import ModelConfig
 from reranker_core.errors import PreflightRefused, brief
 from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.family import LoadedModel
+from reranker_core.models.native import native_tensors
+from reranker_core.models.own_code import constructed, fault, is_own_code
 from reranker_core.models.tensors import describe, read_tensors, unwrapped
 
 log = logging.getLogger(__name__)
@@ -42,6 +45,9 @@ def load_tokenizer(checkpoint: Checkpoint, model: ModelConfig) -> Any:
         )
         problem = "" if tokenizer.is_fast else f"a slow {type(tokenizer).__name__}"
     except Exception as error:  # noqa: BLE001 - loaders raise whatever they meet
+        other = fault(checkpoint, model, error)
+        if other is not None:
+            raise other from None
         problem = brief(error)
     if problem:
         raise refusal(
@@ -95,10 +101,16 @@ def load_weights(
             **options,
         )
     except Exception as error:  # noqa: BLE001 - loaders raise whatever they meet
-        raise unloadable(family, checkpoint, error) from None
+        other = fault(checkpoint, model, error)
+        raise other or unloadable(family, checkpoint, error) from None
     found = _with_account(loaded, info)
+    dtype = options.get("dtype")
     if found.missing:
-        found = _without_wrappers(found, checkpoint, options.get("dtype")) or found
+        found = _without_wrappers(found, checkpoint, dtype) or found
+    if is_own_code(found.model):
+        found = replace(found, model=constructed(found.model, dtype))
+    elif found.missing and checkpoint.names_own_code:
+        found = replace(found, ignored_code=True)
     return found
 
 
@@ -162,8 +174,18 @@ def load_classifier(
 
     """
     # Here, for tokenizing needs no layers, and they take seconds to import.
-    from transformers import AutoModelForSequenceClassification
+    from transformers import AutoConfig, AutoModelForSequenceClassification
 
+    if checkpoint.is_native:
+        settings = {key: value for key, value in checkpoint.config.items() if key != "model_type"}
+        config = AutoConfig.for_model(checkpoint.config["model_type"], **settings)
+        return _load_native(
+            AutoModelForSequenceClassification._model_mapping[type(config)],
+            family,
+            checkpoint,
+            config,
+            dtype,
+        )
     return load_weights(
         AutoModelForSequenceClassification,
         family,
@@ -172,6 +194,24 @@ def load_classifier(
         dtype=dtype,
         trust_remote_code=model.trust_remote_code,
     )
+
+
+def _load_native(
+    architecture: Any, family: str, checkpoint: Checkpoint, config: Any, dtype: torch.dtype
+) -> LoadedModel:
+    """A class of transformers' with weights in the names of other code."""
+    try:
+        loaded, info = architecture.from_pretrained(
+            None,
+            config=config,
+            state_dict=native_tensors(read_tensors(checkpoint.weights)),
+            dtype=dtype,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
+    except Exception as error:  # noqa: BLE001 - loaders raise whatever they meet
+        raise unloadable(family, checkpoint, error) from None
+    return _with_account(loaded, info)
 
 
 def inputs_to_float32(module: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -49,12 +49,12 @@ class Module:
 def read_modules(folder: Path) -> tuple[Module, ...]:
     """All in order; none where there is no list, or it cannot be read."""
     found = []
-    for entry in _read(folder / LIST_FILE) or []:
+    for entry in read_json(folder / LIST_FILE) or []:
         if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):
             return ()
         path = str(entry.get("path") or "")
         own = folder / path
-        settings = _read(own / "config.json") if path else None
+        settings = read_json(own / "config.json") if path else None
         weights = [own / name for name in _WEIGHTS if path and (own / name).exists()]
         found.append(
             Module(
@@ -69,7 +69,7 @@ def read_modules(folder: Path) -> tuple[Module, ...]:
 
 def read_body(folder: Path) -> dict[str, Any]:
     """What sentence-transformers says of the Transformer; empty where it says nothing."""
-    found = _read(folder / BODY_FILE)
+    found = read_json(folder / BODY_FILE)
     return found if isinstance(found, dict) else {}
 
 
@@ -77,7 +77,7 @@ def default_prompt(folder: Path) -> str | None:
     """What `config_sentence_transformers.json` puts before a query, or gives a chat template as
     instruction, where nothing else is asked for; None where it names nothing.
     """
-    found = _read(folder / SETTINGS_FILE)
+    found = read_json(folder / SETTINGS_FILE)
     if not isinstance(found, dict) or not isinstance(found.get("prompts"), dict):
         return None
     prompt = found["prompts"].get(str(found.get("default_prompt_name")))
@@ -90,7 +90,8 @@ def takes_messages(folder: Path) -> bool:
     return isinstance(kinds, dict) and "message" in kinds
 
 
-def _read(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; None where it cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

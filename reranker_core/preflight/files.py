@@ -11,6 +11,7 @@ from reranker_core.checks import Check
 from reranker_core.config import ModelConfig
 from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.modules import LIST_FILE
+from reranker_core.preflight.formats import checkpoints_within, other_format, quantisation
 
 _HEADER_BYTES = 8
 _LFS_POINTER = b"version https://git-lfs"
@@ -23,6 +24,7 @@ def check_files(checkpoint: Checkpoint, model: ModelConfig) -> list[Check]:
     if not config.passed:
         return [config]
     found = [config, _check_weights(checkpoint), _check_format(checkpoint, model)]
+    found.append(_check_quantisation(checkpoint))
     found.append(_check_code(checkpoint, model))
     if model.digest:
         found.append(check_digest(checkpoint, model.digest, "model.digest"))
@@ -45,25 +47,39 @@ def check_digest(checkpoint: Checkpoint, expected: str, origin: str) -> Check:
 
 def _check_config(checkpoint: Checkpoint) -> Check:
     adapter = checkpoint.folder / "adapter_config.json"
-    if adapter.exists():
+    inner = checkpoints_within(checkpoint.folder)
+    # A merged model may have the settings of its adapter left.
+    merged = checkpoint.config and checkpoint.weights and not _adapter_weights(checkpoint.folder)
+    if adapter.exists() and not merged:
+        whole = [path for path in inner if not (path / adapter.name).exists()]
         return Check(
             "files",
             "not_an_adapter",
             False,
             f"{checkpoint.source} holds an adapter of {_base_of(adapter)}",
             "a whole checkpoint",
-            "Merge the adapter into its base (peft: merge_and_unload, then save_pretrained, with "
-            "the tokenizer) and name the merged folder.",
+            f"Name {whole[-1]}, which is a whole checkpoint."
+            if whole
+            else "Merge the adapter into its base (peft: merge_and_unload, then save_pretrained, "
+            "with the tokenizer) and name the merged folder.",
         )
     held = ", ".join(sorted(path.name for path in checkpoint.folder.iterdir())[:10])
+    what, remedy = checkpoint.config_problem or "config.json", ""
+    other = None if checkpoint.config else other_format(checkpoint.folder)
+    if other is not None:
+        what, remedy = f"{what}, but {other[0]}", other[1]
     return Check(
         "files",
         "config_readable",
         bool(checkpoint.config),
-        checkpoint.config_problem or "config.json",
+        what,
         "a config.json that describes a transformers model",
-        f"Is {checkpoint.source} the checkpoint's folder? It holds: {held or 'nothing'}.",
+        remedy or f"Is {checkpoint.source} the checkpoint's folder? It holds: {held or 'nothing'}.",
     )
+
+
+def _adapter_weights(folder: Path) -> bool:
+    return any(folder.glob("adapter_model.*"))
 
 
 def _base_of(adapter: Path) -> str:
@@ -74,16 +90,34 @@ def _base_of(adapter: Path) -> str:
 
 
 def _check_weights(checkpoint: Checkpoint) -> Check:
-    problems = list(_problems(checkpoint))
+    problems, remedy = list(_problems(checkpoint)), _COPY_AGAIN
     if not checkpoint.weights:
         problems = ["no model.safetensors or pytorch_model.bin, whole or with an index"]
+        other = other_format(checkpoint.folder)
+        if other is not None:
+            problems[0] += f", but {other[0]}"
+            remedy = other[1]
     return Check(
         "files",
         "weights_present",
         not problems,
         "; ".join(problems[:4]) or f"{len(checkpoint.weights)} weight files, whole",
         "all weight files there, as long as their headers say, holding what the index says",
-        _COPY_AGAIN,
+        remedy,
+    )
+
+
+def _check_quantisation(checkpoint: Checkpoint) -> Check:
+    found = quantisation(checkpoint)
+    method, package = found or ("", "")
+    return Check(
+        "files",
+        "not_quantised",
+        found is None,
+        f"quantised by {method}, which the package {package} runs" if found else "not quantised",
+        "weights in float32, bfloat16, float16 or float64",
+        "This job does not run quantised weights. Name the checkpoint that this one was made from "
+        "(its model card names it).",
     )
 
 
@@ -161,6 +195,18 @@ def _check_format(checkpoint: Checkpoint, model: ModelConfig) -> Check:
 
 
 def _check_code(checkpoint: Checkpoint, model: ModelConfig) -> Check:
+    foreign = checkpoint.foreign_code
+    if foreign and (checkpoint.needs_remote_code or model.trust_remote_code):
+        return Check(
+            "files",
+            "no_remote_code",
+            False,
+            f"auto_map names code of {', '.join(foreign)}, which is not in {checkpoint.source}",
+            "code that lies in the checkpoint, where model.revision and model.digest hold it",
+            f"Copy the .py files of {foreign[0]} into the checkpoint's folder, take "
+            f"'{foreign[0]}--' out of auto_map in its JSON files, and name the folder. Or leave "
+            "model.trust_remote_code out, if transformers knows the model type.",
+        )
     return Check(
         "files",
         "no_remote_code",

@@ -23,6 +23,11 @@ _PRETRAINING = re.compile(
     r"discriminator_predictions|vocab_(transform|layer_norm|projector)|(lm|mask)_predictions|"
     r"loss(_fct|_fn)?)\.|decoder\.(weight|bias)$|(score_bias|logit_scale)$"
 )
+_NO_HEAD = "Is this an embedding or base model? Use the reranker's own checkpoint."
+_CODE_NOT_RUN = (
+    "config.json names code of the checkpoint's own (auto_map), which was not run: read it, and "
+    "set model.trust_remote_code=true."
+)
 _SHOWN_KEYS = 4
 # Trained weights stay below a few hundred, and those far beyond the others of their matrix below a
 # hundred; a flipped high bit of an exponent multiplies by 65,536 and more.
@@ -47,8 +52,8 @@ def check_weights(loaded: LoadedModel) -> list[Check]:
             "none_missing",
             loaded.missing,
             "no weight missing from the checkpoint",
-            "Missing weights are drawn at random, so scores would differ from run to run. Is this "
-            "an embedding or base model? Use the reranker's own checkpoint.",
+            "Missing weights are drawn at random, so scores would differ from run to run. "
+            + (_CODE_NOT_RUN if loaded.ignored_code else _NO_HEAD),
             f"none; read by {loaded.renamed}" if loaded.renamed else "none",
         ),
         _keys(

@@ -17,10 +17,11 @@ from transformers import AutoTokenizer
 
 from reranker_core.config import ModelConfig
 from reranker_core.errors import ConfigError
-from reranker_core.models import llm
+from reranker_core.models import encoder, llm
 from reranker_core.models.checkpoint import open_checkpoint
 from reranker_core.models.families import choose
 from reranker_core.models.templates import TEMPLATES
+from reranker_core.preflight.checkpoint import check_checkpoint
 from reranker_core.preflight.prompt import check_prompt
 from tests import decoder_checkpoints
 from tests.decoder_checkpoints import change
@@ -211,3 +212,36 @@ def test_a_default_prompt_without_a_place_is_refused_unless_something_else_is_as
     assert "Find it." in measured
     assert as_trained(prompted, template="bge-gemma", prompt="Is it?")[0]
     assert as_trained(prompted, instructed=True, template="bge-gemma")[0]
+
+
+def test_an_encoders_default_prompt_stands_before_each_query(bert: Path, tmp_path: Path):
+    asked = {"prompts": {"query": "search: "}, "default_prompt_name": "query"}
+    folder = tmp_path / "saved"
+    CrossEncoder(str(bert), device="cpu", **asked).save_pretrained(str(folder))
+    pairs = sample_pairs(64, None)
+    settings = (64, None, "model.truncation=longest_first")
+    reference = CrossEncoder(
+        str(folder), device="cpu", max_length=64, activation_fn=torch.nn.Identity()
+    )
+    scorer = load(folder, *settings)
+    assert_same(scorer.score_pairs(pairs), reference.predict(pairs, show_progress_bar=False))
+    assert scorer.pair_format.record["prompt"] == "search: "
+    assert "search: {query}" in scorer.pair_format.layout
+    other = load(folder, *settings, "model.prompt=find ").score_pairs(pairs)
+    expected = reference.predict(pairs, prompt="find ", show_progress_bar=False)
+    assert_same(other, expected)
+    checkpoint, model = opened(folder, prompt="")
+    plain = encoder.pair_format(checkpoint, model)
+    assert "prompt" not in plain.record
+    assert plain.record == encoder.pair_format(*opened(bert)).record
+    (check,) = check_prompt(checkpoint, model, plain, False)
+    assert check.passed  # as configured
+
+
+def test_preflight_and_job_refuse_the_same_keys(bert: Path):
+    for settings in ({"instruction": "x"}, {"template": "bge-gemma"}, {"cutoff_layer": 3}):
+        checkpoint, model = opened(bert, **settings)
+        with pytest.raises(ConfigError, match="has no meaning"):
+            check_checkpoint(checkpoint, model)
+        with pytest.raises(ConfigError, match="has no meaning"):
+            choose(checkpoint, model)

@@ -6,17 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from safetensors.torch import load_file
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
-from reranker_core.checks import Check, refusal
 from reranker_core.device import is_out_of_memory
-from reranker_core.errors import PreflightRefused, brief
 from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.family import LoadedModel
 from reranker_core.models.loading import inputs_to_float32, unloadable
 from reranker_core.models.networks import version4
+from reranker_core.models.own_code import does_not_run
+
+_REMEDY = (
+    "Set model.trust_remote_code=false: this job computes such models itself, with equal scores "
+    "(docs/families.md)."
+)
 
 
 class OwnLayers(torch.nn.Module):
@@ -87,7 +90,7 @@ def load_own_layers(
             code = get_class_from_dynamic_module(name, str(checkpoint.folder))
         model = _construct(code, checkpoint.config, dtype)
     except Exception as error:  # noqa: BLE001 - such code raises whatever it meets
-        raise _does_not_run(name, error) from None
+        raise does_not_run(name, error, _REMEDY) from None
     try:
         missing, unexpected, mismatched = _fill(model, checkpoint.weights)
     except Exception as error:  # noqa: BLE001 - so do readers of damaged files
@@ -98,23 +101,9 @@ def load_own_layers(
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        raise _does_not_run(name, error) from None
+        raise does_not_run(name, error, _REMEDY) from None
     used = tuple(f"inner.lm_head.{head}." for head in heads)
     return LoadedModel(network, missing, unexpected, mismatched, used)
-
-
-def _does_not_run(name: str, error: Exception) -> PreflightRefused:
-    return refusal(
-        Check(
-            "architecture",
-            "own_code_runs",
-            False,
-            f"{name}: {brief(error)}",
-            f"code that runs on transformers {transformers.__version__}",
-            "Set model.trust_remote_code=false: this job computes such models itself, with equal "
-            "scores (docs/families.md).",
-        )
-    )
 
 
 def _construct(code: Any, settings: dict[str, Any], dtype: torch.dtype) -> Any:

@@ -240,7 +240,7 @@ def test_other_families_bring_their_template(architecture: str, family: str, tem
 @pytest.mark.parametrize(
     ("architecture", "settings"),
     [
-        ("BertForSequenceClassification", {"prompt": "x"}),
+        ("BertForSequenceClassification", {"instruction": "x"}),
         ("GemmaForCausalLM", {"cutoff_layer": 3}),
         ("LayerWiseMiniCPMForCausalLM", {"compress_ratio": 2}),
     ],

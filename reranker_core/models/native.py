@@ -1,0 +1,101 @@
+"""Checkpoints with code of their own that a class of transformers computes without that code:
+jina-reranker-v2 and gte-multilingual-reranker, in that class's words.
+
+jina-reranker-v2-base-multilingual is XLM-RoBERTa in the names of flash attention's own modules.
+gte-multilingual-reranker-base is transformers' Gte, but for its rotary positions: `ntk` multiplies
+the base by a factor f and divides all frequencies by f^(2 / width of a head), in new-impl's
+`NTKScalingRotaryEmbedding`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from reranker_core.errors import ConfigError
+
+_JINA_MARK = "roberta.emb_ln.weight"
+_JINA_LAYER = re.compile(r"roberta\.encoder\.layers\.(\d+)\.(.+)")
+_JINA_PARTS = {
+    "mixer.out_proj": "attention.output.dense",
+    "norm1": "attention.output.LayerNorm",
+    "mlp.fc1": "intermediate.dense",
+    "mlp.fc2": "output.dense",
+    "norm2": "output.LayerNorm",
+}
+# Of new-impl's settings, those that change what is computed, and the only values that Gte computes.
+_GTE_ONLY = {
+    "position_embedding_type": "rope",
+    "layer_norm_type": "layer_norm",
+    "logn_attention_scale": False,
+    "pack_qkv": True,
+}
+
+
+def native_settings(config: dict[str, Any], names: Iterable[str]) -> dict[str, Any] | None:
+    """config.json in the words of transformers' own class; None where there is none. `names` are
+    those of the weights.
+
+    Raises:
+        ConfigError: the checkpoint is of a known kind, with settings that are not known here.
+
+    """
+    if not config.get("auto_map"):
+        return None
+    kept = {key: value for key, value in config.items() if key != "auto_map"}
+    architecture = str((config.get("architectures") or [""])[0])
+    if architecture == "XLMRobertaForSequenceClassification" and _JINA_MARK in set(names):
+        return kept | {"model_type": "xlm-roberta"}
+    if config.get("model_type") == "new" and architecture == "NewForSequenceClassification":
+        return _gte(kept)
+    return None
+
+
+def native_tensors(tensors: dict[str, Any]) -> dict[str, Any]:
+    """The same weights under the names of transformers' own class; those of others as they are."""
+    if _JINA_MARK not in tensors:
+        return tensors
+    found: dict[str, Any] = {}
+    for name, tensor in tensors.items():
+        layer = _JINA_LAYER.fullmatch(name)
+        if layer is None:
+            found[name.replace("roberta.emb_ln.", "roberta.embeddings.LayerNorm.")] = tensor
+            continue
+        place, (part, _, kind) = f"roberta.encoder.layer.{layer[1]}", layer[2].rpartition(".")
+        if part == "mixer.Wqkv":
+            thirds = tensor[:].chunk(3)
+            for which, third in zip(("query", "key", "value"), thirds, strict=True):
+                found[f"{place}.attention.self.{which}.{kind}"] = third.contiguous()
+        else:
+            found[f"{place}.{_JINA_PARTS.get(part, part)}.{kind}"] = tensor
+    return found
+
+
+def _gte(config: dict[str, Any]) -> dict[str, Any]:
+    for key, value in _GTE_ONLY.items():
+        if config.get(key, value) != value:
+            raise ConfigError(
+                f"config.json: {key}={config[key]} is not known for NewForSequenceClassification; "
+                f"expected {value}"
+            )
+    theta, scaling = float(config.get("rope_theta", 10_000.0)), config.get("rope_scaling")
+    rope: dict[str, Any] = {"rope_type": "default", "rope_theta": theta}
+    if scaling:
+        if scaling.get("type") != "ntk" or "mixed_b" in scaling:
+            raise ConfigError(f"config.json: rope_scaling={scaling} is not known; expected ntk")
+        factor = float(scaling["factor"])
+        width = config["hidden_size"] // config["num_attention_heads"]
+        rope = {
+            "rope_type": "linear",
+            "rope_theta": theta * factor,
+            "factor": factor ** (2 / width),
+        }
+    kept = {
+        key: value for key, value in config.items() if key not in ("rope_theta", "rope_scaling")
+    }
+    return kept | {
+        "model_type": "gte",
+        "architectures": ["GteForSequenceClassification"],
+        "rope_parameters": rope,
+    }

@@ -1,0 +1,102 @@
+"""Classes whose code comes with a checkpoint; which file is at fault where loading fails."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from reranker_core.checks import Check, refusal
+from reranker_core.config import ModelConfig
+from reranker_core.device import is_out_of_memory
+from reranker_core.errors import PreflightRefused, brief
+from reranker_core.models.checkpoint import Checkpoint
+
+_MODULES = "transformers_modules"  # where transformers keeps such code
+_LOADER = "dynamic_module_utils.py"
+_REMEDY = (
+    "The code was written for other versions, or needs packages that are not installed. Ask its "
+    "author for code that runs on these versions, or use a reranker of a known family "
+    "(docs/families.md)."
+)
+
+
+def is_own_code(model: Any) -> bool:
+    """Whether the class of a model comes with its checkpoint."""
+    return type(model).__module__.startswith(f"{_MODULES}.")
+
+
+def is_at_fault(error: BaseException) -> bool:
+    """Whether an error arose in such code, or on the way to it."""
+    files = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
+    return any(_MODULES in file.parts or file.name == _LOADER for file in files)
+
+
+def fault(
+    checkpoint: Checkpoint, model: ModelConfig, error: BaseException
+) -> PreflightRefused | None:
+    """The refusal that names code or config.json, where one of these is why a loader failed."""
+    if is_at_fault(error):
+        code = checkpoint.config.get("auto_map")
+        named = sorted(set(code.values())) if isinstance(code, dict) else []
+        return does_not_run(f"code of {checkpoint.source} ({', '.join(map(str, named))})", error)
+    try:
+        transformers.AutoConfig.from_pretrained(
+            checkpoint.folder, trust_remote_code=model.trust_remote_code
+        )
+    except Exception as found:  # noqa: BLE001 - it raises whatever it meets
+        return refusal(
+            Check(
+                "files",
+                "config_valid",
+                False,
+                f"config.json of {checkpoint.source}: {brief(found)}",
+                f"settings that transformers {transformers.__version__} takes",
+                "Correct the key that is named, or copy config.json again. A model type that is "
+                "not known may need a newer version of transformers.",
+            )
+        )
+    return None
+
+
+def does_not_run(name: str, error: BaseException, remedy: str = _REMEDY) -> PreflightRefused:
+    """The refusal of code that fails."""
+    return refusal(
+        Check(
+            "architecture",
+            "own_code_runs",
+            False,
+            f"{name}: {brief(error)}",
+            f"code that runs on transformers {transformers.__version__} and torch "
+            f"{torch.__version__}",
+            remedy,
+        )
+    )
+
+
+def constructed(loaded: Any, dtype: torch.dtype | None) -> Any:
+    """The same model with what its constructor computes, on the CPU.
+
+    `from_pretrained` constructs on the meta device, where tables that are in no weight file, such
+    as rotary frequencies, are not computed: they would be uninitialised memory.
+
+    Raises:
+        PreflightRefused: the constructor fails.
+
+    """
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype or before)
+    try:
+        whole = type(loaded)(loaded.config)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise does_not_run(type(loaded).__name__, error) from None
+    finally:
+        torch.set_default_dtype(before)
+    whole.load_state_dict(loaded.state_dict(), assign=True)
+    whole.tie_weights()
+    return whole.eval()

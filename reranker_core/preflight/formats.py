@@ -1,0 +1,145 @@
+"""What a model folder holds where it is no checkpoint that can be loaded, and what to do then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from reranker_core.models.checkpoint import Checkpoint
+from reranker_core.models.modules import read_json
+
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_SAVED = "Name the checkpoint that it was made from, as save_pretrained writes it."
+
+
+class Kind(NamedTuple):
+    """A format of weights: files that give it away, what it is, and what to do."""
+
+    patterns: tuple[str, ...]
+    what: str
+    remedy: str
+
+
+_KINDS = (
+    Kind(("*.onnx", "*/*.onnx"), "an ONNX export", _SAVED),
+    Kind(("openvino_model.xml", "*/openvino_model.xml"), "an OpenVINO export", _SAVED),
+    Kind(("*.gguf",), "a GGUF file, which llama.cpp reads", _SAVED),
+    Kind(
+        ("tf_model*.h5", "saved_model.pb", "*.ckpt.index", "*.ckpt-*.index"),
+        "TensorFlow weights",
+        "Convert them with transformers 4: from_pretrained(folder, from_tf=True), then "
+        "save_pretrained; or name a checkpoint with PyTorch weights.",
+    ),
+    Kind(
+        ("flax_model*.msgpack",),
+        "Flax weights",
+        "Convert them with transformers 4: from_pretrained(folder, from_flax=True), then "
+        "save_pretrained; or name a checkpoint with PyTorch weights.",
+    ),
+    Kind(
+        ("global_step*/*", "*zero_pp_rank_*", "*_model_states.pt"),
+        "shards of a DeepSpeed training",
+        "Gather them with the zero_to_fp32.py that lies beside them: it writes a whole "
+        "pytorch_model.bin or safetensors.",
+    ),
+    Kind(
+        ("*.distcp", "*/*.distcp"),
+        "shards of an FSDP training",
+        "Gather them with `accelerate merge-weights`, and name the folder that it writes.",
+    ),
+    Kind(
+        ("model.*.safetensors", "pytorch_model.*.bin"),
+        "a variant of the weights",
+        "Rename the file to model.safetensors (or pytorch_model.bin), or take the weights without "
+        "a variant in their name.",
+    ),
+    Kind(
+        ("consolidated*.safetensors", "consolidated*.pth"),
+        "weights in their author's own format",
+        "Take the checkpoint in transformers' format, whose weights are model.safetensors.",
+    ),
+    Kind(
+        ("adapter_model.safetensors", "adapter_model.bin"),
+        "an adapter without its adapter_config.json",
+        "Merge the adapter into its base (peft: merge_and_unload, then save_pretrained, with the "
+        "tokenizer) and name the merged folder.",
+    ),
+    Kind(
+        ("*.pt", "*.pth", "*.ckpt"),
+        "a PyTorch file of no known layout",
+        "Load it into its model and save that with save_pretrained, with the tokenizer.",
+    ),
+)
+# quant_method in config.json → the package that runs it, as transformers 5.23 asks for it.
+_PACKAGES = {
+    "bitsandbytes": "bitsandbytes",
+    "bitsandbytes_4bit": "bitsandbytes",
+    "bitsandbytes_8bit": "bitsandbytes",
+    "gptq": "gptqmodel",
+    "awq": "gptqmodel",
+    "compressed-tensors": "compressed-tensors",
+    "fp8": "kernels",
+    "fbgemm_fp8": "fbgemm-gpu",
+    "torchao": "torchao",
+    "quanto": "optimum-quanto",
+    "hqq": "hqq",
+    "aqlm": "aqlm",
+    "eetq": "eetq",
+    "auto-round": "auto-round",
+}
+_SETTINGS = ("quantization_config", "compression_config")
+_SIDECARS = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")
+
+
+def other_format(folder: Path) -> tuple[str, str] | None:
+    """What else a folder without weights holds, and what to do; None if nothing is known."""
+    inner = checkpoints_within(folder)
+    if inner:
+        named = ", ".join(path.name for path in inner[:4])
+        return (
+            f"folders that hold a checkpoint each: {named}",
+            f"Name one of them, such as {inner[-1]}.",
+        )
+    for kind in _KINDS:
+        found = sorted(path for pattern in kind.patterns for path in folder.glob(pattern))
+        if found:
+            return f"{kind.what} ({found[0].relative_to(folder)})", kind.remedy
+    return None
+
+
+def checkpoints_within(folder: Path) -> list[Path]:
+    """Folders of a folder that are checkpoints, as a Trainer leaves them; by number and name."""
+    found = [
+        path.parent
+        for path in folder.glob("*/config.json")
+        if any(path.parent.glob(f"{name}*") for name in _WEIGHTS)
+    ]
+    return sorted(found, key=lambda path: (_step(path.name), path.name))
+
+
+def quantisation(checkpoint: Checkpoint) -> tuple[str, str] | None:
+    """The method by which weights were quantised and the package that runs it; None if they were
+    not.
+    """
+    text = checkpoint.config.get("text_config")
+    for settings in (checkpoint.config, text if isinstance(text, dict) else {}):
+        for key in _SETTINGS:
+            if settings.get(key):
+                return _method(settings[key], f"{key} of config.json")
+    for name in _SIDECARS:
+        if (checkpoint.folder / name).exists():
+            return _method(read_json(checkpoint.folder / name), name)
+    return None
+
+
+def _method(settings: Any, where: str) -> tuple[str, str]:
+    told = settings if isinstance(settings, dict) else {}
+    method = str(told.get("quant_method") or told.get("quant_algo") or "an unnamed method")
+    if told.get("load_in_4bit") or told.get("load_in_8bit"):
+        method = "bitsandbytes"
+    return f"{method} ({where})", _PACKAGES.get(method, method)
+
+
+def _step(name: str) -> int:
+    number = name.rpartition("-")[2]
+    return int(number) if number.isdecimal() else -1

@@ -1,0 +1,180 @@
+"""Decoders with a classification head: known by what they are, scored by their last token."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from transformers import AutoModelForSequenceClassification
+
+from reranker_core.models import classifier, encoder
+from reranker_core.models.checkpoint import Checkpoint
+from reranker_core.models.loading import longest_input
+from reranker_core.score.scorer import Scorer
+from tests import checkpoints, decoder_checkpoints
+from tests.decoder_checkpoints import change
+from tests.parity.common import assert_same, encode, load, sample_pairs
+from tests.tables import config
+
+TEMPLATE = 'model.template={segments: ["Query: {query} Document: {passage}"]}'
+
+
+def said(architecture: str, model_type: str | None) -> Checkpoint:
+    settings = {"architectures": [architecture], "model_type": model_type}
+    return Checkpoint(Path("nowhere"), "x", None, settings, ())
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("Nemotron", "nemotron"),
+        ("Glm4", "glm4"),
+        ("Llama", "llama"),
+        ("GPTNeoX", "gpt_neox"),
+        ("CohereCompassText", "cohere_compass_text"),
+        ("ModernBertDecoder", "modernbert-decoder"),
+        ("BioGpt", "biogpt"),
+        ("Mpt", "mpt"),
+        ("LlamaBidirectional", "llama_bidirectional"),
+    ],
+)
+def test_decoders_are_known(name: str, kind: str):
+    found = said(f"{name}ForSequenceClassification", kind)
+    assert classifier.fits(found)
+    assert not encoder.fits(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("Bert", "bert"),
+        ("XLMRoberta", "xlm-roberta"),
+        ("ModernBert", "modernbert"),
+        ("Electra", "electra"),
+        ("BigBird", "big_bird"),
+        ("XLNet", "xlnet"),
+        ("DebertaV2", "deberta-v2"),
+        ("New", "new"),
+        ("Own", None),
+    ],
+)
+def test_encoders_that_can_be_set_to_write_are_none(name: str, kind: str | None):
+    found = said(f"{name}ForSequenceClassification", kind)
+    assert encoder.fits(found)
+    assert not classifier.fits(found)
+
+
+def made(folder: Path, name: str, tokenizer: Any, **settings: Any) -> Path:
+    ids = {
+        f"{key}_token_id": getattr(tokenizer, f"{key}_token_id") for key in ("pad", "bos", "eos")
+    }
+    kind = getattr(transformers, f"{name}Config")
+    found = kind(
+        **decoder_checkpoints._WIDTH | settings, vocab_size=len(tokenizer), **ids, num_labels=1
+    )
+    return decoder_checkpoints.save(
+        folder, getattr(transformers, f"{name}ForSequenceClassification"), found, tokenizer
+    )
+
+
+KINDS = {
+    "Nemotron": {"num_key_value_heads": 2},
+    "Glm": {"num_key_value_heads": 2, "head_dim": 8},
+    "ModernBertDecoder": {},
+    "GPT2": {"n_positions": 700, "n_embd": 32, "n_layer": 2, "n_head": 4},
+    "Mpt": {"d_model": 32, "n_heads": 4, "n_layers": 2},
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_scores_equal_the_stock_class(tmp_path: Path, name: str):
+    folder = made(tmp_path, name, decoder_checkpoints.sentence_pieces("right"), **KINDS[name])
+    pairs = sample_pairs(64, 40)[:30]
+    scorer = load(folder, 500, None, TEMPLATE)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    model.config.pad_token_id = -1  # a pad token in a text is none
+    with torch.inference_mode():
+        expected = [float(model(torch.tensor([ids])).logits[0, 0]) for ids in encode(scorer, pairs)]
+    assert_same(scorer.score_pairs(pairs), expected)
+
+
+@pytest.mark.parametrize(("in_tokenizer", "in_config"), [(None, None), ("<eos>", 3), (None, 0)])
+def test_no_pad_token_is_needed(tmp_path: Path, in_tokenizer: str | None, in_config: int | None):
+    tokenizer = decoder_checkpoints.sentence_pieces("right")
+    folder = made(tmp_path, "Llama", tokenizer, num_key_value_heads=2)
+    pairs = sample_pairs(64, 40)[:20]
+    before = load(folder, 300, None, TEMPLATE).score_pairs(pairs)
+    load.cache_clear()
+    change(folder, "config.json", pad_token_id=in_config)
+    change(folder, "tokenizer_config.json", pad_token=in_tokenizer)
+    off = ("preflight.checks.meaning=off", "model.dtype=float32", "model.device=cpu")
+    settings = config("in", "out", *off, TEMPLATE, "model.max_length=300", model=folder)
+    assert np.array_equal(Scorer.load(settings).score_pairs(pairs), before)
+
+
+class Unlimited:
+    model_max_length = int(1e30)
+
+
+@pytest.mark.parametrize(
+    ("settings", "longest"),
+    [
+        ({"model_type": "deberta-v2", "max_position_embeddings": 512}, 512),
+        (
+            {
+                "model_type": "deberta-v2",
+                "max_position_embeddings": 512,
+                "position_biased_input": False,
+            },
+            1 << 20,
+        ),
+        ({"model_type": "gpt2", "n_positions": 1024}, 1024),
+        ({"model_type": "t5", "n_positions": 512}, 1 << 20),
+        ({"model_type": "x", "text_config": {"max_position_embeddings": 512}}, 512),
+        ({"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_token_id": 1}, 512),
+        ({"model_type": "bert", "max_position_embeddings": None}, 1 << 20),
+    ],
+)
+def test_the_longest_input_is_what_the_model_has_positions_for(
+    settings: dict[str, Any], longest: int
+):
+    found = Checkpoint(Path("nowhere"), "x", None, settings, ())
+    assert longest_input(found, Unlimited()) == longest
+
+
+def test_deberta_with_relative_positions_alone_scores_long_pairs(tmp_path: Path):
+    pieces = [p for p in checkpoints._unigrams() if not p[0].startswith("<")]
+    specials = [(token, 0.0) for token in ("[PAD]", "[CLS]", "[SEP]", "[UNK]")]
+    tokenizer = transformers.DebertaV2Tokenizer(
+        vocab=[*specials, *pieces, ("[MASK]", 0.0)], model_max_length=2048
+    )
+    settings = transformers.DebertaV2Config(
+        **checkpoints._WIDTH,
+        vocab_size=len(tokenizer),
+        num_hidden_layers=2,
+        max_position_embeddings=64,
+        position_biased_input=False,
+        relative_attention=True,
+        pos_att_type=["p2c", "c2p"],
+        position_buckets=32,
+        norm_rel_ebd="layer_norm",
+        share_att_key=True,
+        type_vocab_size=0,
+        initializer_range=0.3,
+        pad_token_id=tokenizer.pad_token_id,
+        num_labels=1,
+    )
+    kind = transformers.DebertaV2ForSequenceClassification
+    folder = checkpoints._save(tmp_path, kind, settings, tokenizer)
+    pairs = [("how to sort", "sort the list " * times) for times in (1, 10, 40, 80)]
+    scorer = load(folder, 200, None)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).double().eval()
+    inputs = encode(scorer, pairs)
+    assert max(map(len, inputs)) == 200
+    with torch.inference_mode():
+        expected = [float(model(torch.tensor([ids])).logits[0, 0]) for ids in inputs]
+    assert_same(scorer.score_pairs(pairs), expected)

@@ -1,0 +1,149 @@
+"""Folders that are no checkpoint that can be loaded are told what they are, and what to do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reranker_core.checks import Check
+from reranker_core.config import ModelConfig
+from reranker_core.errors import ConfigError
+from reranker_core.models.checkpoint import open_checkpoint
+from reranker_core.preflight.files import check_files
+from tests import damage
+
+
+def checks(folder: Path) -> dict[str, Check]:
+    model = ModelConfig(path=str(folder))
+    return {check.name: check for check in check_files(open_checkpoint(model), model)}
+
+
+@pytest.fixture
+def copy(bert: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(bert, tmp_path / "copy")
+
+
+OTHERS = {
+    "onnx/model.onnx": "an ONNX export",
+    "model_quantized.onnx": "an ONNX export",
+    "openvino/openvino_model.xml": "an OpenVINO export",
+    "reranker-Q8_0.gguf": "a GGUF file",
+    "tf_model.h5": "TensorFlow weights",
+    "flax_model.msgpack": "Flax weights",
+    "global_step500/mp_rank_00_model_states.pt": "DeepSpeed",
+    "bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt": "DeepSpeed",
+    "pytorch_model_fsdp_0/__0_0.distcp": "FSDP",
+    "model.fp16.safetensors": "a variant of the weights",
+    "pytorch_model.fp16.bin": "a variant of the weights",
+    "consolidated.00.pth": "their author's own format",
+    "adapter_model.safetensors": "an adapter without its adapter_config.json",
+    "epoch=3.ckpt": "a PyTorch file of no known layout",
+}
+
+
+@pytest.mark.parametrize("with_config", [True, False])
+@pytest.mark.parametrize("name", OTHERS)
+def test_weights_in_another_format_are_named(copy: Path, name: str, with_config: bool):
+    (copy / "model.safetensors").unlink()
+    if not with_config:
+        (copy / "config.json").unlink()
+    (copy / name).parent.mkdir(exist_ok=True)
+    (copy / name).write_bytes(b"x" * 100)
+    check = checks(copy)["weights_present" if with_config else "config_readable"]
+    assert not check.passed
+    assert OTHERS[name] in check.measured
+    assert name in check.measured
+    assert "Download or copy" not in check.remedy
+
+
+def test_an_export_beside_whole_weights_is_no_matter(copy: Path):
+    (copy / "onnx").mkdir()
+    (copy / "onnx/model.onnx").write_bytes(b"x")
+    (copy / "model.fp16.safetensors").write_bytes(b"x")
+    assert all(check.passed for check in checks(copy).values())
+
+
+def test_weights_that_are_gone_are_to_be_copied_again(copy: Path):
+    (copy / "model.safetensors").unlink()
+    check = checks(copy)["weights_present"]
+    assert "but" not in check.measured
+    assert "copy the checkpoint again" in check.remedy
+
+
+def test_a_trainers_folder_names_the_last_of_its_checkpoints(bert: Path, tmp_path: Path):
+    for step in ("checkpoint-500", "checkpoint-1000", "runs"):
+        (tmp_path / step).mkdir()
+    for step in ("checkpoint-500", "checkpoint-1000"):
+        shutil.copytree(bert, tmp_path / step, dirs_exist_ok=True)
+    check = checks(tmp_path)["config_readable"]
+    assert not check.passed
+    assert "checkpoint-500, checkpoint-1000" in check.measured
+    assert f"such as {tmp_path / 'checkpoint-1000'}" in check.remedy
+
+
+def test_a_merged_model_beside_an_adapter_is_named(bert: Path, tmp_path: Path):
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"")
+    assert "merge_and_unload" in checks(tmp_path)["not_an_adapter"].remedy
+    shutil.copytree(bert, tmp_path / "merged_model")
+    check = checks(tmp_path)["not_an_adapter"]
+    assert not check.passed
+    assert check.remedy == f"Name {tmp_path / 'merged_model'}, which is a whole checkpoint."
+
+
+def test_settings_of_an_adapter_that_was_merged_are_no_matter(copy: Path):
+    (copy / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')
+    assert all(check.passed for check in checks(copy).values())
+    (copy / "adapter_model.safetensors").write_bytes(b"")
+    assert not checks(copy)["not_an_adapter"].passed
+
+
+@pytest.mark.parametrize(
+    ("settings", "method", "package"),
+    [
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "bitsandbytes", "bitsandbytes"),
+        ({"load_in_8bit": True}, "bitsandbytes", "bitsandbytes"),
+        ({"quant_method": "gptq", "bits": 4}, "gptq", "gptqmodel"),
+        ({"quant_method": "awq", "bits": 4}, "awq", "gptqmodel"),
+        ({"quant_method": "compressed-tensors"}, "compressed-tensors", "compressed-tensors"),
+        ({"quant_method": "fp8", "weight_block_size": [128, 128]}, "fp8", "kernels"),
+        ({"quant_method": "torchao"}, "torchao", "torchao"),
+        ({"quant_method": "newest"}, "newest", "newest"),
+        ({"bits": 4}, "an unnamed method", "an unnamed method"),
+    ],
+)
+def test_quantised_weights_are_refused_by_method_and_package(
+    bert: Path, tmp_path: Path, settings: dict[str, Any], method: str, package: str
+):
+    folder = damage.with_config(bert, tmp_path / "m", quantization_config=settings)
+    check = checks(folder)["not_quantised"]
+    assert not check.passed
+    assert check.measured.startswith(f"quantised by {method} (")
+    assert f"the package {package} runs" in check.measured
+
+
+@pytest.mark.parametrize("name", ["quantize_config.json", "quant_config.json"])
+def test_settings_of_a_quantiser_beside_the_weights_tell_too(copy: Path, name: str):
+    (copy / name).write_text(json.dumps({"bits": 4, "quant_method": "gptq"}))
+    check = checks(copy)["not_quantised"]
+    assert not check.passed
+    assert name in check.measured
+
+
+def test_empty_settings_of_quantisation_are_no_matter(bert: Path, tmp_path: Path):
+    folder = damage.with_config(bert, tmp_path / "m", quantization_config={})
+    assert checks(folder)["not_quantised"].passed
+
+
+def test_a_file_and_a_page_are_told_what_to_write(bert: Path):
+    with pytest.raises(ConfigError, match="is a file; name the folder") as caught:
+        open_checkpoint(ModelConfig(path=str(bert / "model.safetensors")))
+    assert str(bert) in str(caught.value)
+    page = "https://huggingface.co/BAAI/bge-reranker-v2-m3"
+    for path in (page, f"{page}/tree/main", page.replace("https://", "https://www.")):
+        with pytest.raises(ConfigError, match=r"write BAAI/bge-reranker-v2-m3$"):
+            open_checkpoint(ModelConfig(path=path))
