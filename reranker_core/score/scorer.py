@@ -32,6 +32,7 @@ from reranker_core.models.scores import Scores
 from reranker_core.preflight.agreement import check_same_files
 from reranker_core.preflight.canaries import ENGLISH, Pair, lengthening
 from reranker_core.preflight.checkpoint import check_checkpoint
+from reranker_core.preflight.failures import computes, tokenizes
 from reranker_core.preflight.golden import check_golden
 from reranker_core.preflight.head import check_alignment
 from reranker_core.preflight.meaning import check_meaning
@@ -119,13 +120,15 @@ class Scorer:
         reason: str,
         pairs: float,
     ) -> Scorer:
-        family = families.FAMILIES[families.choose(checkpoint, config.model)[0]]
-        pair_format = inspection.loading(lambda: family.pair_format(checkpoint, config.model))
+        family = families.FAMILIES[families.recognise(checkpoint, config.model.family)]
+        with tokenizes():
+            pair_format = inspection.loading(lambda: family.pair_format(checkpoint, config.model))
         instructed = config.input.columns.instruction is not None
         inspection.add(check_prompt(checkpoint, config.model, pair_format, instructed))
-        loaded = inspection.loading(
-            lambda: family.load(checkpoint, config.model, DTYPES[dtype], device)
-        )
+        with computes():
+            loaded = inspection.loading(
+                lambda: family.load(checkpoint, config.model, DTYPES[dtype], device)
+            )
         # Broken weights are not run: what they compute would only repeat the finding.
         words = [i for pair in ENGLISH for text in pair for i in pair_format.tokenizer.ids(text)]
         weights = [*check_weights(loaded), *check_structure(loaded, words)]
@@ -146,7 +149,8 @@ class Scorer:
         scorer = cls(engine, pair_format, dtype)
         known = family is families.FAMILIES["encoder"] and loaded.reentrant
         compiled = scorer._compile(config.score.compile, known, pairs)
-        numerics, english = check_numerics(scorer)
+        with computes():
+            numerics, english = check_numerics(scorer)
         inspection.add([*numerics, *check_meaning(scorer, english, config.preflight)])
         inspection.add(check_alignment(loaded, scorer))
         facts = {

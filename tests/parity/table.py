@@ -16,15 +16,21 @@ import torch
 import transformers
 from sentence_transformers import CrossEncoder
 
-from tests import checkpoints, decoder_checkpoints
+from tests import (
+    checkpoints,
+    decoder_checkpoints,
+    modular_checkpoints,
+    native_checkpoints,
+)
 from tests.parity import oracles
 from tests.parity import test_encoder_parity as encoders
-from tests.parity.common import deviation, load, sample_pairs
+from tests.parity.common import deviation, encode, load, sample_pairs
 
 MOST, QUERY_MOST = 64, 40
 FLAG_CODE = "FlagEmbedding's modeling code¹, float64"
 PLAIN = "transformers, float64"
 OWN_CLASS = "its own class, float64"
+LONGEST_FIRST = "model.truncation=longest_first"
 TARGET = Path(__file__).parents[2] / "docs" / "parity.md"
 
 
@@ -42,7 +48,8 @@ def main() -> None:
     """Measure and write."""
     torch.set_num_threads(2)
     with tempfile.TemporaryDirectory() as folder:
-        rows = [*encoder_rows(Path(folder)), *llm_rows(Path(folder)), *other_rows(Path(folder))]
+        makers = (encoder_rows, head_rows, native_rows, llm_rows, other_rows)
+        rows = [row for maker in makers for row in maker(Path(folder))]
     lines = [
         f"| {r.family} | {r.checkpoint} | {r.oracle} | {r.pairs} | {r.difference:.1e} |\n"
         for r in rows
@@ -77,6 +84,43 @@ def encoder_rows(root: Path) -> Iterator[Row]:
             )
             expected = reference.predict(pairs, show_progress_bar=False)
             yield row("encoder", name, "CrossEncoder", longest_first.score_pairs(pairs), expected)
+
+
+def head_rows(root: Path) -> Iterator[Row]:
+    """Heads in modules, and heads with several labels, against CrossEncoder."""
+    pairs = sample_pairs(MOST, QUERY_MOST)
+    for name in ("ettin", "averaged", "joined_poolings"):
+        folder = getattr(modular_checkpoints, name)(root / name)
+        scores = load(folder, MOST, QUERY_MOST, LONGEST_FIRST).score_pairs(pairs)
+        expected = cross_encoder(folder).predict(pairs, show_progress_bar=False, batch_size=1)
+        yield row("modular", name, "CrossEncoder", scores, expected)
+    folder = checkpoints.bert_labels(root / "labels", "not_relevant", "relevant")
+    scores = load(folder, MOST, QUERY_MOST, LONGEST_FIRST).score_pairs(pairs)
+    logits = cross_encoder(folder).predict(pairs, show_progress_bar=False)
+    yield row("encoder, two labels", "bert", "CrossEncoder", scores, logits[:, 1] - logits[:, 0])
+
+
+def cross_encoder(folder: Path) -> CrossEncoder:
+    """Raw scores of pairs of at most `MOST` ids."""
+    plain = torch.nn.Identity()
+    return CrossEncoder(str(folder), device="cpu", max_length=MOST, activation_fn=plain)
+
+
+def native_rows(root: Path) -> Iterator[Row]:
+    """Checkpoints whose own code is replaced by classes of transformers."""
+    pairs = sample_pairs(MOST, QUERY_MOST)
+    folder = native_checkpoints.jina(root / "jina")
+    usual = checkpoints.xlm_roberta(root / "usual")
+    scores = load(folder, MOST, QUERY_MOST).score_pairs(pairs)
+    expected = encoders.oracle(usual).scores(pairs, MOST, QUERY_MOST)
+    yield row("encoder, jina-reranker-v2", "xlm_roberta", PLAIN, scores, expected)
+    folder = native_checkpoints.gte(root / "gte")
+    scorer = load(folder, MOST, QUERY_MOST)
+    model = native_checkpoints.gte_with_own_frequencies(folder)
+    with torch.inference_mode():
+        expected = [float(model(torch.tensor([ids])).logits[0, 0]) for ids in encode(scorer, pairs)]
+    scores = scorer.score_pairs(pairs)
+    yield row("encoder, gte-multilingual", "gte", f"{PLAIN}³", scores, expected)
 
 
 def llm_rows(root: Path) -> Iterator[Row]:
@@ -184,6 +228,8 @@ FOOT = """
 transformers 5 with the changes in `tests/flag_models.py`, none of which touch its arithmetic.
 
 ² For the pairs whose ids it keeps: on transformers 5 it decodes ids and tokenizes them again.
+
+³ With the rotary frequencies of its own code, by their formula.
 """
 
 if __name__ == "__main__":
