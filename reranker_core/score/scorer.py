@@ -123,7 +123,8 @@ class Scorer:
         family = families.FAMILIES[families.recognise(checkpoint, config.model.family)]
         with tokenizes():
             pair_format = inspection.loading(lambda: family.pair_format(checkpoint, config.model))
-        instructed = config.input.columns.instruction is not None
+        columns = config.input.columns if isinstance(config, Config) else None
+        instructed = columns is not None and columns.instruction is not None
         inspection.add(check_prompt(checkpoint, config.model, pair_format, instructed))
         with computes():
             loaded = inspection.loading(
