@@ -86,7 +86,7 @@ def commit(
     table = output_table(scored, schema, output, temperature)
     problems = check_content(table, Columns.of(schema, output, scored.layers), facts)
     if problems:
-        raise RerankError(f"part {part.name} is not written, for it is wrong: {problems}")
+        raise RerankError(f"part {part.name} is not written, as its rows are wrong: {problems}")
     data = _parquet(table, facts)
     if not store.create(data_name(part.name), data):
         theirs = store.read(data_name(part.name))
@@ -151,8 +151,8 @@ def _facts_of(store: Store, part: Part, data: bytes, run: str) -> Facts:
     if facts is None or (facts.part, facts.run) != (part.name, run):
         whose = f"run {facts.run}" if facts else "something else"
         raise OutputConflict(
-            f"{store.url}/{data_name(part.name)}: was written by {whose}, this is run {run}; two "
-            "runs that differ were begun under one output.path. Give each its own"
+            f"{store.url}/{data_name(part.name)}: was written by {whose}; this is run {run}. Two "
+            "runs with different settings use one output.path; give each run its own"
         )
     return facts
 

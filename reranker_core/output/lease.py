@@ -142,7 +142,7 @@ def _watch(store: Store, number: int, other: dict[str, Any]) -> None:
     """Return if the lease `number` is free, or shows no sign of life for a whole term."""
     term = float(other.get("term", TERM))
     log.info(
-        "%s was begun by %s, which did not end it; waiting up to %.0f s for a sign of life",
+        "%s: driver %s has not released its lease; waiting up to %.0f s to see if it still runs",
         store.url,
         other.get("holder", "somebody"),
         term,
@@ -160,8 +160,8 @@ def _watch(store: Store, number: int, other: dict[str, Any]) -> None:
 def _conflict(store: Store, other: dict[str, Any], does: str) -> OutputConflict:
     return OutputConflict(
         f"output.path={store.url}: another driver {does}: {other.get('holder', 'unknown')}, since "
-        f"{other.get('since', 'unknown')}. Let it finish, or stop it, and run the same command "
-        "again"
+        f"{other.get('since', 'unknown')}. Wait until it has finished, or stop it, then run the "
+        "same command again"
     )
 
 
