@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import fsspec
 
 from reranker_core.input.address import Address
-from reranker_core.input.kinds import by_name, summary
+from reranker_core.input.kinds import WEIGHTS, by_name, summary
 from reranker_core.input.listing import SUFFIXES, Found
 from reranker_core.storage.filesystem import is_local
 from reranker_core.storage.tree import Item, children, item_at
@@ -21,6 +21,8 @@ _SHOWN = 3
 def nothing_there(where: Address) -> str:
     """Why the folder or file of an entry does not exist, as a message."""
     looked = where.path if is_local(where.filesystem) else where.url
+    if item_at(where.filesystem, where.path) is not None:
+        return f"{_head(where)} {looked} is a file; expected a folder before {where.steps[0]}"
     text = f"{_head(where)} {looked} does not exist"
     above = _nearest(where.filesystem, where.path)
     if above is not None:
@@ -80,6 +82,8 @@ def _reason(where: Address, folder: Item, found: Found) -> str:
 
 def _remedies(found: Found) -> list[str]:
     """What to do with the files that are there, a line for each suffix that is known."""
+    if any(by_name(item.name) is WEIGHTS for item in found.others):
+        return [WEIGHTS.remedy]
     files: dict[str, str] = {}
     for item in found.others:
         kind = by_name(item.name)

@@ -21,6 +21,9 @@ def open_filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
         ConfigError: fsspec does not know the scheme, or its package is not installed.
 
     """
+    if url.startswith("/"):  # whatever it holds, such as the `::` of chained URLs
+        filesystem = fsspec.filesystem("file")
+        return filesystem, str(filesystem._strip_protocol(url))
     options = s3.options() if url.startswith(s3.SCHEMES) else {}
     try:
         filesystem, path = fsspec.url_to_fs(url, **options)

@@ -43,6 +43,15 @@ def test_a_relative_path_is_told_as_an_absolute_one(
 def test_a_file_is_no_folder(tmp_path: Path):
     fill(tmp_path, "a.parquet")
     assert "does not exist" in refusal(tmp_path / "a.parquet" / "b.parquet")
+    told = refusal(f"{tmp_path}/a.parquet/*")
+    assert f"{tmp_path}/a.parquet is a file; expected a folder before *" in told
+
+
+def test_a_folder_of_a_model(tmp_path: Path):
+    fill(tmp_path, "config.json", "model.safetensors")
+    told = refusal(tmp_path)
+    assert "Name the model's folder with model.path" in told
+    assert "onvert" not in told
 
 
 @pytest.mark.parametrize("way", ["", "/"])

@@ -388,7 +388,8 @@ def test_an_output_that_is_a_link_into_the_input_is_seen(tmp_path: Path):
 @pytest.mark.parametrize(
     "name",
     ["a[1].parquet", "a*b.parquet", "a?.parquet", "a b.parquet", "a#1.parquet", "a%20b.parquet",
-     "ä.parquet", "a'b.parquet", "a\\b.parquet", "a{1,2}.parquet", "a:b.parquet"],
+     "ä.parquet", "a'b.parquet", "a\\b.parquet", "a{1,2}.parquet", "a:b.parquet", "a::b.parquet",
+     "s3:a.parquet"],
 )  # fmt: skip
 def test_a_real_name_stands_for_itself(tmp_path: Path, name: str):
     folder = tmp_path / f"in {name}"
@@ -398,6 +399,8 @@ def test_a_real_name_stands_for_itself(tmp_path: Path, name: str):
     assert shard.url == str(folder / name)
     assert name in names(folder)
     assert name in names(f"{folder}/*.parquet")
+    filesystem, path = open_filesystem(shard.url)
+    assert info_of(filesystem, path)["size"] == shard.size
 
 
 def test_a_file_url_and_a_home_are_paths_of_this_machine(
