@@ -94,7 +94,7 @@ def measure(folder: Path, model: Path) -> tuple[int, dict[str, float]]:
             scores = Scores(np.zeros(len(carried.sequences), np.float32), 0)
             scored = ScoredPart.of(carried, scores, config.model)
             measures = {"distinct": 0, "tokens": 0, "computed_tokens": 0}
-            measures |= {"seconds": 0.0, "waited": 0.0}
+            measures |= {"seconds": 0.0, "waited": 0.0, "special_tokens_in_text": 0}
             output = config.output
             take("commit", commit, store, part, scored, plan.schema, output, measures, "bench")
             pairs += len(scored.status)

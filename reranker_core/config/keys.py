@@ -284,6 +284,11 @@ class ModelConfig(Section):
     allow_pickle: bool = Field(
         False, description="Allow weights in .bin files, which can run any code when loaded."
     )
+    special_tokens: Literal["as_tokens", "as_text"] = Field(
+        "as_tokens",
+        description="How to read special tokens, such as `[SEP]` or `</s>`, in queries and "
+        "passages; `as_tokens`: as other libraries do; `as_text`: as plain text.",
+    )
     long_passage: Literal["truncate", "first", "max", "mean_top_k"] = Field(
         "truncate",
         description="What to do with a passage that is too long; `truncate` and `first`: cut it; "

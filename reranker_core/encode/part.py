@@ -16,7 +16,7 @@ from reranker_core.encode.sequences import TokenSequences
 from reranker_core.encode.trial import Before, tokenized, unreadable, without
 from reranker_core.errors import RerankError
 from reranker_core.input.columns import typed
-from reranker_core.input.pairs import find_pairs
+from reranker_core.input.pairs import Pairs, find_pairs
 from reranker_core.input.schema import InputSchema
 from reranker_core.input.types.conversion import with_values
 
@@ -34,6 +34,7 @@ class EncodedPart:
         status: `pairs.Status` of each pair, shape (P,).
         distinct_of: index into `sequences` of each pair, or -1, shape (P,).
         sequences: ids of the distinct pairs.
+        special_tokens: how many pairs have the text of a special token in query or passage.
 
     """
 
@@ -42,6 +43,7 @@ class EncodedPart:
     status: npt.NDArray[np.int8]
     distinct_of: npt.NDArray[np.int32]
     sequences: TokenSequences
+    special_tokens: int = 0
 
 
 def encode_part(
@@ -91,7 +93,14 @@ def encode_part(
         status=pairs.status,
         distinct_of=pairs.distinct_of,
         sequences=sequences,
+        special_tokens=_with_special_tokens(pairs, pair_format),
     )
+
+
+def _with_special_tokens(pairs: Pairs, pair_format: PairFormat) -> int:
+    holds = pair_format.tokenizer.holds_specials
+    found = holds(pairs.queries)[pairs.query_of] | holds(pairs.passages)[pairs.passage_of]
+    return int(found[pairs.distinct_of[pairs.distinct_of >= 0]].sum())
 
 
 def carried_rows(table: pa.Table, schema: InputSchema, with_text: bool) -> pa.Table:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from reranker_core.encode import special_tokens as special
 from reranker_core.encode.sequences import Ragged
 
 # Only the first tokens of a text are used, so a text of megabytes need not be read to its end.
@@ -31,6 +35,9 @@ class TextTokenizer:
         truncation_side: where texts that are too long are cut, `left` or `right`.
         pad_id, unknown_id: of its special tokens; None where there is none.
         splits_specials: whether special tokens in a text are read as plain text.
+        specials: the texts of its special tokens.
+        marks: whether special tokens are read as such only where they are marked
+            (`special_tokens`), which users' texts are not.
 
     """
 
@@ -39,6 +46,8 @@ class TextTokenizer:
     pad_id: int | None
     unknown_id: int | None
     splits_specials: bool
+    specials: tuple[str, ...] = ()
+    marks: bool = False
 
     def __post_init__(self) -> None:
         """Set up the backend, once: settings of a call would be those of other threads, too."""
@@ -51,24 +60,56 @@ class TextTokenizer:
         return TextTokenizer, tuple(getattr(self, field.name) for field in fields(self))
 
     @classmethod
-    def of(cls, tokenizer: Any) -> TextTokenizer:
-        """That of a fast tokenizer of transformers'."""
+    def of(cls, tokenizer: Any, special_tokens: str = "as_tokens") -> TextTokenizer:
+        """That of a fast tokenizer of transformers', which reads special tokens in users' texts
+        `as_tokens` or `as_text`.
+
+        Raises:
+            ConfigError: this one cannot read them as text.
+
+        """
+        backend, marks = tokenizer.backend_tokenizer, special_tokens == "as_text"
+        names = special.special_tokens(backend)
         return cls(
-            tokenizer.backend_tokenizer,
+            special.reading_marked(backend, names) if marks else backend,
             tokenizer.truncation_side,
             tokenizer.pad_token_id,
             tokenizer.unk_token_id,
             tokenizer.split_special_tokens,
+            names,
+            marks,
         )
 
+    @cached_property
+    def _special(self) -> re.Pattern[str]:
+        return special.pattern(self.specials)
+
+    def own(self, text: str) -> str:
+        """A text of ours, whose special tokens are meant, for the backend."""
+        return special.marked(text, self._special) if self.marks else text
+
+    def foreign(self, texts: list[str]) -> list[str]:
+        """Texts of users for the backend."""
+        return [special.without_marks(text) for text in texts] if self.marks else texts
+
+    def holds_specials(self, texts: list[str]) -> npt.NDArray[np.bool_]:
+        """Whether the text of a special token is in each text, shape (texts,)."""
+        begin = {name[0] for name in self.specials}  # few texts have one of these at all
+        found = (
+            any(map(text.__contains__, begin)) and bool(self._special.search(text))
+            for text in texts
+        )
+        return np.fromiter(found, bool, len(texts))
+
     def ids(self, text: str) -> list[int]:
-        """All ids of a text, without special tokens."""
-        found: list[int] = self.backend.encode(text, add_special_tokens=False).ids
+        """All ids of a text of ours, without special tokens around it."""
+        found: list[int] = self.backend.encode(self.own(text), add_special_tokens=False).ids
         return found
 
     def decode(self, ids: list[int]) -> str:
         """The text of ids, special tokens included."""
-        return self.backend.decode(ids, skip_special_tokens=False)
+        text: str = self.backend.decode(ids, skip_special_tokens=False)
+        return special.without_marks(text) if self.marks else text
 
 
 def tokenize(tokenizer: TextTokenizer, texts: list[str], limit: int | None) -> Ragged:

@@ -61,7 +61,7 @@ def joined_format(checkpoint: Checkpoint, model: ModelConfig, most: int) -> Join
         )
     query_max_length = model.query_max_length or max_length * 3 // 4
     return JoinedFormat(
-        TextTokenizer.of(tokenizer),
+        TextTokenizer.of(tokenizer, model.special_tokens),
         Surroundings.of(tokenizer),
         max_length,
         query_max_length,

@@ -32,7 +32,7 @@ def prompt_format(
     name, template = template_for(checkpoint, model, family)
     tokenizer = load_tokenizer(checkpoint, model)
     return PromptFormat.of(
-        TextTokenizer.of(tokenizer),
+        TextTokenizer.of(tokenizer, model.special_tokens),
         _specials(tokenizer, template.specials),
         template,
         name,

@@ -74,7 +74,8 @@ def commit(
         scored: its rows and scores.
         schema: the input's columns.
         output: which columns the data file gets.
-        measures: `distinct`, `tokens`, `computed_tokens`, `seconds` and `waited` of the receipt.
+        measures: `distinct`, `tokens`, `computed_tokens`, `seconds`, `waited` and
+            `special_tokens_in_text` of the receipt.
         run: the digest of the run's identity.
         temperature: what scores are divided by before they are normalised.
 
@@ -108,6 +109,7 @@ def commit(
         computed_tokens=measures["computed_tokens"],
         seconds=measures["seconds"],
         waited=measures["waited"],
+        special_tokens_in_text=measures["special_tokens_in_text"],
     )
     store.write(receipt_name(part.name), receipt.to_json())
     return receipt

@@ -33,7 +33,7 @@ from reranker_core.storage.store import Store
 _SHOWN_PROBLEMS = 5
 RESUME = "run `batch-reranker run` with the configuration of this output"
 _COUNTS = ("rows", "pairs", "scored", "rescued", "distinct", "tokens", "computed_tokens", "size")
-_SUMMED = (*_COUNTS, "seconds", "waited")
+_SUMMED = (*_COUNTS, "seconds", "waited", "special_tokens_in_text")
 
 
 @dataclass
@@ -53,6 +53,7 @@ class Totals:
     computed_tokens: int = 0
     seconds: float = 0.0
     waited: float = 0.0
+    special_tokens_in_text: int = 0
     opened: int = 0
     quarantined: Counter[str] = field(default_factory=Counter)
     scores: Distribution = field(default_factory=Distribution, compare=False)

@@ -63,6 +63,8 @@ class Receipt(Facts):
         computed_tokens: that went through the model, padding included.
         seconds: that the replica took.
         waited: seconds that the replica had nothing to do before it got the part; 0 for its first.
+        special_tokens_in_text: pairs with the text of a special token in query or passage; 0 in
+            receipts of earlier versions, which did not count them.
 
     """
 
@@ -72,6 +74,7 @@ class Receipt(Facts):
     computed_tokens: int
     seconds: float
     waited: float
+    special_tokens_in_text: int = 0
 
     def to_json(self) -> bytes:
         """As stored."""

@@ -110,6 +110,7 @@ class Replica:
             "computed_tokens": scores.computed_tokens,
             "seconds": round(time.perf_counter() - start, 4),
             "waited": round(waited, 4),
+            "special_tokens_in_text": encoded.special_tokens,
         }
         ask(self._coordinator, "finish", "score", part.name)
         self._free_since = time.perf_counter()

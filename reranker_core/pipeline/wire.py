@@ -40,6 +40,7 @@ def row_of_encoded(part: Part, encoded: EncodedPart) -> pa.Table:
         pairs=pairs,
         sequences=encoded.sequences.to_table(),
         distinct=encoded.sequences.pairs_to_table(),
+        special_tokens=encoded.special_tokens,
     )
 
 
@@ -52,6 +53,7 @@ def encoded_of_row(row: dict[str, pa.Scalar]) -> tuple[Part, EncodedPart]:
         status=pairs.column("status").to_numpy(),
         distinct_of=pairs.column("distinct_of").to_numpy(),
         sequences=TokenSequences.from_tables(_unpack(row["sequences"]), _unpack(row["distinct"])),
+        special_tokens=row["special_tokens"].as_py(),
     )
     return _part(row), encoded
 

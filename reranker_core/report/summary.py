@@ -59,6 +59,8 @@ def print_totals(totals: Totals, prepared: Prepared, seconds: float, console: Co
     """The closing summary."""
     table = _table("Complete")
     _add_counts(table, totals)
+    if totals.special_tokens_in_text:
+        table.add_row("special tokens in text", f"{totals.special_tokens_in_text:,} pairs")
     if totals.rescued:
         table.add_row("rescued in float32", f"{totals.rescued:,}")
     table.add_row("distinct pairs", f"{totals.distinct:,}, {totals.tokens:,} tokens")

@@ -103,7 +103,7 @@ def test_nested_candidates_get_lists_of_scores_and_bad_ones_are_quarantined_up_t
         {
             "q": 1,
             "text": "read a sesame file",
-            "c": [{"id": "x", "p": "the sesame value"}, {"id": "y", "p": None}],
+            "c": [{"id": "x", "p": "the [SEP] sesame value"}, {"id": "y", "p": None}],
         },
         {"q": 2, "text": None, "c": [{"id": "z", "p": "sort sesame rows"}]},
         {"q": 3, "text": "index", "c": []},
@@ -120,6 +120,8 @@ def test_nested_candidates_get_lists_of_scores_and_bad_ones_are_quarantined_up_t
     higher = "guard.max_quarantined_fraction=0.5"
     printed += rerank(tmp_path / "in.parquet", tmp_path / "out", *settings, higher)
     assert (tmp_path / "out/_SUCCESS").exists()
+    manifest = json.loads((tmp_path / "out/_manifest.json").read_text())
+    assert manifest["special_tokens_in_text"] == 1
 
     found = read(tmp_path / "out").to_pylist()
     assert [row["q"] for row in found] == [1, 2, 3, 4, 5]
@@ -132,7 +134,7 @@ def test_nested_candidates_get_lists_of_scores_and_bad_ones_are_quarantined_up_t
     ]
     assert found[0]["c"] == [{"id": "x"}, {"id": "y"}]
     expected = score(
-        [("read a sesame file", "the sesame value"), ("", ""), ("", "cache " * 50_000)]
+        [("read a sesame file", "the [SEP] sesame value"), ("", ""), ("", "cache " * 50_000)]
     )
     given = [found[0]["score"][0], *found[4]["score"]]
     np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-5)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from reranker_core.config import ModelConfig
-from reranker_core.encode.formats.pair_format import Answer
+from reranker_core.encode.formats.pair_format import Answer, specials_in_texts
 from reranker_core.encode.passages import Prepared, assemble, in_chunks, long_passages
 from reranker_core.encode.sequences import Int64s, Runs, TokenSequences, take
 from reranker_core.encode.tokenizing import TextTokenizer, tokenize
@@ -113,6 +113,7 @@ class JoinedFormat:
             "max_length": self.max_length,
             "query_max_length": self.query_max_length,
             "truncation": self.truncation,
+            **specials_in_texts(self.model),
             **long_passages(self.model),
             **({"prompt": self.prompt} if self.prompt else {}),
             **self.settings,
@@ -130,8 +131,10 @@ class JoinedFormat:
         """Ids of the pairs (queries[query_of[i]], passages[passage_of[i]]), each text tokenized
         once.
         """
+        queries, passages = self.tokenizer.foreign(queries), self.tokenizer.foreign(passages)
         if self.prompt:
-            queries = [self.prompt + query for query in queries]
+            prompt = self.tokenizer.own(self.prompt)
+            queries = [prompt + query for query in queries]
         longest = self.truncation == "longest_first"
         whole = whole or in_chunks(self.model)
         query_limit = self.max_length if longest else self.query_max_length

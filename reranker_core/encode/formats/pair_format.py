@@ -26,6 +26,14 @@ class Answer:
     weight: float
 
 
+def specials_in_texts(model: ModelConfig) -> dict[str, Any]:
+    """What of the configuration changes how special tokens in texts are read; nothing by
+    default.
+    """
+    read = model.special_tokens
+    return {} if read == "as_tokens" else {"special_tokens": read}
+
+
 class PairFormat(Protocol):
     """Turns texts of pairs into the model's input ids. Can be pickled as its tokenizer can."""
 

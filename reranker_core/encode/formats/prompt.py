@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from reranker_core.config import ModelConfig, Template
-from reranker_core.encode.formats.pair_format import Answer
+from reranker_core.encode.formats.pair_format import Answer, specials_in_texts
 from reranker_core.encode.formats.segments import filled, has_text, split_joint, with_spans
 from reranker_core.encode.passages import Prepared, assemble, in_chunks, long_passages
 from reranker_core.encode.sequences import Int64s, Ragged, Runs, TokenSequences, take
@@ -45,6 +45,7 @@ class PromptFormat:
     behind: int  # ids of the template that stand behind the passage's segment
     settings: dict[str, Any]  # of the family
     model: ModelConfig = field(repr=False)
+    read: Template = field(repr=False)  # the template for the tokenizer, its special tokens marked
 
     @classmethod
     def of(
@@ -64,21 +65,29 @@ class PromptFormat:
 
         """
         prefix, suffix = specials
+        read = template.model_copy(
+            update={
+                "segments": [tokenizer.own(segment) for segment in template.segments],
+                "prompt": tokenizer.own(template.prompt),
+                "instruction": tokenizer.own(template.instruction),
+                "instruction_format": tokenizer.own(template.instruction_format),
+            }
+        )
         literals = {
-            segment: tokenizer.ids(filled(template, segment))
-            for segment in template.segments
+            segment: tokenizer.ids(filled(read, segment))
+            for segment in read.segments
             if not has_text(segment)
         }
-        texts = [i for i, segment in enumerate(template.segments) if has_text(segment)]
+        texts = [i for i, segment in enumerate(read.segments) if has_text(segment)]
         outside = len(prefix) + len(suffix)
-        for i, segment in enumerate(template.segments):
+        for i, segment in enumerate(read.segments):
             if i < texts[0] or i > texts[-1]:
                 outside += len(literals[segment])
-        last = next(i for i, segment in enumerate(template.segments) if "{passage}" in segment)
+        last = next(i for i, segment in enumerate(read.segments) if "{passage}" in segment)
         behind = len(suffix)
-        behind += sum(len(literals.get(part, ())) for part in template.segments[last + 1 :])
+        behind += sum(len(literals.get(part, ())) for part in read.segments[last + 1 :])
         extra = {"all": 0, "texts": outside, "flag_embedding": 2 * behind}[template.counted]
-        empty = "".join(filled(template, segment) for segment in template.segments)
+        empty = "".join(filled(read, segment) for segment in read.segments)
         fixed = len(prefix) + len(suffix) + len(tokenizer.ids(empty))
         counted = model.max_length or min(template.max_length, longest - extra)
         if counted + extra > longest:
@@ -108,6 +117,7 @@ class PromptFormat:
             behind=behind,
             settings=settings,
             model=model,
+            read=read,
         )
 
     @property
@@ -141,6 +151,7 @@ class PromptFormat:
             "max_length": self.max_length,
             "query_max_length": self.query_max_length,
             "template": self.template.model_dump(),
+            **specials_in_texts(self.model),
             **long_passages(self.model),
             **self.settings,
         }
@@ -171,7 +182,8 @@ class PromptFormat:
         instructions: list[str | None] | None = None,
     ) -> TokenSequences:
         """Ids of the pairs (queries[query_of[i]], passages[passage_of[i]])."""
-        if self.template.strip:
+        queries, passages = self.tokenizer.foreign(queries), self.tokenizer.foreign(passages)
+        if self.read.strip:
             queries = [text.strip() for text in queries]
             passages = [text.strip() for text in passages]
         whole = whole or in_chunks(self.model)
@@ -194,13 +206,13 @@ class PromptFormat:
         passage: Runs | None = None
         after: list[Runs] = []
         lost, longest = np.zeros(count, np.int64), self.passage_max_length
-        for segment in self.template.segments:
+        for segment in self.read.segments:
             pieces = before if passage is None else after
             if segment in self.literals:
                 pieces.append(Runs.same(self.literals[segment], count))
             elif "{passage}" not in segment:
                 texts = [
-                    filled(self.template, segment, query=query, instruction=own)
+                    filled(self.read, segment, query=query, instruction=own)
                     for query, own in zip(queries, instructions, strict=True)
                 ]
                 ids = tokenize(self.tokenizer, texts, None if whole else self.query_max_length)
@@ -210,7 +222,7 @@ class PromptFormat:
                 pieces.append(Runs(cut, query_of))
                 lost += (ids.lengths - kept)[query_of]
             elif "{query}" not in segment:
-                texts = [filled(self.template, segment, passage=passage) for passage in passages]
+                texts = [filled(self.read, segment, passage=passage) for passage in passages]
                 ids = tokenize(self.tokenizer, texts, None if whole else self.passage_max_length)
                 if in_chunks(self.model):
                     lead, ids = self._without_lead(segment, ids)
@@ -236,8 +248,9 @@ class PromptFormat:
         capped: dict[str | None, str | None] = {None: None}
         for text in instructions:
             if text is not None and text not in capped:
-                ends = [end for _, end in backend.encode(text, add_special_tokens=False).offsets]
-                capped[text] = text if len(ends) <= most else text[: ends[most - 1]]
+                [own] = self.tokenizer.foreign([text])
+                ends = [end for _, end in backend.encode(own, add_special_tokens=False).offsets]
+                capped[text] = own if len(ends) <= most else own[: ends[most - 1]]
         return [capped[text] for text in instructions]
 
     def _without_lead(self, segment: str, ids: Ragged) -> tuple[list[int], Ragged]:
@@ -274,7 +287,7 @@ class PromptFormat:
         texts, spans = [], []
         for q, p in zip(query_of, passage_of, strict=True):
             text, query_span, passage_span = with_spans(
-                self.template, segment, queries[q], passages[p], instructions[q]
+                self.read, segment, queries[q], passages[p], instructions[q]
             )
             texts.append(text)
             spans.append((query_span, passage_span))

@@ -34,7 +34,14 @@ from reranker_core.storage.store import Store
 from tests.outputs import sizes
 
 PART = Part("a-0000000004-00ff", "in/a.parquet", "a.parquet", "etag", 4, 7, 3)
-MEASURES = {"distinct": 2, "tokens": 40, "computed_tokens": 44, "seconds": 0.25, "waited": 0.5}
+MEASURES = {
+    "distinct": 2,
+    "tokens": 40,
+    "computed_tokens": 44,
+    "special_tokens_in_text": 3,
+    "seconds": 0.25,
+    "waited": 0.5,
+}
 OUTPUT = OutputConfig(path="unused")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,3 +100,10 @@ def test_a_receipt_survives_json():
     assert Receipt.from_json(full.to_json()) == full
     with pytest.raises(ValueError, match="part"):
         Receipt.from_json(b"{}")
+
+
+def test_receipts_from_before_special_tokens_were_counted_are_receipts():
+    full = receipt(1)
+    fields = json.loads(full.to_json())
+    del fields["special_tokens_in_text"]
+    assert Receipt.from_json(json.dumps(fields)) == replace(full, special_tokens_in_text=0)

@@ -55,6 +55,13 @@ class Job:
         return quarantined(self.scored(table, scores), self.schema(table), first_row)
 
 
+def test_pairs_with_special_tokens_are_counted_each_time_they_occur(bert: Path):
+    passages = ["plain", "old [SEP] new", "old [SEP] new", None, "[PAD]", "plain"]
+    queries = ["a query"] * 5 + ["what is [MASK]"]
+    assert Job(bert).encode(flat(6, passage=passages, query=queries)).special_tokens == 4
+    assert Job(bert).encode(flat(6)).special_tokens == 0
+
+
 def test_flat_rows_keep_their_order_and_get_a_score_and_a_status(bert: Path):
     found = Job(bert).output(flat(3), [0.5, -1.5, 2.5])
     assert found.column_names == ["query_id", "doc_id", "score", "status"]
