@@ -97,7 +97,8 @@ def _batch_rows(file: pq.ParquetFile, groups: list[int], columns: list[str]) -> 
         most = group.num_rows
         for position in range(group.num_columns):
             column = group.column(position)
-            if column.path_in_schema.partition(".")[0] in columns:
+            path = column.path_in_schema
+            if any(path == name or path.startswith(f"{name}.") for name in columns):
                 most = max(most, column.num_values)
                 size += column.total_uncompressed_size
         values += most

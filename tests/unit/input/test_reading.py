@@ -162,3 +162,23 @@ def test_a_shard_with_damaged_pages_is_an_input_error(tmp_path: Path):
     assert pq.ParquetFile(path).metadata.num_rows == 2000
     with pytest.raises(InputError, match=r"a\.parquet"):
         read(path, (0, 2000))
+
+
+def test_rows_with_many_candidates_are_decoded_a_few_at_a_time(tmp_path: Path):
+    rows, each, text = 400, 100, "lorem ipsum " * 100
+    ends = pa.array(range(0, (rows + 1) * each, each), pa.int32())
+    codes = pa.array([0] * (rows * each), pa.int32())
+    passages = pa.DictionaryArray.from_arrays(codes, pa.array([text]))
+    table = nested([0] * rows)
+    for name, values in (("doc_id", pa.array(["d"] * rows * each)), ("passage", passages)):
+        index = table.column_names.index(name)
+        table = table.set_column(index, name, pa.ListArray.from_arrays(ends, values))
+    (tmp_path / "in").mkdir()
+    pq.write_table(table, tmp_path / "in/a.parquet", store_schema=False)
+    del table, passages
+    plan = make_plan(config(tmp_path / "in", tmp_path / "out", "plan.part_rows=1000"))
+    before = pa.total_allocated_bytes()
+    _, part = next(iter(read_parts(list(plan.parts), plan.schema.columns)))
+    assert part.num_rows == 10
+    # All rows are 48 MB once they are decoded; these are 1.2 MB.
+    assert pa.total_allocated_bytes() - before < 10_000_000
