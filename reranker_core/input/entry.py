@@ -162,9 +162,9 @@ def _refusal(where: Address, table: Table, relation: str) -> str:
     )
     if table.format == "hudi":
         return told + way_out(table)
-    more = "" if relation == "is" else f", with input.path={table.path}"
+    more = "" if relation == "is" else f" input.path={table.path}"
     return (
-        f"{told}Read the table itself{more}, with input.format={table.format}. Or: {way_out(table)}"
+        f"{told}Read the table itself with{more} input.format={table.format}. Or: {way_out(table)}"
     )
 
 

@@ -83,7 +83,7 @@ def read_snapshot(table: Table, url: str, version: int | None) -> Snapshot:
     except Exception as error:  # noqa: BLE001 - each library has its own
         asked = "" if version is None else f" at input.snapshot={version}"
         raise InputError(
-            f"{url}: this {title} table cannot be read{asked}: {brief(error)}"
+            f"{url}: this {title} table cannot be read{asked}: {brief(error)}. {way_out(table)}"
         ) from None
     return snapshot
 
