@@ -132,10 +132,11 @@ def _exceeded(totals: Totals, config: Config) -> bool:
 
 
 def _over_the_limit(store: Store, totals: Totals, config: Config) -> QuarantineExceeded:
+    reasons = ", ".join(f"{number:,} {reason}" for reason, number in totals.quarantined.items())
     return QuarantineExceeded(
-        f"{totals.quarantined_pairs} of {totals.pairs} pairs "
-        f"({totals.quarantined_fraction:.2%}) have no score, more than "
-        f"guard.max_quarantined_fraction={config.guard.max_quarantined_fraction:.2%}: "
-        f"{dict(totals.quarantined)}. They are listed in {store.url}/_quarantine. Correct "
-        "the input, or raise the limit and run again: pairs with a score are not scored again"
+        f"{totals.quarantined_pairs:,} of {totals.pairs:,} pairs "
+        f"({totals.quarantined_fraction:.2%}) have no score ({reasons}), more than "
+        f"guard.max_quarantined_fraction={config.guard.max_quarantined_fraction:g} permits. "
+        f"{store.url}/_quarantine lists them. Correct the input, or raise the limit and run the "
+        "same command again: pairs with a score are not scored again"
     )

@@ -75,7 +75,8 @@ def _connect(config: Config) -> bool:
         return True
     check_address(key, address)
     try:
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+        with prose.without_log_lines():
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
     except Exception as error:  # noqa: BLE001 - of many kinds, none of which passes
         raise ConfigError(
             f"{key}={address}: cannot be joined ({brief(error)}). Start a Ray with `ray start "
@@ -88,13 +89,14 @@ def _connect(config: Config) -> bool:
 def _start() -> None:
     for left in reversed(range(_STARTS)):
         try:
-            ray.init(
-                address="local",
-                num_cpus=usable_cores() + TASK_SLOTS,
-                include_dashboard=False,
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-            )
+            with prose.without_log_lines():
+                ray.init(
+                    address="local",
+                    num_cpus=usable_cores() + TASK_SLOTS,
+                    include_dashboard=False,
+                    logging_level=logging.ERROR,
+                    log_to_driver=False,
+                )
             return
         except (ValueError, OSError) as error:  # such as a path that is too long for a socket
             raise ConfigError(

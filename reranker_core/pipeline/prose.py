@@ -1,9 +1,14 @@
-"""What Ray tells the driver of processes that died: kept in place of being printed."""
+"""What Ray would print on the driver: of processes that died, kept in place of being printed; and
+lines of its own log.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import re
+import sys
+import tempfile
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +17,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 LESS = "lower score.max_batch_tokens, plan.part_rows or replicas.max, or use larger nodes"
+_LOG_LINE = re.compile(rb"\[\d{4}-\d\d-\d\d [\d:,.]+ [A-Z] \d+ \d+\] ")
 _messages: deque[str] = deque(maxlen=100)
 
 
@@ -31,6 +37,27 @@ def recorded() -> Iterator[None]:
         yield
     finally:
         worker.print_to_stdstream = plain
+
+
+@contextmanager
+def without_log_lines() -> Iterator[None]:
+    """What is written to standard error within the `with` block comes out at its end, without the
+    lines of Ray's native log: it tells its own log level there, whatever that is.
+    """
+    sys.stderr.flush()
+    plain = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(plain, 2)
+            os.close(plain)
+            file.seek(0)
+            for line in file:
+                if not _LOG_LINE.match(line):
+                    os.write(2, line)
 
 
 def taken() -> list[str]:

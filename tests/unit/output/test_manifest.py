@@ -238,6 +238,6 @@ def test_verifying_a_run_that_was_not_concluded_says_so(run: Run):
 def test_verifying_keeps_to_the_quarantine_limit(run: Run):
     run.commit_all(bad=2)
     run.conclude()
-    with pytest.raises(QuarantineExceeded):
+    with pytest.raises(QuarantineExceeded, match=r"2 of .* \(2 not_finite\), more than .*=0 "):
         run.verify(limit=0.0)
     assert run.store.exists(SUCCESS)
