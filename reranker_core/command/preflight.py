@@ -36,9 +36,13 @@ def preflight(
     Exit code 3 means that the model may not score.
     """
     # Late, so that --help and a wrong configuration answer at once.
+    import torch
+
     from reranker_core.checks import Report
+    from reranker_core.device import torch_threads
     from reranker_core.errors import ConfigError, PreflightRefused
     from reranker_core.models.checkpoint import open_checkpoint
+    from reranker_core.pipeline.cores import usable_cores
     from reranker_core.preflight import golden as golden_scores
     from reranker_core.report.verdict import print_report
     from reranker_core.score.scorer import Scorer
@@ -52,7 +56,9 @@ def preflight(
         config = config.model_copy(update={"preflight": section})
     refused = None
     try:
-        report = Scorer.load(config).report
+        # Torch counts the machine's cores; a container may use fewer.
+        with torch_threads(min(torch.get_num_threads(), usable_cores())):
+            report = Scorer.load(config).report
     except PreflightRefused as error:
         report, refused = Report.from_dict(error.report), error
     digest = open_checkpoint(config.model).digest

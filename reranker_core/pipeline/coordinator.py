@@ -18,7 +18,7 @@ from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayError, Ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from reranker_core.errors import ConfigError, Incomplete
-from reranker_core.pipeline.logs import log_folder, startup_problem
+from reranker_core.pipeline.logs import log_folder, no_worker_starts, startup_problem
 from reranker_core.preflight.agreement import Agreement, Finding, Verdict
 from reranker_core.score.poison import (
     COMMITTING,
@@ -181,19 +181,15 @@ def _wait_for(coordinator: Any) -> None:
         Incomplete: none has started after five minutes.
 
     """
-    start = time.monotonic()
+    start, since = time.monotonic(), time.time()
     while (waited := time.monotonic() - start) < _STARTING_SECONDS:
         try:
             ray.get(coordinator.state.remote(), timeout=_LOOK_SECONDS)
             return
         except GetTimeoutError:
-            problem = startup_problem(log_folder())
+            problem = startup_problem(log_folder(), since)
         if problem and waited > _LOOK_SECONDS:
-            raise ConfigError(
-                f"no worker of Ray can start on this machine: {problem}. Its logs are in "
-                f"{log_folder()}. The workers need the environment of this process: the same "
-                "Python, Ray and this package with its dependencies"
-            )
+            raise ConfigError(no_worker_starts(problem))
         log.warning("no worker of Ray has started for %.0f s", time.monotonic() - start)
     raise Incomplete(
         f"no worker of Ray started within {_STARTING_SECONDS:g} s. Its logs are in {log_folder()}. "

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+_END_BYTES = 20_000
+# As the last line of a Python traceback, or as a program tells of an error.
+_ERROR = re.compile(r"\s*([\w.]*(Error|Exception)|error): ")
 
 
 def log_folder() -> Path | None:
@@ -16,15 +21,30 @@ def log_folder() -> Path | None:
     return Path(folder).parent if folder and Path(folder).parent.is_dir() else None
 
 
-def startup_problem(folder: Path | None) -> str:
-    """The last error that a worker process wrote before it could answer; '' if there is none."""
+def startup_problem(folder: Path | None, since: float = 0.0) -> str:
+    """The last error that a worker process wrote before it could answer; '' if there is none. Only
+    files that were written to after `since` (`time.time()`) count.
+
+    What a worker writes before it has a log of its own is in that of its node (`raylet.err`).
+    """
     if folder is None:
         return ""
-    files = [*folder.glob("worker-*.err"), *folder.glob("worker-*.out")]
-    files += folder.glob("runtime_env_setup-*.log")
+    files = [*folder.glob("worker-*.err"), *folder.glob("runtime_env_setup-*.log")]
+    files += folder.glob("raylet.err")
     for file in sorted(files, key=lambda path: path.stat().st_mtime, reverse=True):
-        lines = [line.strip() for line in file.read_text(errors="replace").splitlines()]
-        told = [line for line in lines if "Error" in line or line.startswith("error")]
+        if file.stat().st_mtime < since:
+            break
+        end = file.read_bytes()[-_END_BYTES:].decode(errors="replace")
+        told = [line for line in end.splitlines() if _ERROR.match(line)]
         if told:
-            return told[-1][:300]
+            return told[-1].strip()[:300]
     return ""
+
+
+def no_worker_starts(problem: str) -> str:
+    """The message for a `startup_problem`."""
+    return (
+        f"no worker of Ray can start on this machine: {problem}. Its logs are in {log_folder()}. "
+        "The workers need the environment of this process: the same Python, the same Ray, and "
+        "this package with its dependencies"
+    )

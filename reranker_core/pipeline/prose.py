@@ -40,16 +40,17 @@ def recorded() -> Iterator[None]:
 
 
 @contextmanager
-def without_log_lines() -> Iterator[None]:
+def without_log_lines() -> Iterator[int]:
     """What is written to standard error within the `with` block comes out at its end, without the
-    lines of Ray's native log: it tells its own log level there, whatever that is.
+    lines of Ray's native log: it tells its own log level there, whatever that is. Gives the
+    descriptor that goes on to standard error at once.
     """
     sys.stderr.flush()
     plain = os.dup(2)
     with tempfile.TemporaryFile() as file:
         os.dup2(file.fileno(), 2)
         try:
-            yield
+            yield plain
         finally:
             sys.stderr.flush()
             os.dup2(plain, 2)
@@ -74,12 +75,14 @@ def out_of_memory(text: str) -> str:
     """
     if "low on memory" not in text and "OutOfMemory" not in text:
         return ""
-    used = re.search(r"([\d.]+) ?GB / ([\d.]+) ?GB", text)
+    used = re.search(r"([\d.]+) ?GB used / ([\d.]+) ?GB", text)
     node = re.search(r"\(IP: ([^,)\s]+)", text) or re.search(r"IP address: (\S+)", text)
     where = f"node {node[1]}" if node else "a node"
     amount = f" ({float(used[1]):.1f} of {float(used[2]):.1f} GB)" if used else ""
+    whom = re.search(r"Selected to kill: .*?task name=([^,]+)", text)
+    process = "a replica" if whom and "Replica" in whom[1] else "a process"
     return (
-        f"{where} was out of memory{amount}, so Ray ended a process there; free memory on it, "
+        f"{where} was out of memory{amount}, so Ray ended {process} there; free memory on it, "
         f"or {LESS}"
     )
 

@@ -24,12 +24,17 @@ from reranker_core.pipeline.failures import as_ours, our_errors
 
 # As Ray 2.60 words it.
 SHORTAGE = (
-    "Task was killed due to the node running low on memory.\n"
-    "Memory on the node (IP: 10.0.0.7, ID: 4f0e) where the lease (lease ID: 01, name=_map_task, "
-    "pid=5381, memory used=0.35GB) was running was 22.41GB / 23.54GB (0.95199), which exceeds the "
-    "memory usage threshold of 0.95. Ray killed this worker (ID: 1d) because it was the most "
-    "recently scheduled task; to see more information about memory usage on this node, use `ray "
-    "logs raylet.out -ip 10.0.0.7`.\n" + "Refer to the documentation …\n" * 20
+    "1 worker(s) were killed due to the node running low on memory. Memory on the node (IP: "
+    "10.0.0.7, ID: 4c7ba58a06) was 22.41GB used / 23.54GB limit (0.95)\nOOM kill reason: Memory "
+    "usage 24062509711B exceeded threshold of 24012260556B (95.0% of 25276063744B limit)\nObject "
+    "store memory usage: [- objects spillable: 0\n"
+    + "- bytes spillable: 0\n"
+    * 20
+    + "Ray killed 1 "
+    "worker(s) based on the killing policy\nConsidered workers: [\nSelected to kill: "
+    "(Actor(8577de67dd): job ID=02000000, lease ID=0100, task "
+    "name=MapWorker(MapBatches(Replica)).__init__, required resources={CPU: 2}, pid=6012, actual "
+    "memory used=0.04GB, worker ID=28bda308f2)\n]\nTop 10 memory users: PID\tMEM(GB)\tCOMMAND\n"
 )
 TRACE = "ray::task()\n" + '  File "x.py", line 1, in f\n' * 40
 
@@ -77,7 +82,7 @@ RAY = {
     "memory": (
         OutOfMemoryError(SHORTAGE),
         5,
-        r"node 10\.0\.0\.7 was out of memory \(22\.4 of 23\.5",
+        r"node 10\.0\.0\.7 was out of memory \(22\.4 of 23\.5 GB\), so Ray ended a replica",
     ),
     "disk": (OutOfDiskError("x"), 5, "no room left for Ray's objects"),
     "store": (ObjectStoreFullError("x"), 5, "no room left for Ray's objects"),

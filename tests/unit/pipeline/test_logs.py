@@ -12,8 +12,23 @@ def test_the_last_error_of_the_newest_log_is_told(tmp_path):
     (tmp_path / "worker-2-01-6.err").write_text(
         "Traceback (most recent call last):\n  File x\nModuleNotFoundError: No module named 'ray'\n"
     )
-    (tmp_path / "raylet.err").write_text("Error: of something else\n")
+    (tmp_path / "raylet.err").write_text("[2026 E 8228] some Error: of the node itself\n")
     assert startup_problem(tmp_path) == "ModuleNotFoundError: No module named 'ray'"
+
+
+def test_what_was_written_before_is_not_told(tmp_path):
+    log = tmp_path / "raylet.err"
+    log.write_text("ImportError: of another run\n")
+    assert startup_problem(tmp_path, log.stat().st_mtime + 1) == ""
+    assert startup_problem(tmp_path, log.stat().st_mtime) == "ImportError: of another run"
+
+
+def test_a_worker_that_ended_before_it_had_a_log_is_found_in_that_of_its_node(tmp_path):
+    (tmp_path / "raylet.err").write_text(
+        "Traceback (most recent call last):\n  File x\nImportError: no ray\n"
+        "[2026-11-25 14:18:14,481 E 8228 8228] Some workers have not registered\n"
+    )
+    assert startup_problem(tmp_path) == "ImportError: no ray"
 
 
 def test_logs_without_an_error_tell_nothing(tmp_path):
