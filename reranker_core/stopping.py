@@ -24,11 +24,13 @@ def _stop(number: int, frame: FrameType | None) -> None:
     for each in _SIGNALS:
         signal.signal(each, _be_patient)
     raise Incomplete(
-        f"stopped by {signal.Signals(number).name}; what is committed stays, and the same command "
-        "resumes"
+        f"stopped by {signal.Signals(number).name}. Finished parts are kept; run the same command "
+        "again to resume"
     )
 
 
 def _be_patient(number: int, frame: FrameType | None) -> None:
     # Not print: the signal may have come in the middle of one.
-    os.write(2, b"already stopping, which takes seconds; kill -9 ends at once, and loses nothing\n")
+    os.write(
+        2, b"already stopping; this takes a few seconds. kill -9 stops at once and loses nothing\n"
+    )

@@ -56,7 +56,8 @@ def write_training_data(config: Config) -> Written:
     store = Store(config.output.path)
     if not store.exists(SUCCESS):
         raise Incomplete(
-            f"output.path={store.url}: has no {SUCCESS}; run jobs.rerank to its end first"
+            f"output.path={store.url}: has no {SUCCESS}; complete the run "
+            "first, with batch-reranker run"
         )
     plan = make_plan(config)
     if config.training.positive_column is not None:
@@ -143,7 +144,7 @@ def _refuse(config: Config) -> None:
     if rule.scores == "normalized" and config.output.normalize == "none":
         missing.append("output.normalize=sigmoid, for training.scores=normalized")
     if missing:
-        raise ConfigError("training data need " + "; ".join(missing))
+        raise ConfigError("training data needs " + "; ".join(missing))
 
 
 def _check_labels(store: Store, plan: Plan, config: Config) -> None:

@@ -1,4 +1,4 @@
-"""The forward as compiled code, where that is faster."""
+"""Compiled code for the forward, if it is faster."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ def compile_if_faster(engine: Engine, sequences: TokenSequences) -> str:
         torch._dynamo.reset()  # what was compiled holds the weights once more
     if problem:
         log.warning(
-            "the model could not be compiled (%s); it is computed as it is. Where a C++ compiler "
-            "is missing, install one on the nodes; score.compile=false spares the attempt",
+            "the model could not be compiled (%s); the plain model is used. If a C++ compiler is "
+            "missing, install one on the nodes. score.compile=false skips the attempt",
             problem,
         )
         return f"not compiled: {problem}"
     found = "used" if ratio <= _WORTH else "not used"
     taken = time.perf_counter() - begin
-    line = f"compiled code {found}: it takes {ratio:.2f} of the time ({taken:.0f} s to find out)"
+    line = f"compiled code {found}: it needs {ratio:.2f} of the time ({taken:.0f} s to measure)"
     log.info(line)
     return line
 

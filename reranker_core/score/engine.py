@@ -1,4 +1,4 @@
-"""The forward of many sequences: batch by batch, and what to do when memory runs out."""
+"""The forward of many sequences, batch by batch, also when memory runs out."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Computed:
-    """What the forward gave.
+    """The result of the forward.
 
     Attributes:
-        values: float32 scores, not looked at yet, shape (D,), or (D, k) where a pair has k.
-        tokens: that were computed, padding included.
+        values: float32 scores, unchecked, shape (D,), or (D, k) where a pair has k scores.
+        tokens: number of computed tokens, padding included.
 
     """
 
@@ -82,7 +82,7 @@ class Engine:
         """All sequences, in batches.
 
         Raises:
-            Incomplete: memory does not suffice for a single sequence.
+            Incomplete: there is too little memory for a single sequence.
 
         """
         order, outputs, tokens = [], [], 0
@@ -123,7 +123,10 @@ class Engine:
             if not is_out_of_memory(error):
                 raise
             states = None
-            log.warning("memory of %s does not suffice to share prefixes", self.device)
+            log.warning(
+                "%s has too little memory to share prefixes; each sequence is computed whole",
+                self.device,
+            )
         if states is None:
             self._read = None
             release_memory(self.device)
@@ -145,10 +148,10 @@ class Engine:
 
     @torch.inference_mode()
     def one_batch(self, sequences: TokenSequences, rows: Int64s) -> Computed:
-        """Scores of these rows as one batch, waited for.
+        """Scores of these rows, computed as one batch; returns when they are ready.
 
         Raises:
-            Incomplete: memory does not suffice for a single sequence.
+            Incomplete: there is too little memory for a single sequence.
 
         """
         width = self.shapes.width(int(sequences.tokens.lengths[rows].max()))
@@ -196,8 +199,8 @@ class Engine:
     def _lower(self, tokens: int) -> None:
         self.shapes.max_tokens = min(self.shapes.max_tokens, tokens // 2)
         log.warning(
-            "memory of %s did not suffice for a batch of %d tokens; batches now have at most %d. "
-            "score.max_batch_tokens=%d spares later runs this",
+            "%s had too little memory for a batch of %d tokens; from now on batches have at most "
+            "%d. To avoid this in later runs, set score.max_batch_tokens=%d",
             self.device,
             tokens,
             self.shapes.max_tokens,
@@ -218,14 +221,14 @@ class Engine:
 
     def _too_large(self, tokens: int) -> str:
         remedy = (
-            "With score.reproducible=true batches are not split, for that changes scores; lower "
-            "score.max_batch_tokens"
+            "With score.reproducible=true batches are not split, because that changes scores. "
+            "Lower score.max_batch_tokens"
             if self.shapes.fixed
             else "Lower model.max_length"
         )
         return (
-            f"memory of {self.device} does not suffice for a batch of {tokens} tokens. {remedy}, "
-            "or use a device with more memory that nobody else uses. What is committed stays"
+            f"{self.device} has too little memory for a batch of {tokens} tokens. {remedy}, or use "
+            "a device with more free memory. Finished parts are kept"
         )
 
 

@@ -72,16 +72,16 @@ class JoinedFormat:
         model, around = self.model, self.around
         if model.truncation != "only_passage" and in_chunks(model):
             raise ConfigError(
-                f"model.long_passage={model.long_passage} scores passages in chunks, which needs "
-                "model.truncation=only_passage: the query must be the same in all of them"
+                f"model.long_passage={model.long_passage} scores a passage in chunks. All "
+                "chunks need the same query, so set model.truncation=only_passage"
             )
         specials = len(around.prefix) + len(around.middle) + len(around.suffix)
         room = self.max_length - specials - 1
         if model.truncation == "only_passage" and self.query_max_length > room:
             raise ConfigError(
                 f"model.query_max_length={self.query_max_length} and {specials} special tokens "
-                f"leave no room for a passage in model.max_length={self.max_length}; lower the "
-                f"first to at most {room}, or raise the second"
+                f"leave no room for a passage in model.max_length={self.max_length}. Set "
+                f"model.query_max_length to at most {room}, or raise model.max_length"
             )
 
     @property

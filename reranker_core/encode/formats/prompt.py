@@ -92,17 +92,17 @@ class PromptFormat:
         counted = model.max_length or min(template.max_length, longest - extra)
         if counted + extra > longest:
             raise ConfigError(
-                f"model.max_length={counted} and the {extra} tokens that the template '{name}' "
-                f"has beside it are beyond the {longest} positions of {model.path}; set it to at "
-                f"most {longest - extra}"
+                f"model.max_length={counted} and {extra} more tokens of the template '{name}' "
+                f"exceed the {longest} positions of {model.path}. Set model.max_length to at most "
+                f"{longest - extra}"
             )
         share = counted - fixed if template.counted == "all" else counted
         query_max_length = model.query_max_length or share * 3 // 4
         if query_max_length < 1 or query_max_length + fixed >= counted + extra:
             raise ConfigError(
-                f"model.max_length={counted} with query_max_length={query_max_length} and {fixed} "
-                f"tokens of the template '{name}' leaves no room for a passage; raise the first, "
-                "or lower the second"
+                f"model.max_length={counted} leaves no room for a passage: the query may have "
+                f"{query_max_length} tokens, and the template '{name}' has {fixed}. Raise "
+                "model.max_length, or lower model.query_max_length"
             )
         return cls(
             tokenizer=tokenizer,
@@ -165,8 +165,8 @@ class PromptFormat:
         """
         if not self.answers:
             raise ConfigError(
-                f"model.template={self.name} names no answer tokens, which make the score of a "
-                "language model; add `answers`, such as {'Yes': 1}"
+                f"model.template={self.name} has no answer tokens; the score of a language "
+                "model is made of their logits. Add `answers`, such as {'Yes': 1}"
             )
         for answer in self.answers:
             if not answer.ids:

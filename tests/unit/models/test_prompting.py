@@ -143,7 +143,7 @@ def test_the_bos_is_left_out_where_it_is_the_padding(gemma: Path, llama: Path):
         ({"template": "zerank", "prompt": "x"}, "has no {prompt}"),
         ({"truncation": "longest_first"}, "encoder"),
         ({"template": "nemotron"}, "no answer tokens"),
-        ({"max_length": LONGEST}, "set it to at most"),
+        ({"max_length": LONGEST}, "Set model.max_length to at most"),
         ({"max_length": 64, "query_max_length": 500}, "no room for a passage"),
         ({"template": "qwen3-reranker", "max_length": 100}, "no room for a passage"),
     ],

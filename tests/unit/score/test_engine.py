@@ -95,7 +95,7 @@ def test_a_single_sequence_that_does_not_fit_is_an_error_that_says_so():
 
 
 def test_fixed_shapes_are_not_split_for_that_would_change_scores():
-    with pytest.raises(Incomplete, match=r"lower score\.max_batch_tokens"):
+    with pytest.raises(Incomplete, match=r"Lower score\.max_batch_tokens"):
         engine(fits=300, fixed=True).compute(SEQUENCES)
 
 

@@ -126,7 +126,7 @@ def test_every_sequence_gets_its_own_score_and_all_tokens_are_counted():
 def test_without_memory_for_prefixes_sequences_are_computed_whole(caplog):
     ours = engine(room=40)
     assert ours.compute(MIXED).values.tolist() == [sum(run) for run in runs_of(MIXED)]
-    assert "does not suffice to share prefixes" in caplog.text
+    assert "too little memory to share prefixes" in caplog.text
     assert ours.compute(MIXED).tokens >= MIXED.tokens.lengths.sum()
 
 
