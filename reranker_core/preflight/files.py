@@ -48,9 +48,7 @@ def check_digest(checkpoint: Checkpoint, expected: str, origin: str) -> Check:
 def _check_config(checkpoint: Checkpoint) -> Check:
     adapter = checkpoint.folder / "adapter_config.json"
     inner = checkpoints_within(checkpoint.folder)
-    # A merged model may have the settings of its adapter left.
-    merged = checkpoint.config and checkpoint.weights and not _adapter_weights(checkpoint.folder)
-    if adapter.exists() and not merged:
+    if adapter.exists():
         whole = [path for path in inner if not (path / adapter.name).exists()]
         return Check(
             "files",
@@ -76,10 +74,6 @@ def _check_config(checkpoint: Checkpoint) -> Check:
         "a config.json that describes a transformers model",
         remedy or f"Is {checkpoint.source} the checkpoint's folder? It holds: {held or 'nothing'}.",
     )
-
-
-def _adapter_weights(folder: Path) -> bool:
-    return any(folder.glob("adapter_model.*"))
 
 
 def _base_of(adapter: Path) -> str:

@@ -95,13 +95,6 @@ def test_a_merged_model_beside_an_adapter_is_named(bert: Path, tmp_path: Path):
     assert check.remedy == f"Name {tmp_path / 'merged_model'}, which is a whole checkpoint."
 
 
-def test_settings_of_an_adapter_that_was_merged_are_no_matter(copy: Path):
-    (copy / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')
-    assert all(check.passed for check in checks(copy).values())
-    (copy / "adapter_model.safetensors").write_bytes(b"")
-    assert not checks(copy)["not_an_adapter"].passed
-
-
 @pytest.mark.parametrize(
     ("settings", "method", "package"),
     [
