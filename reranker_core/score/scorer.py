@@ -152,8 +152,8 @@ class Scorer:
         compiled = scorer._compile(config.score.compile, known, pairs)
         with computes():
             numerics, english = check_numerics(scorer)
-        inspection.add([*numerics, *check_meaning(scorer, english, config.preflight)])
-        inspection.add(check_alignment(loaded, scorer))
+        meaning = check_meaning(scorer, english, config.preflight)
+        inspection.add([*numerics, *meaning, *check_alignment(loaded, scorer)])
         facts = {
             "device": device,
             "dtype": dtype,
