@@ -479,8 +479,8 @@ BROKEN: dict[str, Kind] = {
         weights(swapped_layers),
     ),
     "shuffled_words": Kind(
-        "embeddings in another order than the vocabulary",
-        "meaning/relevant_clearly_above",
+        "embeddings in another order than the vocabulary, so that a word has that of padding",
+        "weights/words_have_rows",
         weights(shuffled_words),
     ),
     "another_number_of_heads": Kind(
