@@ -56,13 +56,8 @@ def test_flat_shards_come_out_row_for_row_with_their_scores(rerank, score, tmp_p
     pq.write_table(shards["b"], tmp_path / "in/b.parquet", compression="gzip")
     pq.write_table(shards["c"], tmp_path / "in/c.parquet")
 
-    rerank(
-        tmp_path / "in",
-        tmp_path / "out",
-        "plan.part_rows=200",
-        "output.rank=true",
-        "output.normalize=sigmoid",
-    )
+    settings = ("plan.part_rows=200", "output.rank=true", "output.normalize=sigmoid")
+    rerank(tmp_path / "in", tmp_path / "out", *settings)
 
     found = read(tmp_path / "out")
     expected = pa.concat_tables([shards["a"], shards["b"]])
@@ -83,12 +78,12 @@ def test_flat_shards_come_out_row_for_row_with_their_scores(rerank, score, tmp_p
     assert json.loads((tmp_path / "out/_preflight.json").read_text())["replicas"]
 
     before = times(tmp_path / "out")
-    printed = rerank(tmp_path / "in", tmp_path / "out", "model.max_length=32", expect=6)
+    printed = rerank(tmp_path / "in", tmp_path / "out", *settings, "model.max_length=32", expect=6)
     assert "  model.max_length: 130 before, 32 now" in printed
     assert "query_max_length" not in printed
     for shard in (tmp_path / "in").glob("*.parquet"):
         os.utime(shard, (1, 1))  # the same bytes
-    rerank(tmp_path / "in", tmp_path / "out", "output.rank=true")
+    rerank(tmp_path / "in", tmp_path / "out", *settings)
     assert times(tmp_path / "out") == before
 
 
