@@ -50,7 +50,7 @@ def refusal(path: Path) -> str:
         (b"\xef\xbb\xbf" + LINE * 2, "JSON lines"),
         (json.dumps([ROW], indent=1).encode(), "JSON"),
         (json.dumps(ROW, indent=1).encode(), "JSON"),
-        (gzip.compress(LINE), "a compressed file"),
+        (gzip.compress(LINE, mtime=0), "a compressed file"),
         (b"ORC" + b"x" * 20, "ORC"),
         (b"Obj\x01" + b"x" * 20, "Avro"),
         (b"PARE" + b"x" * 20 + b"PARE", "encrypted Parquet"),
