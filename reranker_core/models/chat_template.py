@@ -50,7 +50,8 @@ def answers_of(checkpoint: Checkpoint) -> dict[int, float] | None:
 def renderer(checkpoint: Checkpoint, tokenizer: Any) -> Render:
     """(query, document, system or None) → the whole prompt, as sentence-transformers renders it."""
     body = read_body(checkpoint.folder)
-    flat = body.get("modality_config", {}).get("message", {}).get("format") != "structured"
+    message_kind = (body.get("modality_config") or {}).get("message", {})
+    flat = message_kind.get("format") != "structured"
     options = dict((body.get("processing_kwargs") or {}).get("chat_template") or {})
     for key in ("restore_suffix", "truncation", "max_length", "padding"):
         options.pop(key, None)

@@ -12,6 +12,7 @@ import torch
 
 from reranker_core.config import ModelConfig
 from reranker_core.encode.formats.joined import JoinedFormat
+from reranker_core.errors import ConfigError
 from reranker_core.models import encoder
 from reranker_core.models.batch import Batch
 from reranker_core.models.checkpoint import Checkpoint
@@ -21,20 +22,14 @@ from reranker_core.models.loading import load_weights, unloadable
 from reranker_core.models.modules import read_body
 from reranker_core.models.reentrancy import is_reentrant
 from reranker_core.models.tensors import read_tensors
+from reranker_core.models.unheeded import is_known
 
 _HEAD = "head."
-_MIDDLE = ("Dense", "LayerNorm", "Dropout")
 
 
 def fits(checkpoint: Checkpoint) -> bool:
     """Whether the chain is a reranker's, of modules that are known here."""
-    kinds = [module.kind for module in checkpoint.modules]
-    return (
-        kinds[:2] == ["Transformer", "Pooling"]
-        and not checkpoint.modules[0].path
-        and set(kinds[2:]).issubset(_MIDDLE)
-        and checkpoint.modules[-1].makes_scores
-    )
+    return checkpoint.has_head_in_modules and is_known(checkpoint.modules)
 
 
 def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> JoinedFormat:
@@ -74,9 +69,11 @@ def load(
         trust_remote_code=model.trust_remote_code,
     )
     loaded.model.config.label = relevant_label(checkpoint, model)
-    chain = ModuleChain(loaded.model.eval(), checkpoint.modules[1:])
     try:
+        chain = ModuleChain(loaded.model.eval(), checkpoint.modules[1:])
         missing, unexpected, mismatched = _fill(chain, checkpoint)
+    except ConfigError:
+        raise
     except Exception as error:  # noqa: BLE001 - readers of damaged files raise whatever they meet
         raise unloadable("modular", checkpoint, error) from None
     return replace(

@@ -23,7 +23,8 @@ class Module:
     """One of the list.
 
     Attributes:
-        kind: the last part of its class, such as `Pooling`.
+        kind: the last part of its class, such as `Pooling`, if that is sentence-transformers';
+            else the whole name of the class.
         path: its folder within the checkpoint's, '' for that one itself.
         settings: its config.json, empty where there is none.
         weights: its weight file, None where it has none or is the checkpoint's body.
@@ -43,13 +44,14 @@ class Module:
     @property
     def makes_scores(self) -> bool:
         """Whether a cross-encoder's chain ends here."""
-        return self.kind == "Dense" and self.settings.get("module_output_name") == "scores"
+        return self.settings.get("module_output_name") == "scores"
 
 
 def read_modules(folder: Path) -> tuple[Module, ...]:
     """All in order; none where there is no list, or it cannot be read."""
     found = []
-    for entry in read_json(folder / LIST_FILE) or []:
+    listed = read_json(folder / LIST_FILE)
+    for entry in listed if isinstance(listed, list) else []:
         if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):
             return ()
         path = str(entry.get("path") or "")
@@ -58,13 +60,17 @@ def read_modules(folder: Path) -> tuple[Module, ...]:
         weights = [own / name for name in _WEIGHTS if path and (own / name).exists()]
         found.append(
             Module(
-                entry["type"].rpartition(".")[2],
+                _kind(entry["type"]),
                 path,
                 settings if isinstance(settings, dict) else {},
                 weights[0] if weights else None,
             )
         )
     return tuple(found)
+
+
+def _kind(name: str) -> str:
+    return name.rpartition(".")[2] if name.startswith("sentence_transformers.") else name
 
 
 def read_body(folder: Path) -> dict[str, Any]:
@@ -85,9 +91,15 @@ def default_prompt(folder: Path) -> str | None:
 
 
 def takes_messages(folder: Path) -> bool:
-    """Whether pairs go through the chat template."""
+    """Whether pairs go through a chat template: the files say so, or they say nothing and there is
+    one.
+    """
     kinds = read_body(folder).get("modality_config")
-    return isinstance(kinds, dict) and "message" in kinds
+    if isinstance(kinds, dict):
+        return "message" in kinds
+    tokenizer = read_json(folder / "tokenizer_config.json")
+    written = isinstance(tokenizer, dict) and bool(tokenizer.get("chat_template"))
+    return written or (folder / "chat_template.jinja").exists()
 
 
 def read_json(path: Path) -> Any:

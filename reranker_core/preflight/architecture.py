@@ -5,14 +5,30 @@ from __future__ import annotations
 from reranker_core.checks import Check
 from reranker_core.config import ModelConfig
 from reranker_core.models.checkpoint import Checkpoint
-from reranker_core.models.families import FAMILIES, recognise
+from reranker_core.models.families import FAMILIES, PROMPTED, recognise
 from reranker_core.models.labels import describe_labels, label_names, relevant_label
 from reranker_core.models.loading import has_head
-from reranker_core.models.modules import LIST_FILE
+from reranker_core.models.modules import BODY_FILE, LIST_FILE, takes_messages
+from reranker_core.models.templates import has_own_words
+from reranker_core.models.unheeded import is_known, unheeded
 
 _REMEDY = (
     "Its head would be drawn at random, and scores would be noise. Use the reranker that goes with "
     "it (for bge-m3: bge-reranker-v2-m3), or the checkpoint that training wrote last."
+)
+_MESSAGES = f"{BODY_FILE} or the tokenizer puts pairs into a chat template"
+_PROMPTED = "Write what the chat template makes of a pair as model.template."
+_JOINED = (
+    "Chat templates are for the families of language models; here query and passage would be "
+    "joined as BERT's are. If the model was trained with joined pairs, list `text` alone in "
+    f"modality_config of {BODY_FILE}. If it was trained with the chat template, score it with "
+    "sentence-transformers."
+)
+_UNHEEDED = (
+    "Scores would not be those that the model was trained for. Known is a Transformer of "
+    "sentence-transformers in the folder itself: alone, with LogitScore, or with Pooling and then "
+    "Dense, LayerNorm and Dropout in any order, with a Dense at the end that writes `scores`. "
+    "Score other models with sentence-transformers."
 )
 
 
@@ -21,6 +37,7 @@ def check_architecture(checkpoint: Checkpoint, model: ModelConfig) -> list[Check
     return [
         _check_kind(checkpoint, model),
         _check_pooling(checkpoint),
+        _check_modules(checkpoint, model),
         _check_labels(checkpoint, model),
     ]
 
@@ -28,12 +45,13 @@ def check_architecture(checkpoint: Checkpoint, model: ModelConfig) -> list[Check
 def _check_kind(checkpoint: Checkpoint, model: ModelConfig) -> Check:
     name = checkpoint.architecture
     family = recognise(checkpoint, model.family)
+    headed = model.family == "auto" and checkpoint.has_head_in_modules
     return Check(
         "architecture",
         "has_a_score",
-        FAMILIES[family].fits(checkpoint),
+        FAMILIES[family].fits(checkpoint) or headed,
         f"{LIST_FILE} of {checkpoint.source} lists a head"
-        if family == "modular"
+        if family == "modular" or headed
         else f"config.json of {checkpoint.source} says {name or 'nothing'}, {_kind(name)}",
         "a reranker of a known family: …ForSequenceClassification, …ForCausalLM, a T5, a head in "
         "sentence-transformers' modules",
@@ -43,25 +61,41 @@ def _check_kind(checkpoint: Checkpoint, model: ModelConfig) -> Check:
 
 def _check_pooling(checkpoint: Checkpoint) -> Check:
     """Embedding models of sentence-transformers say so themselves, whatever their class."""
-    try:
-        listed = (checkpoint.folder / LIST_FILE).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        listed = ""
-    pools = ".Pooling" in listed and not FAMILIES["modular"].fits(checkpoint)
+    pools = _pools(checkpoint)
     chain = ", ".join(module.kind for module in checkpoint.modules)
-    measured, remedy = f"{LIST_FILE} pools tokens into an embedding: {chain}", _REMEDY
-    if checkpoint.has_head_in_modules:
-        measured = f"{LIST_FILE} has a head of modules that are not known here: {chain}"
-        remedy = (
-            "Known is a Transformer in the folder itself, then Pooling, then Dense, LayerNorm and "
-            "Dropout in any order, with a Dense at the end that writes `scores`."
-        )
     return Check(
         "architecture",
         "no_embedding_model",
         not pools,
-        measured if pools else "none",
+        f"{LIST_FILE} pools tokens into an embedding: {chain}" if pools else "none",
         "a model that scores pairs",
+        _REMEDY,
+    )
+
+
+def _pools(checkpoint: Checkpoint) -> bool:
+    try:
+        listed = (checkpoint.folder / LIST_FILE).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        listed = ""
+    return ".Pooling" in listed and not checkpoint.has_head_in_modules
+
+
+def _check_modules(checkpoint: Checkpoint, model: ModelConfig) -> Check:
+    """What sentence-transformers would do to make a score is done here, too."""
+    problems, remedy = [] if _pools(checkpoint) else unheeded(checkpoint), _UNHEEDED
+    if not problems and is_known(checkpoint.modules) and takes_messages(checkpoint.folder):
+        family = recognise(checkpoint, model.family)
+        if family not in PROMPTED:
+            problems, remedy = [_MESSAGES], _JOINED
+        elif not has_own_words(checkpoint) and model.template == "auto":
+            problems, remedy = [_MESSAGES], _PROMPTED
+    return Check(
+        "architecture",
+        "modules_known",
+        not problems,
+        "; ".join(problems) or "all are known",
+        "modules and options that are known here",
         remedy,
     )
 

@@ -131,13 +131,127 @@ def test_missing_and_misshapen_weights_of_modules_are_refused(copy: Path):
     assert "4_Dense has no weights" in preflight(copy)["files/weights_present"].measured
 
 
-def test_modules_that_are_not_known_are_named(copy: Path):
-    modules = json.loads((copy / "modules.json").read_text())
-    modules[3]["type"] = "own.code.Gate"
-    (copy / "modules.json").write_text(json.dumps(modules))
-    found = preflight(copy)["architecture/no_embedding_model"]
+def listed(folder: Path, place: int, **entry: str) -> None:
+    """Change an entry of modules.json."""
+    modules = json.loads((folder / "modules.json").read_text())
+    modules[place] |= entry
+    (folder / "modules.json").write_text(json.dumps(modules))
+
+
+def refused(folder: Path) -> str:
+    found = preflight(folder)["architecture/modules_known"]
     assert not found.passed
-    assert "Transformer, Pooling, Dense, Gate, Dense" in found.measured
+    assert found.remedy
+    return found.measured
+
+
+@pytest.mark.parametrize("name", ["own.code.Gate", "own.code.LayerNorm", "pylate.models.Dense"])
+def test_modules_that_are_not_known_are_named(copy: Path, name: str):
+    listed(copy, 3, type=name)
+    assert f"Transformer, Pooling in 1_Pooling, Dense in 2_Dense, {name} in" in refused(copy)
+
+
+def test_a_transformer_of_other_code_or_in_another_folder_is_named(copy: Path):
+    listed(copy, 0, type="custom_st.Transformer")
+    assert "custom_st.Transformer" in refused(copy)
+    listed(copy, 0, type="sentence_transformers.models.Transformer", path="0_Transformer")
+    assert "Transformer in 0_Transformer" in refused(copy)
+
+
+@pytest.mark.parametrize("content", ["[]", "5", "{}", "[{}]", "[", '{"a": {"type": "b"}}'])
+def test_a_list_of_modules_that_holds_none_is_named(copy: Path, content: str):
+    (copy / "modules.json").write_text(content)
+    assert "modules.json holds no list of modules" in refused(copy)
+
+
+@pytest.mark.parametrize(
+    ("file", "options"),
+    [
+        ("2_Dense/config.json", {"module_input_name": "token_embeddings"}),
+        ("2_Dense/config.json", {"module_output_name": "scores"}),
+        ("4_Dense/config.json", {"module_input_name": "token_embeddings"}),
+        ("4_Dense/config.json", {"scale": 2}),
+        ("3_LayerNorm/config.json", {"eps": 1e-3}),
+        ("1_Pooling/config.json", {"include_prompt": False}),
+        ("1_Pooling/config.json", {"skip_tokens": [1]}),
+        ("sentence_bert_config.json", {"do_lower_case": True}),
+        ("sentence_bert_config.json", {"query_length": 8}),
+        ("sentence_bert_config.json", {"transformer_task": "fill-mask"}),
+        ("sentence_bert_config.json", {"module_output_name": "sentence_embedding"}),
+        ("sentence_bert_config.json", {"processing_kwargs": {"text": {"max_length": 8}}}),
+    ],
+)
+def test_options_that_are_not_heeded_are_named(copy: Path, file: str, options: dict[str, object]):
+    change(copy, file, **options)
+    found = refused(copy)
+    assert file in found
+    assert next(iter(options)) in found
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        {"image": {"method": "forward", "method_output_name": "last_hidden_state"}},
+        {"text": {"method": "get_text_features", "method_output_name": "last_hidden_state"}},
+        {"text": {"method": "forward", "method_output_name": "pooler_output"}},
+    ],
+)
+def test_texts_that_another_method_or_none_is_called_for_are_named(
+    copy: Path, kinds: dict[str, object]
+):
+    change(copy, "sentence_bert_config.json", modality_config=kinds)
+    assert "modality_config" in refused(copy)
+
+
+def test_options_that_change_no_score_are_accepted(copy: Path):
+    change(
+        copy,
+        "sentence_bert_config.json",
+        do_lower_case=False,
+        query_length=None,
+        unpad_inputs=False,
+        processing_kwargs={"text": {"padding": True, "truncation": True}},
+    )
+    change(copy, "2_Dense/config.json", module_output_name=None)
+    assert preflight(copy)["architecture/modules_known"].passed
+
+
+CHAT = "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}{% endfor %}"
+
+
+def test_pairs_that_a_chat_template_makes_are_refused(folders: dict[str, Path], copy: Path):
+    kind = {"method": "forward", "method_output_name": "last_hidden_state"}
+    pairs = sample_pairs(64, None)[:5]
+    usual = cross_encoder(copy, pairs, 64)
+    (copy / "chat_template.jinja").write_text(CHAT)
+    message = kind | {"format": "flat"}
+    change(copy, "sentence_bert_config.json", modality_config={"text": kind, "message": message})
+    assert np.abs(cross_encoder(copy, pairs, 64) - usual).max() > 1e-3  # other scores than joined
+    assert "chat template" in refused(copy)
+    # The remedy.
+    change(copy, "sentence_bert_config.json", modality_config={"text": kind})
+    assert preflight(copy)["architecture/modules_known"].passed
+    assert_same(cross_encoder(copy, pairs, 64), usual)
+
+
+@pytest.mark.parametrize("place", ["chat_template.jinja", "tokenizer_config.json"])
+def test_a_chat_template_is_used_where_the_files_do_not_say(copy: Path, place: str):
+    body = json.loads((copy / "sentence_bert_config.json").read_text())
+    del body["modality_config"], body["module_output_name"]
+    (copy / "sentence_bert_config.json").write_text(json.dumps(body))
+    assert preflight(copy)["architecture/modules_known"].passed
+    if place == "chat_template.jinja":
+        (copy / place).write_text(CHAT)
+    else:
+        change(copy, place, chat_template=CHAT)
+    assert "chat template" in refused(copy)
+
+
+def test_layers_without_their_widths_are_refused(copy: Path):
+    settings = json.loads((copy / "2_Dense/config.json").read_text())
+    (copy / "2_Dense/config.json").write_text(json.dumps({"bias": settings["bias"]}))
+    with pytest.raises(PreflightRefused, match="in_features"):
+        modular.load(*opened(copy), torch.float32, "cpu")
 
 
 def test_an_embedding_model_with_a_dense_layer_stays_refused(copy: Path):
@@ -154,6 +268,7 @@ def test_an_activation_that_is_no_class_of_torch_is_an_error(copy: Path):
 
 
 def test_an_untrained_head_in_modules_is_refused(copy: Path):
+    torch.manual_seed(0)
     for number, size in (("2_Dense", (32, 32)), ("4_Dense", (1, 32))):
         drawn = torch.nn.Linear(size[1], size[0])
         file = copy / number / "model.safetensors"

@@ -141,6 +141,7 @@ def test_settings_that_no_trained_model_has_are_refused(
 def test_random_weights_do_not_rank(bert: Path):
     error = refused(bert, "preflight.checks.meaning=refuse")
     assert failures(error) == {
+        "meaning/head_trained",
         "meaning/relevant_above_irrelevant",
         "meaning/relevant_clearly_above",
         "meaning/hard_comparisons",
