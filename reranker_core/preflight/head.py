@@ -48,14 +48,17 @@ def check_head(loaded: LoadedModel) -> Check:
 
 
 def check_alignment(loaded: LoadedModel, probe: Probe) -> list[Check]:
-    """By what it reads of the canaries; nothing where its numbers tell already, or no single row of
-    weights makes the score.
+    """By what it reads of the canaries; nothing where its numbers tell already, or no layer of the
+    head makes the score.
     """
-    rows = [m for n, m in loaded.model.named_modules() if _makes_the_score(loaded, n, m)]
-    if not rows or not _drawn(rows[-1].weight, loaded.model.config):
+    label = _label(loaded.model)
+    layers = [m for n, m in loaded.model.named_modules() if _makes_score(loaded, n, m, label)]
+    if not layers or not _drawn(layers[-1].weight, loaded.model.config):
         return []
-    read = probe.read_by(rows[-1], [*ENGLISH, *IRRELEVANT])
-    found = alignment(rows[-1].weight[0].detach().cpu().float().numpy(), *np.split(read, 2))
+    layer = layers[-1]
+    read = probe.read_by(layer, [*ENGLISH, *IRRELEVANT])
+    weights = towards(layer.weight.detach().cpu().float().numpy(), label)
+    found = alignment(weights, *np.split(read, 2))
     return [
         Check(
             "meaning",
@@ -67,6 +70,15 @@ def check_alignment(loaded: LoadedModel, probe: Probe) -> list[Check]:
             _REMEDY,
         )
     ]
+
+
+def towards(rows: np.ndarray, label: int | None) -> np.ndarray:
+    """The direction, shape (width,), in which a head's score grows: of rows (labels, width) the one
+    of `label` less the mean of the others. Of rows that are drawn alike it points anywhere, too.
+    """
+    if label is None:
+        return np.asarray(rows[0])
+    return np.asarray(rows[label] - np.delete(rows, label, axis=0).mean(0))
 
 
 def alignment(weights: np.ndarray, relevant: np.ndarray, irrelevant: np.ndarray) -> float:
@@ -97,9 +109,18 @@ def _untouched(loaded: LoadedModel) -> str:
     return ""
 
 
-def _makes_the_score(loaded: LoadedModel, name: str, module: torch.nn.Module) -> bool:
+def _label(model: Any) -> int | None:
+    """Which row of the head means relevant; None where there is but one."""
+    label: int | None = getattr(model, "label", getattr(model.config, "label", None))
+    return label
+
+
+def _makes_score(
+    loaded: LoadedModel, name: str, module: torch.nn.Module, label: int | None
+) -> bool:
     prefixes = tuple(prefix.rstrip(".") for prefix in loaded.head)
-    return name.startswith(prefixes) and getattr(module, "out_features", 0) == 1
+    rows = getattr(module, "out_features", 0)
+    return name.startswith(prefixes) and (rows == 1 if label is None else rows > label and rows > 1)
 
 
 def _drawn(matrix: torch.Tensor, config: Any) -> bool:
@@ -109,7 +130,8 @@ def _drawn(matrix: torch.Tensor, config: Any) -> bool:
 def _drawn_evenly(matrix: torch.Tensor) -> bool:
     inputs = matrix.shape[1] ** 0.5
     bound, deviation = matrix.abs().max().item() * inputs, matrix.std().item() * inputs
-    return 0.95 < bound <= 1 and abs(deviation - 3**-0.5) < _near(matrix) * 3**-0.5
+    least = min(0.95, 0.001 ** (1 / matrix.numel()))  # 1 in 1,000 small matrices stays below it
+    return least < bound <= 1 and abs(deviation - 3**-0.5) < _near(matrix) * 3**-0.5
 
 
 def _drawn_normally(matrix: torch.Tensor, config: Any) -> bool:
