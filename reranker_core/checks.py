@@ -139,6 +139,6 @@ def refusal(*refused: Check, checks: Sequence[Check] = ()) -> PreflightRefused:
     """The error that names the refused checks, with all checks as data."""
     lines = "\n".join(f"  {check}" for check in refused)
     return PreflightRefused(
-        f"preflight refused the model; no row was scored by it:\n{lines}",
+        f"preflight refused the model; it scored no row:\n{lines}",
         Report(tuple(checks or refused)).as_dict(),
     )

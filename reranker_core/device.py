@@ -47,11 +47,11 @@ def number_formats(configured: str, device: str) -> dict[str, str]:
         found = {"float16": "this GPU multiplies float16 natively"}
         if torch.cuda.is_bf16_supported(including_emulation=False):
             found = {"bfloat16": "this GPU multiplies bfloat16 natively"} | found
-        return found | {"float32": "the last resort"}
+        return found | {"float32": "the fallback"}
     if torch.cpu.get_capabilities().get("amx_bf16"):
         return {
             "bfloat16": "this CPU multiplies bfloat16 natively",
-            "float32": "the last resort",
+            "float32": "the fallback",
         }
     return {"float32": "this CPU has no fast bfloat16"}
 

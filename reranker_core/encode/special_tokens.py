@@ -63,8 +63,8 @@ def reading_marked(backend: Tokenizer, tokens: Iterable[str]) -> Tokenizer:
     copy: Tokenizer = Tokenizer.from_str(json.dumps(tree))
     if any(copy.token_to_id(MARK + name) != backend.token_to_id(name) for name in names):
         raise ConfigError(
-            "model.special_tokens=as_text: this tokenizer cannot read its special tokens as text; "
-            "leave the key out"
+            "model.special_tokens=as_text: this tokenizer cannot read its special tokens as "
+            "text. Remove this key"
         )
     return copy
 

@@ -42,7 +42,8 @@ def answers_of(checkpoint: Checkpoint) -> dict[int, float] | None:
     true, false = (last.settings.get(f"{name}_token_id") for name in ("true", "false"))
     if not isinstance(true, int) or not isinstance(false, int | None):
         raise ConfigError(
-            f"{checkpoint.source}: {last.path}/config.json names no true_token_id that is a number"
+            f"{checkpoint.source}: {last.path}/config.json has no true_token_id that is a "
+            "number. Copy this file again"
         )
     return {true: 1.0} if false is None else {true: 1.0, false: -1.0}
 
@@ -93,16 +94,18 @@ def _template_of(render: Render, answers: dict[int, float], prompt: str | None) 
     counts = [text.count(f"{{{name}}}") for name in ("query", "passage")]
     if counts != [1, 1]:
         raise ConfigError(
-            f"the checkpoint's chat template has the query {counts[0]} and the document "
-            f"{counts[1]} times; expected once each"
+            f"the checkpoint's chat template contains the query {counts[0]} times and the "
+            f"document {counts[1]} times; expected once each. Set model.template to your own "
+            "template"
         )
     found = Template(segments=[text], answer_ids=answers, strip=strip, max_length=8192)
     found = found.model_copy(update=said)
     for probe in PROBES:
         if whole(found, *probe) != render(*probe, prompt):
             raise ConfigError(
-                "the checkpoint's chat template changes the texts that it is given, or what it "
-                "says depends on them; write what it makes of a pair as model.template"
+                "the checkpoint's chat template changes the texts of a pair, or its output "
+                "depends on these texts in another way. Write the prompt that it makes of a "
+                "pair as model.template"
             )
     return found
 

@@ -187,10 +187,12 @@ def _native(
 def _refuse_files_and_pages(path: str, folder: Path) -> None:
     page = re.match(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/([^/]+/[^/?#]+)", path)
     if page:
-        raise ConfigError(f"model.path={path}: is a page; for the model on it write {page[1]}")
+        raise ConfigError(
+            f"model.path={path}: is the address of a web page. Write {page[1]} instead"
+        )
     if folder.is_file():
         raise ConfigError(
-            f"model.path={path}: is a file; name the folder with config.json, weights and "
+            f"model.path={path}: is a file. Set it to the folder with config.json, weights and "
             f"tokenizer: {folder.resolve().parent}"
         )
 
@@ -202,9 +204,9 @@ def _read_config(folder: Path) -> tuple[dict[str, Any], str]:
     except FileNotFoundError:
         return {}, "there is no config.json"
     except (ValueError, OSError) as error:
-        return {}, f"config.json is unreadable: {brief(error)}"
+        return {}, f"config.json cannot be read: {brief(error)}"
     if not isinstance(config, dict) or not config:
-        return {}, f"config.json holds no settings, but a {type(config).__name__}"
+        return {}, f"config.json holds a {type(config).__name__}; expected a mapping of settings"
     return config, ""
 
 
@@ -225,7 +227,7 @@ def _weight_files(folder: Path) -> tuple[tuple[Path, ...], dict[str, set[str]]]:
                     tensors.setdefault(str(file), set()).add(tensor)
             except (ValueError, KeyError, AttributeError, TypeError) as error:
                 raise ConfigError(
-                    f"{index}: is no index of weight files ({brief(error)}); copy it again"
+                    f"{index}: is not an index of weight files ({brief(error)}). Copy it again"
                 ) from None
             return tuple(folder / file for file in sorted(tensors)), tensors
     return (), {}
@@ -234,8 +236,8 @@ def _weight_files(folder: Path) -> tuple[tuple[Path, ...], dict[str, set[str]]]:
 def _fetch(model: ModelConfig) -> Path:
     if model.path.startswith((".", "/", "~")) or "://" in model.path:
         raise ConfigError(
-            f"model.path={model.path}: no such folder on this machine; name a folder that all "
-            "nodes can read, or a hub id"
+            f"model.path={model.path}: there is no such folder on this machine. Set it to a "
+            "folder that all nodes can read, or to a hub id"
         )
     wanted = [*_WANTED, _PICKLES] if model.allow_pickle else _WANTED
     return download(model.path, model.revision, wanted)

@@ -23,8 +23,8 @@ def cutoffs_of(config: dict[str, Any], model: ModelConfig, first: int, step: int
     if not set(cutoffs).issubset(range(first, layers + 1, step)):
         every = "" if step == 1 else f", in steps of {step}"
         raise ConfigError(
-            f"model.cutoff_layer={as_configured(cutoffs)}: the checkpoint has heads behind layers "
-            f"{first} to {layers}{every}; choose among these"
+            f"model.cutoff_layer={as_configured(cutoffs)}: the checkpoint has heads after layers "
+            f"{first} to {layers}{every}; choose one or more of these layers"
         )
     return cutoffs
 

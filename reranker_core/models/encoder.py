@@ -56,8 +56,8 @@ def joined_format(checkpoint: Checkpoint, model: ModelConfig, most: int) -> Join
     max_length = model.max_length or min(most, longest)
     if max_length > longest:
         raise ConfigError(
-            f"model.max_length={max_length} is beyond the {longest} positions of "
-            f"{checkpoint.source}; set it to at most {longest}"
+            f"model.max_length={max_length} exceeds the {longest} positions of "
+            f"{checkpoint.source}. Set it to at most {longest}"
         )
     query_max_length = model.query_max_length or max_length * 3 // 4
     return JoinedFormat(

@@ -94,6 +94,6 @@ def refuse_unused(family: str, model: ModelConfig) -> None:
         value, default = getattr(model, key), ModelConfig.model_fields[key].default
         if value != default and family not in families:
             raise ConfigError(
-                f"model.{key}={value} has no meaning for a reranker of the family '{family}', only "
-                f"for {', '.join(families)}; leave it out, or set model.family"
+                f"model.{key}={value} has no effect for a reranker of the family '{family}', "
+                f"only for {', '.join(families)}. Remove it, or set model.family"
             )

@@ -49,8 +49,8 @@ def download(path: str, revision: str | None, patterns: list[str]) -> Path:
             return Path(snapshot_download(path, revision=revision, allow_patterns=patterns))
         except HFValidationError:
             raise ConfigError(
-                f"{name}: there is no such folder here, and it is no hub id (owner/name) either; "
-                "name an existing folder or a hub id"
+                f"{name}: there is no such folder on this machine, and this is not a hub id "
+                "(owner/name). Set it to an existing folder or a hub id"
             ) from None
         except (HfHubHTTPError, OSError) as error:
             problem = _busy(error)
@@ -68,7 +68,7 @@ def download(path: str, revision: str | None, patterns: list[str]) -> Path:
         if not told and waited + delay >= _TOLD_AFTER:
             told = True
             log.warning(
-                "%s: %s %s; it is asked again for up to %g s", name, _hub(), problem, PATIENCE
+                "%s: %s %s; the request is repeated for up to %g s", name, _hub(), problem, PATIENCE
             )
         time.sleep(delay)
 
@@ -82,7 +82,7 @@ def _busy(error: BaseException) -> str | None:
         return f"is busy (HTTP {status})"
     classes = [kind.__name__ for link in _chain(error) for kind in type(link).__mro__]
     if status is None and any(name in classes for name in _CUT_OFF):
-        return "did not answer in time or broke the connection off"
+        return "did not answer in time or closed the connection"
     return None
 
 
@@ -92,23 +92,25 @@ def _refusal(error: BaseException, name: str) -> RerankError:
     """
     classes = [kind.__name__ for link in _chain(error) for kind in type(link).__mro__]
     status = _status(error)
-    absent = f"{name}: there is no such folder here, and"
+    absent = f"{name}: there is no such folder on this machine, and"
     if "OfflineModeIsEnabled" in classes:
         return ConfigError(
-            f"{absent} no such model in the local cache of the hub; HF_HUB_OFFLINE is set, so the "
-            f"hub is not asked. Unset it, {_ELSE}"
+            f"{absent} no such model in the local cache of the hub; HF_HUB_OFFLINE is set, so no "
+            f"request is sent to the hub. Unset it, {_ELSE}"
         )
     if "GatedRepoError" in classes or status == 403:
         return ConfigError(
-            f"{name}: {_hub()} does not permit the download (HTTP {status}). Ask for access on the "
-            "model's page, and set HF_TOKEN to a token of that account"
+            f"{name}: {_hub()} does not permit the download (HTTP {status}). Ask for access on "
+            "the model's page, and set HF_TOKEN to a token of the account that has access"
         )
     if "RevisionNotFoundError" in classes:
-        return ConfigError(f"{name}: the model on {_hub()} has no such revision; correct it")
+        return ConfigError(
+            f"{name}: the model on {_hub()} has no such revision. Correct model.revision"
+        )
     if status in (401, 404):
         return ConfigError(
             f"{absent} {_hub()} has no such model, or it is private (HTTP {status}). Correct the "
-            "id; for a private model, set HF_TOKEN to a token that may read it"
+            "id; for a private model, set HF_TOKEN to a token with read access"
         )
     if isinstance(error, OSError) and error.errno is not None and status is None:
         return ConfigError(

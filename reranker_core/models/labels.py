@@ -52,7 +52,8 @@ def relevant_label(checkpoint: Checkpoint, model: ModelConfig) -> int | None:
         label = int(given) if given.isdecimal() else -1
     if not 0 <= label < len(names):
         raise ConfigError(
-            f"model.label={model.label}: the head has no such label; it has {_listed(names)}"
+            f"model.label={model.label}: the head has no such label. Set it to one of "
+            f"{_listed(names)}"
         )
     return label if len(names) > 1 else None
 

@@ -96,8 +96,8 @@ def _cutoffs(checkpoint: Checkpoint, model: ModelConfig) -> list[int]:
     kind = config.get("head_type", _HEAD_TYPE)
     if kind != "simple" or not config.get("head_multi", True):
         raise ConfigError(
-            f"model.path={model.path}: has heads of the type '{kind}'; supported is one linear "
-            "head a layer (head_type=simple, head_multi=true), as in "
-            "bge-reranker-v2-minicpm-layerwise"
+            f"model.path={model.path}: has heads of the type '{kind}'; expected one linear head "
+            "per layer (head_type=simple, head_multi=true), as in "
+            "bge-reranker-v2-minicpm-layerwise. Use such a checkpoint"
         )
     return cutoffs_of(config, model, config.get("start_layer", _START_LAYER))

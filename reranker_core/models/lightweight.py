@@ -56,9 +56,9 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PromptFormat:
     window = checkpoint.config.get("sliding_window") or found.max_length
     if found.max_length > window:
         raise ConfigError(
-            f"model.max_length: {found.max_length} tokens with the prompt are more than the "
-            f"{window} that the sliding attention of {model.path} spans, which compression does "
-            "not allow for; lower it"
+            f"model.max_length: {found.max_length} tokens with the prompt exceed the sliding "
+            f"attention window of {model.path} ({window} tokens). Compression does not support "
+            "this. Lower model.max_length"
         )
     return found
 
@@ -83,7 +83,7 @@ def load(
         if heads != list(range(len(cutoffs))):
             raise ConfigError(
                 f"model.lightweight_head={model.lightweight_head}: the checkpoint's own code "
-                "counts heads as FlagEmbedding does; set flag_embedding, or "
+                "numbers the heads as FlagEmbedding does. Set flag_embedding, or "
                 "model.trust_remote_code=false"
             )
         return load_own_layers(
@@ -122,8 +122,8 @@ def _cutoffs(checkpoint: Checkpoint, model: ModelConfig) -> list[int]:
     config = checkpoint.config
     if not config.get("layer_wise", False):
         raise ConfigError(
-            f"model.path={model.path}: config.json says layer_wise=false, so there is no head a "
-            "layer; set model.family=llm if it answers with tokens"
+            f"model.path={model.path}: config.json says layer_wise=false, so there is no head "
+            "for each layer. If the model answers with tokens, set model.family=llm"
         )
     first, step = _numbering(config)
     return cutoffs_of(config, model, first, step)

@@ -43,7 +43,7 @@ def load_tokenizer(checkpoint: Checkpoint, model: ModelConfig) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(
             checkpoint.folder, trust_remote_code=model.trust_remote_code
         )
-        problem = "" if tokenizer.is_fast else f"a slow {type(tokenizer).__name__}"
+        problem = "" if tokenizer.is_fast else f"a slow tokenizer ({type(tokenizer).__name__})"
     except Exception as error:  # noqa: BLE001 - loaders raise whatever they meet
         other = fault(checkpoint, model, error)
         if other is not None:
@@ -157,9 +157,9 @@ def unloadable(family: str, checkpoint: Checkpoint, error: Exception) -> Preflig
             "loadable",
             False,
             f"{checkpoint.source}: {brief(error)}",
-            f"a folder of which transformers makes a reranker of the family '{family}'",
-            "Copy or save the checkpoint again; a model type that transformers does not know "
-            "may need a newer version of it.",
+            f"a folder that transformers can load as a reranker of the family '{family}'",
+            "Copy or save the checkpoint again. If transformers does not know the model type, a "
+            "newer version of transformers may be needed.",
         )
     )
 

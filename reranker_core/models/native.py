@@ -76,14 +76,14 @@ def _gte(config: dict[str, Any]) -> dict[str, Any]:
     for key, value in _GTE_ONLY.items():
         if config.get(key, value) != value:
             raise ConfigError(
-                f"config.json: {key}={config[key]} is not known for NewForSequenceClassification; "
-                f"expected {value}"
+                f"config.json: {key}={config[key]} is not supported for "
+                f"NewForSequenceClassification; expected {value}"
             )
     theta, scaling = float(config.get("rope_theta", 10_000.0)), config.get("rope_scaling")
     rope: dict[str, Any] = {"rope_type": "default", "rope_theta": theta}
     if scaling:
         if scaling.get("type") != "ntk" or "mixed_b" in scaling:
-            raise ConfigError(f"config.json: rope_scaling={scaling} is not known; expected ntk")
+            raise ConfigError(f"config.json: rope_scaling={scaling} is not supported; expected ntk")
         factor = float(scaling["factor"])
         width = config["hidden_size"] // config["num_attention_heads"]
         rope = {

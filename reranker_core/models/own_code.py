@@ -18,8 +18,8 @@ from reranker_core.models.checkpoint import Checkpoint
 _MODULES = "transformers_modules"  # where transformers keeps such code
 _LOADER = "dynamic_module_utils.py"
 _REMEDY = (
-    "The code was written for other versions, or needs packages that are not installed. Ask its "
-    "author for code that runs on these versions, or use a reranker of a known family "
+    "The code was written for other versions, or it needs packages that are not installed. Ask "
+    "its author for code that runs on these versions, or use a reranker of a supported family "
     "(docs/families.md)."
 )
 
@@ -54,9 +54,10 @@ def fault(
                 "config_valid",
                 False,
                 f"config.json of {checkpoint.source}: {brief(found)}",
-                f"settings that transformers {transformers.__version__} takes",
-                "Correct the key that is named, or copy config.json again. A model type that is "
-                "not known may need a newer version of transformers.",
+                f"settings that transformers {transformers.__version__} accepts",
+                "Correct the key that the message names, or copy config.json again. If "
+                "transformers does not know the model type, a newer version of transformers may "
+                "be needed.",
             )
         )
     return None

@@ -26,8 +26,8 @@ def prompt_format(
     """
     if model.truncation != "only_passage":
         raise ConfigError(
-            f"model.truncation={model.truncation} is for encoder rerankers; with a template only "
-            "the passage is cut. Leave it out"
+            f"model.truncation={model.truncation} is only for encoder rerankers. With a "
+            "template, only the passage is cut. Remove this key"
         )
     name, template = template_for(checkpoint, model, family)
     tokenizer = load_tokenizer(checkpoint, model)
@@ -47,7 +47,10 @@ def _specials(tokenizer: Any, which: str) -> tuple[list[int], list[int]]:
         return specials_around(tokenizer)
     bos = tokenizer.bos_token_id
     if which == "bos" and bos is None:
-        raise ConfigError("the template begins with a BOS token, but the tokenizer has none")
+        raise ConfigError(
+            "the template begins with a BOS token, but the tokenizer has none. Copy the "
+            "tokenizer's files again, or set model.template"
+        )
     if (
         which == "none"
         or bos is None

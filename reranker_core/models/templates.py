@@ -135,7 +135,7 @@ OF_CHECKPOINT = "of the checkpoint"
 def choose_template(checkpoint: Checkpoint, model: ModelConfig, family: str) -> tuple[str, str]:
     """Name of the template for a language model, and why it is that one."""
     if isinstance(model.template, Template):
-        return "own", "model.template is a template of its own"
+        return "own", "model.template defines it"
     if model.template != "auto":
         return model.template, "as configured"
     if has_own_words(checkpoint):
@@ -157,7 +157,9 @@ def _built_in(checkpoint: Checkpoint, family: str) -> tuple[str, str]:
     kind = str(checkpoint.config.get("model_type"))
     if kind in _BY_TYPE:
         return _BY_TYPE[kind], f"its model_type is {kind}"
-    return _FALLBACK, f"no other is known for model_type {kind}; FlagEmbedding's default"
+    return _FALLBACK, (
+        f"the default of FlagEmbedding, because model_type {kind} has no template of its own"
+    )
 
 
 def is_guessed(checkpoint: Checkpoint, model: ModelConfig, family: str) -> bool:
@@ -200,8 +202,8 @@ def resolve_template(
         near = difflib.get_close_matches(name, TEMPLATES, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
         raise ConfigError(
-            f"model.template={name}: there is no such template{hint} Built in are "
-            f"{', '.join(TEMPLATES)}; for one of your own write a mapping with `segments`"
+            f"model.template={name}: there is no such template{hint} The built-in templates are "
+            f"{', '.join(TEMPLATES)}. For your own template, write a mapping with `segments`"
         )
     default = default_prompt(checkpoint.folder)
     if default is not None and has_place(template, "instruction"):
@@ -222,8 +224,8 @@ def asked(template: Template, name: str, model: ModelConfig) -> Template:
             continue
         if not has_place(template, key):
             raise ConfigError(
-                f"model.{key} is set, but the template '{name}' has no {{{key}}}; leave it out, or "
-                "write a template of your own"
+                f"model.{key} is set, but the template '{name}' has no {{{key}}}. Remove this "
+                "key, or write your own template"
             )
         template = template.model_copy(update={key: value})
     return template

@@ -56,7 +56,7 @@ def unwrapped(
 def describe(renamed: Mapping[str, str]) -> str:
     """What was left out of which names, for people."""
     old, new = next(iter(renamed.items()))
-    return f"{len(renamed)} names without what training put around them, such as {old} for {new}"
+    return f"{len(renamed)} names without the wrapper prefixes of training, such as {old} for {new}"
 
 
 def _ends(name: str) -> Iterable[str]:

@@ -31,11 +31,11 @@ def check_same_files(checkpoint: Checkpoint, expected: dict[str, str]) -> Check:
         "agreement",
         "same_files",
         not differing,
-        f"{' and '.join(differing) or 'all files'} in {checkpoint.folder}"
-        f" {'differ' if differing else 'as on the driver'}",
+        f"{' and '.join(differing) or 'all files'} in {checkpoint.folder} "
+        f"{'differ' if differing else 'are the same as on the driver'}",
         "the files that the driver saw when the run began",
-        "This node has another or a damaged copy of the model, or the folder was changed during "
-        "the run. Copy it again.",
+        "This node has a different or damaged copy of the model, or the folder was changed "
+        "during the run. Copy the model to this node again.",
     )
 
 
@@ -129,16 +129,17 @@ class Agreement:
             return ""
         apart = _apart(self._right, finding)
         return (
-            f"agreement/same_scores: its canary scores differ from those of {self._right.replica} "
-            f"by {apart:.2%} of their span; expected at most {_tolerance(finding):.0%}. Its "
-            "hardware or libraries compute something else"
+            "agreement/same_scores: its canary scores differ from those of "
+            f"{self._right.replica} by {apart:.2%} of their span; expected at most "
+            f"{_tolerance(finding):.0%}. The hardware or the libraries of this node compute "
+            "different values"
         )
 
     def _last_word(self, finding: Finding, reason: str) -> str:
         return (
-            f"{self._strikes[finding.node]} replicas on node {finding.node} did not agree with the "
-            f"others; take the node out of the cluster, or mend it, and run the same command "
-            f"again. The last one: {reason}"
+            f"{self._strikes[finding.node]} replicas on node {finding.node} did not agree with "
+            "the others. Repair this node or remove it from the cluster, then run the same "
+            f"command again. The last failure: {reason}"
         )
 
 

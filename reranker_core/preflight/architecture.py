@@ -13,22 +13,23 @@ from reranker_core.models.templates import has_own_words
 from reranker_core.models.unheeded import is_known, unheeded
 
 _REMEDY = (
-    "Its head would be drawn at random, and scores would be noise. Use the reranker that goes with "
-    "it (for bge-m3: bge-reranker-v2-m3), or the checkpoint that training wrote last."
+    "Its head would be initialised at random, and the scores would be noise. Use the reranker "
+    "of the same model series (for bge-m3: bge-reranker-v2-m3), or the last checkpoint of the "
+    "training."
 )
 _MESSAGES = f"{BODY_FILE} or the tokenizer puts pairs into a chat template"
 _PROMPTED = "Write what the chat template makes of a pair as model.template."
 _JOINED = (
-    "Chat templates are for the families of language models; here query and passage would be "
-    "joined as BERT's are. If the model was trained with joined pairs, list `text` alone in "
-    f"modality_config of {BODY_FILE}. If it was trained with the chat template, score it with "
+    "Chat templates are supported only for the families of language models. This model would get "
+    "query and passage joined, as BERT does. If it was trained with joined pairs, list only `text` "
+    f"in modality_config of {BODY_FILE}. If it was trained with the chat template, score it with "
     "sentence-transformers."
 )
 _UNHEEDED = (
-    "Scores would not be those that the model was trained for. Known is a Transformer of "
-    "sentence-transformers in the folder itself: alone, with LogitScore, or with Pooling and then "
-    "Dense, LayerNorm and Dropout in any order, with a Dense at the end that writes `scores`. "
-    "Score other models with sentence-transformers."
+    "The scores would differ from those that the model was trained for. Supported is a Transformer "
+    "of sentence-transformers in the folder itself: alone, with LogitScore, or with Pooling, then "
+    "Dense, LayerNorm and Dropout in any order, then a final Dense that writes `scores`. Score "
+    "other models with sentence-transformers."
 )
 
 
@@ -53,8 +54,8 @@ def _check_kind(checkpoint: Checkpoint, model: ModelConfig) -> Check:
         f"{LIST_FILE} of {checkpoint.source} lists a head"
         if family == "modular" or headed
         else f"config.json of {checkpoint.source} says {name or 'nothing'}, {_kind(name)}",
-        "a reranker of a known family: …ForSequenceClassification, …ForCausalLM, a T5, a head in "
-        "sentence-transformers' modules",
+        "a reranker of a supported family: …ForSequenceClassification, …ForCausalLM, a T5, or a "
+        "head in the modules of sentence-transformers",
         _REMEDY,
     )
 
@@ -109,7 +110,7 @@ def _kind(architecture: str) -> str:
         return "a masked language model without a classification head"
     if architecture.endswith("Model"):
         return "a base or embedding model without a classification head"
-    return "no reranker that is known here"
+    return "not a supported reranker"
 
 
 def _check_labels(checkpoint: Checkpoint, model: ModelConfig) -> Check:
@@ -123,8 +124,9 @@ def _check_labels(checkpoint: Checkpoint, model: ModelConfig) -> Check:
         "one_label",
         len(names) == 1 or label is not None,
         describe_labels(names) + known,
-        "1 label, or 2 of which one is named relevant, or model.label",
-        "A reranker has one score a pair. If one of these labels means that the passage is "
-        "relevant, set model.label to its number: its log-odds are then the score. If the head has "
-        "one row, set id2label in config.json. If this is another classifier, use a reranker.",
+        "1 label; or 2 labels, one of them named relevant; or model.label set",
+        "A reranker computes one score for each pair. If one of these labels means that the "
+        "passage is relevant, set model.label to its number. The score is then the log-odds of "
+        "this label. If the head has one row, set id2label in config.json. If this is a "
+        "classifier for another task, use a reranker instead.",
     )

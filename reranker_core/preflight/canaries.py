@@ -220,5 +220,8 @@ def read_canaries(path: str) -> list[Canary]:
             ) from None
         found.append((query, relevant, irrelevant))
     if not found:
-        raise ConfigError(f"preflight.canaries={path}: holds no canary; leave the key out instead")
+        raise ConfigError(
+            f"preflight.canaries={path}: holds no canary; remove this key, or add canaries to "
+            "the file"
+        )
     return found

@@ -33,9 +33,9 @@ def tokenizes() -> AbstractContextManager[None]:
     return as_check(
         "tokenizer",
         "usable",
-        "a tokenizer that makes ids of a pair of texts",
-        "The tokenizer's files do not go together, or not with tokenizer_class in "
-        "tokenizer_config.json; copy all of them again from the model's own repository.",
+        "a tokenizer that converts a pair of texts to token ids",
+        "The tokenizer's files do not match each other, or do not match tokenizer_class in "
+        "tokenizer_config.json. Copy all of them again from the model's own repository.",
     )
 
 
@@ -44,7 +44,7 @@ def computes() -> AbstractContextManager[None]:
     return as_check(
         "architecture",
         "computes",
-        "a model that computes scores of short and of the longest pairs",
+        "a model that computes scores for short pairs and for the longest pairs",
         "A setting in config.json may be wrong, or the class cannot be used as a reranker with the "
         "installed versions. If only long pairs fail, lower model.max_length.",
     )

@@ -39,9 +39,9 @@ def check_digest(checkpoint: Checkpoint, expected: str, origin: str) -> Check:
         checkpoint.digest == expected,
         f"digest {checkpoint.digest}",
         f"{expected} ({origin})",
-        "The files are not those that were approved or that the run began with: another version, a "
-        "damaged copy, or a folder that changed. Copy the checkpoint again; if the new files are "
-        "meant, set the new digest and use another output.path.",
+        "These are not the files that were approved or that the run started with. They are "
+        "another version, a damaged copy, or the folder was changed. Copy the checkpoint again. "
+        "If the new files are intended, set the new digest and use another output.path.",
     )
 
 
@@ -56,10 +56,10 @@ def _check_config(checkpoint: Checkpoint) -> Check:
             False,
             f"{checkpoint.source} holds an adapter of {_base_of(adapter)}",
             "a whole checkpoint",
-            f"Name {whole[-1]}, which is a whole checkpoint."
+            f"Set model.path to {whole[-1]}, which is a complete checkpoint."
             if whole
             else "Merge the adapter into its base (peft: merge_and_unload, then save_pretrained, "
-            "with the tokenizer) and name the merged folder.",
+            "with the tokenizer) and set model.path to the merged folder.",
         )
     held = ", ".join(sorted(path.name for path in checkpoint.folder.iterdir())[:10])
     what, remedy = checkpoint.config_problem or "config.json", ""
@@ -86,7 +86,9 @@ def _base_of(adapter: Path) -> str:
 def _check_weights(checkpoint: Checkpoint) -> Check:
     problems, remedy = list(_problems(checkpoint)), _COPY_AGAIN
     if not checkpoint.weights:
-        problems = ["no model.safetensors or pytorch_model.bin, whole or with an index"]
+        problems = [
+            "no model.safetensors or pytorch_model.bin, neither as one file nor with an index"
+        ]
         other = other_format(checkpoint.folder)
         if other is not None:
             problems[0] += f", but {other[0]}"
@@ -95,8 +97,9 @@ def _check_weights(checkpoint: Checkpoint) -> Check:
         "files",
         "weights_present",
         not problems,
-        "; ".join(problems[:4]) or f"{len(checkpoint.weights)} weight files, whole",
-        "all weight files there, as long as their headers say, holding what the index says",
+        "; ".join(problems[:4]) or f"{len(checkpoint.weights)} complete weight files",
+        "all weight files present, with the sizes that their headers say and the tensors that "
+        "the index lists",
         remedy,
     )
 
@@ -108,10 +111,10 @@ def _check_quantisation(checkpoint: Checkpoint) -> Check:
         "files",
         "not_quantised",
         found is None,
-        f"quantised by {method}, which the package {package} runs" if found else "not quantised",
+        f"quantised by {method}, which needs the package {package}" if found else "not quantised",
         "weights in float32, bfloat16, float16 or float64",
-        "This job does not run quantised weights. Name the checkpoint that this one was made from "
-        "(its model card names it).",
+        "This job does not run quantised weights. Use the original checkpoint, from before the "
+        "quantisation (see the model card).",
     )
 
 
@@ -154,7 +157,7 @@ def _tensors(path: Path) -> set[str] | None:
             raise ValueError(f"has {size} bytes and no header")
         length = struct.unpack("<Q", start[:_HEADER_BYTES])[0]
         if length + _HEADER_BYTES > size:
-            raise ValueError(f"has {size} bytes, its header alone says {length}")
+            raise ValueError(f"has {size} bytes, but its header alone should have {length}")
         file.seek(_HEADER_BYTES)
         try:
             header = json.loads(file.read(length))
@@ -165,10 +168,10 @@ def _tensors(path: Path) -> set[str] | None:
             raise ValueError("has a damaged header") from None
     expected = _HEADER_BYTES + length + max(ends, default=0)
     if size != expected:
-        raise ValueError(f"has {size} bytes, its header says {expected}")
+        raise ValueError(f"has {size} bytes, but its header says {expected}")
     if hollow:
         raise ValueError(
-            f"holds {len(hollow)} tensors without content, such as {hollow[0]} (saved from one "
+            f"holds {len(hollow)} empty tensors, such as {hollow[0]} (they were saved from one "
             "process of a sharded training, e.g. DeepSpeed ZeRO-3; gather the weights and save "
             "again)"
         )
@@ -182,9 +185,9 @@ def _check_format(checkpoint: Checkpoint, model: ModelConfig) -> Check:
         "no_pickle",
         not pickles or model.allow_pickle,
         ", ".join(pickles[:4]) or "safetensors",
-        "weights as safetensors: unpickling can run anybody's code",
-        "Save the model again with save_pretrained, which writes safetensors; or, where you trust "
-        "its origin, set model.allow_pickle=true.",
+        "weights as safetensors, because loading a pickle can run any code",
+        "Save the model again with save_pretrained, which writes safetensors. Or, if you trust "
+        "the origin of the file, set model.allow_pickle=true.",
     )
 
 
@@ -196,16 +199,16 @@ def _check_code(checkpoint: Checkpoint, model: ModelConfig) -> Check:
             "no_remote_code",
             False,
             f"auto_map names code of {', '.join(foreign)}, which is not in {checkpoint.source}",
-            "code that lies in the checkpoint, where model.revision and model.digest hold it",
-            f"Copy the .py files of {foreign[0]} into the checkpoint's folder, take "
-            f"'{foreign[0]}--' out of auto_map in its JSON files, and name the folder. Or leave "
-            "model.trust_remote_code out, if transformers knows the model type.",
+            "code in the checkpoint's own folder, so that model.revision and model.digest pin it",
+            f"Copy the .py files of {foreign[0]} into the checkpoint's folder, remove "
+            f"'{foreign[0]}--' from auto_map in its JSON files, and set model.path to this "
+            "folder. Or remove model.trust_remote_code, if transformers knows the model type.",
         )
     return Check(
         "files",
         "no_remote_code",
         not checkpoint.needs_remote_code or model.trust_remote_code,
-        f"config.json asks for code of its own ({checkpoint.config.get('model_type')})"
+        f"config.json requires its own code ({checkpoint.config.get('model_type')})"
         if checkpoint.needs_remote_code
         else "none needed",
         "a model type that transformers or this job knows",

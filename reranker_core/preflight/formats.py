@@ -9,7 +9,7 @@ from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.modules import read_json
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-_SAVED = "Name the checkpoint that it was made from, as save_pretrained writes it."
+_SAVED = "Set model.path to the original checkpoint, in the format of save_pretrained."
 
 
 class Kind(NamedTuple):
@@ -28,46 +28,48 @@ _KINDS = (
         ("tf_model*.h5", "saved_model.pb", "*.ckpt.index", "*.ckpt-*.index"),
         "TensorFlow weights",
         "Convert them with transformers 4: from_pretrained(folder, from_tf=True), then "
-        "save_pretrained; or name a checkpoint with PyTorch weights.",
+        "save_pretrained. Or use a checkpoint with PyTorch weights.",
     ),
     Kind(
         ("flax_model*.msgpack",),
         "Flax weights",
         "Convert them with transformers 4: from_pretrained(folder, from_flax=True), then "
-        "save_pretrained; or name a checkpoint with PyTorch weights.",
+        "save_pretrained. Or use a checkpoint with PyTorch weights.",
     ),
     Kind(
         ("global_step*/*", "*zero_pp_rank_*", "*_model_states.pt"),
         "shards of a DeepSpeed training",
-        "Gather them with the zero_to_fp32.py that lies beside them: it writes a whole "
-        "pytorch_model.bin or safetensors.",
+        "Gather them with the script zero_to_fp32.py in the same folder. It writes a complete "
+        "pytorch_model.bin or safetensors file.",
     ),
     Kind(
         ("*.distcp", "*/*.distcp"),
         "shards of an FSDP training",
-        "Gather them with `accelerate merge-weights`, and name the folder that it writes.",
+        "Gather them with `accelerate merge-weights`, and set model.path to the folder that it "
+        "writes.",
     ),
     Kind(
         ("model.*.safetensors", "pytorch_model.*.bin"),
         "a variant of the weights",
-        "Rename the file to model.safetensors (or pytorch_model.bin), or take the weights without "
-        "a variant in their name.",
+        "Rename the file to model.safetensors (or pytorch_model.bin), or use the weights "
+        "without a variant in their name.",
     ),
     Kind(
         ("consolidated*.safetensors", "consolidated*.pth"),
         "weights in their author's own format",
-        "Take the checkpoint in transformers' format, whose weights are model.safetensors.",
+        "Use the checkpoint in the format of transformers, with the weights in model.safetensors.",
     ),
     Kind(
         ("adapter_model.safetensors", "adapter_model.bin"),
         "an adapter without its adapter_config.json",
-        "Merge the adapter into its base (peft: merge_and_unload, then save_pretrained, with the "
-        "tokenizer) and name the merged folder.",
+        "Merge the adapter into its base (peft: merge_and_unload, then save_pretrained, with "
+        "the tokenizer) and set model.path to the merged folder.",
     ),
     Kind(
         ("*.pt", "*.pth", "*.ckpt"),
-        "a PyTorch file of no known layout",
-        "Load it into its model and save that with save_pretrained, with the tokenizer.",
+        "a PyTorch file with an unknown layout",
+        "Load it into its model, then save the model with save_pretrained, together with the "
+        "tokenizer.",
     ),
 )
 # quant_method in config.json → the package that runs it, as transformers 5.23 asks for it.
@@ -97,8 +99,8 @@ def other_format(folder: Path) -> tuple[str, str] | None:
     if inner:
         named = ", ".join(path.name for path in inner[:4])
         return (
-            f"folders that hold a checkpoint each: {named}",
-            f"Name one of them, such as {inner[-1]}.",
+            f"folders with one checkpoint each: {named}",
+            f"Set model.path to one of them, such as {inner[-1]}.",
         )
     for kind in _KINDS:
         found = sorted(path for pattern in kind.patterns for path in folder.glob(pattern))

@@ -15,8 +15,8 @@ def check_free(path: str, overwrite: bool) -> None:
     """Raises ConfigError if there is a record already, and it is not to be replaced."""
     if Path(path).exists() and not overwrite:
         raise ConfigError(
-            f"--record: preflight.golden={path} exists; it may be that of an approved run. Name "
-            "another file, or add --overwrite to replace it."
+            f"--record: preflight.golden={path} exists. It may hold the scores of an approved "
+            "run. Name another file, or add --overwrite to replace it."
         )
 
 
@@ -41,7 +41,7 @@ def check_golden(report: Report, path: str, tolerance: float, any_dtype: bool) -
         recorded = np.array(golden["canaries"], np.float32)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"preflight.golden={path}: cannot be read ({type(error).__name__}); record it with "
+            f"preflight.golden={path}: cannot be read ({type(error).__name__}). Record it with "
             "`batch-reranker preflight --record`"
         ) from None
     expected = (
@@ -75,7 +75,8 @@ def _check(
     passed: bool,
     measured: str,
     expected: str,
-    remedy: str = "Model, library versions or hardware changed what is computed. If the change is "
-    "meant, look at it and record again with `batch-reranker preflight --record --overwrite`.",
+    remedy: str = "The model, a library version or the hardware has changed, and the scores with "
+    "it. If this change is intended, review it and record again with `batch-reranker preflight "
+    "--record --overwrite`.",
 ) -> Check:
     return Check("meaning", "golden", passed, measured, expected, remedy, notable=True)

@@ -29,8 +29,8 @@ ALIGNED = 4.0
 # Each text once in either list, so that what only tells of the texts themselves cancels out.
 IRRELEVANT = tuple((query, ENGLISH[i - 1][1]) for i, (query, _) in enumerate(ENGLISH))
 _REMEDY = (
-    "The head was saved as it was drawn, before it was trained. Take the checkpoint that training "
-    "wrote last."
+    "The head was saved with its random initial values, before training. Use the last "
+    "checkpoint of the training."
 )
 
 
@@ -42,7 +42,7 @@ def check_head(loaded: LoadedModel) -> Check:
         "head_trained",
         not how,
         how or "not as initialised",
-        "a head that training has changed",
+        "a trained head",
         _REMEDY,
     )
 
@@ -64,9 +64,10 @@ def check_alignment(loaded: LoadedModel, probe: Probe) -> list[Check]:
             "meaning",
             "head_trained",
             found >= ALIGNED,
-            f"its weights deviate as they are drawn, and it fits what its body tells of relevance "
-            f"{found:.1f} deviations better than drawn heads do on average",
-            f"at least {ALIGNED:g}, or weights unlike drawn ones",
+            "its weights have the standard deviation of a random initialisation, and it fits "
+            f"the relevance signal of the body {found:.1f} standard deviations better than "
+            "random heads on average",
+            f"at least {ALIGNED:g}, or weights with another standard deviation",
             _REMEDY,
         )
     ]
@@ -102,10 +103,15 @@ def _untouched(loaded: LoadedModel) -> str:
     if any(not p.any() for p in matrices):
         return "a weight matrix of the head is all 0"
     if matrices and all(_drawn_evenly(p) for p in matrices):
-        return "all weights of the head lie within torch's range for new layers, evenly"
+        return (
+            "all weights of the head are uniformly distributed within torch's range for new layers"
+        )
     unbiased = bool(biases) and not any(p.any() for p in biases)
     if unbiased and all(_drawn_normally(p, loaded.model.config) for p in matrices):
-        return "every bias of the head is exactly 0, and its weights deviate as they are drawn"
+        return (
+            "every bias of the head is exactly 0, and its weights have the standard deviation "
+            "of a random initialisation"
+        )
     return ""
 
 

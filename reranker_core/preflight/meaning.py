@@ -47,10 +47,12 @@ def check_meaning(probe: Probe, english: Scores, config: PreflightConfig) -> lis
             "meaning",
             "not_constant",
             span > LEAST_SPAN * largest,
-            f"canary scores span {span:.3g}, {len(np.unique(english.values))} different ones of "
-            f"{len(english.values)}",
-            f"different scores for different pairs, over more than {LEAST_SPAN:g} of their size",
-            "The model ignores its input; training collapsed, or the head is not the trained one.",
+            f"canary scores span {span:.3g}, with {len(np.unique(english.values))} different "
+            f"values among {len(english.values)}",
+            f"different scores for different pairs, with a span of more than {LEAST_SPAN:g} of "
+            "their magnitude",
+            "The model ignores its input. The training collapsed, or the head is not the "
+            "trained one. Use another checkpoint of the training.",
         ),
         _check_order(grids, config.languages),
         _check_margin(grids, config.languages),
@@ -97,11 +99,12 @@ def _check_margin(grids: dict[str, np.ndarray], languages: Sequence[str]) -> Che
         "meaning",
         "relevant_clearly_above",
         min(asked.values()) >= CLEAR,
-        "standard deviations above the irrelevant: "
+        "relevant above irrelevant, in standard deviations: "
         + ", ".join(f"{name} {value:.1f}" for name, value in asked.items()),
         f"at least {CLEAR:g} in {', '.join(asked)}",
-        "The model hardly tells them apart: training was cut short, weights and vocabulary are of "
-        "different models, or the prompt is not the one of training.",
+        "The model hardly separates relevant from irrelevant passages. The training was stopped "
+        "too early, the weights and the vocabulary belong to different models, or the prompt is "
+        "not the one used in training.",
     )
 
 
@@ -116,15 +119,15 @@ def _check_order(grids: dict[str, np.ndarray], languages: Sequence[str]) -> Chec
         worst >= RIGHT_ORDER,
         "comparisons in the right order: "
         + ", ".join(f"{n} {s:.0%}" for n, s in asked.items())
-        + (f"; not asked for: {', '.join(others)}" if others else ""),
+        + (f"; not required: {', '.join(others)}" if others else ""),
         f"at least {RIGHT_ORDER:.0%} in {', '.join(asked)} (preflight.languages); a random model "
         "has about 50%",
-        "These scores are upside down: high means irrelevant. The head's sign or label order is "
-        "wrong."
+        "These scores are inverted: a high score means irrelevant. The sign of the head or the "
+        "order of its labels is wrong."
         if worst <= _INVERTED
-        else "These weights do not rank. If the model is for other languages, name them in "
-        "preflight.languages; if it is for a field where such canaries mean nothing, bring your "
-        "own (preflight.canaries) and set preflight.checks.meaning=warn.",
+        else "This model does not rank. If it was trained for other languages, set "
+        "preflight.languages to them. If it was trained for a special domain, provide your "
+        "own canaries (preflight.canaries) and set preflight.checks.meaning=warn.",
         notable=True,
     )
 
@@ -143,10 +146,11 @@ def _check_hard(probe: Probe) -> Check:
         ", ".join(f"{r} of {t} {name} ({r / t:.0%})" for name, (r, t) in won.items())
         + " comparisons in the right order",
         " or ".join(f"at least {least:.0%} of {name}" for name, least in HARD.items()),
-        "The model ranks, but worse than a small sound one. Weights, tokenizer or settings are "
-        "damaged, training was cut short, or weights were rounded too coarsely: compare digests "
-        "with the published files. If the model is for another field, bring canaries of your own "
-        "(preflight.canaries) and set preflight.checks.meaning=warn.",
+        "The model ranks, but worse than a small healthy model. The weights, the tokenizer or "
+        "the settings are damaged, the training was stopped too early, or the weights were "
+        "quantised too coarsely. Compare the digests with those of the published files. If the "
+        "model was trained for a special domain, provide your own canaries (preflight.canaries) "
+        "and set preflight.checks.meaning=warn.",
         notable=True,
     )
 
@@ -172,7 +176,8 @@ def _check_own(probe: Probe, path: str) -> Check:
         "own_canaries",
         right / total >= RIGHT_ORDER,
         f"{right / total:.0%} of {total} comparisons in the right order",
-        f"at least {RIGHT_ORDER:.0%} of those in {path}",
-        "The model does not rank what you know; use another, or look at the canaries.",
+        f"at least {RIGHT_ORDER:.0%} of the comparisons in {path}",
+        "The model does not rank your own canaries correctly. Use another model, or check the "
+        "canaries.",
         notable=True,
     )

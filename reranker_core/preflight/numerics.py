@@ -39,20 +39,20 @@ def check_numerics(probe: Probe) -> tuple[list[Check], Scores]:
             "numerics",
             "repeatable",
             _within(first.values, again.values, _EXACT * span),
-            f"two passes differ by {_apart(first.values, again.values, span)}",
+            f"two forward passes differ by {_apart(first.values, again.values, span)}",
             f"equal scores for equal input, within {_EXACT:.1%}",
-            "Something in the model is random, such as dropout in custom code.",
+            "The model computes something at random, such as dropout in custom code. Correct "
+            "this code, or use another model.",
         ),
         Check(
             "numerics",
             "same_alone_and_in_a_batch",
             _within(first.values[some], alone, (_EXACT if exact else _HALF_ALONE) * span),
-            f"alone and in a batch differ by {_apart(first.values[some], alone, span)}",
-            f"the same score whatever else is in the batch, within "
-            f"{_EXACT if exact else _HALF_ALONE:.1%}",
-            "Padding is not masked, or positions count it: the model's code or the tokenizer's pad "
-            "token is wrong for it. With a language model, see whether score.share_prefixes=false "
-            "helps.",
+            f"scores alone and in a batch differ by {_apart(first.values[some], alone, span)}",
+            f"the same score alone and in any batch, within {_EXACT if exact else _HALF_ALONE:.1%}",
+            "The padding is not masked, or the positions count it. The model's code is wrong, "
+            "or the tokenizer's pad token does not match the model. For a language model, try "
+            "score.share_prefixes=false.",
         ),
     ]
     if probe.reproducible:
@@ -67,7 +67,7 @@ def check_numerics(probe: Probe) -> tuple[list[Check], Scores]:
                 f"{probe.dtype} and float32 differ by "
                 f"{_apart(first.values[some], reference, span)}",
                 f"at most {_HALF_FLOAT32:.1%}",
-                "Set model.dtype=float32, or bfloat16 where it was float16.",
+                "Set model.dtype=float32. If it is float16 now, bfloat16 may be enough.",
             )
         )
     return found, first
@@ -84,8 +84,9 @@ def _check_finite(probe: Probe, first: Scores) -> Check:
         "finite",
         not bad,
         f"{bad} of {len(first.values) + len(extremes.values)} canary scores are not finite",
-        f"finite scores from the shortest pair to a full batch of {probe.max_length} tokens each",
-        "Set model.dtype=bfloat16 or float32; if it is float32 already, the weights are bad.",
+        f"finite scores for all pairs, from the shortest to a full batch with {probe.max_length} "
+        "tokens per pair",
+        "Set model.dtype=bfloat16 or float32. If it is float32 already, the weights are damaged.",
     )
 
 
@@ -100,12 +101,13 @@ def _check_bits(probe: Probe) -> Check:
         "numerics",
         "same_bits",
         not sum(differ),
-        f"{differ[0]} of {len(pairs)} scores have other bits in the opposite order with one "
-        f"thread, {differ[1]} of {len(own)} in a batch of their own",
-        "the same bits whatever a pair is batched with, as score.reproducible=true promises",
-        "This hardware's kernels sum in another order for other rows or threads, as some do for a "
-        "narrow model on many threads: lower replicas.num_cpus, or set score.reproducible=false. "
-        "In a notebook, set MKL_CBWR=AUTO,STRICT before Python starts.",
+        f"{differ[0]} of {len(pairs)} scores have different bits when computed in reverse order "
+        f"with one thread, {differ[1]} of {len(own)} when computed in another batch",
+        "the same bits in any batch, as score.reproducible=true promises",
+        "The kernels of this hardware sum in a different order for different numbers of rows or "
+        "threads. Some kernels do this for a narrow model on many threads. Lower "
+        "replicas.num_cpus, or set score.reproducible=false. In a notebook, set "
+        "MKL_CBWR=AUTO,STRICT before Python starts.",
     )
 
 

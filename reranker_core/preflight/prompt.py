@@ -47,10 +47,11 @@ def check_template(checkpoint: Checkpoint, model: ModelConfig) -> Check:
         "template_known",
         told or not is_guessed(checkpoint, model, family),
         f"{name} ({SIDECAR} names a layout)" if told else f"{name} ({reason})",
-        f"named by the configuration, by the name of the checkpoint, or by its {SIDECAR}",
-        f"If this is a reranker, say what it was trained with: model.template={name}, another of "
-        f"the built-in templates, or one of your own. If {checkpoint.architecture} is a base "
-        "language model, use the reranker that was made of it: this one was never trained to rank.",
+        f"a template set by the configuration, by the name of the checkpoint, or by its {SIDECAR}",
+        "If this is a reranker, set the template that it was trained with: "
+        f"model.template={name}, another built-in template, or your own. If this "
+        f"{checkpoint.architecture} is a base language model, it was never trained to rank. Use "
+        "a reranker that was trained from it.",
     )
 
 
@@ -80,10 +81,11 @@ def check_prompt(
             "as_trained",
             not differences,
             "; ".join(differences) or f"in use: {_short(pair_format.layout)}",
-            f"the prompt of training, as {' and '.join(told) or 'nothing'} in the checkpoint says",
-            "Leave model.template out, so that the checkpoint's own is used; or set it, "
-            "model.prompt or model.instruction to what the model was trained with. A reranker that "
-            "is asked another way gives nonsense.",
+            f"the prompt used in training, according to {' and '.join(told) or 'nothing'} in the "
+            "checkpoint",
+            "Remove model.template, so that the checkpoint's own template is used. Or set "
+            "model.template, model.prompt or model.instruction to the values used in training. "
+            "With another prompt, the scores have no meaning.",
         )
     ]
 

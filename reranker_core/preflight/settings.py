@@ -35,8 +35,8 @@ def check_settings(config: Any) -> Check:
         ", ".join(odd) or "nothing unusual",
         f"epsilons of norms up to {_LARGEST_EPSILON:g}, and an activation other than "
         f"{', '.join(_NONE)}",
-        "config.json was changed after training, or is that of another model: copy it again. If "
-        "the model was trained so, set preflight.checks.architecture=warn.",
+        "config.json was changed after training, or it belongs to another model. Copy it again. "
+        "If the model was trained with these settings, set preflight.checks.architecture=warn.",
     )
 
 
@@ -49,11 +49,11 @@ def check_length(config: Any, max_length: int, configured: bool) -> Check:
         "tokenizer",
         "length",
         True,
-        f"{max_length} tokens a pair, set by model_max_length in tokenizer_config.json; the model "
-        f"has {positions} positions, and what is beyond the limit is cut. If that is left over "
-        f"from a test, set model.max_length={usual}"
+        f"{max_length} tokens per pair, set by model_max_length in tokenizer_config.json; the "
+        f"model has {positions} positions. Longer pairs are cut. If this limit was only for a "
+        f"test, set model.max_length={usual}"
         if short
-        else f"{max_length} tokens a pair",
-        "a limit that was chosen, or more than half of what the model can take",
+        else f"{max_length} tokens per pair",
+        "a limit set in the configuration, or more than half of the model's positions",
         notable=short,
     )

@@ -49,32 +49,33 @@ def check_structure(loaded: LoadedModel, words: Sequence[int] = ()) -> list[Chec
         _found(
             "not_empty",
             [name for name, share in zeros.items() if share == 1],
-            "no matrix of zeros alone",
-            "A layer was not saved, or the file has a hole, as an interrupted download leaves. "
-            "Copy the checkpoint again and compare digests.",
+            "no matrix that contains only zeros",
+            "A layer was not saved, or a part of the file is missing, for example after an "
+            "interrupted download. Copy the checkpoint again and compare digests.",
         ),
         _found(
             "no_holes",
             torn,
-            "no zeros beside values that are nearly zero, in a run or strewn",
-            "Part of the file was not written, as in an interrupted download, or values were lost. "
-            "Copy the checkpoint again and compare digests. If the model was pruned on purpose, "
-            "set preflight.checks.weights=warn.",
+            "no exact zeros, in a row or scattered, next to values close to zero",
+            "A part of the file was not written, for example after an interrupted download, or "
+            "values were lost. Copy the checkpoint again and compare digests. If the model was "
+            "pruned intentionally, set preflight.checks.weights=warn.",
         ),
         _found(
             "layers_differ",
             _twins(matrices),
             "no two layers with equal matrices",
-            "A layer was saved or copied twice in place of another. Take the checkpoint that "
-            "training wrote. If layers were doubled on purpose, set preflight.checks.weights=warn.",
+            "One layer was saved twice, in place of another layer. Use the checkpoint that "
+            "training wrote. If layers were duplicated intentionally, set "
+            "preflight.checks.weights=warn.",
         ),
         _found(
             "precise",
             _coarse(matrices),
-            f"more than {_FEWEST_IN_GROUP} values among {_GROUP} neighbours, and more than "
-            f"{_FEWEST_IN_MATRIX} in a matrix",
-            "The weights were rounded to 2 to 4 bits, with one scale for too many of them. Use the "
-            "checkpoint before it was quantised.",
+            f"more than {_FEWEST_IN_GROUP} different values among {_GROUP} neighbours, and more "
+            f"than {_FEWEST_IN_MATRIX} different values in a matrix",
+            "The weights were quantised to 2 to 4 bits, with one scale for too many weights. "
+            "Use the original checkpoint, from before the quantisation.",
         ),
         _check_rows(loaded, words),
     ]
@@ -188,11 +189,11 @@ def _check_rows(loaded: LoadedModel, words: Sequence[int]) -> Check:
         "weights",
         "words_have_rows",
         not empty and not same,
-        f"of {len(ids)} tokens of plain text {empty} have an embedding of zeros, {same} that of "
-        "another token",
-        "an embedding of its own for each",
-        "The embedding table is damaged or is that of another vocabulary. Copy the checkpoint "
-        "again and compare digests.",
+        f"of {len(ids)} tokens of plain text, {empty} have an embedding of zeros and {same} have "
+        "the same embedding as another token",
+        "a different embedding for each token",
+        "The embedding table is damaged, or it belongs to another vocabulary. Copy the "
+        "checkpoint again and compare digests.",
     )
 
 

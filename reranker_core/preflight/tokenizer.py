@@ -30,7 +30,7 @@ def check_vocabulary_file(checkpoint: Checkpoint) -> Check:
         bool(found),
         ", ".join(found) or f"no vocabulary file in {checkpoint.source}",
         f"one of {', '.join(VOCABULARY_FILES)}",
-        "Copy the tokenizer's files from the model it was trained from.",
+        "Copy the tokenizer's files from the base model of this checkpoint.",
     )
 
 
@@ -50,10 +50,11 @@ def sendable(pair_format: PairFormat) -> PairFormat:
                 "sendable",
                 False,
                 brief(error),
-                "a tokenizer whose parts are all those of the tokenizers library",
-                "A part of it is Python code, and another in its place would make other ids than "
-                "those of training. Use another model; without Ray, reranker_core.Reranker "
-                "scores with this one.",
+                "a tokenizer that uses only parts of the tokenizers library",
+                "One part of this tokenizer is Python code, which a job cannot send to other "
+                "processes. A replacement would produce different token ids than in training. "
+                "Use another model. Without Ray, reranker_core.Reranker can score with this "
+                "one.",
             )
         ) from None
     return pair_format
@@ -75,9 +76,10 @@ def check_tokenizer(pair_format: PairFormat, model: torch.nn.Module) -> list[Che
             "fits_vocabulary",
             largest < rows and len(ids) >= _LEAST_COVERED * rows,
             f"{len(ids)} tokens up to id {largest}, {rows} embeddings",
-            f"every id below the number of embeddings, and at least {_LEAST_COVERED:.0%} of them "
-            "in use",
-            "Tokenizer and weights belong to different models; copy both from one place.",
+            f"every id below the number of embeddings, and at least {_LEAST_COVERED:.0%} of the "
+            "embeddings used by the tokenizer",
+            "The tokenizer and the weights belong to different models. Copy both from the same "
+            "checkpoint.",
         ),
         Check(
             "tokenizer",
@@ -87,21 +89,24 @@ def check_tokenizer(pair_format: PairFormat, model: torch.nn.Module) -> list[Che
             or getattr(model, "reads_by_length", False)
             or (pad is not None and pad_of_model in (None, pad)),
             f"pad token id {pad}, config.json says {pad_of_model}",
-            "a pad token, the same in both, where the model has a head",
-            "Copy tokenizer_config.json and special_tokens_map.json of the model.",
+            "a pad token with the same id in the tokenizer and in config.json, if the model has "
+            "a head",
+            "Copy tokenizer_config.json and special_tokens_map.json from the model's own "
+            "repository.",
         ),
         Check(
             "tokenizer",
             "knows_words",
             max(unknown, in_capitals) <= _MOST_UNKNOWN,
-            f"{unknown:.0%} of the tokens of plain English text are unknown, {in_capitals:.0%} of "
-            "those of the same in capitals",
+            f"{unknown:.0%} of the tokens of plain English text are unknown, {in_capitals:.0%} "
+            "of the tokens of the same text in capitals",
             f"at most {_MOST_UNKNOWN:.0%}",
-            "The vocabulary is not the one of this model; copy the tokenizer's files again. If the "
-            "model is for a script where English is unknown, set preflight.checks.tokenizer=warn."
+            "The vocabulary does not belong to this model. Copy the tokenizer's files again. If "
+            "the model does not support the Latin script, set preflight.checks.tokenizer=warn."
             if unknown > _MOST_UNKNOWN
-            else "The vocabulary has no capitals, and the tokenizer does not lower them: set "
-            "do_lower_case=true in tokenizer_config.json, or copy the tokenizer's files again.",
+            else "The vocabulary has no capital letters, and the tokenizer does not convert text "
+            "to lower case. Set do_lower_case=true in tokenizer_config.json, or copy the "
+            "tokenizer's files again.",
         ),
         _check_separated(pair_format),
         _check_chat_tokens(pair_format),
@@ -115,10 +120,10 @@ def _check_separated(pair_format: PairFormat) -> Check:
         "tokenizer",
         "separates_texts",
         not adjacent,
-        f"the input has {adjacent.group()}, side by side" if adjacent else "they stand apart",
-        "something between query and passage",
-        "The tokenizer has lost its post-processor, which puts the separator between two texts; "
-        "copy tokenizer.json and tokenizer_config.json of the model again.",
+        f"the input has {adjacent.group()} without a separator" if adjacent else "separated",
+        "a separator between query and passage",
+        "The tokenizer has lost its post-processor, which adds the separator between two texts. "
+        "Copy tokenizer.json and tokenizer_config.json of the model again.",
     )
 
 
@@ -131,9 +136,10 @@ def _check_chat_tokens(pair_format: PairFormat) -> Check:
         "knows_chat_tokens",
         not split,
         f"{', '.join(split)}: more than one token" if split else ", ".join(named) or "none in use",
-        "each of the template's chat tokens one token",
-        "Tokenizer and template are not of the same model: its chat tokens would be read as plain "
-        "text. Copy the tokenizer's files again, or set model.template to the model's own.",
+        "one token for each chat token of the template",
+        "The tokenizer and the template belong to different models. The chat tokens would be "
+        "read as plain text. Copy the tokenizer's files again, or set model.template to the "
+        "model's own.",
     )
 
 
@@ -148,9 +154,10 @@ def _check_answers(pair_format: PairFormat) -> Check:
         or ", ".join(f"{a.text!r} is unknown" for a in unknown)
         or ", ".join(f"{a.text!r} is {a.ids[0]}" for a in pair_format.answers)
         or "the score comes from a head",
-        "every answer one token of the vocabulary",
-        "The score would be the logit of a piece of the answer. The tokenizer or model.template "
-        "is not the one of this model.",
+        "each answer is one token of the vocabulary",
+        "The score would be the logit of only a part of the answer. The tokenizer or "
+        "model.template does not belong to this model. Copy the tokenizer's files again, or set "
+        "model.template to the template of this model.",
     )
 
 

@@ -23,10 +23,10 @@ _PRETRAINING = re.compile(
     r"discriminator_predictions|vocab_(transform|layer_norm|projector)|(lm|mask)_predictions|"
     r"loss(_fct|_fn)?)\.|decoder\.(weight|bias)$|(score_bias|logit_scale)$"
 )
-_NO_HEAD = "Is this an embedding or base model? Use the reranker's own checkpoint."
+_NO_HEAD = "This may be an embedding model or a base model. Use the reranker's own checkpoint."
 _CODE_NOT_RUN = (
-    "config.json names code of the checkpoint's own (auto_map), which was not run: read it, and "
-    "set model.trust_remote_code=true."
+    "config.json names the checkpoint's own code (auto_map), which was not run. Read this code, "
+    "and set model.trust_remote_code=true."
 )
 _SHOWN_KEYS = 4
 # Trained weights stay below a few hundred, and those far beyond the others of their matrix below a
@@ -52,7 +52,7 @@ def check_weights(loaded: LoadedModel) -> list[Check]:
             "none_missing",
             loaded.missing,
             "no weight missing from the checkpoint",
-            "Missing weights are drawn at random, so scores would differ from run to run. "
+            "Missing weights are initialised at random, so scores would differ from run to run. "
             + (_CODE_NOT_RUN if loaded.ignored_code else _NO_HEAD),
             f"none; read by {loaded.renamed}" if loaded.renamed else "none",
         ),
@@ -60,28 +60,29 @@ def check_weights(loaded: LoadedModel) -> list[Check]:
             "none_unexpected",
             unexpected,
             "no weight in the checkpoint that the model does not use",
-            "The file was saved from another class or with a prefix. Save it again from the model "
-            "that scores, e.g. with save_pretrained.",
-            f"none; left over, and not needed: {_shown(left)}" if left else "none",
+            "The file was saved from another model class, or with a prefix in the names. Load "
+            "the trained model and save it again with save_pretrained.",
+            f"none; unused and not needed: {_shown(left)}" if left else "none",
         ),
         _keys(
             "shapes",
             loaded.mismatched,
-            "every weight in the shape that config.json asks for",
-            "config.json and weights belong to different models; copy both from one place.",
+            "every weight in the shape that config.json specifies",
+            "config.json and the weights belong to different models. Copy both from the same "
+            "checkpoint.",
         ),
         _keys(
             "finite",
             broken,
             "no NaN or Inf in any weight",
-            "The checkpoint is damaged or training diverged; take an earlier one.",
+            "The checkpoint is damaged, or the training diverged. Use an earlier checkpoint.",
         ),
         _keys(
             "plausible",
             huge,
             f"no weight beyond {_LARGEST:g}, or beyond {_LARGEST_OUTLIER:g} and {_OUTLIER:g} times "
             "the median of its matrix",
-            "A flipped bit gives such numbers: copy the checkpoint again and compare digests.",
+            "A flipped bit causes such numbers. Copy the checkpoint again and compare digests.",
         ),
         check_head(loaded),
     ]

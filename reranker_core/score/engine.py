@@ -124,7 +124,7 @@ class Engine:
                 raise
             states = None
             log.warning(
-                "%s has too little memory to share prefixes; each sequence is computed whole",
+                "%s has too little memory to share prefixes; each sequence is computed completely",
                 self.device,
             )
         if states is None:

@@ -50,41 +50,43 @@ READING = Work(
     "reading part {}",
     5,
     InputError,
-    "The file may be damaged: read it with another program, and write it anew if that fails. If it "
-    "is sound, the node may have too little memory: lower plan.part_rows or plan.part_bytes",
+    "The file may be damaged. Read it with another program, and create it again if that fails. "
+    "If the file is correct, the node may have too little memory: lower plan.part_rows or "
+    "plan.part_bytes",
 )
 TOKENIZING = Work(
     "tokenize",
     "tokenizing part {}",
     100,
     Incomplete,
-    "Leaving single texts out did not help. Look at the memory of the nodes and at Ray's logs. "
-    "Committed parts are kept; the same command resumes",
+    "Leaving out single texts did not help. Check the memory of the nodes and Ray's logs. "
+    "Committed parts are kept. The same command resumes the run",
 )
 SCORING = Work(
     "score",
     "scoring part {}",
     20,
     Incomplete,
-    "Leaving single rows out did not help. Look at the memory of nodes and GPUs and at Ray's logs; "
-    "a smaller score.max_batch_tokens may help. Committed parts are kept; the same command resumes",
+    "Leaving out single rows did not help. Check the memory of the nodes and GPUs, and Ray's "
+    "logs. A smaller score.max_batch_tokens may help. Committed parts are kept. The same "
+    "command resumes the run",
 )
 COMMITTING = Work(
     "commit",
     "writing part {}",
     10,
     Incomplete,
-    "The node may have too little memory: lower plan.part_rows, or look at Ray's logs. Committed "
-    "parts are kept; the same command resumes",
+    "The node may have too little memory. Lower plan.part_rows, or check Ray's logs. Committed "
+    "parts are kept. The same command resumes the run",
 )
 LOADING = Work(
     "load",
     "loading and checking the model on {}",
     5,
     Incomplete,
-    "The node or its GPU may have too little memory for the model: look at Ray's logs there, free "
-    "memory, or use fewer replicas or a smaller model.dtype. Committed parts are kept; the same "
-    "command resumes",
+    "The node or its GPU may have too little memory for the model. Check Ray's logs on this "
+    "node. Then free memory, use fewer replicas, or use a smaller model.dtype. Committed parts "
+    "are kept. The same command resumes the run",
 )
 
 

@@ -183,8 +183,8 @@ def _checked_pair(index: int, pair: Any) -> tuple[str, str]:
 def _checked_text(value: Any, where: str) -> str:
     if not isinstance(value, str):
         raise ValueError(
-            f"{where} is {_kind(value)}; expected a str. Leave it out, or replace it by a text "
-            "(an empty one is scored)"
+            f"{where} is {_kind(value)}; expected a str. Remove it, or replace it with a string "
+            "(an empty string is scored)"
         )
     try:
         value.encode()

@@ -186,7 +186,7 @@ class Scorer:
         if not wanted:
             return ""
         if not known:
-            return "not compiled: only encoders of known kinds are"
+            return "not compiled: this is only done for the supported encoders"
         return compile_if_faster(self._engine, self._encode(lengthening(ENGLISH)))
 
     def score(self, sequences: TokenSequences, threads: int | None = None) -> Scores:

@@ -92,7 +92,7 @@ def test_settings_of_gte_that_are_not_known_are_refused(
     gte: Path, tmp_path: Path, other: dict[str, Any]
 ):
     folder = damage.with_config(gte, tmp_path / "m", **other)
-    with pytest.raises(ConfigError, match="not known"):
+    with pytest.raises(ConfigError, match="not supported"):
         opened(folder)
 
 

@@ -241,7 +241,7 @@ def test_an_encoders_default_prompt_stands_before_each_query(bert: Path, tmp_pat
 def test_preflight_and_job_refuse_the_same_keys(bert: Path):
     for settings in ({"instruction": "x"}, {"template": "bge-gemma"}, {"cutoff_layer": 3}):
         checkpoint, model = opened(bert, **settings)
-        with pytest.raises(ConfigError, match="has no meaning"):
+        with pytest.raises(ConfigError, match="has no effect"):
             check_checkpoint(checkpoint, model)
-        with pytest.raises(ConfigError, match="has no meaning"):
+        with pytest.raises(ConfigError, match="has no effect"):
             choose(checkpoint, model)

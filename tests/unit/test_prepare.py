@@ -345,7 +345,7 @@ def test_a_model_folder_without_config_is_named(folder: Path, tmp_path: Path):
 
 def test_a_damaged_config_of_the_model_is_named(folder: Path, bert: Path, tmp_path: Path):
     model = damage.with_file(bert, tmp_path / "m", "config.json", b'{"architectures": [')
-    with pytest.raises(PreflightRefused, match=r"config\.json is unreadable"):
+    with pytest.raises(PreflightRefused, match=r"config\.json cannot be read"):
         prepare(settings(folder, model))
 
 
@@ -356,7 +356,7 @@ def test_a_config_of_the_model_that_is_no_object_is_named(folder: Path, bert: Pa
 
 
 def test_a_length_beyond_the_model_is_named(folder: Path, bert: Path):
-    with pytest.raises(ConfigError, match=r"model\.max_length=131 is beyond the 130"):
+    with pytest.raises(ConfigError, match=r"model\.max_length=131 exceeds the 130"):
         prepare(settings(folder, bert, "model.max_length=131"))
 
 

@@ -170,7 +170,10 @@ class PromptFormat:
             )
         for answer in self.answers:
             if not answer.ids:
-                raise ConfigError(f"model.template: the answer '{answer.text}' has no token")
+                raise ConfigError(
+                    f"model.template: the answer '{answer.text}' has no token. Use an answer "
+                    "that the tokenizer converts to one token"
+                )
 
     def encode(
         self,

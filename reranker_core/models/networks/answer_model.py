@@ -83,7 +83,8 @@ class AnswerModel(torch.nn.Module):
             return  # preflight says it better
         if ((own - ours).abs() > _SAME * (1 + own.abs())).any():
             raise ConfigError(
-                f"{type(model).__name__} computes its logits in a way that is not known here: "
-                f"{own.tolist()} for the answers, where its output embeddings alone give "
-                f"{ours.tolist()}. Use a model of a known kind, such as Gemma, Llama or Qwen"
+                f"{type(model).__name__} computes its logits in a way that is not supported: it "
+                f"gives {own.tolist()} for the answers; expected {ours.tolist()}, as computed "
+                "from its output embeddings. Use a supported model type, such as Gemma, Llama "
+                "or Qwen"
             )

@@ -99,8 +99,8 @@ def pooling_modes(module: Module) -> list[str]:
     if not set(modes).issubset(_POOLED) or not settings.get("include_prompt", True):
         what = "without the prompt" if set(modes).issubset(_POOLED) else ", ".join(map(str, modes))
         raise ConfigError(
-            f"{module.path}/config.json: pools {what}, which is not known here; known are "
-            f"{', '.join(_POOLED)}, with the prompt"
+            f"{module.path}/config.json: the pooling {what} is not supported; expected "
+            f"{', '.join(_POOLED)}, with the prompt. Use another checkpoint"
         )
     return modes
 
@@ -133,7 +133,10 @@ def activation(path: str) -> torch.nn.Module:
     found = getattr(torch.nn, name, None)
     if path.startswith("torch.nn.") and isinstance(found, type):
         return found()
-    raise ConfigError(f"activation_function={path}: expected a class of torch.nn")
+    raise ConfigError(
+        f"activation_function={path}: expected a class of torch.nn. Copy config.json of this "
+        "module again"
+    )
 
 
 def _built(module: Module) -> torch.nn.Module:

@@ -84,7 +84,7 @@ def test_every_layer_needs_a_head(folder: Path, layers: list[int]):
 
 def test_other_families_have_no_layers_to_ask_for(bert: Path):
     model = ModelConfig(path=str(bert), cutoff_layer=[2, 3])
-    with pytest.raises(ConfigError, match=r"cutoff_layer=\[2, 3\] has no meaning"):
+    with pytest.raises(ConfigError, match=r"cutoff_layer=\[2, 3\] has no effect"):
         families.choose(open_checkpoint(model), model)
 
 

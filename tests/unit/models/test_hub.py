@@ -101,7 +101,7 @@ def test_the_wait_is_as_long_as_the_hub_asks_for_and_told_of(server, monkeypatch
     with caplog.at_level(logging.WARNING):
         fetch()
     assert slept == [7.0]
-    assert "limits the rate of requests (HTTP 429); it is asked again" in caplog.text
+    assert "limits the rate of requests (HTTP 429); the request is repeated" in caplog.text
 
 
 @pytest.mark.parametrize("headers", [{"Retry_After": "3600"}, {}])
@@ -150,5 +150,7 @@ def test_where_the_hub_must_not_be_asked_that_is_said(server, monkeypatch):
 
 
 def test_what_is_no_hub_id_is_no_folder_either(server):
-    with pytest.raises(ConfigError, match="no such folder here, and it is no hub id"):
+    with pytest.raises(
+        ConfigError, match="no such folder on this machine, and this is not a hub id"
+    ):
         open_checkpoint(ModelConfig(path="a/b/c/d"))

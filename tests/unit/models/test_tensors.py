@@ -64,7 +64,7 @@ def test_weights_score_the_same_under_the_names_of_training(
     with caplog.at_level(logging.WARNING, logger="reranker_core"):
         scores = load(folder, 64, None).score_pairs(PAIRS)
     assert np.array_equal(scores, load(bert, 64, None).score_pairs(PAIRS))
-    assert "names without what training put around them" in caplog.text
+    assert "names without the wrapper prefixes of training" in caplog.text
 
 
 def test_pickled_weights_are_renamed_too(bert: Path, tmp_path: Path):

@@ -41,7 +41,7 @@ OTHERS = {
     "pytorch_model.fp16.bin": "a variant of the weights",
     "consolidated.00.pth": "their author's own format",
     "adapter_model.safetensors": "an adapter without its adapter_config.json",
-    "epoch=3.ckpt": "a PyTorch file of no known layout",
+    "epoch=3.ckpt": "a PyTorch file with an unknown layout",
 }
 
 
@@ -92,7 +92,9 @@ def test_a_merged_model_beside_an_adapter_is_named(bert: Path, tmp_path: Path):
     shutil.copytree(bert, tmp_path / "merged_model")
     check = checks(tmp_path)["not_an_adapter"]
     assert not check.passed
-    assert check.remedy == f"Name {tmp_path / 'merged_model'}, which is a whole checkpoint."
+    assert check.remedy == (
+        f"Set model.path to {tmp_path / 'merged_model'}, which is a complete checkpoint."
+    )
 
 
 @pytest.mark.parametrize(
@@ -116,7 +118,7 @@ def test_quantised_weights_are_refused_by_method_and_package(
     check = checks(folder)["not_quantised"]
     assert not check.passed
     assert check.measured.startswith(f"quantised by {method} (")
-    assert f"the package {package} runs" in check.measured
+    assert f"needs the package {package}" in check.measured
 
 
 @pytest.mark.parametrize("name", ["quantize_config.json", "quant_config.json"])
@@ -133,7 +135,7 @@ def test_empty_settings_of_quantisation_are_no_matter(bert: Path, tmp_path: Path
 
 
 def test_a_file_and_a_page_are_told_what_to_write(bert: Path):
-    with pytest.raises(ConfigError, match="is a file; name the folder") as caught:
+    with pytest.raises(ConfigError, match=r"is a file\. Set it to the folder") as caught:
         open_checkpoint(ModelConfig(path=str(bert / "model.safetensors")))
     assert str(bert) in str(caught.value)
     page = "https://huggingface.co/BAAI/bge-reranker-v2-m3"

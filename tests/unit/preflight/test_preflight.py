@@ -115,7 +115,7 @@ def test_a_vocabulary_without_capitals_must_lower_them(bert: Path, tmp_path: Pat
     path.write_text(json.dumps(given | {"do_lower_case": False}))
     error = refused(model)
     assert "tokenizer/knows_words" in failures(error)
-    assert "of those of the same in capitals" in str(error)
+    assert "of the tokens of the same text in capitals" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_a_config_that_names_no_labels_has_two(bert: Path, tmp_path: Path):
         ("BertModel", "embedding model"),
         ("BertForMaskedLM", "masked language model"),
         ("Qwen3Model", "embedding model"),
-        ("Whatever", "no reranker"),
+        ("Whatever", "not a supported reranker"),
         (None, "nothing"),
     ],
 )
@@ -581,7 +581,7 @@ def test_a_full_batch_of_the_longest_pairs_is_tried():
 def test_auto_takes_the_first_number_format_that_passes(
     bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    formats = {"float16": "fast", "float32": "the last resort"}
+    formats = {"float16": "fast", "float32": "the fallback"}
     monkeypatch.setattr(
         "reranker_core.score.scorer.number_formats", lambda configured, device: formats
     )

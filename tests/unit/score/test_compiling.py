@@ -46,7 +46,7 @@ def test_compiled_code_gives_the_scores_of_the_model_it_was_made_of(
     monkeypatch.setattr(compiling, "_WORTH", float("inf"))
     monkeypatch.setattr(streams, "_MOST", 2)
     scorer = load(bert, "score.compile=true")
-    assert scorer.report.compiled.startswith("compiled code used: it takes ")
+    assert scorer.report.compiled.startswith("compiled code used: it needs ")
     engine = scorer._engine
     assert engine.compiled_threads == {1, 2}
     graphs = counters["stats"]["unique_graphs"]
@@ -70,7 +70,7 @@ def test_what_is_not_faster_is_not_used(bert: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(torch, "compile", lambda model, **_: model)
     monkeypatch.setattr(compiling, "_WORTH", 0.0)
     scorer = load(bert, "score.compile=true")
-    assert scorer.report.compiled.startswith("compiled code not used: it takes ")
+    assert scorer.report.compiled.startswith("compiled code not used: it needs ")
     assert scorer._engine.compiled is None
 
 
@@ -109,7 +109,7 @@ def test_without_a_compiler_there_is_a_warning_and_the_same_scores(
 
 def test_what_is_no_encoder_is_not_compiled(gemma: Path):
     scorer = load(gemma, "score.compile=true", "model.template=bge-gemma")
-    assert scorer.report.compiled == "not compiled: only encoders of known kinds are"
+    assert scorer.report.compiled == "not compiled: this is only done for the supported encoders"
 
 
 def test_scores_that_are_to_be_the_same_to_the_bit_are_not_compiled():

@@ -204,8 +204,8 @@ def test_settings_of_the_model_are_keywords_and_others_go_by_their_full_name():
         ({"device": "cuda:7"}, "model.device=cuda:7: expected auto, cpu or cuda"),
         ({"config": {"preflight.language": ["en"]}}, "did you mean 'preflight.languages'"),
         ({"config": {"output.path": "x"}}, "output.path: only jobs read it"),
-        ({"template": "qwen3-reranker"}, "model.template=qwen3-reranker has no meaning"),
-        ({"instruction": "Find the answer."}, "model.instruction=Find the answer. has no meaning"),
+        ({"template": "qwen3-reranker"}, "model.template=qwen3-reranker has no effect"),
+        ({"instruction": "Find the answer."}, "model.instruction=Find the answer. has no effect"),
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, Any], named: str):
