@@ -95,8 +95,8 @@ def _check_modules(checkpoint: Checkpoint, model: ModelConfig) -> Check:
         "architecture",
         "modules_known",
         not problems,
-        "; ".join(problems) or "all are known",
-        "modules and options that are known here",
+        "; ".join(problems) or "all are supported",
+        "modules and options that are supported",
         remedy,
     )
 
