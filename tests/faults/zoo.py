@@ -532,7 +532,7 @@ BROKEN: dict[str, Kind] = {
     ),
     "unknown_type": Kind(
         "a model type that this transformers does not know",
-        "weights/loadable",
+        "files/config_valid",
         config(model_type="bert-of-tomorrow"),
     ),
     "adapter": Kind("an adapter without its base", "files/not_an_adapter", changed(as_adapter)),
@@ -619,6 +619,7 @@ BROKEN: dict[str, Kind] = {
                 default_prompt_name="rank",
             )
         ),
+        base="gemma",  # whose template has no place for one
     ),
     "answer_of_two_tokens": Kind(
         "an answer that this vocabulary splits",
