@@ -140,5 +140,5 @@ def test_a_file_and_a_page_are_told_what_to_write(bert: Path):
     assert str(bert) in str(caught.value)
     page = "https://huggingface.co/BAAI/bge-reranker-v2-m3"
     for path in (page, f"{page}/tree/main", page.replace("https://", "https://www.")):
-        with pytest.raises(ConfigError, match=r"write BAAI/bge-reranker-v2-m3$"):
+        with pytest.raises(ConfigError, match=r"Write BAAI/bge-reranker-v2-m3 instead$"):
             open_checkpoint(ModelConfig(path=path))
