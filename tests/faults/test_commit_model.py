@@ -35,7 +35,7 @@ class World(Store):
     """The objects, and the requests that are still on their way to them."""
 
     def __init__(self) -> None:
-        self.url = "model://"
+        self.url, self.conditional = "model://", True
         self.objects: dict[str, bytes] = {}
         self.late: list[tuple[str, str, bytes]] = []
 
@@ -79,7 +79,7 @@ class Attempt(World):
     """
 
     def __init__(self, world: World, output: Output, number: int, noise: float) -> None:
-        self.url, self._world = world.url, world
+        self.url, self.conditional, self._world = world.url, True, world
         self.receipt: Receipt | None = None
         self.alive = True
         self._outcome = ""
