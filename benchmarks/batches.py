@@ -111,10 +111,10 @@ def measure(engines: dict[str, Engine], sequences: TokenSequences, rounds: int) 
 
 
 def _print(result: dict[str, Any]) -> None:
-    padded = Table("rows a part", *result["padding"][str(ROWS[0])], title="padding")
+    padded = Table("rows per part", *result["padding"][str(ROWS[0])], title="padding")
     for rows, shares in result["padding"].items():
         padded.add_row(rows, *(f"{share:.1%}" for share in shares.values()))
-    rates = Table("tokens a batch", "computed tokens/s", title=f"{result['shape']}, float32")
+    rates = Table("tokens per batch", "computed tokens/s", title=f"{result['shape']}, float32")
     for name, rate in result["computed_tokens_per_second"].items():
         rates.add_row(name, f"{rate:,}")
     Console().print(padded, rates)

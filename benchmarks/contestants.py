@@ -48,7 +48,7 @@ def _peers(model: Path, dtype: str) -> dict[str, Scoring]:
     try:
         found["OpenVINO in sentence-transformers"] = _openvino(model, dtype)
     except ImportError:
-        print("openvino is not installed: left out")
+        print("openvino is not installed; it is not measured")
     return found
 
 

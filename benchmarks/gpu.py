@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--sequences", type=int, default=8192)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--max-batch-tokens", type=int)
-    parser.add_argument("--compile", action="store_true", help="try compiled code, too")
+    parser.add_argument("--compile", action="store_true", help="also measure compiled code")
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()

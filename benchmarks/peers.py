@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--shape", choices=list(SHAPES), default="minilm")
     parser.add_argument("--dtype", choices=["auto", *DTYPES], default="auto")
     parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--pairs", type=int, default=100, help="a round")
+    parser.add_argument("--pairs", type=int, default=100, help="pairs per round")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()

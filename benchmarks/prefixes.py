@@ -68,7 +68,7 @@ def main() -> None:
         "faster_processor": round(median(ratios), 3),
         **describe(),
     }
-    table = Table("template", "tokens a pair", "with shared prefixes", "faster, processor time")
+    table = Table("template", "tokens per pair", "with shared prefixes", "faster, processor time")
     of = result["tokens_a_pair"]
     table.add_row(
         options.template, str(of["False"]), str(of["True"]), f"{result['faster_processor']} x"

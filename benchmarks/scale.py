@@ -59,7 +59,7 @@ def main() -> None:
         "extrapolated": rows,
         **describe(),
     }
-    table = Table(*rows[0], title=f"a part costs the driver {1000 * costs['driver']:.1f} ms")
+    table = Table(*rows[0], title=f"driver time per part: {1000 * costs['driver']:.1f} ms")
     for row in rows:
         table.add_row(*(f"{value:,}" for value in row.values()))
     Console().print(table)

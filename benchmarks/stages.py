@@ -63,7 +63,7 @@ def main() -> None:
         "load": round(os.getloadavg()[0], 1),
         **describe(),
     }
-    table = Table("stage", "pairs a processor second")
+    table = Table("stage", "pairs per CPU second")
     for stage, rate in rates.items():
         table.add_row(stage, f"{rate:,}")
     Console().print(table)

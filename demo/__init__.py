@@ -1,1 +1,1 @@
-"""A worked example: a docstring retrieval collection and a small carried reranker."""
+"""A worked example: a docstring retrieval collection and a small reranker in the repository."""

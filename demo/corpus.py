@@ -184,9 +184,14 @@ def main() -> None:
     """Write the collection that the arguments ask for."""
     parser = argparse.ArgumentParser(description="Write the docstring collection as Parquet.")
     parser.add_argument("--output", type=Path, required=True, help="folder for the shards")
-    parser.add_argument("--qrels", type=Path, required=True, help="file outside that folder")
+    parser.add_argument(
+        "--qrels",
+        type=Path,
+        required=True,
+        help="file for the qrels, outside the folder of --output",
+    )
     parser.add_argument("--packages", nargs="+", default=list(HELD_OUT))
-    parser.add_argument("--queries", type=int, help="draw this many queries (default: all)")
+    parser.add_argument("--queries", type=int, help="number of random queries (default: all)")
     parser.add_argument("--top-k", type=int, default=50)
     parser.add_argument("--shards", type=int, default=4)
     args = parser.parse_args()

@@ -113,11 +113,17 @@ def table(scorers: dict[str, Scorer], packages: Sequence[str], query_count: int 
 
 def main() -> None:
     """Print the table for the model asked for."""
-    parser = argparse.ArgumentParser(description="Rerank the held-out packages and measure.")
+    parser = argparse.ArgumentParser(
+        description="Rerank the held-out packages and measure the ranking."
+    )
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--packages", nargs="+", default=list(HELD_OUT))
-    parser.add_argument("--queries", type=int, help="draw this many queries (default: all)")
-    parser.add_argument("--zero-shot", action="store_true", help="add the base model by cosine")
+    parser.add_argument("--queries", type=int, help="number of random queries (default: all)")
+    parser.add_argument(
+        "--zero-shot",
+        action="store_true",
+        help="also measure the base model with cosine similarity",
+    )
     args = parser.parse_args()
 
     scorers = {"reranker": rerank(args.model)}

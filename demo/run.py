@@ -58,7 +58,7 @@ def _build_input(console: Console, count: int) -> None:
     write_qrels(queries, QRELS)
     console.print(
         f"{len(queries)} queries (first sentences) over {len(docs):,} passages (the rest) of "
-        f"{', '.join(HELD_OUT)}; BM25 gave {CANDIDATES} candidates a query, in {INPUT}\n"
+        f"{', '.join(HELD_OUT)}; BM25 gave {CANDIDATES} candidates per query, in {INPUT}\n"
     )
 
 
@@ -103,7 +103,7 @@ def _show_query(group: pd.DataFrame, console: Console) -> None:
 
 def _cell(row: pd.Series) -> str:
     name = row["doc_id"].partition(":")[2] or row["doc_id"]
-    return f"[green bold]{name} ← the one[/]" if row["relevant"] else name
+    return f"[green bold]{name} ← relevant[/]" if row["relevant"] else name
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Train the carried reranker, ``demo/model``: one command, fixed seeds, CPU.
+"""Train the reranker of the demo, ``demo/model``: one command, fixed seeds, CPU.
 
     python -m demo.train [--output DIR]
 
@@ -78,7 +78,7 @@ def save(model: BertForSequenceClassification, tokenizer: Tokenizer, folder: Pat
 
 def main() -> None:
     """Train, save and measure."""
-    parser = argparse.ArgumentParser(description="Train the carried reranker.")
+    parser = argparse.ArgumentParser(description="Train the reranker of the demo.")
     parser.add_argument("--output", type=Path, default=MODEL)
     args = parser.parse_args()
 

@@ -1,1 +1,1 @@
-"""How the carried reranker is made: data, vocabulary, first weights, training."""
+"""How the reranker of the demo is trained: data, vocabulary, first weights, training."""

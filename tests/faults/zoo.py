@@ -769,8 +769,8 @@ GOOD: dict[str, Kind] = {
 def main() -> None:
     """Print the table."""
     print("# Broken checkpoints\n")
-    print("What preflight says to each, from `python -m tests.faults.zoo`; the tests make the same")
-    print("ones and hold the check's name against this table.\n")
+    print("The message of preflight for each kind, written by `python -m tests.faults.zoo`. The")
+    print("tests build the same checkpoints and compare the names of the checks with this table.\n")
     print("| what is broken | refused by | message |\n|---|---|---|")
     with tempfile.TemporaryDirectory() as place:
         sources = bases(Path(place))
@@ -782,7 +782,7 @@ def main() -> None:
                 (line,) = [x for x in str(refused).splitlines() if f"{kind.check}:" in x][:1]
                 message = line.partition(": ")[2].replace(place, "…").replace("|", "\\|")
             print(f"| {kind.what} | `{kind.check}` | {message} |", flush=True)
-    print("\nGood but unusual ones, which are accepted:\n")
+    print("\nGood but unusual checkpoints, which are accepted:\n")
     for kind in GOOD.values():
         print(f"- {kind.what}")
 

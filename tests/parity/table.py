@@ -211,25 +211,27 @@ def row(
 HEAD = """# Parity
 
 Written by `python -m tests.parity.table` with torch {torch} and transformers {transformers}, on
-the CPU, in float32, and held in CI by `tests/parity` to 1e-5 of the score and 1e-5 of the scores'
-spread. The checkpoints are tiny, of the real architectures and with random weights, since no test
-needs a network: tied and untied, grouped queries, soft caps, a BOS that is the PAD, tokenizers that
-pad left and right. The pairs are ragged, empty, over-long, multilingual, equal, and at the edges of
-a cut.
+the CPU, in float32, and checked in CI by `tests/parity`, with a tolerance of 1e-5 of the score
+plus 1e-5 of the scores' spread. The checkpoints are tiny. They have the real architectures and
+random weights, so that no test needs a network. They cover tied and untied embeddings, grouped
+queries, soft caps, a BOS that is also the PAD, and tokenizers that pad left or right. The pairs
+have different lengths; some are empty, too long, multilingual, equal, or exactly at a truncation
+limit.
 
-The difference is the largest one, relative to the score, or to the standard deviation of the scores
-where that is larger.
+The table shows the largest difference. It is relative to the score, or to the standard deviation
+of the scores if that is larger.
 
 | family | checkpoint | oracle | pairs | largest difference |
 |---|---|---|---|---|
 """
 FOOT = """
 ¹ FlagEmbedding 1.4.2's classes for these need transformers 4.46. Its modeling code is run on
-transformers 5 with the changes in `tests/flag_models.py`, none of which touch its arithmetic.
+transformers 5 with the changes in `tests/flag_models.py`, which do not affect its arithmetic.
 
-² For the pairs whose ids it keeps: on transformers 5 it decodes ids and tokenizes them again.
+² Only for the pairs whose ids FlagReranker keeps. On transformers 5 it decodes the ids and
+tokenizes the text again.
 
-³ With the rotary frequencies of its own code, by their formula.
+³ With the rotary frequencies computed by the formula of the checkpoint's own code.
 """
 
 if __name__ == "__main__":
