@@ -1,4 +1,4 @@
-"""Every error that the job raises on purpose.
+"""All errors of this package.
 
     RerankError                 has an exit code, and says whether running again can help
     ├── ConfigError         2   the configuration is wrong
@@ -24,17 +24,22 @@ _SHOWN = 240
 
 
 def brief(error: BaseException) -> str:
-    """Class and first line of somebody else's error, for a message of ours."""
+    """Class and first line of an error of another library, for a message."""
     lines = str(error).splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:_SHOWN]}"
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun: `1 part`, `2,000 parts`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 class RerankError(Exception):
     """Base of all errors below.
 
     Attributes:
-        exit_code: what the process exits with.
-        retryable: whether the same command may succeed later without a change.
+        exit_code: exit code of the process.
+        retryable: whether the same command may succeed later without changes.
 
     """
 
@@ -43,16 +48,16 @@ class RerankError(Exception):
 
 
 class ConfigError(RerankError):
-    """The configuration is wrong; found on the driver before anything is started."""
+    """The configuration is wrong. The driver detects this before it starts anything."""
 
     exit_code = 2
 
 
 class StoreRefused(ConfigError):
-    """A store or a disk refuses a request, and will until somebody changes something.
+    """A store or a disk refuses a request. A retry does not help without a change.
 
     Attributes:
-        answer: what the store said, as `storage.answers.Answer`; None where nothing was said.
+        answer: response of the store, a `storage.answers.Answer`; None without a response.
 
     """
 
@@ -62,7 +67,7 @@ class StoreRefused(ConfigError):
 
 
 class InputError(RerankError):
-    """A shard is missing, unreadable, or its columns are not those that were configured."""
+    """A shard is missing or unreadable, or its columns do not match the configuration."""
 
     exit_code = 2
 
@@ -87,7 +92,7 @@ class QuarantineExceeded(RerankError):
 
 
 class Incomplete(RerankError):
-    """Some parts are not committed. What is committed stays; the same command resumes."""
+    """Some parts are not committed. Committed parts are kept. The same command resumes the run."""
 
     exit_code = 5
     retryable = True
@@ -98,10 +103,10 @@ class StoreUnavailable(Incomplete):
 
 
 class StoreFull(Incomplete):
-    """A disk, a bucket or a quota has no room left."""
+    """A disk, a bucket or a quota is full."""
 
 
 class OutputConflict(RerankError):
-    """The output path holds the results of a different run, or files of somebody else."""
+    """The output contains the results of a different run, or other files."""
 
     exit_code = 6

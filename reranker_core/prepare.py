@@ -1,4 +1,4 @@
-"""Everything that can be known, and can be wrong, before Ray is asked for anything."""
+"""Preparation of a run: everything that can be checked before Ray starts."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ class Prepared:
     """A run that is ready to start.
 
     Attributes:
-        config: with `model.dtype` filled in where a resumed run has settled it.
+        config: with the `model.dtype` that a resumed run has recorded.
         plan: all parts.
-        outstanding: what is still to do.
+        outstanding: the remaining work.
         store: the output.
-        fingerprint: what the scores depend on; its dtype is `auto` until a replica's device is
-            known.
-        choice: family and template, and why these.
-        pair_format: how a pair becomes ids.
-        before: the identity that the output holds; None for a fresh one.
+        fingerprint: everything that the scores depend on; its dtype is `auto` until the device of a
+            replica is known.
+        choice: family and template, with the reason.
+        pair_format: how a pair becomes token ids.
+        before: the identity in the output; None for a new output.
 
     """
 
@@ -68,23 +68,23 @@ class Prepared:
 
     @property
     def device_is_unknown(self) -> bool:
-        """Whether a GPU was asked for, and only the cluster knows whether there is one."""
+        """Whether a GPU is configured, and only the cluster can show whether one exists."""
         return self.config.model.device == "cuda" and joins_cluster(self.config)
 
     @property
     def changes(self) -> list[str]:
-        """Shards that have changed, come or gone since the output was begun."""
+        """Shards that were changed, added or removed since the output was started."""
         now = identity(self.fingerprint, self.plan, self.config, self.before)
         return [] if self.before is None else shard_changes(self.before, now)
 
 
 def prepare(config: Config) -> Prepared:
-    """Plan the run, look at the checkpoint's files, compare with what the output holds.
+    """Plan the run, check the model files, and compare with the output.
 
     Raises:
-        ConfigError, InputError: what is configured or there to read is wrong, the output cannot be
-            written, or there is no such device.
-        PreflightRefused: the checkpoint's files show that it is no reranker.
+        ConfigError, InputError: the configuration or the input is wrong, the output cannot be
+            written, or the device does not exist.
+        PreflightRefused: the model files show that the model is not a reranker.
         OutputConflict: the output belongs to another run.
 
     """
@@ -116,8 +116,8 @@ def prepare(config: Config) -> Prepared:
     )
     if config.input.columns.instruction is not None and not pair_format.takes_instructions:
         raise ConfigError(
-            f"input.columns.instruction={config.input.columns.instruction}: the model has no place "
-            f"for an instruction ({choice}); leave it out, or use a template with {{instruction}}"
+            f"input.columns.instruction={config.input.columns.instruction}: the model does not use "
+            f"instructions ({choice}). Leave the column out, or use a template with {{instruction}}"
         )
     scoring = fingerprint(config, checkpoint, pair_format, family)
     everything = Outstanding.all_of(plan)
@@ -135,21 +135,21 @@ def _planned(config: Config) -> Plan:
     if begun == plan.snapshots or store.exists(SUCCESS):
         return plan
     log.info(
-        "the output was begun with snapshot %s, which is read on; the newest is %s",
+        "the output was started with snapshot %s, so this run reads it; the newest is %s",
         *(", ".join(f"{name} {of[name]}" for name in of) for of in (begun, plan.snapshots)),
     )
     return make_plan(config, begun)
 
 
 def joins_cluster(config: Config) -> bool:
-    """Whether the run will use a Ray that is there already, whose devices are not known before."""
+    """Whether the run will use an existing Ray. Its devices are not known in advance."""
     ray = sys.modules.get("ray")  # which only the pipeline imports
     address = config.ray.address or os.environ.get("RAY_ADDRESS") or "local"
     return address != "local" or (ray is not None and ray.is_initialized())
 
 
 def compare(prepared: Prepared) -> Prepared:
-    """The run against what its output holds now.
+    """Compare the run with the current output.
 
     Raises:
         OutputConflict: the output belongs to another run.

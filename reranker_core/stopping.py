@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT, from a person, a scheduler or `ray job stop`, as an ordinary error."""
+"""Convert SIGTERM and SIGINT (from a person, a scheduler or `ray job stop`) to an error."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def stop_on_signals() -> None:
-    """From now on the first of both signals raises Incomplete in the main thread, so that the
-    process ends with its message and exit code; further ones do not disturb that. But a second
-    SIGTERM while an own Ray is shut down was seen to end the process at once, with 143.
+    """After this call, the first of these signals raises Incomplete in the main thread, so that the
+    process ends with a message and exit code 5. Further signals are ignored. Exception: a second
+    SIGTERM while the job stops its own Ray can end the process at once, with exit code 143.
     """
     for number in _SIGNALS:
         signal.signal(number, _stop)

@@ -22,10 +22,13 @@ from reranker_core.stopping import stop_on_signals
     "--split",
     default="test",
     show_default=True,
-    help="With --beir and without --run: the qrels whose pairs are candidates.",
+    help="With --beir and without --run: the qrels split whose pairs are the candidates.",
 )
 @click.option(
-    "--top", type=click.IntRange(min=1), metavar="N", help="Keep the N best candidates a query."
+    "--top",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Keep the N best candidates per query.",
 )
 def convert(
     rows: tuple[str, ...],
@@ -37,10 +40,10 @@ def convert(
     split: str,
     top: int | None,
 ) -> None:
-    r"""Make Parquet shards of other formats.
+    r"""Convert other formats to Parquet shards.
 
     \b
-    FILE                      rows that are pairs: JSON lines, CSV, TSV, Arrow, ORC
+    FILE                      one pair per row: JSON lines, CSV, TSV, Arrow, ORC
     --beir                    a BEIR data set, with --run or with its qrels
     --run --corpus --queries  candidates of a first stage with their texts
 

@@ -22,7 +22,7 @@ from reranker_core.errors import ConfigError
     metavar="COLUMN",
     help="Score of the first stage, a column of the output. Default: the order of the rows.",
 )
-@click.option("--by", metavar="COLUMN", help="Also compare the queries of each value by itself.")
+@click.option("--by", metavar="COLUMN", help="Also compare the queries of each value separately.")
 @click.option(
     "--measure",
     "measures",
@@ -35,14 +35,14 @@ from reranker_core.errors import ConfigError
     default=100_000,
     show_default=True,
     type=click.IntRange(min=0),
-    help="With --label: evaluate at most so many queries, chosen by a hash. 0: all.",
+    help="With --label: maximum number of queries to evaluate, chosen by a hash. 0: all.",
 )
 @click.option(
     "--worst",
     default=5,
     show_default=True,
     type=click.IntRange(min=0),
-    help="Name so many queries that lost most.",
+    help="Number of queries to list that lost most.",
 )
 @click.option("--json", "report_path", metavar="FILE", help="Also write the result as JSON.")
 def evaluate(
@@ -56,7 +56,7 @@ def evaluate(
     worst: int,
     report_path: str | None,
 ) -> None:
-    """Say how well an output ranks, before and after reranking.
+    """Measure how well an output ranks, before and after reranking.
 
     OUTPUT is the output folder of a run.
     """

@@ -44,7 +44,7 @@ class _Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if "=" in args[0] and not ctx.resilient_parsing:
             raise click.UsageError(
-                f"a subcommand comes first, for example: {NAME} run {' '.join(args)}", ctx
+                f"the subcommand must come first, for example: {NAME} run {' '.join(args)}", ctx
             )
         return super().resolve_command(ctx, args)
 

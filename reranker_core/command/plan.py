@@ -10,7 +10,7 @@ from reranker_core.config import Config
 
 @subcommand("plan")
 def plan(config: Config, console: Console) -> None:
-    """Show what a run would do: input, parts, and how many of them are already scored.
+    """Show what a run would do: input, parts, and the number of parts that are already scored.
 
     Reads the input's footers and the model's files. Starts no Ray and writes nothing.
     """

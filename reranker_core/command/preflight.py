@@ -22,7 +22,7 @@ from reranker_core.config import Config
     help="Write the scores of the examples to preflight.golden; later runs are compared with them.",
 )
 @click.option("--overwrite", is_flag=True, help="With --record: replace the file if it exists.")
-@click.option("-v", "--verbose", is_flag=True, help="Show every check, not only what is notable.")
+@click.option("-v", "--verbose", is_flag=True, help="Show all checks, not only notable ones.")
 def preflight(
     config: Config,
     console: Console,
@@ -31,9 +31,9 @@ def preflight(
     overwrite: bool,
     verbose: bool,
 ) -> None:
-    """Check a model as a run would, in this process, and print what was measured.
+    """Run the preflight checks of a model and print the measurements.
 
-    Exit code 3 means that the model may not score.
+    Exit code 3 means that the model is refused.
     """
     # Late, so that --help and a wrong configuration answer at once.
     import torch
@@ -50,7 +50,7 @@ def preflight(
     golden = config.preflight.golden
     if record:
         if golden is None:
-            raise ConfigError("--record: set preflight.golden=FILE, where the scores are to go")
+            raise ConfigError("--record: set preflight.golden=FILE, the file for the scores")
         golden_scores.check_free(golden, overwrite)
         section = config.preflight.model_copy(update={"golden": None})
         config = config.model_copy(update={"preflight": section})

@@ -13,9 +13,9 @@ from reranker_core.config import Config
 
 
 @subcommand("run")
-@click.option("--dry-run", is_flag=True, help="Show the plan and end, as 'batch-reranker plan'.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and stop, like 'batch-reranker plan'.")
 def run(config: Config, console: Console, dry_run: bool) -> None:
-    """Score all pairs of the input, or the rest of them if the output was begun before."""
+    """Score all pairs of the input, or the remaining ones if the output was started before."""
     if dry_run:
         show_plan(config, console)
         return

@@ -91,7 +91,7 @@ def hint_for(error: click.ClickException) -> str:
     if isinstance(error, click.NoSuchOption):
         name = error.option_name.lstrip("-").partition("=")[0]
         if key := name if name in known_keys() else ours(name):
-            return f" Keys of the configuration have no dashes: {key}=…"
+            return f" Configuration keys have no dashes: {key}=…"
     if isinstance(error, click.UsageError) and error.ctx is not None:
         return f" See '{error.ctx.command_path} --help'."
     return ""

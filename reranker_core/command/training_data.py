@@ -12,7 +12,7 @@ from reranker_core.config import Config
 def training_data(config: Config, console: Console) -> None:
     """Write the scores of a complete output as training data for FlagEmbedding.
 
-    Needs the configuration of the run. Writes JSON Lines beside the data, to _training/.
+    Needs the configuration of the run. Writes JSON Lines to _training/ in the output folder.
     """
     # Late, so that --help and a wrong configuration answer at once.
     from reranker_core.output.training import TRAINING, write_training_data

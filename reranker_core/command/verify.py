@@ -12,9 +12,9 @@ from reranker_core.config import Config
 
 @subcommand("verify", heeds=("output.path", "guard.max_quarantined_fraction", "verify"))
 def verify(config: Config, console: Console) -> None:
-    """Prove that an output is complete and unchanged, from its files alone.
+    """Prove that an output is complete and unchanged, using only its own files.
 
-    Reads neither the input nor the model, and changes nothing.
+    Does not read the input or the model, and changes nothing.
     """
     # Late, so that --help and a wrong configuration answer at once.
     from reranker_core.output import manifest

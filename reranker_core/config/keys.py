@@ -51,8 +51,8 @@ class InputConfig(Section):
     columns: InputColumns = InputColumns()
     format: Literal["auto", "parquet", "delta", "iceberg"] = Field(
         "auto",
-        description="`parquet`: files; `delta`, `iceberg`: the folder of a table; `auto`: read it "
-        "from what is there.",
+        description="`parquet`: files; `delta`, `iceberg`: the folder of a table; `auto`: detect "
+        "it from the content.",
     )
     snapshot: int | None = Field(
         None,
@@ -62,7 +62,7 @@ class InputConfig(Section):
     layout: Literal["auto", "flat", "nested"] = Field(
         "auto",
         description="`flat`: one row is one pair; `nested`: one row is one query with lists of "
-        "candidates; `auto`: read it from the type of the passage column.",
+        "candidates; `auto`: detect it from the type of the passage column.",
     )
     changed: Literal["refuse", "rescore"] = Field(
         "refuse",
@@ -90,7 +90,7 @@ class OutputColumns(Section):
     )
 
     def of_layer(self, layer: int) -> str:
-        """Where the score behind a lower one of several cutoff layers stands."""
+        """The column for the score of a cutoff layer other than the last one."""
         return f"{self.score}_layer_{layer}"
 
 
@@ -136,8 +136,8 @@ class Template(Section):
 
     segments: list[str] = Field(
         min_length=1,
-        description="Pieces of the prompt, which are tokenized one by one; they hold `{query}` and "
-        "`{passage}` once each.",
+        description="Pieces of the prompt, which are tokenized separately; they contain `{query}` "
+        "and `{passage}` once each.",
     )
     answers: dict[str, float] = Field(
         {},
@@ -154,7 +154,8 @@ class Template(Section):
     )
     specials: Literal["none", "bos", "bos_unless_pad", "tokenizer"] = Field(
         "none",
-        description="Special tokens to add; `tokenizer`: those that the tokenizer itself adds.",
+        description="Special tokens to add; `tokenizer`: the ones that the tokenizer adds by "
+        "default.",
     )
     strip: bool = Field(False, description="Remove white space around query and passage.")
     max_length: int = Field(
@@ -174,7 +175,7 @@ class Template(Section):
         for placeholder in _PLACEHOLDERS:
             count = sum(segment.count(placeholder) for segment in self.segments)
             if count != 1:
-                raise ValueError(f"segments hold {placeholder} {count} times; expected once")
+                raise ValueError(f"segments contain {placeholder} {count} times; expected once")
         return self
 
 
@@ -240,12 +241,13 @@ class ModelConfig(Section):
     )
     prompt: str | None = Field(
         None,
-        description="Text that replaces the template's `{prompt}`, or stands before each query of "
-        "an encoder; null: the checkpoint's own.",
+        description="Text that replaces the template's `{prompt}`, or is put before each query of "
+        "an encoder; null: the text of the checkpoint.",
     )
     instruction: str | None = Field(
         None,
-        description="Text that replaces the template's `{instruction}`; null: the template's own.",
+        description="Text that replaces the template's `{instruction}`; null: the text of the "
+        "template.",
     )
     dtype: NumberFormat = Field(
         "auto",
@@ -257,14 +259,14 @@ class ModelConfig(Section):
     )
     label: int | Text | None = Field(
         None,
-        description="Label of a head with several labels that means relevant, by number or name; "
-        "null: the one of two that is named relevant.",
+        description="The label that means relevant, by number or name, if the head has several "
+        "labels; null: of two labels, the one that is named relevant.",
     )
     max_length: int | None = Field(
         None,
         ge=8,
-        description="Maximum number of tokens of a pair, special tokens included; null: that of "
-        "the template, or that of the model but at most 512.",
+        description="Maximum number of tokens of a pair, special tokens included; null: the "
+        "limit of the template, or the limit of the model but at most 512.",
     )
     query_max_length: int | None = Field(
         None,
@@ -314,7 +316,7 @@ class ModelConfig(Section):
         if not isinstance(layers, list):
             return layers
         if not layers or layers != sorted(set(layers)):
-            raise ValueError("expected a layer, or a list of layers, each once, in ascending order")
+            raise ValueError("expected a layer, or a list of different layers in ascending order")
         return layers if len(layers) > 1 else layers[0]
 
     @property
@@ -326,9 +328,7 @@ class ModelConfig(Section):
 
 
 class ReplicasConfig(Section):
-    """How many copies of the model are loaded at once, and the resources of each. null: taken from
-    the cluster.
-    """
+    """Number of copies of the model and resources of each copy. null: chosen for the cluster."""
 
     min: int | None = Field(None, ge=1, description="Number of replicas that are always kept.")
     max: int | None = Field(
@@ -347,10 +347,12 @@ class ReplicasConfig(Section):
 
 
 class PlanConfig(Section):
-    """How input files are cut into parts. A part is read, scored, written and retried as one."""
+    """How input is split into parts. A part is read, scored, written and retried as a unit."""
 
     part_rows: int = Field(
-        8192, ge=1, description="Maximum number of pairs in a part; one larger row is not divided."
+        8192,
+        ge=1,
+        description="Maximum number of pairs in a part; a single larger row is not split.",
     )
     part_bytes: int = Field(
         268_435_456,
@@ -360,7 +362,7 @@ class PlanConfig(Section):
 
 
 class ScoreConfig(Section):
-    """How a replica computes. Changes scores only if they are to be reproducible."""
+    """How a replica computes scores."""
 
     max_batch_tokens: int | None = Field(
         None,
@@ -388,8 +390,8 @@ class ScoreConfig(Section):
     def _bits_of_one_kind(self) -> ScoreConfig:
         if self.reproducible and self.compile is True:
             raise ValueError(
-                "score.compile=true and score.reproducible=true: whether compiled code is faster "
-                "may differ from replica to replica, and with it the last bits; set one of them"
+                "score.compile=true and score.reproducible=true: only some replicas may use "
+                "compiled code, so the last bits of scores may differ; set one of them"
             )
         return self
 
@@ -401,14 +403,14 @@ class GuardConfig(Section):
         0.01,
         ge=0,
         le=1,
-        description="Maximum fraction of pairs without a score; above it the run ends with exit "
+        description="Maximum fraction of pairs without a score; above it, the run ends with exit "
         "code 4.",
     )
     max_stall_seconds: float = Field(
         1200,
         gt=0,
-        description="Maximum time without progress, loading of models included; after it the run "
-        "ends with exit code 5.",
+        description="Maximum time without progress, including the loading of models; then the run "
+        "stops with exit code 5.",
     )
 
 
@@ -437,7 +439,7 @@ Language = Literal["en", "de", "fr", "es", "ru", "zh", "ja", "ar", "hi"]
 
 
 class PreflightChecks(Section):
-    """What a failed check of each group does."""
+    """What happens if a check of the group fails."""
 
     files: Enforcement = Field("refuse", description="Checks of the model's files.")
     architecture: Enforcement = Field(
@@ -485,8 +487,8 @@ class PreflightConfig(Section):
         0.01,
         gt=0,
         lt=1,
-        description="Largest difference from a golden score, as a share of the range of all of "
-        "them.",
+        description="Largest allowed difference from a golden score, as a fraction of the range "
+        "of all golden scores.",
     )
     golden_any_dtype: bool = Field(
         False, description="Accept golden scores that were recorded in another number format."
@@ -501,7 +503,8 @@ class TrainingConfig(Section):
         description="Column copied from the input that marks positive pairs: a value above 0.",
     )
     positive_score: float | None = Field(
-        None, description="Raw score from which a pair is positive, if no column marks them."
+        None,
+        description="Raw score at or above which a pair is positive, if no column marks positives.",
     )
     scores: Literal["raw", "normalized"] = Field("raw", description="Scores to write.")
 
@@ -512,7 +515,8 @@ class RayConfig(Section):
     address: Text | None = Field(
         None,
         description="`auto`: the cluster that this machine belongs to; `local`: a new one for this "
-        "run; or host:port; null: that of RAY_ADDRESS, which `ray job submit` sets, else `local`.",
+        "run; or host:port; null: the address in RAY_ADDRESS, which `ray job submit` sets, or "
+        "else `local`.",
     )
 
 

@@ -1,7 +1,7 @@
 """YAML and `section.field=value` overrides → the configuration.
 
-A wrong key or value raises `ConfigError` on the driver, in milliseconds, and names the key and the
-nearest right one.
+A wrong key or value raises `ConfigError` on the driver. The message contains the key and the most
+similar valid key.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ def load_config(
     overrides: Iterable[str] = (),
     placeholders: Mapping[str, str] | None = None,
 ) -> Config:
-    """Read `path` (YAML) if given, lay `section.field=value` overrides over it, validate.
+    """Read `path` (YAML) if given, apply `section.field=value` overrides, and validate.
 
-    A key that takes text takes it as it was typed; `replicas.max=2`, `output.rank=true` and
-    `input.path=[a.parquet, b.parquet]` mean what they look like (docs/configuration.md).
-    `placeholders` are values of keys that are set nowhere.
+    Text keys take the text unchanged. `replicas.max=2`, `output.rank=true` and
+    `input.path=[a.parquet, b.parquet]` are converted to their types (docs/configuration.md).
+    `placeholders` are values for keys that are not set.
 
     Raises:
-        ConfigError: the file is missing or no mapping, an override has no `=`, a key is unknown,
-            or a value has the wrong type or range. All problems are named at once.
+        ConfigError: the file is missing or not a mapping, an override has no `=`, a key is unknown,
+            or a value has the wrong type or range. The message lists all problems.
 
     """
     tree = read_yaml(path) if path is not None else {}
@@ -56,15 +56,17 @@ def scoring_config(values: Mapping[str, Any]) -> ScoringConfig:
     """The configuration of a model alone, from values by their dotted key.
 
     Raises:
-        ConfigError: a key is unknown, or a value has the wrong type or range. All problems are
-            named at once.
+        ConfigError: a key is unknown, or a value has the wrong type or range. The message lists all
+            problems.
 
     """
     tree: dict[str, Any] = {}
     for key, value in values.items():
         if str(key).partition(".")[0] in Config.model_fields.keys() - ScoringConfig.model_fields:
             sections = ", ".join(ScoringConfig.model_fields)
-            raise ConfigError(f"{key}: only jobs read it; leave it out. A model reads {sections}")
+            raise ConfigError(
+                f"{key}: this key is only for jobs; leave it out. A model uses {sections}"
+            )
         _set(tree, str(key), value)
     return _validated(ScoringConfig, tree, {})
 

@@ -44,7 +44,7 @@ PEERS = {
 # Where the same number would mean something else.
 NOTES = {
     "score.max_batch_tokens": " It counts tokens, not pairs.",
-    "plan.part_rows": " A part is what is written at once, not a batch.",
+    "plan.part_rows": " A part is one output file, not a batch.",
 }
 
 _OURS = {peer: ours for ours, peers in PEERS.items() for peer in peers.split()}

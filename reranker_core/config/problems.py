@@ -67,7 +67,7 @@ def _line(key: str, items: list[Any], text: str, is_typed: bool) -> str:
     field, types = find(key), {item["type"] for item in items}
     text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
     if not key:
-        return "expected sections such as `input:`, each with its keys"
+        return "expected sections such as `input:` that contain keys"
     if types & _UNKNOWN:
         return f"{key}: unknown key{_nearest(key)} ('batch-reranker run --help' lists all keys)"
     if "missing" in types:
@@ -82,9 +82,11 @@ def _line(key: str, items: list[Any], text: str, is_typed: bool) -> str:
     if own:
         return f"{key}={text}: {own[0]}"
     if "string_too_short" in types and not text:
-        return f"{key}=: is empty; expected {words(kinds(field))}"
+        return f"{key}=: the value is empty; expected {words(kinds(field))}"
     if "string_unicode" in types:
-        return f"{key}={text!a}: holds bytes that are not UTF-8; rename it, or set LC_ALL=C.UTF-8"
+        return (
+            f"{key}={text!a}: contains bytes that are not UTF-8; rename it, or set LC_ALL=C.UTF-8"
+        )
     return f"{key}={text}: expected {words(kinds(field))}{_remedy(key, field, text, is_typed)}"
 
 

@@ -1,8 +1,8 @@
 """Paths of a job that runs in Ray's copy of a working directory.
 
 `ray job submit --working-dir .` copies the folder to each node, starts the job in the copy, and may
-delete it when the job is over. A relative path means another folder there than where it was typed:
-results would be lost. Which folder was meant is not known in the copy.
+delete the copy after the job. There, a relative path means a folder in the copy, so results would
+be lost. The job cannot know the original folder.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ def refuse_paths_in_copy(config: Config, unused: Collection[str] = ()) -> None:
     """Refuse paths that lie in the copy that this process runs in, if it runs in one.
 
     Args:
-        config: of the run.
-        unused: keys that are not looked at, because their values are not used.
+        config: the configuration of the run.
+        unused: keys that are not checked, because their values are not used.
 
     Raises:
-        ConfigError: naming each key, and what to write.
+        ConfigError: a path is in the copy; the message lists the keys and the remedy.
 
     """
     copy = ray_copy(Path.cwd())

@@ -34,7 +34,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         return {}
     if not isinstance(tree, dict):
         raise ConfigError(
-            f"--config {path}: holds a {type(tree).__name__}, expected sections such as `input:`"
+            f"--config {path}: contains a {type(tree).__name__}; expected sections such as `input:`"
         )
     return tree
 
@@ -47,7 +47,7 @@ class _UniqueKeys(yaml.SafeLoader):
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise yaml.MarkedYAMLError(
-                    problem="a key must be a word, not a list or a mapping",
+                    problem="a key must be text, not a list or a mapping",
                     problem_mark=key.start_mark,
                 )
             if key.value in marks:
@@ -71,5 +71,5 @@ def _explain(error: yaml.YAMLError) -> str:
     place = "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "
     what = "; ".join(part for part in (error.problem, error.context) if part)
     if "'\\t'" in what:
-        what += "; indent with spaces, YAML allows no tabs there"
+        what += "; indent with spaces, because YAML does not allow tabs there"
     return f"{place}{what or 'is not valid YAML'}"

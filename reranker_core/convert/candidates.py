@@ -1,4 +1,4 @@
-"""Which passages are candidates of which query: TREC runs, qrels, and MTEB predictions."""
+"""The candidates of each query: TREC runs, qrels, and MTEB predictions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def load_run(connection: DuckDBPyConnection, path: str) -> str:
         What `number` is: `score` or `relevance`.
 
     Raises:
-        InputError: a line has another number of fields, or no number, or a pair stands there twice.
+        InputError: a line has a different number of fields or no number, or a pair occurs twice.
 
     """
     if path.lower().endswith(".json"):
@@ -47,7 +47,7 @@ def load_run(connection: DuckDBPyConnection, path: str) -> str:
     )
     if count:
         raise InputError(
-            f"{path}: {count} pairs stand there more than once, of queries such as {queries}"
+            f"{path}: pairs that occur more than once: {count}. Their queries include {queries}"
         )
     return kind
 
@@ -66,7 +66,7 @@ def _load_lines(connection: DuckDBPyConnection, path: str) -> str:
     )
     first = row_of(connection, "SELECT field FROM fields ORDER BY line LIMIT 1")
     if not first:
-        raise InputError(f"{path}: has no lines")
+        raise InputError(f"{path}: the file is empty")
     fields = list(first[0])
     heading = len(fields) == 3 and not _is_number(fields[2])
     query, document, number, kind = _layout(path, len(fields), heading)
@@ -78,8 +78,8 @@ def _load_lines(connection: DuckDBPyConnection, path: str) -> str:
     )
     if count:
         raise InputError(
-            f"{path}: {count} lines, the first of them line {line}, do not have "
-            f"{len(fields)} fields with a number in field {number}, as the first line has"
+            f"{path}: line {line} does not have the format of the first line ({len(fields)} "
+            f"fields, with a number in field {number}). Number of such lines: {count}"
         )
     connection.execute(
         f"CREATE TABLE candidates AS SELECT field[{query}] AS query_id, field[{document}] AS "
@@ -118,13 +118,13 @@ def _load_predictions(connection: DuckDBPyConnection, path: str) -> None:
     for level in ("subset", "split")[: max(depth - 2, 0)]:
         if len(results) != 1:
             raise InputError(
-                f"{path}: has several {level}s ({', '.join(sorted(results))}); expected one. Cut "
-                "the others away first"
+                f"{path}: has several {level}s ({', '.join(sorted(results))}); expected one. "
+                "Remove the others first"
             )
         (results,) = results.values()
     if _depth(results) != 2:
         raise InputError(
-            f"{path}: expected subset, split, query id, document id and score, one within the other"
+            f"{path}: expected nested objects: subset, split, query id, document id, score"
         )
     rows = [(query, document, float(score)) for query, documents in results.items()
             for document, score in documents.items()]  # fmt: skip

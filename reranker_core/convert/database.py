@@ -56,7 +56,7 @@ def source(connection: DuckDBPyConnection, path: str) -> str:
     """
     filesystem, inner = open_filesystem(path)
     if not filesystem.isfile(inner):
-        raise InputError(f"{path}: is not a file that exists ({inner})")
+        raise InputError(f"{path}: this file does not exist ({inner})")
     if is_local(filesystem):
         return quoted(_literal(inner))
     connection.register_filesystem(filesystem)

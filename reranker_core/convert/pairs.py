@@ -1,4 +1,4 @@
-"""Candidates with their texts: a row a pair, a query's rows together, in the order of the run."""
+"""Candidates with their texts: one pair per row, queries in the order of the run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def joined(
         corpus: file with the passages.
         queries: file with the queries.
         run: file with the candidates of each query.
-        top: so many candidates a query at most, the best ones; None: all.
+        top: keep this number of best candidates per query; None: all.
 
     Raises:
         InputError: a file cannot be read, or ids of the run are missing in corpus or queries.
@@ -73,6 +73,6 @@ def _refuse_missing(
     count, ids = sample(connection, query)
     if count:
         raise InputError(
-            f"{run}: {count} ids ({column}) are missing in {path}, such as {ids}; nothing was "
-            "written. Use the corpus and the queries that the run was made with"
+            f"{run}: ids ({column}) that are missing in {path}: {count}, such as {ids}. Nothing "
+            "was written. Use the corpus and the queries that the run was created with"
         )

@@ -62,8 +62,8 @@ def rows_of(connection: DuckDBPyConnection, path: str) -> pa.RecordBatchReader:
     if kind in (ARROW_FILE, ARROW_STREAM, ORC):
         return _arrow(path, "orc" if kind == ORC else "feather")
     raise InputError(
-        f"{path}: is of an unknown kind; expected .jsonl, .csv, .tsv (also with .gz), .arrow, "
-        ".feather or .orc. A run is given with --run"
+        f"{path}: unknown file type; expected .jsonl, .csv, .tsv (also with .gz), .arrow, "
+        ".feather or .orc. For a run, use --run"
     )
 
 

@@ -49,7 +49,8 @@ def write_shards(
     there = next(iter(store.list()), None)
     if there is not None:
         raise ConfigError(
-            f"{store.url}: holds files already, such as {there.name}; name another folder"
+            f"{store.url}: the folder already contains files, such as {there.name}; choose "
+            "another one"
         )
     written: list[str] = []
     rows = 0

@@ -22,7 +22,7 @@ _LARGEST_LINE = 32 * 2**20  # bytes; DuckDB holds two such buffers a thread
 def load_texts(connection: DuckDBPyConnection, table: str, path: str) -> None:
     """Make `table` with the columns `id` and `text`, a row a line of the file.
 
-    A title stands before its text, with a blank between, as BEIR's rerankers see it.
+    A title is put before its text, with a space between, as in the rerankers of BEIR.
 
     Args:
         connection: the database.
@@ -31,7 +31,7 @@ def load_texts(connection: DuckDBPyConnection, table: str, path: str) -> None:
             is recognised by its names), .csv with a heading, .parquet; also with .gz or .zst.
 
     Raises:
-        InputError: the file has no ids or no texts, or an id stands there twice.
+        InputError: the file has no ids or no texts, or an id occurs twice.
 
     """
     relation, names = _relation(connection, path)
@@ -80,7 +80,7 @@ def _relation(connection: DuckDBPyConnection, path: str) -> tuple[str, list[str]
             relation = f"read_csv({file}, {plain} = false, {told})"
     else:
         raise InputError(
-            f"{path}: is of an unknown kind; expected .jsonl, .tsv, .csv or .parquet, also with .gz"
+            f"{path}: unknown file type; expected .jsonl, .tsv, .csv or .parquet, also with .gz"
         )
     return relation, _names(connection, relation)
 
@@ -97,7 +97,7 @@ def _first(names: list[str]) -> str:
 def _check(connection: DuckDBPyConnection, table: str, path: str) -> None:
     (without,) = row_of(connection, f"SELECT count(*) FROM {table} WHERE id IS NULL")
     if without:
-        raise InputError(f"{path}: {without} lines have no id")
+        raise InputError(f"{path}: lines without an id: {without}")
     count, ids = sample(connection, f"SELECT id FROM {table} GROUP BY id HAVING count(*) > 1")
     if count:
-        raise InputError(f"{path}: {count} ids stand there more than once: {ids}")
+        raise InputError(f"{path}: ids that occur more than once: {count}, such as {ids}")

@@ -1,4 +1,4 @@
-"""Why an entry of `input.path` has no shards: the one cause that it is, with the absolute path."""
+"""Messages about entries of `input.path` without shards: the cause, with the absolute path."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from reranker_core.storage.filesystem import is_local
 from reranker_core.storage.tree import Item, children, item_at
 
 _EXPECTED = f"expected files that end in {', '.join(SUFFIXES)}"
+_BRACES = ". Braces are not glob patterns. Give a list instead: input.path=[…, …]"
 _SHOWN = 3
 
 
@@ -29,9 +30,9 @@ def nothing_there(where: Address) -> str:
         text += f"; the nearest folder that exists is {above}"
     decoded = unquote(where.path)
     if decoded != where.path and item_at(where.filesystem, decoded) is not None:
-        text += f". {decoded} exists: percent signs in input.path are taken as they are"
+        text += f". {decoded} exists: input.path is not percent-decoded"
     elif "{" in where.entry:
-        text += ". Braces are no glob signs; give a list: input.path=[…, …]"
+        text += _BRACES
     return text
 
 
@@ -39,8 +40,8 @@ def not_a_file(where: Address, item: Item) -> str:
     """Why an item that is neither file nor folder is not read, as a message."""
     if item.kind == "link":
         return (
-            f"{_head(where)} {item.path} is a link to {item.real}, which does not exist or may "
-            "not be read"
+            f"{_head(where)} {item.path} is a link to {item.real}, which does not exist or "
+            "cannot be read"
         )
     return f"{_head(where)} {item.path} is a pipe, a socket or a device; expected a file"
 
@@ -51,7 +52,7 @@ def nothing_found(where: Address, folder: Item, found: Found) -> str:
     Args:
         where: the entry.
         folder: its fixed folder, which exists.
-        found: what was passed over there.
+        found: the files that were skipped.
 
     """
     return f"{_head(where)} {_reason(where, folder, found)}"
@@ -59,24 +60,24 @@ def nothing_found(where: Address, folder: Item, found: Found) -> str:
 
 def _reason(where: Address, folder: Item, found: Found) -> str:
     if found.others:
-        holds = "what matches is" if where.steps else f"{folder.path} holds"
-        text = f"{holds} {summary(item.name for item in found.others)} and no Parquet file"
+        holds = "the matching files are" if where.steps else f"{folder.path} contains"
+        text = f"{holds} {summary(item.name for item in found.others)}, but no Parquet file"
         text += "".join(f". {remedy}" for remedy in _remedies(found)) or f"; {_EXPECTED}"
-        return text + (f" ({_hidden(found)} too)" if found.hidden else "")
+        return text + (f" (also {_hidden(found)})" if found.hidden else "")
     if found.hidden:
         return (
-            f"all that is there was passed over: {_hidden(found)}, such as "
+            f"all files there were skipped: {_hidden(found)}, such as "
             f"{', '.join(sorted(found.hidden)[:_SHOWN])}. Names that begin with _ or . are read "
             "only where input.path itself names them"
         )
     if not where.steps:
         return f"{folder.path} is an empty folder; {_EXPECTED}"
     names = sorted(item.name for item in children(where.filesystem, folder))
-    held = f"holds {', '.join(names[:_SHOWN])}" if names else "is empty"
+    held = f"contains {', '.join(names[:_SHOWN])}" if names else "is empty"
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     text = f"nothing matches {'/'.join(where.steps)} in {folder.path}, which {held}{more}"
     if "{" in where.entry:
-        text += ". Braces are no glob signs; give a list: input.path=[…, …]"
+        text += _BRACES
     return text
 
 

@@ -54,11 +54,12 @@ def address(entry: str) -> Address:
 
     """
     if not entry.strip():
-        raise ConfigError("input.path is empty; name a file, a folder or a glob")
+        raise ConfigError("input.path is empty; set it to a file, a folder or a glob pattern")
     if entry.startswith(("http://", "https://")) and "?" in entry:
         raise ConfigError(
-            "input.path: a URL with a query, such as a presigned one, would carry its signature "
-            "into receipts and names; use the store's own URL and credentials from the environment"
+            "input.path: a URL with a query string (such as a presigned URL) is not supported, "
+            "because its signature would be written to the output. Use the URL of the object and "
+            "credentials from the environment"
         )
     filesystem, path = open_filesystem(entry)
     filesystem.invalidate_cache()

@@ -108,8 +108,8 @@ def _converted(column: pa.ChunkedArray, field: pa.Field, checked: bool) -> pa.Ch
         chunks = [converted(chunk, field.type, checked) for chunk in column.chunks]
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise InputError(
-            f"column '{field.name}': {column.type} of a shard cannot become {field.type}, which "
-            f"all shards have in common: {brief(error)}. Write all shards with one type, or leave "
+            f"column '{field.name}': cannot convert {column.type} to {field.type}, the common type "
+            f"of all shards: {brief(error)}. Write all shards with one type, or leave "
             "the column out with output.passthrough=[…]"
         ) from None
     return pa.chunked_array(chunks, field.type)
@@ -123,17 +123,18 @@ def _scorable(column: pa.ChunkedArray) -> bool:
 def _unlike(
     name: str, found: pa.DataType, expected: pa.DataType, schema: InputSchema, shard: str
 ) -> InputError:
-    said = f"{shard}: column '{name}' is {found}, but {expected} in other shards; no type holds "
-    said += "the values of both exactly. "
+    said = f"{shard}: column '{name}' is {found}, but {expected} in other shards. No type can "
+    said += "hold the values of both exactly. "
     if name in (schema.query_id, schema.doc_id.column, schema.passage.column):
         said += (
-            f"Write '{name}' with one type in all shards: ids are always part of the output, so "
-            "output.passthrough cannot leave it out"
+            f"Write '{name}' with one type in all shards: ids are always in the output, so "
+            "output.passthrough cannot leave this column out"
         )
     else:
         roles = (*schema.required, name)
         rest = ", ".join(other for other in schema.carried if other not in roles)
-        said += f"Write all shards with one type, or leave it out with output.passthrough=[{rest}]"
+        said += "Write all shards with one type, "
+        said += f"or leave the column out with output.passthrough=[{rest}]"
     return InputError(said)
 
 
@@ -155,7 +156,7 @@ def _value_type(arrow: pa.Schema, field: Field, nested: bool, shard: str) -> pa.
     if not is_list(kind):
         raise InputError(
             f"{shard}: column '{field.column}' is {kind}; the nested layout expects a list with "
-            "an element for each candidate. For a row a pair set input.layout=flat"
+            "one element per candidate. If each row is one pair, set input.layout=flat"
         )
     if field.member is None or pa.types.is_null(kind.value_type):
         return kind.value_type
@@ -173,7 +174,7 @@ def _expect_text(kind: pa.DataType, name: str, nested: bool, shard: str) -> None
     if is_text(kind) or is_bytes(kind) or pa.types.is_null(kind):
         return
     hint = (
-        "; for a row a query with lists of candidates set input.layout=nested"
+        "; if each row is one query with lists of candidates, set input.layout=nested"
         if is_list(kind) and not nested
         else ""
     )

@@ -28,12 +28,12 @@ class ShardFile:
     """One input file.
 
     Attributes:
-        url: what opens it, on every node.
+        url: the URL or path that opens it on every node.
         name: its path below the folder or glob that `input.path` names, so that it stays the same
             when the whole input is moved.
-        size: bytes; of a link, those of its target.
-        etag: what changes when the file changes.
-        real: the file itself, where `url` goes through links.
+        size: bytes; for a link, the size of its target.
+        etag: a value that changes when the file changes.
+        real: the path of the file without links.
         keys: columns with one value for the whole file, as steps `key=value` of a path; None where
             the folders in `name` tell them.
         key_types: types of these columns; those that are not told are text.
@@ -51,12 +51,12 @@ class ShardFile:
 
 @dataclass(frozen=True)
 class Entry:
-    """What an entry of `input.path` names.
+    """The shards of an entry of `input.path`.
 
     Attributes:
         shards: sorted by name.
-        passed_over: how many names it means that are not read, by reason.
-        version: of a table, the snapshot that is read.
+        passed_over: number of names that are skipped, by reason.
+        version: the snapshot that is read, if the entry is a table.
 
     """
 
@@ -69,13 +69,13 @@ def list_entry(entry: str, config: Config, version: int | None) -> Entry:
     """The shards of one entry.
 
     Args:
-        entry: as the user gave it.
+        entry: the text in the configuration.
         config: the format and the output.
-        version: which snapshot to read if it is a table; None: the newest.
+        version: the snapshot to read if the entry is a table; None: the newest one.
 
     Raises:
         InputError: it has no shards, or some of them cannot be read.
-        ConfigError: it is empty or of an unknown scheme, or the output lies inside.
+        ConfigError: it is empty, has an unknown scheme, or contains the output.
 
     """
     try:
@@ -94,8 +94,8 @@ def list_entry(entry: str, config: Config, version: int | None) -> Entry:
         return _folder(where, item, config, version)
     except PermissionError as error:
         raise InputError(
-            f"input.path={entry}: permission denied: {error.filename or brief(error)}; let the "
-            "user that runs the job read it"
+            f"input.path={entry}: permission denied: {error.filename or brief(error)}; give the "
+            "user of the job permission to read it"
         ) from None
     except RerankError:
         raise
@@ -141,8 +141,8 @@ def _live(file: LiveFile, where: Address, version: int) -> ShardFile:
     except FileNotFoundError:
         raise InputError(
             f"input.path={where.entry}: {file.url} belongs to snapshot {version}, but does not "
-            "exist. It may have been removed (vacuum, expired snapshots), or the table was moved; "
-            "name a newer version with input.snapshot"
+            "exist. It may have been removed (vacuum, expired snapshots), or the table was moved. "
+            "Choose a newer version with input.snapshot"
         ) from None
     url, real = (path, os.path.realpath(path)) if is_local(filesystem) else (file.url, "")
     size = int(info["size"])
@@ -154,10 +154,10 @@ def _refusal(where: Address, table: Table, relation: str) -> str:
     told = (
         f"input.path={where.entry}: {table.path} is {title}"
         if relation != "lies in"
-        else f"input.path={where.entry}: lies in {table.path}, which is {title}"
+        else f"input.path={where.entry}: is inside {table.path}, which is {title}"
     )
     told += (
-        "; some of its files may be replaced, deleted or not committed, so they are not read as "
+        ". Some of its files may be replaced, deleted or not committed, so they are not read as "
         "plain Parquet. "
     )
     if table.format == "hudi":
@@ -172,8 +172,8 @@ def _is_no_table(where: Address, config: Config) -> str:
     marker = "_delta_log" if config.input.format == "delta" else "metadata/*.metadata.json"
     title = TITLES["delta" if config.input.format == "delta" else "iceberg"]
     return (
-        f"input.path={where.entry}: is not the folder of a table; expected one with {marker}, "
-        f"because input.format={config.input.format} means {title}"
+        f"input.path={where.entry}: is not a table in the format {title}: it has no {marker}. Set "
+        f"input.path to the folder of a table, or change input.format={config.input.format}"
     )
 
 
@@ -220,6 +220,6 @@ def _reads(where: Address, target: str, base: str) -> bool:
 def overlap(entry: str, output: str) -> ConfigError:
     """The error for an output that would be read as input."""
     return ConfigError(
-        f"output.path={output} and input.path={entry} overlap, so results would be read as input; "
-        "give the output a folder of its own"
+        f"output.path={output} and input.path={entry} overlap, so results would be read as input. "
+        "Use a separate folder for the output"
     )

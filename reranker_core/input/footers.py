@@ -1,4 +1,4 @@
-"""What is known of shards from their footers alone."""
+"""Facts of shards that are read from their footers only."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Footer:
 
 @dataclass(frozen=True)
 class RowGroup:
-    """What the footer says of a row group, restricted to the columns that are read."""
+    """The facts of a row group, for the columns that are read."""
 
     rows: int
     pairs: int
@@ -46,7 +46,7 @@ def read_footers(files: Sequence[ShardFile]) -> list[Footer]:
     """The footers of all shards, in their order.
 
     Raises:
-        InputError: naming every shard that cannot be read.
+        InputError: shards cannot be read; the message lists them.
 
     """
 

@@ -1,4 +1,4 @@
-"""What kind of file something is, by its name or by its first bytes."""
+"""The type of a file, from its name or its first bytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MAGIC = b"PAR1"
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of file that is not Parquet: what it is called, and what to do with `{file}`."""
+    """A file type other than Parquet: its title, and the remedy for `{file}`."""
 
     title: str
     remedy: str
@@ -34,7 +34,7 @@ _RUN = (
     "If it is a TREC run: batch-reranker convert --run {file} --corpus FILE --queries FILE "
     "--to FOLDER"
 )
-_REWRITE = "Write its rows as Parquet files first"
+_REWRITE = "Convert its rows to Parquet files first"
 _DOWNLOAD = "Download the file again"
 
 JSON_LINES = Kind("JSON lines", _CONVERT)
@@ -48,10 +48,10 @@ ORC = Kind("ORC", _CONVERT)
 AVRO = Kind("Avro", _REWRITE)
 COMPRESSED = Kind("a compressed file", "Decompress it first; Parquet is compressed inside")
 POINTER = Kind("a Git LFS pointer, not the data", "Fetch the data with: git lfs pull")
-ENCRYPTED = Kind("encrypted Parquet", "Decrypt it first; the job takes no keys")
-HTML = Kind("an HTML page, perhaps an error page that was saved", _DOWNLOAD)
-XML = Kind("XML, perhaps a store's error that was saved", _DOWNLOAD)
-WEIGHTS = Kind("a file of a model", "Name the model's folder with model.path")
+ENCRYPTED = Kind("encrypted Parquet", "Decrypt it first; the job cannot use decryption keys")
+HTML = Kind("an HTML page, perhaps a saved error page", _DOWNLOAD)
+XML = Kind("XML, perhaps a saved error of an object store", _DOWNLOAD)
+WEIGHTS = Kind("a model file", "Set model.path to the folder of the model")
 
 _BY_SUFFIX = {
     ".jsonl": JSON_LINES, ".ndjson": JSON_LINES, ".json": JSON, ".csv": CSV, ".tsv": TSV,
@@ -74,7 +74,7 @@ _BY_MAGIC = (
 
 
 def says_nothing(name: str) -> bool:
-    """Whether a file's name leaves open what the file is, as `part-00000` does."""
+    """Whether the name of a file does not show its type, such as `part-00000`."""
     suffix = posixpath.splitext(name)[1].lower()
     known = suffix in _BY_SUFFIX or suffix in _NEVER_DATA or suffix in _COMPRESSED
     return not known and name not in ("README", "LICENSE", "NOTICE", "CHANGELOG", "Makefile")
@@ -86,12 +86,12 @@ def begins_as_parquet(filesystem: fsspec.AbstractFileSystem, path: str) -> bool:
 
 
 def by_name(name: str) -> Kind | None:
-    """What a file is by its name, if that is another kind than Parquet."""
+    """The type of a file from its name, if it is not Parquet."""
     return _BY_SUFFIX.get(posixpath.splitext(name)[1].lower())
 
 
 def by_content(head: bytes) -> Kind | None:
-    """What a file is by its first bytes, if that is another kind than Parquet."""
+    """The type of a file from its first bytes, if it is not Parquet."""
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     for magic, kind in _BY_MAGIC:
         if head.startswith(magic) or start[: len(magic)].lower() == magic.lower() != b"":
@@ -106,7 +106,7 @@ def by_content(head: bytes) -> Kind | None:
 
 
 def content_of(path: str) -> Kind | None:
-    """As `by_content`, of a file that is opened for it."""
+    """Like `by_content`, but opens the file."""
     filesystem, inner = open_filesystem(path)
     if not filesystem.isfile(inner):
         return None
@@ -116,14 +116,14 @@ def content_of(path: str) -> Kind | None:
 def unreadable(
     filesystem: fsspec.AbstractFileSystem, path: str, url: str, size: int, error: Exception
 ) -> str:
-    """Why a file could not be read as Parquet, and what to do, in a line.
+    """A message: why a file cannot be read as Parquet, and what to do.
 
     Args:
-        filesystem: where it is.
-        path: its path there.
-        url: what to call it.
-        size: its bytes.
-        error: what reading it raised.
+        filesystem: the filesystem of the file.
+        path: its path within the filesystem.
+        url: its name in the message.
+        size: its size in bytes.
+        error: the error while reading.
 
     """
     try:
@@ -141,7 +141,7 @@ def unreadable(
         )
     if tail != _MAGIC:
         return (
-            f"{url}: is cut off: it begins as a Parquet file, but its end is missing ({size} "
+            f"{url}: is truncated: it begins as a Parquet file, but its end is missing ({size} "
             "bytes). Copy or write it again"
         )
     return (
@@ -151,7 +151,7 @@ def unreadable(
 
 
 def summary(names: Iterable[str]) -> str:
-    """What files are by the ends of their names, such as `3 .jsonl files`."""
+    """Counts of files by suffix, such as `3 .jsonl files`."""
     counts = Counter(posixpath.splitext(name)[1].lower() for name in names)
     told = []
     for suffix, count in counts.most_common(_SHOWN):

@@ -1,8 +1,8 @@
-"""Which files below a folder are shards: one rule for folders and globs.
+"""Finding the shards below a folder: the same rules for folders and glob patterns.
 
-A file is a shard if its name ends as Parquet files do. Files without such a name count only where
-no file has one, and only if they begin as Parquet files do. Names with a step that begins with `_`
-or `.` are passed over, unless the glob itself names them. Links are followed.
+A file is a shard if it has a Parquet suffix. Files without such a suffix are shards only if no file
+has one, and only if their content is Parquet. Names that begin with `_` or `.` are skipped,
+unless the pattern contains them. Links are followed.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ SUFFIXES = (".parquet", ".parq", ".pq")
 
 @dataclass
 class Found:
-    """What lies below a folder.
+    """The content of a folder.
 
     Attributes:
         shards: the files to read.
-        others: files that a pattern means, but that are no Parquet by their names.
+        others: files that match the pattern, but have no Parquet suffix.
         hidden: names that begin with `_` or `.`; a folder counts once.
-        loops: links to a folder that they lie in.
+        loops: links to a folder that contains them.
         tables: folders below that are tables.
 
     """
@@ -44,7 +44,7 @@ class Found:
 
     @property
     def passed_over(self) -> Counter[str]:
-        """How many names were passed over, by reason."""
+        """Number of skipped names, by reason."""
         counts = {
             "hidden": len(self.hidden),
             "not_parquet": len(self.others),
@@ -54,12 +54,12 @@ class Found:
 
 
 def find_shards(filesystem: fsspec.AbstractFileSystem, base: Item, pattern: Pattern) -> Found:
-    """All shards below the folder `base` that `pattern` means, in any order.
+    """All shards below the folder `base` that match `pattern`, in any order.
 
     Raises:
-        InputError: a link that would be a shard leads to nothing, or what has the name of a shard
-            is no file.
-        OSError: a folder may not be listed.
+        InputError: a link that would be a shard has no target, or something with the name of a
+            shard is not a file.
+        OSError: a folder cannot be listed.
 
     """
     found = Found()
@@ -138,8 +138,8 @@ def _take_all(
 def _take(item: Item, found: Found) -> None:
     if item.kind == "link" and (is_parquet(item.name) or says_nothing(item.name)):
         raise InputError(
-            f"{item.path}: is a link to {item.real}, which does not exist or may not be read; "
-            "restore the target, or remove the link"
+            f"{item.path}: is a link to {item.real}, which does not exist or cannot be read. "
+            "Restore the target, or remove the link"
         )
     if not is_parquet(item.name):
         found.others.append(item)

@@ -1,4 +1,4 @@
-"""The error for columns that are configured and not there: all at once, with near names."""
+"""The error for configured columns that do not exist: all at once, with similar names."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def missing_columns(
     """The error for columns that no shard has.
 
     Args:
-        arrow: the columns that there are.
-        lacking: key of the configuration → the name it gives.
+        arrow: the existing columns.
+        lacking: configuration key → configured name.
         passthrough: names of output.passthrough.
         shard: for the message.
 
@@ -40,18 +40,18 @@ def missing_columns(
     said += ", ".join(f"'{name}'" for name in names)
     right = "the right column" if len(names) == 1 else "the right columns"
     return InputError(
-        f"{shard}: {said} {'is' if len(names) == 1 else 'are'} missing; there are "
-        f"{', '.join(there)}. Name {right} with {' '.join(remedies)}"
+        f"{shard}: {said} {'is' if len(names) == 1 else 'are'} missing; the columns are "
+        f"{', '.join(there)}. Set {right} with {' '.join(remedies)}"
     )
 
 
 def lost_columns(names: list[str], arrow: pa.Schema, shard: str) -> InputError:
-    """The error for columns that other shards have and this one must have, too."""
+    """The error for required columns that only other shards have."""
     said = ", ".join(f"'{name}'" for name in names)
     return InputError(
-        f"{shard}: column {said} is missing, which other shards have; there are "
-        f"{', '.join(arrow.names)}. Query, passage and ids must be in every shard: write the shard "
-        "with them, or take it out of input.path"
+        f"{shard}: column {said} is missing, although other shards have it; the "
+        f"columns are {', '.join(arrow.names)}. Every shard must have query, passage and ids. Add "
+        "the column to this shard, or remove the shard from input.path"
     )
 
 

@@ -1,4 +1,4 @@
-"""What of the input's columns does not come out as it is: a line each, for plan and manifest."""
+"""Input columns that differ in the output: one line each, for plan and manifest."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _OWN_METADATA = {b"ARROW:schema", b"batch-reranker"}
 def not_kept(
     footers: Sequence[Footer], columns: Sequence[pa.Schema], schema: InputSchema
 ) -> list[str]:
-    """What is not kept.
+    """List the differences.
 
     Args:
-        footers: of the shards.
-        columns: of the shards, partition keys included.
-        schema: of the run.
+        footers: the footers of the shards.
+        columns: the columns of the shards, including partition keys.
+        schema: the schema of the run.
 
     """
     kinds: dict[tuple[pa.Schema, str], Footer] = {}  # one footer for each kind of file
@@ -44,7 +44,7 @@ def not_kept(
     keys = {key for footer in kinds.values() for key in footer.metadata.metadata or {}}
     if keys - _OWN_METADATA:
         names = sorted(key.decode(errors="replace") for key in keys - _OWN_METADATA)
-        lines.append(f"metadata of whole files: {', '.join(names)}")
+        lines.append(f"file metadata that is not copied: {', '.join(names)}")
     return list(dict.fromkeys(lines))
 
 
@@ -52,10 +52,10 @@ def _changed(field: pa.Field, columns: Sequence[pa.Schema]) -> Iterator[str]:
     kinds = [arrow.field(field.name).type for arrow in columns if field.name in arrow.names]
     others = sorted({str(kind) for kind in kinds if kind != field.type and kind != pa.null()})
     if others:
-        yield f"{field.name}: {', '.join(others)} of some shards becomes {field.type}"
+        yield f"{field.name}: {', '.join(others)} in some shards becomes {field.type}"
     if len(kinds) < len(columns):
         count = len(columns) - len(kinds)
-        yield f"{field.name}: null in {count} shard{'s' if count > 1 else ''} without it"
+        yield f"{field.name}: null for {count} shard{'s' if count > 1 else ''} without this column"
 
 
 def _has(arrow: pa.Schema, field: pa.Field) -> bool:
@@ -86,6 +86,6 @@ def _annotations(
 def _lost(found: list[tuple[str, str]], written: list[tuple[str, str]]) -> Iterator[str]:
     for (physical, logical), (_, now) in zip(found, written, strict=False):
         if physical == "INT96":
-            yield "INT96 timestamps are kept to the microsecond"
+            yield "INT96 timestamps are rounded down to microseconds"
         elif logical and logical != now:
             yield f"{logical} becomes {now or 'a plain value'} in the Parquet file"

@@ -1,8 +1,8 @@
-"""Columns whose values stand in the names of folders: `dt=2026-01-31/lang=en/part-0.parquet`.
+"""Columns whose values are in the names of folders: `dt=2026-01-31/lang=en/part-0.parquet`.
 
-Every folder `key=value` below the deepest folder that all entries of `input.path` share gives a
-column. Its values are strings, whatever they look like, so that its type does not depend on which
-shards there are; where files have a column of that name, its type is that of the files. Names are
+Every folder `key=value` below the deepest common folder of all entries of `input.path` becomes a
+column. Its values are always strings, so that its type does not depend on the set of shards. If
+files have a column of that name, the column has the type of the files. Names are
 percent-decoded; `__HIVE_DEFAULT_PARTITION__` is null.
 """
 
@@ -41,7 +41,7 @@ def key_values(folders: str, shard: str) -> dict[str, str | None]:
     """Names and values of the columns that `folders` gives a shard, in their order.
 
     Raises:
-        InputError: a name stands there twice.
+        InputError: a name occurs twice.
 
     """
     found: dict[str, str | None] = {}
@@ -50,7 +50,7 @@ def key_values(folders: str, shard: str) -> dict[str, str | None]:
         name, value = unquote(name), unquote(value)
         if name in found:
             raise InputError(
-                f"{shard}: its folders name the partition key '{name}' twice; expected once"
+                f"{shard}: the partition key '{name}' occurs twice in its path; expected once"
             )
         found[name] = None if value == _NULL else value
     return found
@@ -62,10 +62,10 @@ def key_column(value: str | None, rows: int) -> pa.Array:
 
 
 def check_key(column: pa.ChunkedArray, name: str, value: str | None, shard: str) -> None:
-    """Make sure that a file's column and the partition key of its name agree.
+    """Make sure that a column of a file equals the partition key in its path.
 
     Raises:
-        InputError: they do not.
+        InputError: they differ.
 
     """
     for chunk in column.chunks:
@@ -77,9 +77,9 @@ def check_key(column: pa.ChunkedArray, name: str, value: str | None, shard: str)
         if expected is not None and (not len(distinct) or distinct.equals(expected)):
             continue
         raise InputError(
-            f"{shard}: column '{name}' differs from the partition key {name}={value} in the name "
-            "of its folder; which one is right cannot be known. Move the file to the folder that "
-            "fits, or rename the column or the folder"
+            f"{shard}: column '{name}' differs from the partition key {name}={value} in its "
+            "path. Move the file to the right folder, or rename the column or the "
+            "folder"
         )
 
 

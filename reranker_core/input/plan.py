@@ -1,4 +1,4 @@
-"""The plan of a run: its shards, and the parts they are cut into.
+"""The plan of a run: its shards and parts.
 
 A part is a run of rows of one shard. Cuts follow row groups, so that a part is either some whole
 row groups or a slice of one large row group; only footers are read. A part's name depends on the
@@ -65,10 +65,10 @@ class Plan:
     Attributes:
         schema: the columns.
         shards, parts: what is read.
-        passed_over: names that are not read, by reason.
+        passed_over: number of skipped names, by reason.
         snapshots: of tables, by name.
         as_first: whether the output has just the columns and types of the first shard.
-        not_kept: what of the input does not go on to the output as it is, a line each.
+        not_kept: differences between input and output columns, one line each.
 
     """
 
@@ -96,8 +96,8 @@ class Plan:
         return sum(shard.file.size for shard in self.shards)
 
     def known_as(self, etags: Mapping[str, str]) -> Plan:
-        """The same plan, with parts named as if the shards named here had these etags: for shards
-        of the same bytes whose time of modification has changed.
+        """The same plan with other ETags in the names of parts, for shards whose modification time
+        has changed but not their content.
         """
         if not etags:
             return self
@@ -120,7 +120,7 @@ def make_plan(config: Config, begun: Mapping[str, int] | None = None) -> Plan:
 
     Args:
         config: of the run.
-        begun: which versions of tables to read in place of the newest ones, by name.
+        begun: versions of tables to read instead of the newest ones, by name.
 
     Raises:
         InputError: a shard is missing or unreadable, or its columns do not fit.

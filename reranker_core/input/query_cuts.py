@@ -1,4 +1,4 @@
-"""Flat shards and ranks: a query's rows must stand together, and no cut may divide them.
+"""Ranks in flat shards: the rows of a query must be adjacent and in one part.
 
 Reads only the query id column, and keeps only the cuts, and eight bytes for each query.
 """
@@ -42,7 +42,7 @@ def check_query_order(
     kind: pa.DataType | None = None,
     keys: Mapping[str, str | None] | None = None,
 ) -> None:
-    """Refuse a query that goes on in another shard, or returns after others.
+    """Refuse a query that continues in another shard, or whose rows are not adjacent.
 
     Args:
         urls: the shards.
@@ -80,10 +80,10 @@ def check_query_order(
                 if value in places:
                     before, first = places[value]
                     raise InputError(
-                        f"output.rank=true, but a query of {before} (from row {first}) goes on in "
-                        f"{url} (row {row}){_apart(before, url)}; a rank needs all candidates of a "
-                        "query in adjacent rows of one shard. Sort the rows by query and write "
-                        "them so, or set output.rank=false"
+                        f"output.rank=true, but a query of {before} (from row {first}) continues "
+                        f"in {url} (row {row}){_apart(before, url)}. Ranks need all candidates of "
+                        "a query in adjacent rows of one shard. Sort the rows by query, or set "
+                        "output.rank=false"
                     )
                 places[value] = (url, row)
 
@@ -91,7 +91,7 @@ def check_query_order(
 def _apart(one: str, other: str) -> str:
     """Which partition keys divide two shards."""
     steps = [step for step in other.split("/")[:-1] if "=" in step and step not in one.split("/")]
-    return f"; the partition key {' and '.join(steps)} divides it" if steps else ""
+    return f"; the partition key {' and '.join(steps)} splits the query" if steps else ""
 
 
 def _plain(ids: pa.Array, kind: pa.DataType | None) -> pa.Array:

@@ -24,7 +24,7 @@ _BATCH_BYTES = 16 * 2**20
 def read_parts(parts: list[Part], columns: tuple[str, ...]) -> Iterator[tuple[Part, pa.Table]]:
     """The tables of consecutive parts of one shard, in one pass, with only `columns`.
 
-    A column that the shard lacks holds the value of the partition key of its name, or nulls.
+    A column that is missing in the shard gets the value of its partition key, or nulls.
 
     Raises:
         InputError: the shard cannot be read, has changed since the plan was made, or differs from
@@ -36,8 +36,8 @@ def read_parts(parts: list[Part], columns: tuple[str, ...]) -> Iterator[tuple[Pa
         filesystem, path = open_filesystem(shard)
         if entity_tag(info_of(filesystem, path)) != (parts[0].seen or parts[0].etag):
             raise InputError(
-                f"{shard}: was changed while the job ran. Parts that are committed are of the old "
-                "state; begin a new run with an output.path of its own"
+                f"{shard}: was changed while the job ran. Committed parts have the old rows. "
+                "Start a new run with another output.path"
             )
         keys = key_values(parts[0].folders, shard)
         there = [name for name in columns if name in file.schema_arrow.names]
@@ -70,7 +70,7 @@ def _cut(
                 if batch is None:
                     raise InputError(
                         f"{part.shard}: ends at row {position}, before row {part.stop} of the "
-                        "plan; it was changed while the job ran. Run again"
+                        "plan, so it was changed while the job ran. Run the job again"
                     )
                 batch = _plain(batch, schema)
             skipped = max(part.start - position, 0)

@@ -1,7 +1,7 @@
-"""Which columns a run reads, in which roles and types, and what goes on to the output.
+"""The columns of a run: roles, types, and which columns are copied to the output.
 
-Flat shards hold a row a pair. Nested shards hold a row a query, with its candidates either in
-parallel list columns or in one list of structs (then addressed as `candidates.passage`).
+In flat shards, a row is a pair. In nested shards, a row is a query, with its candidates either in
+parallel list columns or in one list of structs (written as `candidates.passage`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from reranker_core.input.types.common_type import is_list
 
 @dataclass(frozen=True)
 class Field:
-    """Where a value lives: a top-level column, or a field of the structs in a list column."""
+    """The position of a value: a top-level column, or a field of the structs in a list column."""
 
     column: str
     member: str | None = None
@@ -34,10 +34,10 @@ class InputSchema:
 
     Attributes:
         nested: whether a row is a query with its candidates.
-        query_id, query, doc_id, passage, instruction: where these stand.
-        columns: what is read, in the order of the output.
+        query_id, query, doc_id, passage, instruction: positions of these values.
+        columns: columns that are read, in the order of the output.
         fields: of `columns`, as the output has them; a shard may lack one or have another type.
-        carried: what of the columns goes on to the output.
+        carried: columns that are copied to the output.
 
     """
 
@@ -92,8 +92,8 @@ def resolve_schema(arrow: pa.Schema, config: Config, shard: str) -> InputSchema:
     """Find the configured columns in the schema that the shards have in common.
 
     Raises:
-        InputError: columns are missing, one stands there twice, or has a type that does not fit;
-            or a column of the input has the name of one that the job adds.
+        InputError: columns are missing, occur twice, or have the wrong type; or an input column
+            has the name of a column that the job adds.
 
     """
     names = config.input.columns
@@ -115,7 +115,7 @@ def resolve_schema(arrow: pa.Schema, config: Config, shard: str) -> InputSchema:
         if role in fields and fields[role].member:
             raise InputError(
                 f"{shard}: '{fields[role]}' is a field inside a list, but input.columns.{role} "
-                "belongs to the whole row; configure a top-level column for it"
+                "has one value per row. Set it to a top-level column"
             )
     passage, doc_id = fields["passage"], fields["doc_id"]
     nested = config.input.layout == "nested" or (
@@ -160,7 +160,7 @@ def refuse_double(arrow: pa.Schema, name: str, shard: str) -> None:
     """Raise InputError if a shard has several columns `name`."""
     count = arrow.names.count(name)
     if count > 1:
-        raise InputError(f"{shard}: column '{name}' stands there {count} times; expected once")
+        raise InputError(f"{shard}: column '{name}' occurs {count} times; expected once")
 
 
 def _find(arrow: pa.Schema, name: str, role: str, shard: str) -> Field | None:
@@ -213,11 +213,12 @@ def _refuse_collisions(carried: tuple[str, ...], config: Config, shard: str) -> 
     for key, name in names:
         if name in carried:
             raise InputError(
-                f"{shard}: column '{name}' would be overwritten by the job's own '{name}'; "
-                f"rename the new one with output.columns.{key}=…, or leave the old one out with "
+                f"{shard}: column '{name}' has the name of a column that the job adds. Rename the "
+                f"added column with output.columns.{key}=…, or leave the input column out with "
                 "output.passthrough=[…]"
             )
     if len({name for _, name in names}) < len(names):
         raise InputError(
-            f"output.columns: the names {sorted(n for _, n in names)} are not distinct"
+            "output.columns: two columns have the same name "
+            f"({', '.join(sorted(n for _, n in names))}); give each its own name"
         )

@@ -1,4 +1,4 @@
-"""The shard files that `input.path` names, and what was passed over."""
+"""The shards of `input.path`, and the skipped files."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Listing(Sequence[ShardFile]):
 
     Attributes:
         shards: in the order of `input.path`; those of an entry sorted by name.
-        passed_over: how many names that `input.path` means are not read, by reason.
-        snapshots: which version of each table is read, by the name of its folder.
+        passed_over: number of skipped names, by reason.
+        snapshots: version of each table, by the name of its folder.
 
     """
 
@@ -46,24 +46,25 @@ class Listing(Sequence[ShardFile]):
 def list_shards(config: Config, begun: Mapping[str, int] | None = None) -> Listing:
     """All shards of `input.path`.
 
-    In folders and globs, files that end in .parquet, .parq or .pq count, and links to such; not
-    below names that begin with `_` or `.`, unless the glob names them. A file that is named itself
-    may have any name. A folder that is a Delta or Iceberg table has the live files of a snapshot.
+    In folders and glob patterns, files (or links to files) that end in .parquet, .parq or .pq are
+    shards, except below names that begin with `_` or `.` that the pattern does not contain. A file
+    that is given directly may have any name. For a Delta or Iceberg table, the live files of a
+    snapshot are the shards.
 
     Args:
         config: `input` and `output.path`.
-        begun: which versions of tables to read in place of the newest ones, by name.
+        begun: versions of tables to read instead of the newest ones, by name.
 
     Raises:
-        InputError: an entry has no shards, a file is named twice, a link leads to nothing, or a
-            folder is a table.
-        ConfigError: the output lies inside the input.
+        InputError: an entry has no shards, a file occurs twice, a link has no target, or a folder
+            is a table.
+        ConfigError: the output is inside the input.
 
     """
     given = config.input.path
     entries = [given] if isinstance(given, str) else given
     if not entries:
-        raise InputError("input.path=[]: the list is empty; name at least one file or folder")
+        raise InputError("input.path=[]: the list is empty; give at least one file or folder")
     shards: list[ShardFile] = []
     passed_over: Counter[str] = Counter()
     snapshots: dict[str, int] = {}
@@ -89,10 +90,10 @@ def list_shards(config: Config, begun: Mapping[str, int] | None = None) -> Listi
 
 @contextmanager
 def open_shard(url: str) -> Iterator[pq.ParquetFile]:
-    """A shard, opened; what is wrong with its content while it is read becomes an InputError.
+    """Open a shard. Errors of its content while it is read become an InputError.
 
     Raises:
-        InputError: it has disappeared, or cannot be read as Parquet.
+        InputError: it was removed, or cannot be read as Parquet.
 
     """
     filesystem, path = open_filesystem(url)
@@ -101,16 +102,16 @@ def open_shard(url: str) -> Iterator[pq.ParquetFile]:
             yield parquet_file(stream, pre_buffer=not is_local(filesystem))
     except FileNotFoundError:
         raise InputError(
-            f"{url}: has disappeared while the job ran. Put it back and run again, or take it out "
-            "of input.path and begin a new run"
+            f"{url}: was removed while the job ran. Restore it and run again, or remove it "
+            "from input.path and start a new run"
         ) from None
     except (pa.ArrowException, KeyError, OSError) as error:
         # pyarrow reports damaged pages as OSError without a number; others are the store's.
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise InputError(
-            f"{url}: cannot be read: {brief(error)}. What is committed stays; write the shard "
-            "again, or take it out of input.path"
+            f"{url}: cannot be read: {brief(error)}. Committed parts are kept. Rewrite the "
+            "shard, or remove it from input.path"
         ) from None
 
 
@@ -140,11 +141,13 @@ def _refuse_doubles(shards: list[ShardFile]) -> None:
         before = seen.get(key)
         seen[key] = shard.url
         if before == shard.url:
-            raise InputError(f"input.path names {shard.url} twice; its rows would be scored twice")
+            raise InputError(
+                f"input.path contains {shard.url} twice; its rows would be scored twice"
+            )
         if before is not None:
             raise InputError(
-                f"input.path names {key} twice, as {before} and as {shard.url}; its rows would be "
-                "scored twice. Remove the link, or list the files to read"
+                f"input.path contains {key} twice, as {before} and as {shard.url}; its rows would "
+                "be scored twice. Remove the link, or list the files to read"
             )
 
 

@@ -1,4 +1,4 @@
-"""What the shards of a run have in common: its schema, from the footers and names of all."""
+"""The common schema of all shards, from their footers and names."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from reranker_core.input.types.common_type import common_type
 
 @dataclass(frozen=True)
 class Survey:
-    """What the footers and names of all shards say.
+    """Facts from the footers and names of all shards.
 
     Attributes:
-        schema: of the run.
+        schema: the schema of the run.
         as_first: whether the output has just the columns and types of the first shard. Outputs
             that an earlier version began, and that do not tell their columns, have these.
-        not_kept: what of the input does not go on to the output as it is, a line each.
+        not_kept: differences between input and output columns, one line each.
 
     """
 
@@ -41,7 +41,7 @@ def survey(
     """Resolve the configured columns against all shards, and check each shard against them.
 
     Raises:
-        InputError: columns are missing or do not fit, naming the shard.
+        InputError: columns are missing or have the wrong type; the message names the shard.
 
     """
     # Shards without rows often have guessed types; they count only where there is nothing else.
@@ -96,9 +96,9 @@ def _refuse_twins(schemas: list[pa.Schema], schema: InputSchema, urls: list[str]
                 roles = (*schema.required, *twins)
                 rest = ", ".join(name for name in schema.carried if name not in roles)
                 raise InputError(
-                    f"{url}: column '{here[0]}' is written '{other}' in other shards. Readers "
+                    f"{url}: column '{here[0]}' is called '{other}' in other shards. Readers "
                     "that ignore case, such as Spark and DuckDB, cannot tell them apart. Write "
-                    f"all shards with one name, or list the columns to repeat without one of them: "
+                    f"all shards with one name, or list the columns to copy without one of them: "
                     f"output.passthrough=[{', '.join(filter(None, [rest, here[0]]))}]"
                 )
 

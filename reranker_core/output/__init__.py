@@ -1,1 +1,1 @@
-"""What a run leaves behind: data files, receipts, the proof that nothing is missing, `_SUCCESS`."""
+"""The output of a run: data files, receipts, the proof that nothing is missing, `_SUCCESS`."""

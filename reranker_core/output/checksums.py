@@ -1,13 +1,14 @@
-"""Checksums of input shards on a disk: equal bytes at another time are the same shard.
+"""Checksums of input shards on a disk: a shard with a new modification time but the same
+content is unchanged.
 
-A disk has no etag. There the size and the time of modification stand for the state of a shard, and
-`touch`, a copied folder or `rsync` without times change the time alone. So while a run goes on, its
-driver reads each shard on a disk once, and writes the SHA-256 beside the output:
+Files on a disk have no ETag. Their size and modification time identify the state of a shard.
+`touch`, a copied folder or `rsync` without times change only the time. So during a run, the driver
+reads each shard on a disk once, and writes its SHA-256 to the output:
 
-    _checksums.json    shard -> size, SHA-256, and the etags under which its bytes were these
+    _checksums.json    shard -> size, SHA-256, and the ETags that this content had
 
-A later run compares bytes only of shards whose time has changed. Outputs without this file, and
-shards that a run had no time to read, keep the rule of size and time.
+A later run compares the content only of shards whose time has changed. For outputs without this
+file, and for shards that were not read, size and time decide.
 """
 
 from __future__ import annotations
@@ -35,15 +36,15 @@ _SAVED_EVERY = 10.0  # seconds
 
 
 def unchanged(store: Store, shards: dict[str, Any], plan: Plan) -> dict[str, str]:
-    """Which shards of `plan` have another etag than in `shards`, but the same bytes.
+    """The shards of `plan` that have a different ETag than in `shards`, but the same content.
 
     Args:
         store: the output.
-        shards: rows, size and etag of each shard, as the output was begun with them.
-        plan: the input as it is now.
+        shards: rows, size and ETag of each shard when the output was started.
+        plan: the current input.
 
     Returns:
-        The etag that the output knows, by the shard's name.
+        The ETag in the output, by shard name.
 
     """
     suspects = [
@@ -61,7 +62,7 @@ def unchanged(store: Store, shards: dict[str, Any], plan: Plan) -> dict[str, str
         if entry is None or etag not in entry["etags"]:
             continue
         if shard.file.etag not in entry["etags"]:
-            log.info("%s has another time of modification; comparing its bytes", shard.file.url)
+            log.info("%s has a new modification time; comparing its content", shard.file.url)
             if _sha256(shard, threading.Event()) != entry["sha256"]:
                 continue
         found[shard.file.name] = etag
@@ -82,9 +83,9 @@ def recording(store: Store, plan: Plan) -> Iterator[None]:
 
 
 def record(store: Store, plan: Plan, end: threading.Event) -> None:
-    """Record the checksum of each shard on a disk that is not yet known, until `end` is set.
+    """Record the missing checksums of shards on a disk, until `end` is set.
 
-    Nothing depends on them in this run: trouble is logged, and ends the recording.
+    This run does not need them. An error is logged and stops the recording.
     """
     try:
         shards = [shard for shard in plan.shards if _is_on_disk(shard)]
@@ -102,7 +103,7 @@ def record(store: Store, plan: Plan, end: threading.Event) -> None:
         if changed:
             _write(store, known)
     except (OSError, RerankError) as error:
-        log.warning("checksums of the input are not recorded: %s", error)
+        log.warning("checksums of the input cannot be recorded: %s", error)
 
 
 def _looked_at(

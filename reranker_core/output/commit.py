@@ -3,14 +3,14 @@
 Layout below the output path:
 
     <part>.parquet              the part's rows, in input order, with the score columns
-    _quarantine/<part>.jsonl    one line a pair that has no score (only where there are such)
+    _quarantine/<part>.jsonl    one line for each pair without a score (only if there are any)
     _receipts/<part>.json       written last; a part without it does not count as done
 
-The data file is created only if it is not there. So of several attempts, be they retries, zombies
-or other drivers, one creates it and none replaces it: what a reader sees once stays as it is. All
-others find it there, and what they write beside it is computed from that file, not from their own
-scores. So whoever finishes a part leaves the same objects, and any of them may be written twice.
-A reply that was lost makes an attempt one of those others, in front of its own file.
+The data file is created only if it does not exist. So of several attempts (retries, workers that
+are thought dead, other drivers), one creates the file and none replaces it: a file never changes
+after a reader has seen it. The other attempts find the file and compute the receipt from this file,
+not from their own scores. So each attempt leaves the same objects, and it is safe to write them
+twice. If the reply to a request was lost, the attempt finds its own file in the same way.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def data_name(part: str) -> str:
 
 
 def part_of(name: str) -> str | None:
-    """The inverse of `data_name`; None for names of other things."""
+    """The inverse of `data_name`; None for other names."""
     return name.removesuffix(_SUFFIX) if name.endswith(_SUFFIX) and "/" not in name else None
 
 
@@ -66,28 +66,30 @@ def commit(
     run: str,
     temperature: float = 1.0,
 ) -> Receipt:
-    """Write a part's files and its receipt, or find that they are there, and return the receipt.
+    """Write a part's files and its receipt, unless they exist, and return the receipt.
 
     Args:
         store: the output.
-        part: which.
+        part: the part.
         scored: its rows and scores.
         schema: the input's columns.
-        output: which columns the data file gets.
+        output: the configuration of the columns.
         measures: `distinct`, `tokens`, `computed_tokens`, `seconds`, `waited` and
             `special_tokens_in_text` of the receipt.
         run: the digest of the run's identity.
-        temperature: what scores are divided by before they are normalised.
+        temperature: the divisor of scores before normalization.
 
     Raises:
-        OutputConflict: the data file's name is taken by a run of another identity.
+        OutputConflict: a run with another identity has written the data file.
 
     """
     facts = _facts(part, scored, measures, run)
     table = output_table(scored, schema, output, temperature)
     problems = check_content(table, Columns.of(schema, output, scored.layers), facts)
     if problems:
-        raise RerankError(f"part {part.name} is not written, as its rows are wrong: {problems}")
+        raise RerankError(
+            f"part {part.name} is not written, because its rows are wrong: {'; '.join(problems)}"
+        )
     data = _parquet(table, facts)
     if not store.create(data_name(part.name), data):
         theirs = store.read(data_name(part.name))
@@ -116,7 +118,7 @@ def commit(
 
 
 def read_facts(data: bytes) -> Facts | None:
-    """What a data file says of itself, or None if it is none of this job's."""
+    """The facts in the footer of a data file; None if this job did not write it."""
     try:
         metadata = pq.read_metadata(io.BytesIO(data)).metadata or {}
         return Facts(**json.loads(metadata[_FACTS]))
@@ -154,7 +156,8 @@ def _facts_of(store: Store, part: Part, data: bytes, run: str) -> Facts:
         whose = f"run {facts.run}" if facts else "something else"
         raise OutputConflict(
             f"{store.url}/{data_name(part.name)}: was written by {whose}; this is run {run}. Two "
-            "runs with different settings use one output.path; give each run its own"
+            "runs with different settings use the same output.path. Use a separate output.path "
+            "for each"
         )
     return facts
 

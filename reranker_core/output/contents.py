@@ -1,4 +1,4 @@
-"""What must be true of the rows of any data file of an output."""
+"""Checks of the rows of a data file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from reranker_core.output.results import rank_within
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a data file has what is checked; None for what it has not."""
+    """Names of the columns to check; None for columns that the file does not have."""
 
     nested: bool
     query_id: str
@@ -34,7 +34,7 @@ class Columns:
 
     @classmethod
     def of_run(cls, run: dict[str, Any]) -> Columns:
-        """As a run's identity tells it."""
+        """From the identity of a run."""
         names = run["output"]["columns"]
         cutoffs = run["fingerprint"].get("cutoff_layer")
         lower = cutoffs[:-1] if isinstance(cutoffs, list) else []
@@ -50,7 +50,7 @@ class Columns:
 
     @classmethod
     def of(cls, schema: InputSchema, output: OutputConfig, layers: Iterable[int]) -> Columns:
-        """As schema and configuration tell it, with scores behind these lower layers."""
+        """From schema and configuration, with the scores of these lower layers."""
         names = output.columns
         return cls(
             nested=schema.nested,
@@ -64,15 +64,19 @@ class Columns:
 
     @property
     def names(self) -> list[str]:
-        """Those that a check reads."""
+        """The columns that the checks read."""
         wanted = [self.score, *self.layers, self.status, self.normalized, self.rank]
         if self.rank and not self.nested:
             wanted.append(self.query_id)
         return [name for name in wanted if name]
 
 
+def _numbers(counts: Counter[str]) -> str:
+    return ", ".join(f"{number:,} {status}" for status, number in sorted((+counts).items()))
+
+
 def check_content(table: pa.Table, columns: Columns, facts: Facts) -> list[str]:
-    """What of a part's rows is not as its facts say, or is no score, or no rank.
+    """The problems in a part's rows: differences from its facts, invalid scores, wrong ranks.
 
     Raises:
         KeyError: a column is missing.
@@ -80,29 +84,31 @@ def check_content(table: pa.Table, columns: Columns, facts: Facts) -> list[str]:
     """
     problems = []
     if table.num_rows != facts.rows:
-        problems.append(f"{table.num_rows} rows, {facts.rows} by the receipt")
+        problems.append(f"{table.num_rows} rows, but the receipt has {facts.rows}")
     status = _flat(table, columns.status, columns.nested)
     found = Counter(status.to_pylist())
     expected = Counter({Status.SCORED.label: facts.scored} | facts.quarantined)
     if +found != +expected:
-        problems.append(f"status {dict(found)}, {dict(+expected)} by the receipt")
+        problems.append(f"status: {_numbers(found)}, but the receipt has {_numbers(expected)}")
     scored = pc.equal(status, Status.SCORED.label).to_numpy(zero_copy_only=False)
     for name in (*columns.layers, columns.score):
         score = _flat(table, name, columns.nested)
         values = score.to_numpy(zero_copy_only=False)
         if not np.array_equal(score.is_valid().to_numpy(zero_copy_only=False), scored):
-            problems.append(f"{name}: scores do not stand just where the status is 'scored'")
+            problems.append(
+                f"{name}: a score is missing, or a pair without status 'scored' has one"
+            )
         elif not np.isfinite(values[scored]).all():
-            problems.append(f"{name}: a score is not finite")
+            problems.append(f"{name}: a score is NaN or infinite")
     if columns.normalized:
         normalized = _flat(table, columns.normalized, columns.nested)
         if not np.isfinite(normalized.to_numpy(zero_copy_only=False)[scored]).all():
-            problems.append("a normalized score is not finite")
+            problems.append("a normalized score is NaN or infinite")
     if columns.rank and not problems:  # `values` are those of the score, which came last
         ranks = _flat(table, columns.rank, columns.nested).to_numpy(zero_copy_only=False)
         right = rank_within(_queries(table, columns), values.astype(np.float32))
         if not np.array_equal(ranks[scored], right[scored]):
-            problems.append("ranks do not follow the scores")
+            problems.append("ranks do not match the scores")
     return problems
 
 

@@ -1,4 +1,4 @@
-"""What differs between two runs, in the keys of the configuration, and what to do about it."""
+"""Differences between two runs, by configuration key, with the remedy."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Difference:
     """One difference.
 
     Attributes:
-        key: of the configuration, such as `model.max_length`; or the name of a shard.
-        before, now: the values; None where there is none.
+        key: a configuration key, such as `model.max_length`, or the name of a shard.
+        before, now: the values; None if there is none.
         kind: `setting`, `model` (its files), `version` (of this package), `column` (of the input),
             `shard`, or `snapshot` (of a table).
 
@@ -45,19 +45,22 @@ class Difference:
         if self.kind == "shard":
             return f"{self.key}: {_change(self.before, self.now)}"
         if self.kind == "model":
-            return f"{self.key}: other bytes ({_short(self.before)} before, {_short(self.now)} now)"
+            return (
+                f"{self.key}: different content ({_short(self.before)} before, {_short(self.now)} "
+                "now)"
+            )
         return f"{self.key}: {_short(self.before)} before, {_short(self.now)} now"
 
 
 def differences(
     before: dict[str, Any], now: dict[str, Any], config: Config | None = None
 ) -> list[Difference]:
-    """All differences between two identities, without those that follow from another one.
+    """All differences between two identities, except those that are caused by another one.
 
     Args:
-        before: of the run that began the output.
-        now: of this run.
-        config: of this run, where it is known.
+        before: identity of the run that started the output.
+        now: identity of this run.
+        config: configuration of this run, if known.
 
     """
     found = {difference.key: difference for difference in _pairs(before, now)}
@@ -73,7 +76,7 @@ def differences(
 
 
 def explain(url: str, found: list[Difference]) -> str:
-    """The message for an output that was begun by a run that differs."""
+    """The message for an output that was started by a different run."""
     shards = [difference for difference in found if difference.kind in _OF_SHARDS]
     others = [difference for difference in found if difference.kind not in _OF_SHARDS]
     shown = [f"  {difference}" for difference in [*others, *shards][:_SHOWN]]
@@ -82,11 +85,11 @@ def explain(url: str, found: list[Difference]) -> str:
     remedies = []
     kinds = {difference.kind for difference in others}
     if "setting" in kinds:
-        remedies.append("To resume, use the values from before.")
+        remedies.append("To resume, use the previous values.")
     if "model" in kinds:
-        remedies.append("To resume, use the model files from before.")
+        remedies.append("To resume, use the previous model files.")
     if "version" in kinds:
-        remedies.append("To resume, use the version of batch-reranker that began the output.")
+        remedies.append("To resume, use the version of batch-reranker that started the output.")
     if "column" in kinds:
         remedies.append("To resume, restore the columns of the input.")
     if shards:
@@ -95,16 +98,16 @@ def explain(url: str, found: list[Difference]) -> str:
             f"{also} input.changed=rescore to score new and changed shards and to remove the "
             "results of the old ones, or restore the shards."
         )
-    remedies.append("To begin anew, choose another output.path or remove the folder.")
+    remedies.append("To start again, choose another output.path or remove the folder.")
     what = "with other shards" if shards and not others else "with other settings"
     if not others and not shards:
         what = "differently"
-    first = f"output.path={url} belongs to another run, which was begun {what}:"
+    first = f"output.path={url} belongs to another run, which was started {what}:"
     return "\n".join([first, *shown, " ".join(remedies)])
 
 
 def shard_differences(before: dict[str, Any], now: dict[str, Any]) -> Iterator[Difference]:
-    """Each shard that has changed, come or gone between two sets of shards."""
+    """The shards that were changed, added or removed between two sets of shards."""
     return _by_name(before, now, "{}", "shard")
 
 
@@ -175,7 +178,7 @@ def _templates(before: dict[str, Any], now: dict[str, Any]) -> Iterator[Differen
     if len(other) == 1:
         yield Difference(f"model.template ({other[0]})", before.get(other[0]), now.get(other[0]))
     elif other:
-        names = f"another one (differs in {', '.join(other)})"
+        names = f"a different one (differs in {', '.join(other)})"
         yield Difference("model.template", "one", names)
 
 
@@ -212,11 +215,11 @@ def _same_share(before: dict[str, Any], now: dict[str, Any]) -> bool:
 
 def _change(before: dict[str, Any] | None, now: dict[str, Any] | None) -> str:
     if before is None or now is None:
-        told = f"new, {_size(now)}" if now is not None else f"gone; it had {_size(before or {})}"
+        told = f"new, {_size(now)}" if now is not None else f"removed; it had {_size(before or {})}"
         return told
     if _size(before) != _size(now):
         return f"{_size(before)} before, {_size(now)} now"
-    return "the same size, but changed since (other bytes, or another time and no checksum known)"
+    return "same size, but different content, or a new modification time and no recorded checksum"
 
 
 def _size(shard: dict[str, Any]) -> str:

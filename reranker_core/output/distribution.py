@@ -1,6 +1,6 @@
-"""How scores are distributed: of a part from its scores, of a run from its parts' quantiles.
+"""The distribution of scores: of a part from its scores, of a run from the quantiles of its parts.
 
-So that a part unlike the others can be seen in the morning, from small numbers only.
+This makes unusual parts visible without reading all scores again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _EXTREMES = 5  # parts that are remembered at each end
 
 
 def describe(scores: np.ndarray) -> dict[str, float]:
-    """Quantiles, mean and share of tied scores; nothing for no scores."""
+    """Quantiles, mean and fraction of tied scores; empty without scores."""
     if not len(scores):
         return {}
     quantiles = np.quantile(scores, _PROBABILITIES)
@@ -47,7 +47,7 @@ class Distribution:
     _high: list[tuple[float, str]] = field(default_factory=list)
 
     def add(self, part: str, count: int, scores: dict[str, float]) -> None:
-        """Take in what `describe` gave for `count` scores."""
+        """Add the result of `describe` for `count` scores."""
         if not scores:
             return
         self.count += count
@@ -63,7 +63,7 @@ class Distribution:
                 heapq.heappop(heap)
 
     def summary(self) -> dict[str, Any]:
-        """As `describe`, with the count, and the parts that are unlike the others."""
+        """Like `describe`, with the count and the unusual parts."""
         if not self.count:
             return {"count": 0}
         _, values, probabilities = self._merged()

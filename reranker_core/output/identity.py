@@ -1,7 +1,7 @@
-"""What makes a run the same run: everything that its output depends on.
+"""The identity of a run: everything that its output depends on.
 
-The identity is written to `_run.json` when a run begins. A later run under the same output must
-have the same one, or it is refused: scores of two models, or of two states of the input, are
+The identity is written to `_run.json` when a run starts. A later run with the same output must have
+the same identity, or it is refused. So scores of two models, or of two states of the input, are
 never mixed.
 """
 
@@ -34,8 +34,8 @@ _SHOWN = 3
 def fingerprint(
     config: Config, checkpoint: Checkpoint, pair_format: PairFormat, family: str
 ) -> dict[str, Any]:
-    """Everything that changes a score; not batch sizes (but where scores are to be the same to the
-    bit), replicas, or paths.
+    """Everything that changes a score. This excludes replicas, paths, and batch sizes (except with
+    `score.reproducible`).
     """
     return {
         "scoring_version": SCORING_VERSION,
@@ -49,9 +49,7 @@ def fingerprint(
 
 
 def temperature(scoring: dict[str, Any]) -> float:
-    """What raw scores are divided by before they are normalised: the template's, in a fingerprint
-    or the record of a format.
-    """
+    """The divisor of raw scores before normalization, from a fingerprint or a format record."""
     return float((scoring.get("template") or {}).get("temperature", 1.0))
 
 
@@ -70,14 +68,14 @@ def _shapes(config: Config) -> dict[str, Any]:
 def identity(
     scoring: dict[str, Any], plan: Plan, config: Config, before: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The fingerprint, and what else decides which files a run writes and what they hold.
+    """The fingerprint, and everything else that determines the files of a run and their content.
 
     Args:
         scoring: the fingerprint.
         plan: shards and columns.
         config: the settings.
-        before: what the output holds. One that an earlier version began does not tell its columns;
-            they are those of the first shard, and the run stays the same where they still are.
+        before: the identity in the output. Earlier versions did not record the columns. Then the
+            columns of the first shard are assumed.
 
     """
     told = before is None or "schema" in before.get("input", {}) or not plan.as_first
@@ -103,8 +101,8 @@ def identity(
 
 
 def digest(run: dict[str, Any]) -> str:
-    """A short name for all that parts of a run have in common. What a shard looked like is told
-    by each part's own name and receipt, so that other shards may come, change and go.
+    """A short digest of everything that all parts of a run share. The state of each shard is in the
+    name and receipt of its parts, so other shards can be added, changed or removed.
     """
     common = json.dumps(_without(run, "shards", "snapshots", "schema"), sort_keys=True)
     return hashlib.sha256(common.encode()).hexdigest()[:16]
@@ -114,7 +112,7 @@ def recorded(store: Store) -> dict[str, Any] | None:
     """The identity of the run that the output belongs to, or None for a fresh output.
 
     Raises:
-        OutputConflict: the folder holds files, but none that says whose.
+        OutputConflict: the folder contains files, but no `_run.json`.
         ConfigError: the folder cannot be read.
 
     """
@@ -126,7 +124,7 @@ def recorded(store: Store) -> dict[str, Any] | None:
         pass
     except ValueError:
         raise OutputConflict(
-            f"output.path={store.url}: {RUN_FILE} is damaged, so nobody can tell which run the "
+            f"output.path={store.url}: {RUN_FILE} is damaged, so it is unknown which run the "
             f"output belongs to. Restore {RUN_FILE}, or choose another output.path"
         ) from None
     names = (o.name for o in store.list() if not o.name.startswith("_lease/"))
@@ -134,14 +132,14 @@ def recorded(store: Store) -> dict[str, Any] | None:
     if foreign:
         more = ", …" if len(foreign) > _SHOWN else ""
         raise OutputConflict(
-            f"output.path={store.url} holds files, and none of them is {RUN_FILE}, which every run "
-            f"writes: {', '.join(foreign[:_SHOWN])}{more}. Choose an empty or a new folder"
+            f"output.path={store.url} contains files, but not {RUN_FILE}, which every run writes: "
+            f" {', '.join(foreign[:_SHOWN])}{more}. Choose an empty folder or a new one"
         )
     return None
 
 
 def planned_parts(store: Store) -> int | None:
-    """How many parts the run that began this output had planned; None if it did not say."""
+    """Number of parts that the run which started this output had planned; None if unknown."""
     try:
         planned = _run_file(store).get(_PLANNED)
     except (FileNotFoundError, ValueError):
@@ -150,10 +148,10 @@ def planned_parts(store: Store) -> int | None:
 
 
 def require_recorded(store: Store) -> dict[str, Any]:
-    """As `recorded`, for who needs an output that was begun.
+    """Like `recorded`, but the output must exist.
 
     Raises:
-        ConfigError: the folder is missing or empty, or holds other files.
+        ConfigError: the folder is missing or empty, or contains other files.
         OutputConflict: `_run.json` is damaged.
 
     """
@@ -161,28 +159,28 @@ def require_recorded(store: Store) -> dict[str, Any]:
         return run
     names = (o.name for o in store.list() if not o.name.startswith("_lease/"))
     found = list(itertools.islice(names, _SHOWN))
-    what = f"holds no output of batch-reranker, only {', '.join(found)}" if found else "is empty"
+    what = f"contains no output of batch-reranker, only {', '.join(found)}" if found else "is empty"
     if not found and not store.is_there():
         what = "does not exist"
     raise ConfigError(
-        f"output.path={store.url} {what}; name the folder that a run has written ({RUN_FILE} is "
-        "in it)"
+        f"output.path={store.url} {what}; set it to the output folder of a run (the folder "
+        f"that contains {RUN_FILE})"
     )
 
 
 def claim(
     store: Store, run: dict[str, Any], before: dict[str, Any] | None, parts: int | None = None
 ) -> None:
-    """Make a fresh output this run's, or record what its shards look like now.
+    """Claim an empty output for this run, or record the current state of its shards.
 
     Args:
         store: the output.
         run: the identity of this run.
         before: the identity that was found in the output; None if there was none.
-        parts: how many are planned, for who looks at the output before it is complete.
+        parts: number of planned parts, for readers of an incomplete output.
 
     Raises:
-        OutputConflict: another run was quicker.
+        OutputConflict: another run has claimed the output first.
 
     """
     if before != run:
@@ -198,18 +196,18 @@ def claim(
 def _run_file(store: Store) -> dict[str, Any]:
     run = json.loads(store.read(RUN_FILE))
     if not isinstance(run, dict) or "fingerprint" not in run:
-        raise ValueError(f"{RUN_FILE} is none")
+        raise ValueError(f"{RUN_FILE} is not a mapping")
     return run
 
 
 def shard_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Each shard that has changed, come or gone between two runs, with how."""
+    """Each shard that was changed, added or removed between two runs."""
     found = shard_differences(before["input"]["shards"], now["input"]["shards"])
     return [str(difference) for difference in found]
 
 
 def without_shards(run: dict[str, Any]) -> dict[str, Any]:
-    """An identity without what its shards look like, and which versions of tables they are of."""
+    """An identity without the state of its shards and the versions of tables."""
     return _without(run, "shards", "snapshots")
 
 
@@ -225,12 +223,12 @@ def refuse_differences(
 
     Args:
         store: the output.
-        before: the identity of the run that it belongs to.
-        now: that of this run.
-        config: of this run, where it is known.
+        before: the identity of the run that the output belongs to.
+        now: the identity of this run.
+        config: the configuration of this run, if known.
 
     Raises:
-        OutputConflict: it belongs to a run that differs; the message says in what.
+        OutputConflict: it belongs to a different run; the message lists the differences.
 
     """
     if before != now:

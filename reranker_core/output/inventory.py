@@ -1,4 +1,4 @@
-"""What lies in an output, from one listing of it."""
+"""The objects in an output, from one listing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from reranker_core.errors import OutputConflict
+from reranker_core.errors import OutputConflict, count
 from reranker_core.input.plan import Part, Plan
 from reranker_core.output.commit import QUARANTINE, data_name, part_of, quarantine_name, read_facts
 from reranker_core.output.receipts import Receipt, is_batch, is_receipt, read_receipts, receipt_name
@@ -24,7 +24,7 @@ class Inventory:
         data: data files, by part.
         receipts: names of receipts and batches.
         quarantine: names of lists of pairs without a score.
-        foreign: names that neither this job nor readers know, and readers would read.
+        foreign: names of other files that readers would read as data.
 
     """
 
@@ -44,8 +44,8 @@ class Inventory:
         return listed is not None and listed.size == receipt.size
 
     def doubtful(self, receipt: Receipt) -> bool:
-        """Whether the listing shows another checksum, though the size is the same: the file is
-        damaged, or the store's checksum is not the MD5, as where a KMS encrypts.
+        """Whether the listing shows the same size but a different checksum: the file is damaged, or
+        the ETag of the store is not the MD5 (for example with KMS encryption).
         """
         return self.data[receipt.part].md5 not in (None, receipt.md5)
 
@@ -68,8 +68,8 @@ def take_inventory(store: Store) -> Inventory:
 
 
 def committed_parts(store: Store, inventory: Inventory, run: str) -> tuple[set[str], set[str]]:
-    """Names of the parts that have a receipt of `run` and the data file that it tells of; and of
-    those whose data file is another.
+    """Names of the parts that have a receipt of `run` and a matching data file, and names of the
+    parts whose data file does not match.
     """
     whole: set[str] = set()
     damaged: set[str] = set()
@@ -97,13 +97,13 @@ def committed_parts(store: Store, inventory: Inventory, run: str) -> tuple[set[s
 
 @dataclass(frozen=True)
 class Outstanding:
-    """What a run still has to do in its output.
+    """The remaining work of a run.
 
     Attributes:
         todo: the parts without a receipt, in order.
-        planned: how many parts there are with those that have one.
-        discard: parts that are no longer planned, because their shard has changed or gone, and
-            parts whose file is not what was committed.
+        planned: number of all parts, with and without a receipt.
+        discard: parts that are no longer planned, because their shard was changed or removed, and
+            parts whose data file differs from what was committed.
         singles: names of receipts that are not gathered into batches.
 
     """
@@ -115,15 +115,15 @@ class Outstanding:
 
     @classmethod
     def all_of(cls, plan: Plan) -> Outstanding:
-        """Of a fresh output."""
+        """The work for an empty output."""
         return cls(plan.parts, len(plan.parts))
 
 
 def outstanding(store: Store, plan: Plan, run: str) -> Outstanding:
-    """Compare what the run `run` has planned with what lies in its output.
+    """Compare the planned parts of `run` with the objects in its output.
 
     Raises:
-        OutputConflict: there are files that are not of this run at all.
+        OutputConflict: there are files that do not belong to this run.
 
     """
     inventory = take_inventory(store)
@@ -143,7 +143,9 @@ def outstanding(store: Store, plan: Plan, run: str) -> Outstanding:
 
 
 def retire(store: Store, parts: Iterable[str]) -> None:
-    """Remove parts: what readers see first, so that nothing of a part is left if this is cut."""
+    """Remove parts. Data files are deleted first, so that an interruption leaves no part that
+    readers see.
+    """
     names = list(parts)
     store.delete(*(data_name(part) for part in names))
     store.delete(*(receipt_name(part) for part in names))
@@ -151,16 +153,17 @@ def retire(store: Store, parts: Iterable[str]) -> None:
 
 
 def foreign_files(store: Store, names: list[str]) -> OutputConflict:
-    """The error for files that are not of the run."""
+    """The error for files that do not belong to the run."""
     return OutputConflict(
-        f"output.path={store.url} holds {len(names)} files that this run has not written: "
-        f"{', '.join(sorted(names)[:_SHOWN])}{', …' if len(names) > _SHOWN else ''}. Readers would "
-        "take them for results. Move them to another folder, or choose another output.path"
+        f"output.path={store.url} contains {count(len(names), 'file')} that this run did not "
+        f"write: {', '.join(sorted(names)[:_SHOWN])}{', …' if len(names) > _SHOWN else ''}. "
+        "Readers would treat them as results. Move them to another folder, or choose another "
+        "output.path"
     )
 
 
 def not_of(store: Store, parts: list[str], run: str) -> list[str]:
-    """Names of the data files of `parts` that do not say of themselves that they are of `run`."""
+    """Names of the data files of `parts` whose footer does not contain the digest of `run`."""
 
     def foreign(part: str) -> bool:
         try:

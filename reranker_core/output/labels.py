@@ -1,4 +1,4 @@
-"""Which pairs of a scored output are positives, each by its own label."""
+"""The positive pairs of a scored output, by label."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from reranker_core.config import TrainingConfig
-from reranker_core.errors import ConfigError, InputError
+from reranker_core.errors import ConfigError, InputError, count
 from reranker_core.input.pairs import column_of, list_values
 from reranker_core.input.schema import Field, InputSchema
 from reranker_core.input.types.common_type import is_list
@@ -20,7 +20,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 def field_of(name: str, columns: Sequence[str]) -> Field:
-    """Where `name` is: a column, or with a dot a field of the structs in a list.
+    """The position of `name`: a column, or with a dot a field of the structs in a list.
 
     Raises:
         ConfigError: there is no such column.
@@ -29,8 +29,8 @@ def field_of(name: str, columns: Sequence[str]) -> Field:
     column, _, member = name.partition(".") if name not in columns else (name, "", "")
     if column not in columns:
         raise ConfigError(
-            f"column '{name}' is not in the output, which has {', '.join(columns)}; see "
-            "output.passthrough"
+            f"column '{name}' is not in the output, which has {', '.join(columns)}. "
+            "output.passthrough chooses the input columns that are copied"
         )
     return Field(column, member or None)
 
@@ -55,8 +55,8 @@ def labels_of(
         place: shard and row of the table's first row, for messages.
 
     Raises:
-        InputError: a row has another number of labels than candidates, or labels are no numbers.
-        ConfigError: there is no such column, or it is no list in nested output.
+        InputError: a row has different numbers of labels and candidates, or labels are not numbers.
+        ConfigError: the column does not exist, or is not a list in nested output.
 
     """
     name = str(rule.positive_column)
@@ -68,8 +68,8 @@ def labels_of(
         values = comparable(labels).cast(pa.float64())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise InputError(
-            f"training.positive_column={name}: holds {labels.type}, expected numbers or "
-            "booleans, of which those above 0 mark positives"
+            f"training.positive_column={name}: has the type {labels.type}; expected numbers "
+            "or booleans, where a value above 0 marks a positive"
         ) from None
     return is_valid(values), np.asarray(values.fill_null(0).to_numpy(zero_copy_only=False) > 0)
 
@@ -80,8 +80,8 @@ def _aligned(
     """The values of lists that have one for each candidate; nulls where a list is null."""
     if not is_list(lists.type):
         raise ConfigError(
-            f"training.positive_column={field}: is {lists.type}; the rows are queries with "
-            "candidates, so a list with a label for each candidate is expected"
+            f"training.positive_column={field}: has the type {lists.type}; expected a list with "
+            "one label per candidate, because each row is a query with candidates"
         )
     lengths, valid = list_lengths(lists), is_valid(lists)
     wrong = np.flatnonzero(valid & (lengths != per_row))
@@ -89,10 +89,10 @@ def _aligned(
         row = int(wrong[0])
         shard, first = place
         raise InputError(
-            f"{shard}: row {first + row}: column '{field}' has labels: {lengths[row]}, candidates: "
-            f"{per_row[row]}, so it is not known which label is whose; there are "
-            f"{len(wrong)} such rows in this part. Write a label for each candidate, or null in "
-            "place of the list for a query without labels, and run the scoring again"
+            f"{shard}: row {first + row}: column '{field}' has {count(lengths[row], 'label')}, but "
+            f"the row has {count(per_row[row], 'candidate')}. This part has "
+            f"{count(len(wrong), 'such row')}. Write one label per candidate, or null instead of "
+            "the list for a query without labels. Then run the scoring again"
         )
     values = list_values(lists, field)
     there = np.repeat(valid, per_row)

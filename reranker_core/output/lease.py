@@ -1,12 +1,12 @@
-"""One driver at a time: a lease on the output, renewed while its holder lives.
+"""One driver at a time: a lease on the output. Its holder renews it while it runs.
 
     _lease/<number>.json    who holds it; the highest number counts
 
-A driver takes the lease by creating the next number, which one of several can. Clocks are not
-compared: who finds a lease watches it, and takes it over only after seeing it unchanged for its
-whole term. A holder that was paused for longer finds a higher number when it wakes, and stops; so
-do its workers, which look before each commit (`Fence`). The last number stays when its holder is
-done, marked as released, so that numbers never begin anew.
+A driver takes the lease by creating the next number. Only one driver can succeed. Clocks are not
+compared: a driver that finds a lease watches it, and takes it over only if it stays unchanged for
+its whole term. A holder that was paused for longer finds a higher number and stops. Its workers
+stop too, because they check before each commit (`Fence`). When the holder ends, the last number
+stays and is marked as released, so that numbers are never used again.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _PATIENCE = 15.0  # seconds; a sign of life that comes later is none
 
 @dataclass(frozen=True)
 class Fence:
-    """What a worker needs to know of its driver's lease; small, and pickled to it."""
+    """The part of the driver's lease that is sent to each worker."""
 
     number: int
 
@@ -47,7 +47,7 @@ class Fence:
         """Make sure that no other driver has taken over.
 
         Raises:
-            OutputConflict: one has.
+            OutputConflict: another driver has taken over.
 
         """
         numbers = _numbers(store)
@@ -67,10 +67,10 @@ class Lease:
 
     @classmethod
     def acquire(cls, store: Store, term: float = TERM) -> Lease:
-        """Take the lease; wait up to `term` seconds to see whether a holder is dead.
+        """Take the lease. Wait up to `term` seconds to see whether another holder is dead.
 
         Raises:
-            OutputConflict: another driver holds it, or was quicker; the message says who.
+            OutputConflict: another driver holds it, or took it first; the message names the driver.
 
         """
         state = _state(term)
@@ -83,9 +83,9 @@ class Lease:
                 continue  # somebody else was quicker, and shows signs of life if alive
             if not store.settle_conditions(name, _json(state)):
                 log.warning(
-                    "%s has no conditional writes (If-None-Match), so the job asks whether an "
-                    "object exists before it writes it: never start two runs with this "
-                    "output.path at the same moment",
+                    "%s does not support conditional writes (If-None-Match), so the job checks "
+                    "whether an object exists before it writes it. Never start two runs with this "
+                    "output.path at the same time",
                     store.url,
                 )
             store.delete(*(_name(old) for old in _numbers(store) if old <= number))
@@ -108,7 +108,7 @@ class Lease:
                 self._write(released=True)
 
     def check(self) -> None:
-        """Make sure that the lease is still held, as far as the last sign of life showed.
+        """Make sure that the lease was still held at its last renewal.
 
         Raises:
             OutputConflict: another driver has taken over.
@@ -118,7 +118,7 @@ class Lease:
             raise self._lost
 
     def confirm(self) -> None:
-        """As `check`, but asks the store."""
+        """Like `check`, but reads the store."""
         self.check()
         self.fence.check(self._store)
 
@@ -131,7 +131,7 @@ class Lease:
                 self._lost = error
                 return
             except (RerankError, OSError) as error:  # the next beat may reach the store
-                log.warning("the lease could not be renewed: %s", error)
+                log.warning("the lease of the output could not be renewed: %s", error)
 
     def _write(self, **changes: Any) -> None:
         self._state = {**self._state, **changes}
@@ -142,7 +142,8 @@ def _watch(store: Store, number: int, other: dict[str, Any]) -> None:
     """Return if the lease `number` is free, or shows no sign of life for a whole term."""
     term = float(other.get("term", TERM))
     log.info(
-        "%s: driver %s has not released its lease; waiting up to %.0f s to see if it still runs",
+        "%s: driver %s has not released its lease; waiting up to %.0f s to see whether it is "
+        "still running",
         store.url,
         other.get("holder", "somebody"),
         term,

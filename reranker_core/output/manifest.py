@@ -1,4 +1,4 @@
-"""A run begins and ends in its output: claim; then proof, manifest, and `_SUCCESS`."""
+"""Start and end of a run in its output: claim; then proof, manifest and `_SUCCESS`."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ SUCCESS = "_SUCCESS"
 def begin(
     store: Store, run: dict[str, Any], before: dict[str, Any] | None, left: Outstanding
 ) -> None:
-    """Make the output that of `run`, and remove what is no longer of it.
+    """Claim the output for `run`, and remove parts that no longer belong to it.
 
     Args:
         store: the output.
         run: its identity.
         before: the identity that was found in the output; None if there was none.
-        left: what the run has to do.
+        left: the remaining work.
 
     Raises:
-        OutputConflict: another run was quicker.
+        OutputConflict: another run has claimed the output first.
 
     """
     # Not where there is none: a network may deliver a deletion after the run is over.
@@ -46,17 +46,17 @@ def begin(
 
 
 def conclude(store: Store, run: dict[str, Any], config: Config, facts: dict[str, Any]) -> Totals:
-    """Prove the output, write the manifest, and `_SUCCESS` if nothing is amiss.
+    """Verify the output, write the manifest, and write `_SUCCESS` if there is no problem.
 
     Args:
         store: the output.
         run: its identity.
         config: for the quarantine limit.
-        facts: what else the manifest says; `last_session` only if something was scored.
+        facts: more fields of the manifest; `last_session` only if something was scored.
 
     Raises:
-        Incomplete: a part has no receipt, or its file is not what the receipt says.
-        OutputConflict: there are data files that belong to no part.
+        Incomplete: a part has no receipt, or its file does not match the receipt.
+        OutputConflict: there are data files that do not belong to a part.
         QuarantineExceeded: too many pairs have no score.
 
     """
@@ -99,11 +99,11 @@ def conclude(store: Store, run: dict[str, Any], config: Config, facts: dict[str,
 
 
 def verify(store: Store, run: dict[str, Any], config: Config) -> Totals:
-    """Prove a finished output again, and change nothing.
+    """Verify a finished output again without changing it.
 
     Raises:
-        Incomplete, OutputConflict, QuarantineExceeded: as for `conclude`; also if the output does
-            not say of itself that it is finished.
+        Incomplete, OutputConflict, QuarantineExceeded: as for `conclude`; also if the output is not
+            marked as finished.
 
     """
     totals = prove(store, run, config.verify.read == "all")
@@ -113,8 +113,8 @@ def verify(store: Store, run: dict[str, Any], config: Config) -> Totals:
     counted = {name: getattr(totals, name) for name in ("parts", "rows", "pairs", "scored")}
     if not store.exists(SUCCESS) or counted != {name: manifest.get(name) for name in counted}:
         raise Incomplete(
-            f"output.path={store.url} is not finished: all parts are proven, but {SUCCESS} is "
-            f"missing or {MANIFEST} has other counts. To finish it, {RESUME}"
+            f"output.path={store.url} is not finished: all parts are correct, but {SUCCESS} "
+            f"is missing, or {MANIFEST} has different counts. To finish it, {RESUME}"
         )
     return totals
 
@@ -136,7 +136,7 @@ def _over_the_limit(store: Store, totals: Totals, config: Config) -> QuarantineE
     return QuarantineExceeded(
         f"{totals.quarantined_pairs:,} of {totals.pairs:,} pairs "
         f"({totals.quarantined_fraction:.2%}) have no score ({reasons}), more than "
-        f"guard.max_quarantined_fraction={config.guard.max_quarantined_fraction:g} permits. "
+        f"guard.max_quarantined_fraction={config.guard.max_quarantined_fraction:g} allows. "
         f"{store.url}/_quarantine lists them. Correct the input, or raise the limit and run the "
         "same command again: pairs with a score are not scored again"
     )

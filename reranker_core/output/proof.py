@@ -1,8 +1,8 @@
-"""Proof from the objects of an output alone, without plan or input, that it is whole.
+"""Proof that an output is complete, from its own objects only, without plan or input.
 
-`_run.json` says which shards there are and how many rows each has; receipts say which rows each
-part covers; a listing says which data files there are. The parts must tile every shard, the files
-must be those of the receipts, and what is in them must add up.
+`_run.json` contains the shards and their numbers of rows. Receipts contain the rows of each part.
+A listing contains the data files. The parts must cover each row of every shard exactly once, the
+files must match the receipts, and their counts must be consistent.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reranker_core.errors import Incomplete
+from reranker_core.errors import Incomplete, count
 from reranker_core.output.commit import data_name, quarantine_name
 from reranker_core.output.contents import Columns, check_content
 from reranker_core.output.distribution import Distribution
@@ -68,35 +68,35 @@ class Totals:
 
     @property
     def quarantined_pairs(self) -> int:
-        """Pairs without a score, for whatever reason."""
+        """Pairs without a score, for any reason."""
         return sum(self.quarantined.values())
 
     @property
     def padding_fraction(self) -> float:
-        """Of the tokens that went through the model."""
+        """Fraction of the computed tokens that were padding."""
         return 1 - self.tokens / max(self.computed_tokens, self.tokens, 1)
 
     @property
     def waiting_fraction(self) -> float:
-        """Of the replicas' time, between their first part and their last."""
+        """Fraction of the time that replicas waited, between their first part and their last."""
         return self.waited / max(self.seconds + self.waited, 1e-9)
 
     @property
     def quarantined_fraction(self) -> float:
-        """Of all pairs."""
+        """Fraction of all pairs without a score."""
         return self.quarantined_pairs / max(self.pairs, 1)
 
 
 def prove(store: Store, run: dict[str, Any], read_all: bool) -> Totals:
     """Check receipts, listing and contents of the output of `run` against each other.
 
-    A file whose listing shows the MD5 of its receipt is the one whose content was checked when it
-    was committed; it is opened again only if `read_all`.
+    If the listing shows the MD5 of the receipt, the file is unchanged since its content was checked
+    at the commit. It is read again only if `read_all` is set.
 
     Raises:
-        Incomplete: rows of a shard are in no part or in two, or a file is not what its receipt
-            says.
-        OutputConflict: there are files that no receipt tells of.
+        Incomplete: rows of a shard are in no part or in two parts, or a file does not match its
+            receipt.
+        OutputConflict: there are files without a receipt.
 
     """
     inventory = take_inventory(store)
@@ -109,14 +109,14 @@ def prove(store: Store, run: dict[str, Any], read_all: bool) -> Totals:
     def matched() -> Iterator[Receipt]:
         for name, receipt in read_receipts(store, inventory.receipts):
             if receipt is None:
-                problems.append(f"{name}: is damaged")
+                problems.append(f"{name}: the file is damaged")
                 continue
             part = receipt.part
             shard = run["input"]["shards"].get(receipt.shard)
             if shard is None or shard["etag"] != receipt.etag:
                 continue  # of a shard that has changed or gone; its file would be a stray
             if receipt.run != digest(run):
-                problems.append(f"{name}: {part} is of run {receipt.run}, not {digest(run)}")
+                problems.append(f"{name}: {part} belongs to run {receipt.run}, not {digest(run)}")
             elif not inventory.matches(receipt):
                 unmatched[part] = _mismatch(inventory, receipt)
             elif part not in proven:
@@ -129,7 +129,7 @@ def prove(store: Store, run: dict[str, Any], read_all: bool) -> Totals:
         by_listing = inventory.data[receipt.part].md5 == receipt.md5
         found = check_claims(receipt)
         if receipt.quarantined_pairs and quarantine_name(receipt.part) not in inventory.quarantine:
-            found.append("the list of its pairs without a score is missing in _quarantine")
+            found.append("its list of pairs without a score is missing in _quarantine")
         if read_all or not by_listing:
             totals.opened += 1
             found += check_file(store, receipt, run)
@@ -150,30 +150,32 @@ def prove(store: Store, run: dict[str, Any], read_all: bool) -> Totals:
         raise _incomplete(store, run, totals, missing)
     if unknown:
         raise Incomplete(
-            f"output.path={store.url} is not finished: {data_name(unknown[0])}, which has no "
-            f"receipt, is one of {len(unknown)} such files. To finish or remove them, {RESUME}"
+            f"output.path={store.url} is not finished: {count(len(unknown), 'file')} without a "
+            f"receipt, such as {data_name(unknown[0])}. To finish or remove them, {RESUME}"
         )
     return totals
 
 
 def check_claims(receipt: Receipt) -> list[str]:
-    """What does not add up within a receipt."""
+    """Inconsistent counts within a receipt."""
     problems = []
     if receipt.rows != receipt.stop - receipt.start:
-        problems.append(f"{receipt.rows} rows for input rows {receipt.start} to {receipt.stop}")
+        problems.append(
+            f"the receipt has {receipt.rows} rows for input rows {receipt.start} to {receipt.stop}"
+        )
     if receipt.scored + receipt.quarantined_pairs != receipt.pairs:
         problems.append(
-            f"{receipt.scored} pairs scored and {receipt.quarantined_pairs} quarantined do not "
-            f"make {receipt.pairs}"
+            f"the receipt has {receipt.pairs} pairs, but {receipt.scored} scored and "
+            f"{receipt.quarantined_pairs} quarantined"
         )
     return problems
 
 
 def check_file(store: Store, receipt: Receipt, run: dict[str, Any]) -> list[str]:
-    """What of a data file, and of its quarantine list, is not as the receipt says."""
+    """Differences of a data file and its quarantine list from the receipt."""
     data = store.read(data_name(receipt.part))
     if hashlib.sha256(data).hexdigest() != receipt.sha256:
-        return [f"its {len(data)} bytes are other bytes than were committed (sha256)"]
+        return [f"its content ({len(data)} bytes) differs from what was committed (SHA-256)"]
     try:
         file = pq.ParquetFile(io.BytesIO(data))
         columns = Columns.of_run(run)
@@ -184,7 +186,8 @@ def check_file(store: Store, receipt: Receipt, run: dict[str, Any]) -> list[str]
         lines = _lines(store, quarantine_name(receipt.part))
         if lines != receipt.quarantined_pairs:
             problems.append(
-                f"{lines} lines in _quarantine, {receipt.quarantined_pairs} pairs without a score"
+                f"{lines} lines in _quarantine, but "
+                f"{count(receipt.quarantined_pairs, 'pair')} without a score"
             )
     return problems
 
@@ -199,10 +202,10 @@ def _lines(store: Store, name: str) -> int:
 def _mismatch(inventory: Inventory, receipt: Receipt) -> str:
     listed = inventory.data.get(receipt.part)
     if listed is None:
-        return f"{data_name(receipt.part)}: is missing"
+        return f"{data_name(receipt.part)}: the file is missing"
     return (
-        f"{data_name(receipt.part)}: has {listed.size} bytes (MD5 {listed.md5 or 'not listed'}); "
-        f"{receipt.size} bytes were committed (MD5 {receipt.md5})"
+        f"{data_name(receipt.part)}: has {listed.size} bytes (MD5 {listed.md5 or 'not listed'}), "
+        f"but {receipt.size} bytes were committed (MD5 {receipt.md5})"
     )
 
 
@@ -226,8 +229,8 @@ def _damaged(store: Store, problems: list[str]) -> Incomplete:
     if len(problems) > _SHOWN_PROBLEMS:
         shown += f"\n  … and {len(problems) - _SHOWN_PROBLEMS} more"
     return Incomplete(
-        f"output.path={store.url} is damaged in {len(problems)} places:\n{shown}\nDelete the files "
-        f"that are named here, then {RESUME}: only their rows are scored again"
+        f"output.path={store.url} is damaged in {count(len(problems), 'place')}:\n{shown}\nDelete "
+        f"these files, then {RESUME}. Only their rows are scored again"
     )
 
 
@@ -240,6 +243,6 @@ def _incomplete(
     share = f"{100 * totals.rows // max(rows, 1)} % of {rows:,} rows"
     more = ", and others" if len(missing) > 1 else ""
     return Incomplete(
-        f"output.path={store.url} is incomplete: {totals.parts:,}{of} parts ({share}) are "
-        f"committed. Missing: {missing[0]}{more}. To resume, {RESUME}"
+        f"output.path={store.url} is incomplete: {totals.parts:,}{of} parts are committed "
+        f"({share}). Missing: {missing[0]}{more}. To resume, {RESUME}"
     )

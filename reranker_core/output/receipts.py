@@ -1,8 +1,8 @@
-"""Receipts: what is known of each committed part, without opening its file.
+"""Receipts: the facts of each committed part, without opening its file.
 
-_receipts/<part>.json             written by whoever commits the part
-_receipts/batch-<number>.jsonl    a thousand of them, gathered by the driver: a run of a million
-                                  parts is resumed and verified by reading a thousand objects
+_receipts/<part>.json             written when the part is committed
+_receipts/batch-<number>.jsonl    1,000 receipts, merged by the driver: to resume or verify a run
+                                  with a million parts, only a thousand objects are read
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _BATCH_PREFIX = f"{FOLDER}/batch-"
 
 @dataclass(frozen=True)
 class Facts:
-    """What a part's data file says of itself, in its Parquet footer.
+    """The facts of a part that its data file contains in the Parquet footer.
 
     Attributes:
         part: its name; the data file is `<part>.parquet`.
         run: the digest of the run's identity.
-        shard, etag: which input shard, in which state.
+        shard, etag: the input shard and its state.
         start, stop: the input rows, `stop` exclusive.
-        rows, pairs: what the data file holds.
+        rows, pairs: counts of the data file.
         scored, quarantined: pairs with a score; pairs without one, by reason.
         rescued: scores that were not finite at first and were computed again in float32.
         distinct, tokens: sequences that were run through the model, and their tokens.
@@ -55,14 +55,14 @@ class Facts:
 
 @dataclass(frozen=True)
 class Receipt(Facts):
-    """Proof that a part is complete: the facts of its data file, and what that file looks like.
+    """Proof that a part is complete: the facts of its data file, with size and checksums.
 
     Attributes:
         size, sha256, md5: of the data file; the size in bytes. Object stores list the MD5 of each
-            object, which proves a file without fetching it.
-        computed_tokens: that went through the model, padding included.
-        seconds: that the replica took.
-        waited: seconds that the replica had nothing to do before it got the part; 0 for its first.
+            object, which verifies a file without reading it.
+        computed_tokens: tokens that the model computed, including padding.
+        seconds: time of the replica for this part.
+        waited: seconds that the replica waited for this part; 0 for its first part.
         special_tokens_in_text: pairs with the text of a special token in query or passage; 0 in
             receipts of earlier versions, which did not count them.
 
@@ -77,12 +77,12 @@ class Receipt(Facts):
     special_tokens_in_text: int = 0
 
     def to_json(self) -> bytes:
-        """As stored."""
+        """The stored form."""
         return json.dumps(asdict(self)).encode()
 
     @classmethod
     def from_json(cls, data: bytes | str) -> Receipt:
-        """The inverse of `to_json`. Raises ValueError if the data is no receipt."""
+        """The inverse of `to_json`. Raises ValueError if the data is not a receipt."""
         try:
             return cls(**json.loads(data))
         except TypeError as error:
@@ -90,7 +90,7 @@ class Receipt(Facts):
 
     @property
     def quarantined_pairs(self) -> int:
-        """Pairs without a score, for whatever reason."""
+        """Pairs without a score, for any reason."""
         return sum(self.quarantined.values())
 
 
@@ -100,18 +100,18 @@ def receipt_name(part: str) -> str:
 
 
 def is_receipt(name: str) -> bool:
-    """Whether `name` is that of a receipt or of a batch of them."""
+    """Whether `name` is the name of a receipt or of a batch."""
     return name.startswith(f"{FOLDER}/")
 
 
 def is_batch(name: str) -> bool:
-    """Whether `name` is that of a batch."""
+    """Whether `name` is the name of a batch."""
     return name.startswith(_BATCH_PREFIX)
 
 
 def read_receipts(store: Store, names: list[str]) -> Iterator[tuple[str, Receipt | None]]:
-    """All receipts in the objects `names`, each with the object it stands in; None for one that is
-    damaged. A part whose gathering was interrupted comes twice.
+    """All receipts in the objects `names`, each with its object; None for a damaged one.
+    A part can occur twice if merging was interrupted.
     """
 
     def read(name: str) -> list[tuple[str, Receipt | None]]:
@@ -129,7 +129,7 @@ def read_receipts(store: Store, names: list[str]) -> Iterator[tuple[str, Receipt
 
 
 class Gatherer:
-    """Replaces single receipts by batches of a thousand while a run goes on."""
+    """Merges single receipts into batches of 1,000 during a run."""
 
     def __init__(self, store: Store, singles: list[str]) -> None:
         self._store = store
@@ -140,7 +140,7 @@ class Gatherer:
                     self.add(receipt)
 
     def add(self, receipt: Receipt) -> None:
-        """Take note of a receipt that is in the store."""
+        """Add a receipt that has been written."""
         self._waiting[receipt.part] = receipt
         if len(self._waiting) >= BATCH:
             self._gather()

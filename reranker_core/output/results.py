@@ -1,4 +1,4 @@
-"""A scored part: its rows with the score columns, and what must be quarantined."""
+"""A scored part: its rows with the score columns, and its quarantined pairs."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from reranker_core.models.scores import Scores
 
 @dataclass(frozen=True)
 class ScoredPart:
-    """Pair by pair results of a part, without text.
+    """The results of a part for each pair, without text.
 
     Attributes:
         rows: the columns that are carried to the output.
         per_row: candidates of each row; None for flat parts.
         status: final `pairs.Status` of each pair, shape (P,).
-        score: float32, NaN where status is not SCORED, shape (P,).
+        score: float32, NaN if status is not SCORED, shape (P,).
         rescued: sequences whose score had to be computed again in float32.
-        lost: tokens of each pair that were cut away, shape (P,).
-        chunks: sequences that each pair was scored in; 0 where it was not, shape (P,).
-        layers: scores behind the lower ones of several cutoff layers, by layer; each as `score`.
+        lost: tokens that were cut from each pair, shape (P,).
+        chunks: sequences that each pair was scored in; 0 for unscored pairs, shape (P,).
+        layers: scores of the lower cutoff layers, by layer; each like `score`.
 
     """
 
@@ -46,7 +46,7 @@ class ScoredPart:
 
     @classmethod
     def of(cls, part: EncodedPart, scores: Scores, model: ModelConfig) -> ScoredPart:
-        """Give each pair the scores of its distinct pair, made of those of its sequences."""
+        """Combine scores of sequences to scores of distinct pairs; copy these to all pairs."""
         sequences = part.sequences
         values = combine(scores.values, sequences.chunks, model)
         pair_of = np.repeat(np.arange(len(sequences.chunks)), sequences.chunks)
@@ -70,10 +70,10 @@ def output_table(
 ) -> pa.Table:
     """The part's rows in input order, with the score columns (lists for nested parts).
 
-    `temperature` is what raw scores are divided by before they are normalised.
+    `temperature` is the divisor of raw scores before normalization.
 
     Raises:
-        InputError: ranks are asked for and a query's rows do not stand together.
+        InputError: ranks are requested, but the rows of a query are not adjacent.
 
     """
     names = output.columns
@@ -118,7 +118,7 @@ def rank_within(
 
 
 def quarantined(part: ScoredPart, schema: InputSchema, first_row: int) -> list[dict[str, Any]]:
-    """One record for each pair without a score: where it stands in its shard, its ids, why."""
+    """One record for each pair without a score: its position in the shard, its ids, the reason."""
     bad = np.flatnonzero(part.status != Status.SCORED)
     if not len(bad):
         return []
@@ -172,7 +172,7 @@ def query_of_pair(
     """An ascending number for each pair, equal for the pairs of one query.
 
     Raises:
-        InputError: the rows of a query do not stand together.
+        InputError: the rows of a query are not adjacent.
 
     """
     if per_row is not None:
@@ -181,9 +181,9 @@ def query_of_pair(
     starts = np.flatnonzero(np.diff(codes, prepend=codes[0] - 1 if len(codes) else 0))
     if len(starts) > len(np.unique(codes)):
         raise InputError(
-            f"output.rank=true, but in the rows of a part the column '{schema.query_id}' returns "
-            "to a query after others; a rank needs a query's candidates in adjacent rows. Sort "
-            "the shard by it, or set output.rank=false"
+            "output.rank=true, but the rows of a query are not adjacent in a part. Ranks need "
+            f"all candidates of a query in adjacent rows. Sort the shard by '{schema.query_id}', "
+            "or set output.rank=false"
         )
     groups = np.zeros(len(codes), np.int64)
     groups[starts[1:]] = 1

@@ -1,8 +1,8 @@
 """Teacher scores: a scored output as JSON lines that FlagEmbedding's fine-tuning reads.
 
-One line a query: `query`, `pos`, `neg`, `pos_scores`, `neg_scores` (FlagEmbedding 1.4.2,
-AbsRerankerTrainDataset, with `--knowledge_distillation True`). One file a part, so that a second
-run of the job writes the same files again.
+One line per query: `query`, `pos`, `neg`, `pos_scores`, `neg_scores` (FlagEmbedding 1.4.2,
+AbsRerankerTrainDataset, with `--knowledge_distillation True`). One file per part, so that a second
+run of the command writes the same files again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TRAINING = "_training"
 
 @dataclass
 class Written:
-    """What became of the queries and pairs."""
+    """Counts of written and omitted queries and pairs."""
 
     queries: int = 0
     pairs: int = 0
@@ -47,8 +47,8 @@ def write_training_data(config: Config) -> Written:
     """Write `_training/<part>.jsonl` for each part of a complete output.
 
     Raises:
-        ConfigError: the output lacks what the lines need.
-        InputError: labels do not belong to the candidates one by one; no file is written then.
+        ConfigError: the output does not contain the required columns.
+        InputError: a row has different numbers of labels and candidates. Then no file is written.
         Incomplete: there is no `_SUCCESS` yet.
 
     """
@@ -56,8 +56,8 @@ def write_training_data(config: Config) -> Written:
     store = Store(config.output.path)
     if not store.exists(SUCCESS):
         raise Incomplete(
-            f"output.path={store.url}: has no {SUCCESS}; complete the run "
-            "first, with batch-reranker run"
+            f"output.path={store.url}: has no {SUCCESS}, so the run is not complete. "
+            "Run `batch-reranker run` with the same configuration first"
         )
     plan = make_plan(config)
     if config.training.positive_column is not None:
@@ -81,10 +81,10 @@ def training_records(
     written: Written,
     place: tuple[str, int] = ("the output", 0),
 ) -> list[dict[str, Any]]:
-    """The lines of one part's output, in its order; `written` is added to. `place` is the shard
-    and the number of the table's first row, for messages.
+    """The lines of one part's output, in its order; counts are added to `written`. `place`
+    is the shard and the number of the table's first row, for messages.
 
-    Queries without a positive or without a negative make no line, for training could not use it.
+    Queries without a positive or without a negative are omitted, because training cannot use them.
     """
     rule, names = config.training, config.output.columns
     per_row, passages, _ = candidates(table, schema)
@@ -134,13 +134,15 @@ def training_records(
 def _refuse(config: Config) -> None:
     rule, missing = config.training, []
     if not config.output.text:
-        missing.append("output.text=true, for the lines hold the texts")
+        missing.append("output.text=true, because the lines contain the texts")
     if (rule.positive_column is None) == (rule.positive_score is None):
         missing.append(
             "either training.positive_column (above 0: a positive) or training.positive_score"
         )
     if not config.output.rank:
-        missing.append("output.rank=true, so that no part divides a query of flat input")
+        missing.append(
+            "output.rank=true, so that a query of flat input is never split between parts"
+        )
     if rule.scores == "normalized" and config.output.normalize == "none":
         missing.append("output.normalize=sigmoid, for training.scores=normalized")
     if missing:

@@ -1,4 +1,4 @@
-"""What Ray says of its nodes, and what these compute in."""
+"""The nodes of the cluster, and the number format of the run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import ray
 
 from reranker_core.config import Config
 from reranker_core.device import number_formats, resolve_device
-from reranker_core.errors import Incomplete
+from reranker_core.errors import Incomplete, count
 from reranker_core.pipeline.placement import Placement, resources
 
 log = logging.getLogger(__name__)
@@ -19,22 +19,22 @@ _TOLD_EVERY = 60  # seconds, while waiting
 
 
 def living_nodes() -> list[dict[str, float]]:
-    """What each node that the cluster has now offers, in Ray's words. Needs a connection."""
+    """Resources of each current node, in the names of Ray. Needs a connection to Ray."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def describe(nodes: int, placement: Placement) -> str:
-    """The cluster in words, for who wonders what a run of `placement` waits for.
+    """A description of the cluster, for messages about what a run of `placement` waits for.
 
     Args:
-        nodes: how many there were when the run began.
-        placement: what its replicas ask for.
+        nodes: number of nodes when the run started.
+        placement: resources of its replicas.
 
     """
     free = ray.available_resources()
     return (
-        f"nodes alive: {len(living_nodes())} ({nodes} when the run began); a replica asks for "
-        f"{resources(placement.num_cpus, placement.num_gpus)}, free are "
+        f"the cluster has {count(len(living_nodes()), 'node')} ({nodes} when the run started); a "
+        f"replica needs {resources(placement.num_cpus, placement.num_gpus)}; free: "
         f"{resources(free.get('CPU', 0), free.get('GPU', 0))}"
     )
 
@@ -42,8 +42,8 @@ def describe(nodes: int, placement: Placement) -> str:
 def settle_numbers(config: Config, placement: Placement, own: bool) -> Config:
     """The configuration with the device and number format that all replicas will use.
 
-    Where several formats may do, a worker loads the model and takes the first that passes its
-    checks: one more load a run, not one a replica.
+    If several formats are possible, one worker loads the model and chooses the first format that
+    passes its checks. So the model is loaded once more per run, not once more per replica.
     """
     device = config.model.device
     if device == "auto":
@@ -54,7 +54,7 @@ def settle_numbers(config: Config, placement: Placement, own: bool) -> Config:
     if config.model.dtype != "auto" or (own and device == "cpu" and len(formats) == 1):
         dtype, why = next(iter(formats.items()))
     else:  # the driver need not have the hardware that replicas will have
-        log.info("a worker loads the model, to find the number format that all replicas will use")
+        log.info("a worker loads the model to choose the number format for all replicas")
         ask = ray.remote(num_cpus=placement.num_cpus, num_gpus=placement.num_gpus)(_settle)
         dtype, why = _answer(ask.remote(config), config.guard.max_stall_seconds)
     log.info("model.device=%s model.dtype=%s (%s)", device, dtype, why)
@@ -75,14 +75,14 @@ def _answer(asked: Any, longest: float) -> Any:
         if waited >= longest:
             ray.cancel(asked, force=True)
             raise Incomplete(
-                f"stalled: for {waited} s the worker that finds the number format gave no answer "
-                f"(guard.max_stall_seconds={longest:g}): no node has room, or loading the model "
-                "takes longer. Free GPUs, add nodes, set model.dtype, or raise the limit; then run "
-                "the same command again"
+                "stalled: the worker that chooses the number format has not answered for "
+                f"{waited} s (guard.max_stall_seconds={longest:g}): no node has free resources, "
+                "or loading the model takes longer. Free GPUs, add nodes, set model.dtype, or "
+                "raise the limit. Then run the same command again"
             )
         log.warning(
-            "the worker that finds the number format has not answered for %d s: it waits for a "
-            "node with room for a replica, or loads the model",
+            "the worker that chooses the number format has not answered for %d s: it is waiting "
+            "for a node with free resources, or is loading the model",
             waited,
         )
 

@@ -1,4 +1,4 @@
-"""Joining a Ray, or starting an own one, without what Ray would print by itself."""
+"""Connecting to a Ray, or starting a new one, without the messages that Ray prints."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _FULL_DISK = 0.95  # where Ray puts no more objects on a disk (local_fs_capacity
 
 @contextmanager
 def connected(config: Config) -> Iterator[bool]:
-    """Join the Ray of `ray.address` or RAY_ADDRESS, or start an own one, until the end of the
-    `with` block; gives whether it is an own one. A Ray that this process has joined already is
-    used, and left as it was.
+    """Connect to the Ray of `ray.address` or RAY_ADDRESS, or start a new one, until the end of the
+    `with` block. Yields whether it is a new one. If this process is already connected to a Ray,
+    that one is used and stays connected.
 
     Raises:
-        ConfigError: there is no Ray at the address, the process has joined another, or an own one
-            cannot start on this machine.
-        Incomplete: an own one did not come up.
+        ConfigError: there is no Ray at the address, the process is connected to another one, or a
+            new one cannot start on this machine.
+        Incomplete: a new one did not start.
 
     """
     with prose.recorded(), _connected(config) as own:
@@ -54,8 +54,8 @@ def _connected(config: Config) -> Iterator[bool]:
         joined = ray.get_runtime_context().gcs_address
         if config.ray.address not in (None, "auto", joined):
             raise ConfigError(
-                f"ray.address={config.ray.address}: this process has joined the Ray at {joined} "
-                "already; leave ray.address out to use that one, or call ray.shutdown() first"
+                f"ray.address={config.ray.address}: this process is already connected to the Ray "
+                f"at {joined}. Leave ray.address out to use that one, or call ray.shutdown() first"
             )
         _set_up()
         yield False
@@ -82,9 +82,9 @@ def _connect(config: Config) -> bool:
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
     except Exception as error:  # noqa: BLE001 - of many kinds, none of which passes
         raise ConfigError(
-            f"{key}={address}: cannot be joined ({brief(error)}). Start a Ray with `ray start "
-            "--head`, with the same versions of Ray and Python, and with its token at hand if it "
-            f"wants one (RAY_AUTH_MODE). To use an own Ray, {_own(key)}"
+            f"{key}={address}: cannot connect to this Ray ({brief(error)}). Start one with `ray "
+            "start --head`, with the same versions of Ray and Python. If it requires a token "
+            f"(RAY_AUTH_MODE), provide it. To start a new Ray for this run, {_own(key)}"
         ) from None
     return False
 
@@ -104,7 +104,7 @@ def _start() -> None:
         except (ValueError, OSError) as error:  # such as a path that is too long for a socket
             raise ConfigError(
                 f"Ray cannot start on this machine ({brief(error)}). Its files are in "
-                f"{session_folder()}; RAY_TMPDIR changes that"
+                f"{session_folder()}; set RAY_TMPDIR to use another folder"
             ) from None
         except Exception as error:  # noqa: BLE001 - what Ray raises when its parts are slow
             ray.shutdown()
@@ -141,10 +141,10 @@ def _watch(done: threading.Event, since: float, stderr: int) -> None:
 
 
 def check_address(key: str, address: str) -> None:
-    """See whether anything answers there. Ray itself would wait for many minutes.
+    """Check that a server answers at the address. Ray itself would wait for many minutes.
 
     Raises:
-        ConfigError: nothing does.
+        ConfigError: no server answers.
 
     """
     parts = urlsplit(address if "://" in address else f"//{address}")
@@ -155,7 +155,7 @@ def check_address(key: str, address: str) -> None:
     if address == "auto" or (host and not port and "://" in address):
         return
     if not host or not port:
-        raise ConfigError(f"{key}={address}: is no address of a Ray; expected host:port")
+        raise ConfigError(f"{key}={address}: is not the address of a Ray; expected host:port")
     end = time.monotonic() + _ANSWER_SECONDS
     while True:
         try:
@@ -165,7 +165,8 @@ def check_address(key: str, address: str) -> None:
             if time.monotonic() > end:
                 raise ConfigError(
                     f"{key}={address}: no Ray answers there ({brief(error)}). Start one with `ray "
-                    f"start --head`, or correct the address. To use an own Ray, {_own(key)}"
+                    "start --head`, or correct the address. To start a new one for this run, "
+                    f"{_own(key)}"
                 ) from None
         time.sleep(1)
 
@@ -177,19 +178,19 @@ def _own(key: str) -> str:
 
 
 def session_folder() -> Path:
-    """Where an own Ray keeps its sockets, logs and what does not fit into memory."""
+    """The folder for sockets, logs and spilled data of a new Ray."""
     return Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp") / "ray"
 
 
 def check_machine(shm: str = "/dev/shm") -> None:
-    """See whether an own Ray can start here.
+    """Check that a new Ray can start on this machine.
 
     Raises:
         ConfigError: its folder cannot be written, or its disk is full.
 
     """
     folder = session_folder()
-    remedy = "set RAY_TMPDIR to a folder with some GB of free space (and a short path)"
+    remedy = "set RAY_TMPDIR to a folder with a short path and a few GB of free space"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".writable-{os.getpid()}"
@@ -202,14 +203,14 @@ def check_machine(shm: str = "/dev/shm") -> None:
     disk = shutil.disk_usage(folder)
     if disk.used > _FULL_DISK * (disk.used + disk.free):
         log.warning(
-            "the disk of %s is %.0f %% full; Ray cannot move parts there when memory is short. "
+            "the disk of %s is %.0f %% full, so Ray cannot move parts there when memory runs low. "
             "Free space, or %s",
             *(folder, 100 * disk.used / (disk.used + disk.free), remedy),
         )
     if os.path.isdir(shm) and shutil.disk_usage(shm).free < _SMALL_SHM:
         log.warning(
-            "%s has %.0f MiB free; Ray then keeps parts in %s, which is slower. In Docker, start "
-            "the container with --shm-size=2g or more",
+            "%s has only %.0f MiB free, so Ray keeps parts in %s, which is slower. In Docker, "
+            "start the container with --shm-size=2g or more",
             *(shm, shutil.disk_usage(shm).free / (1 << 20), folder),
         )
 

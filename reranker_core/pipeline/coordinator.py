@@ -45,9 +45,9 @@ class State:
     """Of a run's workers.
 
     Attributes:
-        loading: replicas that load and check the model.
-        ready: replicas that have done so.
-        troubles: what has ended processes, in words.
+        loading: number of replicas that are loading and checking the model.
+        ready: number of replicas that are ready.
+        troubles: messages about processes that have ended.
 
     """
 
@@ -138,7 +138,7 @@ class Coordinator:
 
 
 def silence_of(coordinator: Any) -> float:
-    """Seconds since a worker last began or computed something, without end if nobody can tell."""
+    """Seconds since a worker last started or computed something; infinite if unknown."""
     try:
         return float(ray.get(coordinator.silence.remote(), timeout=_ANSWER_SECONDS))
     except RayError:
@@ -146,12 +146,12 @@ def silence_of(coordinator: Any) -> float:
 
 
 def ask(coordinator: Any, method: str, *values: Any) -> Any:
-    """What the coordinator answers; its own errors, not Ray's wrapper around them."""
+    """The answer of the coordinator. Raises its original errors without the wrapper of Ray."""
     return answer(getattr(coordinator, method).remote(*values))
 
 
 def answer(asked: Any) -> Any:
-    """What the coordinator answers to what was asked before; errors as those of `ask`."""
+    """The answer to an earlier call; errors as in `ask`."""
     try:
         return ray.get(asked)
     except RayTaskError as error:

@@ -1,4 +1,4 @@
-"""How many cores this process may use: those of its affinity, or fewer by its control groups.
+"""Number of cores that this process may use: its CPU affinity, limited by its control groups.
 
 A container's CPU limit is a quota of time, which neither the affinity nor the machine's count of
 cores shows. The kernel's documentation: admin-guide/cgroup-v2 (`cpu.max`) and scheduler/sched-bwc
@@ -16,7 +16,7 @@ _ROOT = Path("/")
 
 
 def usable_cores() -> int:
-    """The least of affinity and quotas, where a fraction of a core counts as one; at least 1."""
+    """The smallest of affinity and quotas, rounded up; at least 1."""
     return max(1, min([len(os.sched_getaffinity(0)), *map(math.ceil, quotas(_ROOT))]))
 
 

@@ -18,7 +18,7 @@ from reranker_core.pipeline.wire import row_of_table
 
 
 class PartSource(Datasource):
-    """The parts that are still to be done, in groups that are read in one pass."""
+    """The remaining parts, in groups that are read in one pass."""
 
     def __init__(
         self, groups: list[list[Part]], columns: tuple[str, ...], coordinator: ActorHandle
@@ -28,7 +28,7 @@ class PartSource(Datasource):
         self._coordinator = coordinator
 
     def get_name(self) -> str:
-        """What Ray's dashboard calls the stage."""
+        """The name of the stage in Ray's dashboard."""
         return "ReadParts"
 
     def estimate_inmemory_data_size(self) -> int | None:
@@ -41,7 +41,7 @@ class PartSource(Datasource):
         per_task_row_limit: int | None = None,
         data_context: DataContext | None = None,
     ) -> list[ReadTask]:
-        """One task a group, whatever `parallelism` Ray would like: parts are what they are."""
+        """One task per group. The `parallelism` that Ray requests is ignored."""
         return [
             ReadTask(
                 partial(_read, group, self._columns, self._coordinator),

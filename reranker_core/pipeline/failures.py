@@ -1,4 +1,4 @@
-"""What went wrong on a worker or in Ray, as one error of ours in one line."""
+"""Failures of workers and of Ray, as errors of this package with one-line messages."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from reranker_core.pipeline.prose import LESS, exit_detail, out_of_memory, taken
 log = logging.getLogger(__name__)
 
 _SHOWN = 300
-_RESUME = "Committed parts are kept; the same command resumes"
+_RESUME = "Committed parts are kept. Run the same command again to resume"
 
 
 @contextmanager
 def our_errors(output: str) -> Iterator[None]:
-    """Whatever ends the run leaves the `with` block as an error of ours, without Ray's wrapping.
+    """Convert every error that leaves the `with` block to an error of this package.
 
     Args:
-        output: where the run writes to, for messages.
+        output: the output path, for messages.
 
     Raises:
-        RerankError: what a worker raised, or what became of anything else.
+        RerankError: the error of a worker, or the converted form of another error.
 
     """
     try:
@@ -48,7 +48,7 @@ def our_errors(output: str) -> Iterator[None]:
 
 
 def as_ours(error: BaseException, output: str) -> RerankError:
-    """An error of ours for one of Ray's, or for what it wraps."""
+    """The error of this package for an error of Ray or its cause."""
     cause = _innermost(error)
     if isinstance(cause, RerankError):
         return cause
@@ -70,7 +70,7 @@ def as_ours(error: BaseException, output: str) -> RerankError:
         return Incomplete(f"{out_of_memory(str(cause)) or _line(cause)}. {_RESUME}")
     if isinstance(cause, (OutOfDiskError, ObjectStoreFullError)):
         return Incomplete(
-            "a node has no room left for Ray's objects: its memory for objects and its disk are "
+            "a node has no space left for Ray's objects: its object store and its disk are "
             "full. Free space on the disk of Ray's temporary folder (/tmp/ray, or ray start "
             f"--temp-dir). {_RESUME}"
         )
@@ -79,7 +79,7 @@ def as_ours(error: BaseException, output: str) -> RerankError:
     if isinstance(cause, ActorDiedError):
         return _died(cause)
     if isinstance(cause, RayError):
-        return Incomplete(f"Ray gave up: {_line(cause)}{_in_logs()}. {_RESUME}")
+        return Incomplete(f"Ray failed: {_line(cause)}{_in_logs()}. {_RESUME}")
     where = "a worker" if isinstance(error, RayError) else "the run"
     return Incomplete(f"{where} failed: {_line(cause)}{_in_logs()}. {_RESUME}")
 
@@ -91,7 +91,9 @@ def _died(error: ActorDiedError) -> RerankError:
         kind = ConfigError if "ModuleNotFoundError" in reason else Incomplete
         return kind(f"a replica cannot start: {reason}{_in_logs()}. {_RESUME}")
     reason = out_of_memory(text) or exit_detail(text) or _line(error)
-    return Incomplete(f"a process of the run died: {_short(reason)}{_in_logs()}. {_RESUME}")
+    return Incomplete(
+        f"a process of the run ended unexpectedly: {_short(reason)}{_in_logs()}. {_RESUME}"
+    )
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -1,4 +1,4 @@
-"""What every stage knows of a run."""
+"""The facts of a run that every stage needs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reranker_core.storage.store import Store
 
 @dataclass(frozen=True)
 class Job:
-    """Small, and pickled to the workers."""
+    """The facts of a run that are sent to the workers."""
 
     config: Config
     schema: InputSchema

@@ -1,4 +1,4 @@
-"""A limit on the time that a process may take to tokenize something."""
+"""A time limit for tokenizing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Limit:
     code holds its lock. The coordinator then counts the end as it counts crashes.
 
     Args:
-        base: seconds that are allowed however little there is to tokenize, at most 60.
+        base: minimum number of seconds that are allowed for any text, at most 60.
 
     """
 
@@ -22,11 +22,11 @@ class Limit:
         self._base = min(base, _LONGEST_BASE)
 
     def seconds(self, characters: int) -> float:
-        """How long tokenizing so many characters may take."""
+        """Number of seconds allowed for this number of characters."""
         return self._base + characters / _SLOWEST
 
     def restart(self, characters: int) -> None:
-        """From now on, so many characters are tokenized."""
+        """Restart the timer for this number of characters."""
         # The process's file of errors, where Ray gathers it, gets the stack, without values.
         faulthandler.dump_traceback_later(self.seconds(characters), exit=True, file=2)
 

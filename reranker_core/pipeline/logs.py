@@ -11,7 +11,7 @@ _ERROR = re.compile(r"\s*([\w.]*(Error|Exception)|error): ")
 
 
 def log_folder() -> Path | None:
-    """Where they lie; None if that is not known."""
+    """The folder of the logs; None if unknown."""
     try:
         from ray.data._internal.logging import get_log_directory
 
@@ -22,10 +22,10 @@ def log_folder() -> Path | None:
 
 
 def startup_problem(folder: Path | None, since: float = 0.0) -> str:
-    """The last error that a worker process wrote before it could answer; '' if there is none. Only
-    files that were written to after `since` (`time.time()`) count.
+    """The last error that a worker process wrote while it started; '' if there is none. Only files
+    that were written after `since` (`time.time()`) are read.
 
-    What a worker writes before it has a log of its own is in that of its node (`raylet.err`).
+    Before a worker has its own log, it writes to the log of its node (`raylet.err`).
     """
     if folder is None:
         return ""

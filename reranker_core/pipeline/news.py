@@ -1,4 +1,4 @@
-"""What happens to the workers of a run, told to its user while it happens."""
+"""Messages about the workers during a run."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _ANSWER_SECONDS = 2.0
 
 
 class News:
-    """Asks the coordinator from time to time.
+    """Asks the coordinator for news regularly.
 
     Args:
-        coordinator: of the run.
-        progress: is told how many replicas are ready.
-        replicas: that the run asks for.
+        coordinator: the coordinator of the run.
+        progress: receives the number of ready replicas.
+        replicas: number of replicas that the run requests.
 
     """
 
@@ -37,7 +37,7 @@ class News:
         self._told: set[str] = set()
 
     def tell(self) -> None:
-        """What is new, if it is time to ask again. An answer that does not come is no error."""
+        """Log news, if it is time to ask again. A missing answer is not an error."""
         if time.monotonic() - self._asked < _EVERY:
             return
         try:

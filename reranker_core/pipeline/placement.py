@@ -1,4 +1,4 @@
-"""How many replicas of which size a run asks Ray for."""
+"""Number and resources of the replicas of a run."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ TASK_SLOTS = 2
 
 @dataclass(frozen=True)
 class Placement:
-    """What a run asks Ray for.
+    """The resources that a run requests from Ray.
 
     Attributes:
-        min: replicas that are kept when there is little to do.
-        fitting: replicas for which there is room when the run begins, and 1 if there is none.
-        max: replicas that are asked for.
-        num_cpus, num_gpus: what each takes.
+        min: number of replicas that are always kept.
+        fitting: number of replicas that fit when the run starts; at least 1.
+        max: number of replicas that are requested.
+        num_cpus, num_gpus: resources of each replica.
 
     """
 
@@ -39,23 +39,23 @@ class Placement:
 
     @property
     def threads(self) -> int:
-        """Threads of a CPU forward."""
+        """Number of threads of a forward pass on a CPU."""
         return max(1, int(self.num_cpus))
 
 
 def place(config: Config, parts: int, own: bool, nodes: list[dict[str, float]]) -> Placement:
-    """Resolve `replicas` against what the cluster has.
+    """Choose the replicas for the resources of the cluster.
 
-    `replicas.max` is what the cluster may grow to: what does not fit now waits for nodes to join.
+    The cluster may grow to `replicas.max`: replicas that do not fit now wait for new nodes.
 
     Args:
-        config: the run's.
-        parts: how many there are to score.
-        own: whether Ray is this process's own.
-        nodes: what each living node offers, see `living_nodes`.
+        config: the configuration of the run.
+        parts: number of parts to score.
+        own: whether this process has started Ray.
+        nodes: resources of each node, see `living_nodes`.
 
     Raises:
-        ConfigError: the cluster cannot hold a single replica, nor is said to grow.
+        ConfigError: the cluster has no room for a replica, and `replicas.max` does not let it grow.
 
     """
     wanted, device = config.replicas, config.model.device
@@ -68,8 +68,8 @@ def place(config: Config, parts: int, own: bool, nodes: list[dict[str, float]]) 
             _tell_of_cpus(len(nodes))
     if device == "cuda" and not num_gpus:
         raise ConfigError(
-            "model.device=cuda, but a replica asks for no GPU; set replicas.num_gpus=1 and use a "
-            "cluster that has GPUs, or starts nodes with GPUs on demand"
+            "model.device=cuda, but replicas have no GPU. Set replicas.num_gpus=1 and use a "
+            "cluster that has GPUs or starts nodes with GPUs on demand"
         )
     # Reading, tokenizing and committing must always find a free core.
     spare = TASK_SLOTS if own else 1
@@ -84,28 +84,29 @@ def place(config: Config, parts: int, own: bool, nodes: list[dict[str, float]]) 
     awaited = num_gpus and not gpus and not own  # nodes with GPUs may be started on demand
     if not fitting and awaited and wanted.max:
         log.warning(
-            "no node has a GPU yet: waiting for the first of up to %d replicas with %s, for "
-            "guard.max_stall_seconds=%g at most",
+            "no node has a GPU yet: waiting for the first of up to %d replicas with %s, for at "
+            "most %g s (guard.max_stall_seconds)",
             *(most, resources(num_cpus, num_gpus), config.guard.max_stall_seconds),
         )
     elif not fitting:
         advice = "Lower replicas.num_cpus or replicas.num_gpus, or use larger nodes"
         if awaited:
             advice = (
-                "If nodes with GPUs are started on demand, set replicas.max: they are waited for"
+                "If nodes with GPUs are started on demand, set replicas.max. Then the run waits "
+                "for them"
             )
         raise ConfigError(
-            f"no node of the cluster can hold a replica of {resources(num_cpus, num_gpus)} and "
-            f"leave {resources(spare, 0)} for other stages; the largest node has "
+            f"no node of the cluster has room for a replica with {resources(num_cpus, num_gpus)} "
+            f"and {resources(spare, 0)} for other stages; the largest node has "
             f"{resources(most_cpus, 0)}, all nodes together have {gpus:g} GPUs. {advice}"
         )
     elif own:  # no node will join
         most = min(most, fitting)
     elif not num_gpus and fitting < min(most, sum(_room(n, num_cpus, 0, 0) for n in nodes)):
         log.warning(
-            "replicas.max=%d is lowered to %d: further replicas of %s would take the CPUs that "
-            "reading and tokenizing need on the present nodes. If nodes will join, set "
-            "replicas.num_cpus to what a node has, less %d",
+            "replicas.max=%d is lowered to %d: more replicas with %s would take the CPUs that "
+            "reading and tokenizing need on the current nodes. If nodes will join, set "
+            "replicas.num_cpus to the CPUs of a node minus %d",
             *(most, fitting, resources(num_cpus, 0), spare),
         )
         most = fitting

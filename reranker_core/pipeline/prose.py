@@ -1,4 +1,4 @@
-"""What Ray would print on the driver: of processes that died, kept in place of being printed; and
+"""Messages that Ray prints on the driver: about ended processes, which are recorded instead; and
 lines of its own log.
 """
 
@@ -62,7 +62,7 @@ def without_log_lines() -> Iterator[int]:
 
 
 def taken() -> list[str]:
-    """What was told since the last call, oldest first."""
+    """Messages since the last call, oldest first."""
     found = []
     while _messages:
         found.append(_messages.popleft())
@@ -70,8 +70,8 @@ def taken() -> list[str]:
 
 
 def out_of_memory(text: str) -> str:
-    """What Ray says when it ends a process of a node without memory, in one line; '' if it says no
-    such thing.
+    """Ray's message about a process that it ended because a node ran out of memory, in one line;
+    '' for other messages.
     """
     if "low on memory" not in text and "OutOfMemory" not in text:
         return ""
@@ -82,13 +82,13 @@ def out_of_memory(text: str) -> str:
     whom = re.search(r"Selected to kill: .*?task name=([^,]+)", text)
     process = "a replica" if whom and "Replica" in whom[1] else "a process"
     return (
-        f"{where} was out of memory{amount}, so Ray ended {process} there; free memory on it, "
-        f"or {LESS}"
+        f"{where} ran out of memory{amount}, so Ray ended {process} there. Free memory on this "
+        f"node, or {LESS}"
     )
 
 
 def exit_detail(text: str) -> str:
-    """How a process ended, without Ray's guesses at causes; '' if it is not told."""
+    """How a process ended, without Ray's list of possible causes; '' if unknown."""
     found = re.search(r"[Ww]orker exit detail: (.+)", text)
     return found[1].partition(" Some common causes")[0].strip(" .") if found else ""
 

@@ -36,9 +36,9 @@ _BEAT_SECONDS = 10.0  # at least, between two signs of life of a replica
 class Replica:
     """A scorer that asks the coordinator first.
 
-    Whether it may score is asked for at the first part, and what goes wrong while loading is
-    raised there: Ray reduces what an actor's constructor raises to text, and the driver needs the
-    error itself.
+    It asks for permission to score at the first part. Errors while loading are also raised there,
+    because Ray converts errors of an actor's constructor to text, and the driver needs the
+    original error.
     """
 
     def __init__(self, job: Job, threads: int, coordinator: ActorHandle) -> None:
@@ -101,7 +101,7 @@ class Replica:
             scores = self._scores(part.name, encoded.sequences, caution)
         except Exception as error:
             if is_lost(error):
-                log.exception("part %s lost the device; the process ends", part.name)
+                log.exception("part %s: the device failed; this process ends", part.name)
                 os._exit(1)
             raise
         measures = {

@@ -1,7 +1,7 @@
 """A whole run: plan → read → encode → score → commit → manifest.
 
-The driver sees the plan, receipts and counts, never rows. It takes receipts from the end of the
-stream as parts are committed, which is also what drives progress.
+The driver handles the plan, receipts and counts, never rows. It takes receipts from the end of the
+stream when parts are committed. This also updates the progress.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ray.data import ActorPoolStrategy, Dataset
 
 from reranker_core.checks import Check
 from reranker_core.config import Config
-from reranker_core.errors import PreflightRefused
+from reranker_core.errors import PreflightRefused, count
 from reranker_core.input.plan import read_groups
 from reranker_core.output.checksums import recording
 from reranker_core.output.identity import digest, identity, temperature
@@ -39,7 +39,6 @@ from reranker_core.pipeline.tasks import commit_parts, encode
 from reranker_core.pipeline.watch import watched
 from reranker_core.prepare import Prepared, compare
 from reranker_core.report.progress import Progress
-from reranker_core.report.words import count
 from reranker_core.stopping import stop_on_signals
 from reranker_core.storage.store import Store
 
@@ -51,10 +50,10 @@ _PARTS_IN_FLIGHT = 2
 
 
 def run(prepared: Prepared) -> Totals:
-    """Score what is not yet scored, prove the output, write the manifest and `_SUCCESS`.
+    """Score the remaining parts, verify the output, write the manifest and `_SUCCESS`.
 
     Raises:
-        RerankError: one of its kinds, each with its exit code.
+        RerankError: a subclass, each with its exit code.
 
     """
     with Lease.acquire(prepared.store) as lease:
@@ -135,7 +134,7 @@ def _score(
 
     def waiting_for() -> str:
         parts = count(len(left), "part")
-        return f"not committed: {parts}, such as {min(left)}; {describe(nodes, placement)}"
+        return f"{parts} not committed yet, such as {min(left)}; {describe(nodes, placement)}"
 
     sent_away: list[dict[str, str]] = []
     longest = job.config.guard.max_stall_seconds
@@ -215,7 +214,11 @@ def _refusal_recorded(store: Store) -> Iterator[None]:
 def _log_relaxed(preflight: dict[str, Any], config: Config) -> None:
     for check in preflight["checks"]:
         if not check["passed"] and getattr(config.preflight.checks, check["group"]) == "warn":
-            log.warning("preflight not enforced on %s: %s", preflight["replica"], Check(**check))
+            log.warning(
+                "preflight check failed on %s (not enforced): %s",
+                preflight["replica"],
+                Check(**check),
+            )
 
 
 def _write_preflight(store: Store, content: dict[str, Any]) -> None:

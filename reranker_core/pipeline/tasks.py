@@ -1,4 +1,4 @@
-"""What runs as tasks, before and behind the replicas: encode and commit."""
+"""The tasks before and after the replicas: encode and commit."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def encode(
 ) -> pa.Table:
     """Parts as read → parts as token ids.
 
-    `pair_format` refers to the driver's, so that all nodes tokenize alike, and need no files of the
-    model nor what reads them.
+    `pair_format` is sent by the driver. So all nodes tokenize in the same way and do not need the
+    model files for it.
     """
     [reference] = pair_format
     found = _fetched(reference)
@@ -66,7 +66,7 @@ def _encoded(
 def commit_parts(block: pa.Table, job: Job, coordinator: ActorHandle) -> dict[str, list[Any]]:
     """Scored parts → their files and receipts in the store.
 
-    What goes on to the driver is the receipts, and which replicas scored.
+    The driver receives only the receipts and the names of the replicas.
     """
     store = job.store
     receipts, replicas = [], []

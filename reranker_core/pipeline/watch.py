@@ -1,4 +1,4 @@
-"""Taking what a stream yields without ever waiting for it in silence."""
+"""Iterating over a stream with messages and a time limit for long waits."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def watched(
     longest: float,
     silence: Callable[[], float] = lambda: float("inf"),
 ) -> Iterator[Any]:
-    """The items, as they come. To be called in the main thread.
+    """The items of a stream. Call this in the main thread.
 
-    The stream is taken from in this very thread, so that it is closed in order whatever ends it; a
-    thread beside it watches, and interrupts it by a signal.
+    This thread reads the stream, so that it is always closed in order. A second thread watches the
+    time and interrupts the first one with a signal.
 
     Args:
         items: the stream.
-        check: called every second; what it raises ends the iteration.
-        waiting_for: says in words what the stream may be waiting for.
-        longest: seconds without an item after which it counts as stalled.
-        silence: seconds since something was last computed; a large item takes its time.
+        check: called every second; an error that it raises ends the iteration.
+        waiting_for: returns a description of what the stream may be waiting for.
+        longest: seconds without an item after which the stream counts as stalled.
+        silence: returns the seconds since something was last computed.
 
     Raises:
-        Incomplete: nothing came for `longest` seconds.
+        Incomplete: no item came for `longest` seconds.
 
     """
     watch = _Watch(check, waiting_for, longest, silence)
@@ -92,8 +92,8 @@ class _Watch:
                 raise Incomplete(
                     f"stalled: nothing was computed or committed for {self._longest:.0f} s "
                     f"(guard.max_stall_seconds={self._longest:g}); "
-                    f"{_in_words(self._waiting_for)}. Committed parts are kept; the same command "
-                    "resumes"
+                    f"{_in_words(self._waiting_for)}. Committed parts are kept. Run the same "
+                    "command again to resume"
                 )
             if now - max(told, self.last) > _FIRST_WORD:
                 told = now
@@ -110,7 +110,7 @@ def _in_words(waiting_for: Callable[[], str]) -> str:
         try:
             answer.append(waiting_for())
         except Exception as error:  # noqa: BLE001 - it must not hide the stall
-            answer.append(f"what it waits for is not known ({type(error).__name__})")
+            answer.append(f"the reason for the wait is unknown ({type(error).__name__})")
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()

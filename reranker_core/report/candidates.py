@@ -45,7 +45,7 @@ class Query:
 
     Attributes:
         scores: of the reranker; NaN for a candidate without one.
-        first: scores of the first stage; falling numbers where it is the order of the rows.
+        first: scores of the first stage; descending numbers if the order of the rows is used.
         labels: relevance; empty without a label column.
         group: the value of the group column, as text.
 
@@ -61,7 +61,7 @@ class Query:
 def read_queries(
     store: Store, columns: Columns, wanted: Container[str] | None, most: int
 ) -> tuple[dict[str, Query], float]:
-    """Candidates by query id, and which share of the queries these are.
+    """Candidates by query id, and the fraction of queries that were read.
 
     Memory grows with `most`, not with the output. Queries are chosen by a hash of their id, so each
     call chooses the same ones.
@@ -73,7 +73,7 @@ def read_queries(
         most: queries to keep; 0 for all.
 
     Raises:
-        ConfigError: a column is not in the output, or holds no numbers.
+        ConfigError: a column is not in the output, or is not numeric.
 
     """
     found: dict[str, Query] = {}
@@ -109,7 +109,7 @@ def _read(store: Store, name: str, columns: Columns) -> pa.Table:
     if missing:
         raise ConfigError(
             f"{store.url}/{name}: has no column {', '.join(missing)}; it has {', '.join(there)}. "
-            "Name a column that is there; output.passthrough chooses which columns of the input are"
+            "Choose one of these; output.passthrough sets which input columns are copied"
         )
     return file.read(columns=list(dict.fromkeys(wanted)))
 

@@ -101,8 +101,8 @@ def evaluate(
     present = [name for name in names if name in queries]
     if not present:
         raise ConfigError(
-            f"none of the {len(names):,} judged queries has candidates in the output; compare the "
-            "query ids of both"
+            f"none of the {len(names):,} judged queries has candidates in the output. Check that "
+            "both use the same query ids"
         )
     before, after = (
         _values(parsed, judgements, {name: _run(queries[name], which) for name in present})

@@ -43,7 +43,7 @@ def read_judgements(path: str) -> Judgements:
     for query, document, relevance in rows:
         found.setdefault(query, {})[document] = relevance
     if not found:
-        raise InputError(f"--qrels {path}: the file has no judgements")
+        raise InputError(f"--qrels {path}: the file contains no judgements")
     return found
 
 

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from reranker_core.errors import count
 from reranker_core.input.plan import Part, Plan
 from reranker_core.output.receipts import Receipt
-from reranker_core.report.words import count
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +24,8 @@ _SECONDS_BEFORE_A_RATE = 10.0
 class Progress:
     """Counts committed parts and pairs, and estimates what is left.
 
-    Parts and pairs of earlier sessions are counted apart, as resumed. The rate is that since the
-    first part was committed, for models were loaded before; it is shown after 10 seconds.
+    Parts of earlier runs are counted separately. The rate is measured from the first committed
+    part, so it excludes model loading. It is shown after 10 seconds.
     """
 
     def __init__(self, plan: Plan, todo: tuple[Part, ...]) -> None:
@@ -63,7 +63,7 @@ class Progress:
             log.info(self.state())
 
     def replicas(self, loading: int, ready: int, wanted: int) -> None:
-        """Say what the replicas do, as long as no part is committed."""
+        """Show the state of the replicas until the first part is committed."""
         if self._parts:
             return
         absent = max(0, wanted - loading - ready)
@@ -93,7 +93,7 @@ class Progress:
         """Parts, pairs, rate and time left, in one line."""
         text = f"{self._parts:,} of {count(self._all_parts, 'part')}, {count(self._pairs, 'pair')}"
         if self._resumed:
-            text += f" (and {count(self._resumed, 'part')} of earlier runs)"
+            text += f" ({count(self._resumed, 'part')} from earlier runs)"
         if self._first is None or self._pairs == self._first[1]:
             return text
         seconds = time.monotonic() - self._first[0]

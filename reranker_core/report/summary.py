@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from reranker_core.errors import count
 from reranker_core.output.proof import Totals
-from reranker_core.report.words import count
 from reranker_core.storage.store import Store
 
 if TYPE_CHECKING:  # for who proves an output, and needs neither torch nor transformers
@@ -28,30 +28,30 @@ def print_plan(prepared: Prepared, console: Console) -> None:
     for name, version in plan.snapshots.items():
         table.add_row("snapshot", f"{version} of the table {name}")
     if plan.passed_over:
-        table.add_row("passed over", _passed_over(plan.passed_over))
+        table.add_row("skipped", _passed_over(plan.passed_over))
     table.add_row("layout", "nested" if plan.schema.nested else "flat")
     about = "about " if plan.schema.nested else ""
     table.add_row("rows", f"{plan.rows:,} ({about}{plan.pairs:,} pairs)")
     table.add_row("parts", f"{len(plan.parts):,}")
-    table.add_row("already committed", f"{count(done, 'part')}, which this run would skip")
+    table.add_row("already committed", f"{count(done, 'part')}, which a run would skip")
     table.add_row("to score", count(len(prepared.todo), "part"))
     if prepared.changes:
         table.add_row("shards changed", f"{len(prepared.changes):,}")
         table.add_row("to remove", count(len(prepared.outstanding.discard), "part"))
     read = ", ".join(f"{role}={where}" for role, where in plan.schema.roles.items())
     table.add_row("columns", read)
-    table.add_row("passed through", ", ".join(plan.schema.carried))
+    table.add_row("columns copied", ", ".join(plan.schema.carried))
     if plan.not_kept:
-        table.add_row("not kept as it is", "\n".join(map(escape, plan.not_kept)))
+        table.add_row("changed in the output", "\n".join(map(escape, plan.not_kept)))
     table.add_row("output", prepared.store.url)
     table.add_row("model", prepared.config.model.path)
     scoring = prepared.fingerprint
-    lengths = f"{scoring['max_length']} tokens a pair, {scoring['query_max_length']} a query"
+    lengths = f"{scoring['max_length']} tokens per pair, {scoring['query_max_length']} per query"
     table.add_row("lengths", lengths)
     table.add_row("scored as", prepared.choice)
     table.add_row("dtype", scoring["dtype"])
     if prepared.device_is_unknown:
-        table.add_row("device", "cuda; only the run itself can see whether the cluster has GPUs")
+        table.add_row("device", "cuda; only a run can check whether the cluster has GPUs")
     console.print(table)
 
 
@@ -60,14 +60,14 @@ def print_totals(totals: Totals, prepared: Prepared, seconds: float, console: Co
     table = _table("Complete")
     _add_counts(table, totals)
     if totals.special_tokens_in_text:
-        table.add_row("special tokens in text", f"{totals.special_tokens_in_text:,} pairs")
+        table.add_row("special tokens in text", count(totals.special_tokens_in_text, "pair"))
     if totals.rescued:
-        table.add_row("rescued in float32", f"{totals.rescued:,}")
-    table.add_row("distinct pairs", f"{totals.distinct:,}, {totals.tokens:,} tokens")
+        table.add_row("scored again in float32", count(totals.rescued, "pair"))
+    table.add_row("distinct pairs", f"{totals.distinct:,}, {count(totals.tokens, 'token')}")
     table.add_row(
         "replicas",
-        f"{totals.padding_fraction:.1%} of what they computed was padding; "
-        f"{totals.waiting_fraction:.1%} of the time they waited for parts",
+        f"{totals.padding_fraction:.1%} of the computed tokens were padding; "
+        f"{totals.waiting_fraction:.1%} of the time was spent waiting for parts",
     )
     skipped = totals.parts - len(prepared.todo)
     table.add_row(
@@ -85,12 +85,12 @@ def print_totals(totals: Totals, prepared: Prepared, seconds: float, console: Co
 
 
 def print_proof(totals: Totals, store: Store, seconds: float, console: Console) -> None:
-    """What `jobs.verify` shows."""
+    """What `batch-reranker verify` shows."""
     table = _table("Proven")
     _add_counts(table, totals)
     table.add_row("data", _size(totals.size))
     by_listing = totals.parts - totals.opened
-    table.add_row("files", f"{totals.opened:,} read, {by_listing:,} by the checksum in the listing")
+    table.add_row("files", f"{totals.opened:,} read, {by_listing:,} by checksum in the listing")
     table.add_row("time", f"{seconds:,.1f} s")
     table.add_row("output", store.url)
     console.print(table)
@@ -134,14 +134,14 @@ def _add_counts(table: Table, totals: Totals) -> None:
         )
         table.add_row("scores", f"{quantiles} (min / 5 % / median / 95 % / max)")
         for part in scores["unlike"][:_SHOWN_PARTS]:
-            table.add_row("unlike the others", f"{part['part']}: median {part['median']:.4g}")
+            table.add_row("unusual part", f"{part['part']}: median {part['median']:.4g}")
 
 
 def _passed_over(counts: dict[str, int]) -> str:
     """Why files of the input are not read."""
     words = {
-        "hidden": "named with _ or . at the beginning",
-        "not_parquet": "not Parquet by their suffix",
+        "hidden": "with names that begin with _ or .",
+        "not_parquet": "without a Parquet suffix",
         "link_loop": "links to a folder above them",
     }
     return "; ".join(f"{number:,} {words[reason]}" for reason, number in counts.items())

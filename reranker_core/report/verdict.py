@@ -1,4 +1,4 @@
-"""What a person reads of a preflight: the verdict first, then what led to it."""
+"""The printed result of a preflight: first the verdict, then the reasons."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NOTHING = ("none", "none found", "nothing unusual")
 
 
 def verdict(report: Report, config: PreflightConfig) -> str:
-    """One line: may the model score, what, and what nobody looked at."""
+    """One line: whether the model may score, in which languages, and what was not checked."""
     failed = {check: getattr(config.checks, check.group) for check in report.failed}
     refused = [check for check, action in failed.items() if action == "refuse"]
     if refused:
@@ -38,7 +38,7 @@ def verdict(report: Report, config: PreflightConfig) -> str:
     others = [name for name in get_args(Language) if name not in config.languages]
     parts = [f"PASSED: may score {asked}"]
     if config.checks.meaning != "refuse":
-        parts = [f"PASSED, but nothing was asked of its scores (meaning={config.checks.meaning})"]
+        parts = [f"PASSED, but its scores were not checked (meaning={config.checks.meaning})"]
     elif others:
         parts.append(f"not checked: {', '.join(others)}")
     if failed:
@@ -52,7 +52,7 @@ def verdict(report: Report, config: PreflightConfig) -> str:
 def print_report(
     report: Report, config: PreflightConfig, digest: str, console: Console, verbose: bool = False
 ) -> None:
-    """The verdict; checks that failed and values worth reading, or all checks."""
+    """Print the verdict, failed checks and notable values, or all checks."""
     line = verdict(report, config)
     colour = "red" if line.startswith("REFUSED") else "green"
     console.print(f"[bold {colour}]{escape(line)}", highlight=False)

@@ -1,4 +1,4 @@
-"""What a store answered: the same few facts out of the errors of every client.
+"""Error responses of stores, extracted from the errors of every client.
 
 Stores wrap the errors of their clients, which wrap those of the network. So the whole chain of
 causes is searched, by the attributes that botocore (S3), gcsfs, aiohttp and azure-core set; no
@@ -21,10 +21,10 @@ class Answer:
     """An error response.
 
     Attributes:
-        status: of HTTP; 0 where it is unknown.
-        code: the store's own word, such as `NoSuchBucket`; may be empty.
-        text: its first line of explanation; may be empty.
-        operation: what was asked, such as `PutObject`; may be empty.
+        status: HTTP status; 0 if unknown.
+        code: error code of the store, such as `NoSuchBucket`; may be empty.
+        text: first line of its explanation; may be empty.
+        operation: the request, such as `PutObject`; may be empty.
 
     """
 
@@ -41,7 +41,7 @@ class Answer:
 
 
 def answer_of(error: BaseException) -> Answer | None:
-    """The answer that caused `error`; None if there was none, as when the network failed."""
+    """The response that caused `error`; None without a response, such as a network failure."""
     links = list(chain(error))
     if any(kind.__name__ == "HttpProcessingError" for link in links for kind in type(link).__mro__):
         return None  # of aiohttp, for an answer that it could not read
@@ -53,7 +53,7 @@ def answer_of(error: BaseException) -> Answer | None:
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, its cause, the cause's cause, and so on, as far as these are not our own."""
+    """The error and its chain of causes, without errors of this package."""
     seen: set[int] = set()
     link: BaseException | None = error
     while link is not None and id(link) not in seen and not isinstance(link, RerankError):
@@ -63,7 +63,7 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def told(error: BaseException) -> str:
-    """The answer in words; what the disk said; or the first line of the error."""
+    """The response in words, the message of the disk, or the first line of the error."""
     answer = answer_of(error)
     if answer is not None:
         return str(answer)

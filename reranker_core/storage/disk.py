@@ -13,10 +13,10 @@ _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 
 
 def write(target: Path, data: bytes, replace: bool) -> None:
-    """Create the file, and its folders as needed; `replace` one that is there.
+    """Create the file, and its folders as needed; `replace` an existing one.
 
     Raises:
-        FileExistsError: it is there, and is not to be replaced.
+        FileExistsError: it exists, and `replace` is false.
         OSError: as the disk says it.
 
     """
@@ -41,9 +41,9 @@ def write(target: Path, data: bytes, replace: bool) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Write where the folder is, or where it would be made, and leave nothing behind.
+    """Test whether the folder, or its nearest existing parent, can be written. Leaves no file.
 
-    Permissions say too little: not even root writes on a read-only file system or in /proc.
+    Permissions are not enough: even root cannot write to a read-only file system or to /proc.
 
     Raises:
         OSError: as the disk says it.
@@ -55,7 +55,7 @@ def check_writable(folder: Path) -> None:
     while not os.path.lexists(existing) and existing != existing.parent:
         existing = existing.parent
     if not existing.is_dir():
-        raise OSError(errno.ENOTDIR, f"{existing} is no folder", str(folder))
+        raise OSError(errno.ENOTDIR, f"{existing} is not a folder", str(folder))
     probe = existing / f".batch-reranker-{uuid.uuid4().hex}.tmp"
     within = probe
     try:
@@ -85,7 +85,7 @@ def make_folder(folder: Path) -> None:
     except (FileExistsError, NotADirectoryError):
         raise OSError(errno.ENOTDIR, "a file is where a folder is needed", str(folder)) from None
     except FileNotFoundError:  # such as below /proc, or behind a link to nothing
-        raise OSError(errno.EINVAL, "no folder can be made here", str(folder)) from None
+        raise OSError(errno.EINVAL, "no folder can be created here", str(folder)) from None
 
 
 def _link(temporary: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a store's errors mean, and the one place where a request is retried."""
+"""Classification of store errors, and the retries of requests."""
 
 from __future__ import annotations
 
@@ -26,32 +26,31 @@ Result = TypeVar("Result")
 
 
 class Trouble(Enum):
-    """Kinds of trouble with a store, each with what a person should do about it."""
+    """Kinds of store errors, each with its remedy."""
 
     CREDENTIALS = (
         "the credentials are missing, wrong or expired; set valid ones in the environment or in "
         "the profile (AWS_*), on the nodes too"
     )
-    DENIED = "the credentials do not permit this; extend their policy, or use other credentials"
+    DENIED = "the credentials do not allow this; extend their policy, or use other credentials"
     BUCKET = "there is no such bucket; create it, or correct the URL or the endpoint"
     REGION = "the bucket is in another region; set AWS_DEFAULT_REGION to the bucket's region"
     REFUSED = (
-        "the store refuses the request; docs/object-storage.md lists the settings that some "
-        "stores need"
+        "the store refuses the request; docs/object-storage.md lists settings that some stores need"
     )
     DAMAGED = (
-        "the store received other bytes than were sent, or does not understand their checksum; "
-        "docs/object-storage.md lists the settings that some stores need"
+        "the store received different bytes than were sent, or does not support their checksum; "
+        "docs/object-storage.md lists settings that some stores need"
     )
     THROTTLED = "the store limits the request rate; run again later, or use fewer replicas"
-    SERVER = "the store answers with server errors; run the same command again when it works"
+    SERVER = "the store returns server errors; run the same command again when it works"
     CERTIFICATE = (
-        "the store's TLS certificate is not trusted; set AWS_CA_BUNDLE to the file of its authority"
+        "the store's TLS certificate is not trusted; set AWS_CA_BUNDLE to the CA certificate file"
     )
     NETWORK = "the store cannot be reached; check the endpoint (AWS_ENDPOINT_URL) and the network"
     FULL = "no space is left; free some, or raise the quota"
     LIMIT = (
-        "the file is larger than its file system or the process's limit permits; raise the limit "
+        "the file is larger than the file system or the process limit allows; raise the limit "
         "(ulimit -f), or choose another path"
     )
     PERMISSION = "permission denied; change the owner or mode of the folder, or choose another path"
@@ -63,7 +62,7 @@ class Trouble(Enum):
 
     @property
     def passing(self) -> bool:
-        """Whether another try may help."""
+        """Whether a retry may help."""
         return self in _PASSING
 
 
@@ -119,7 +118,7 @@ _BY_ERRNO = {number: kind for kind, numbers in _ERRNOS.items() for number in num
 
 
 def trouble(error: BaseException) -> Trouble | None:
-    """What kind of trouble `error` tells of, or None if it is no trouble with a store."""
+    """The kind of a store error, or None if `error` is not a store error."""
     # An answer of the server says more than the class that a client made of it.
     answer = answer_of(error)
     if answer is not None:
@@ -136,7 +135,7 @@ def trouble(error: BaseException) -> Trouble | None:
 
 
 def failure(error: Exception, kind: Trouble, what: str, tries: str = "") -> RerankError:
-    """The error of ours for trouble that is not retried, or no longer."""
+    """The error of this package after the last try."""
     details = "; ".join(word for word in (tries, told(error)) if word)
     message = f"{what}: {kind.value} ({details})"
     if kind is Trouble.FULL:
@@ -145,21 +144,20 @@ def failure(error: Exception, kind: Trouble, what: str, tries: str = "") -> Rera
 
 
 def patiently(operation: Callable[[], Result], what: str, patience: float = PATIENCE) -> Result:
-    """The result of `operation`, retried while the trouble may pass.
+    """The result of `operation`, with retries while a retry may help.
 
-    Delays double and are drawn at random ("full jitter"), so that replicas which were turned away
-    together do not come back together.
+    Delays double and are random ("full jitter"), so that replicas do not retry at the same time.
 
     Args:
-        operation: must be safe to repeat: its earlier try may have succeeded unheard.
+        operation: must be safe to repeat: an earlier try may have succeeded without a reply.
         what: URL and purpose, for messages.
-        patience: seconds after which no further try begins.
+        patience: seconds after which no new try starts.
 
     Raises:
-        StoreRefused: no try will help until somebody changes something.
-        StoreFull: there is no room left.
-        StoreUnavailable: the trouble did not pass in time.
-        FileNotFoundError, FileExistsError: as they are; they are answers.
+        StoreRefused: a retry cannot help; a setting must be changed.
+        StoreFull: there is no space left.
+        StoreUnavailable: all tries failed.
+        FileNotFoundError, FileExistsError: unchanged, because they are valid answers.
 
     """
     start = time.monotonic()
@@ -199,9 +197,7 @@ def patiently(operation: Callable[[], Result], what: str, patience: float = PATI
 
 
 def is_unknown(answer: Answer | None) -> bool:
-    """Whether an answer refuses for a reason that is not known, such as a request that the store
-    does not have.
-    """
+    """Whether the store refused for an unknown reason, such as an unsupported request."""
     return answer is not None and _kind_of(answer) in (Trouble.REFUSED, Trouble.DAMAGED)
 
 

@@ -29,9 +29,9 @@ def open_filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
         filesystem, path = fsspec.url_to_fs(url, **options)
     except (ImportError, ValueError) as error:
         raise ConfigError(
-            f"{url}: this kind of store cannot be opened ({brief(error)}); correct the URL, or "
-            "install fsspec's package for this kind of store, such as gcsfs for gs://, here and on "
-            "the nodes"
+            f"{url}: this kind of store cannot be opened ({brief(error)}). Correct the URL, or "
+            "install the fsspec package for this kind of store (such as gcsfs for gs://) on all "
+            "nodes"
         ) from None
     if hasattr(filesystem, "retries"):
         filesystem.retries = 1
@@ -39,10 +39,10 @@ def open_filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
 
 
 def open_to_read(filesystem: fsspec.AbstractFileSystem, path: str) -> IO[bytes] | RangeReader:
-    """A file to read from, with requests that are retried where the store is remote.
+    """Open a file for reading. Requests to a remote store are retried.
 
     Raises:
-        FileNotFoundError: it is not there.
+        FileNotFoundError: it does not exist.
         StoreRefused, StoreUnavailable: as `patiently`.
 
     """
@@ -52,9 +52,7 @@ def open_to_read(filesystem: fsspec.AbstractFileSystem, path: str) -> IO[bytes] 
 
 
 def info_of(filesystem: fsspec.AbstractFileSystem, path: str) -> dict[str, Any]:
-    """What the store says of a file, of a link what is true of its target: size, etag or time.
-    Raises FileNotFoundError.
-    """
+    """Size and ETag or time of a file, or of the target of a link. Raises FileNotFoundError."""
     if is_local(filesystem):
         found = patiently(lambda: os.stat(path), path)
         return {"name": path, "size": found.st_size, "type": "file", "mtime": found.st_mtime}
@@ -68,7 +66,7 @@ def is_local(filesystem: fsspec.AbstractFileSystem) -> bool:
 
 
 def entity_tag(info: dict[str, Any]) -> str:
-    """What changes when an object changes: its etag, or on a disk its time of modification."""
+    """A value that changes when an object changes: its ETag, or on a disk its modification time."""
     for key in ("ETag", "etag", "md5Hash", "content_md5", "generation"):
         if info.get(key):
             return str(info[key]).strip('"')
@@ -77,9 +75,7 @@ def entity_tag(info: dict[str, Any]) -> str:
 
 
 class RangeReader(io.RawIOBase):
-    """A remote file for pyarrow: each read is one request for just these bytes, retried while the
-    store's trouble may pass.
-    """
+    """A remote file for pyarrow: each read is one range request, with retries."""
 
     def __init__(self, filesystem: fsspec.AbstractFileSystem, path: str) -> None:
         self._filesystem, self._path = filesystem, path
@@ -87,7 +83,7 @@ class RangeReader(io.RawIOBase):
         self._position = 0
 
     def readable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     def seekable(self) -> bool:

@@ -58,7 +58,7 @@ def advice(answer: Any, filesystem: fsspec.AbstractFileSystem) -> str:
     if answer.operation not in _WRITES or not sends_checksums(filesystem):
         return ""
     return (
-        "; if the store does not know the checksum headers of newer AWS clients, set "
+        "; if the store does not support the checksum headers of newer AWS clients, set "
         "AWS_REQUEST_CHECKSUM_CALCULATION=when_required"
     )
 

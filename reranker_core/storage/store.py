@@ -1,7 +1,7 @@
 """Files and objects behind one small interface: any URL that fsspec knows, or a local path.
 
-A write is all or nothing: a reader sees the whole new object or none of it. On object stores that
-is what a single PUT gives; `disk.py` does it on a local disk.
+A write is atomic: a reader sees the whole new object or nothing. On object stores, a single PUT
+does this. On a local disk, `disk.py` does it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 class Listed(NamedTuple):
-    """An object as a listing shows it; `md5` is None where the listing has no such checksum."""
+    """An object in a listing; `md5` is None if the listing has no MD5."""
 
     name: str
     size: int
@@ -40,13 +40,13 @@ class Listed(NamedTuple):
 class Store:
     """A folder of small objects addressed by relative names such as `_receipts/x.json`.
 
-    Requests are retried while the store's trouble may pass, `patience` seconds at most; see
-    `storage.errors.patiently` for what is raised then.
+    Failed requests are retried for at most `patience` seconds; see `storage.errors.patiently` for
+    the errors.
 
     Attributes:
-        url: as it was given; on a disk, the absolute path.
-        conditional: whether the store refuses to create an object that is there; None until
-            `create` and `settle_conditions` have found out.
+        url: the configured URL; on a disk, the absolute path.
+        conditional: whether the store supports conditional writes; None until `create` and
+            `settle_conditions` have tested it.
 
     """
 
@@ -60,7 +60,7 @@ class Store:
         self._patience = patience
 
     def with_patience(self, seconds: float) -> Store:
-        """The same store for who cannot wait as long."""
+        """The same store with a different retry time."""
         store = copy.copy(self)
         store._patience = seconds
         return store
@@ -70,15 +70,15 @@ class Store:
         return f"{self.root}/{name}"
 
     def write(self, name: str, data: bytes) -> None:
-        """Create or replace the object `name`, all or nothing."""
+        """Create or replace the object `name` atomically."""
         self._try(name, lambda: self._put(name, data))
 
     def create(self, name: str, data: bytes) -> bool:
-        """Create the object `name`, all or nothing; False, and nothing changed, if it is there.
+        """Create the object `name` atomically. Returns False and changes nothing if it exists.
 
-        One of several who try at once succeeds. A store whose reply was lost may answer False to
-        the one who did create it. Stores without conditional writes are asked first, which leaves
-        a moment in which two may succeed.
+        Of several simultaneous callers, one succeeds. If a reply was lost, the caller that created
+        the object may also get False. Without conditional writes, this checks
+        first whether the object exists; then two callers can succeed at the same moment.
         """
         refused: Exception | None = None
         if self.conditional is not False:
@@ -102,17 +102,16 @@ class Store:
         return True
 
     def settle_conditions(self, name: str, data: bytes) -> bool:
-        """Whether the store keeps conditions. `name` is there, with `data`, by this process."""
+        """Test whether conditional writes work. This process has written `data` to `name`."""
         if self.conditional is None:
             self.conditional = not self.create(name, data)
         return self.conditional
 
     def check_writable(self) -> None:
-        """Find out, as far as that is possible without writing an object, whether this output can
-        be written.
+        """Check whether this output can be written, as far as possible without writing an object.
 
         Raises:
-            StoreRefused: it cannot; in one line that begins with `output.path=`.
+            StoreRefused: it cannot be written; the message begins with `output.path=`.
             StoreUnavailable: the store does not answer.
 
         """
@@ -135,7 +134,7 @@ class Store:
         return content
 
     def exists(self, name: str) -> bool:
-        """Whether the object `name` is there, past any cached listing."""
+        """Whether the object `name` exists, without cached listings."""
         self.filesystem.invalidate_cache()
         try:
             self._try(name, lambda: self.filesystem.info(self.path(name)))
@@ -144,11 +143,11 @@ class Store:
         return True
 
     def is_there(self) -> bool:
-        """Whether the folder itself exists; stores without folders have all that hold objects."""
+        """Whether the folder exists. In stores without folders: whether it contains objects."""
         return bool(self._try("", lambda: self.filesystem.exists(self.root)))
 
     def delete(self, *names: str) -> None:
-        """Remove the objects `names`, those of them that are there."""
+        """Delete the objects `names`; missing ones are ignored."""
         left: Iterable[str] = names
         if self._deletes_many and len(names) > 1:
             left = self._delete_many(names)
@@ -156,8 +155,8 @@ class Store:
             pass
 
     def list(self, folder: str = "") -> Iterator[Listed]:
-        """All objects below `folder`, fresh from the store, in its order. Hidden ones, such as
-        files that are being written, do not count.
+        """All objects below `folder`, from a new listing, in the order of the store. Hidden files,
+        such as files that are being written, are left out.
         """
         for info in self._pages(folder) if self._s3 else self._found(folder):
             name = info["name"]
@@ -201,7 +200,7 @@ class Store:
                 if refused.answer is None:
                     raise
                 self._deletes_many = False
-                log.info("%s deletes one object a request: %s", self.url, refused.answer)
+                log.info("%s: objects are deleted one per request: %s", self.url, refused.answer)
                 return [*left, *batch, *waiting]
             left.update(path[len(self.root) + 1 :] for path in kept)
         return left

@@ -230,7 +230,7 @@ def test_a_listing_proves_whole_files_without_reading_them(output: Output):
     data = bytearray(output.store.read(name))
     data[50] ^= 1
     output.store.write(name, bytes(data))
-    with pytest.raises(Exception, match=f"{name}: .*sha256"):
+    with pytest.raises(Exception, match=f"{name}: .*SHA-256"):
         prove(output.store, output.run, read_all=False)
 
 

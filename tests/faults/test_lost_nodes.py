@@ -134,7 +134,7 @@ def test_a_node_that_is_lost_costs_nothing_and_losing_all_ends_with_5(
     cluster.remove_node(nodes[1], allow_graceful=False)
     printed = end(process, expect=5)
     assert re.search(r"stalled: nothing was computed or committed for \d+ s", printed), printed
-    assert "nodes alive: 1 (3 when the run began)" in printed
+    assert "the cluster has 1 node (3 when the run started)" in printed
     assert not (tmp_path / "out/_SUCCESS").exists()
 
     cluster.add_node(num_cpus=3)

@@ -118,7 +118,7 @@ def test_objects_that_a_multi_object_delete_leaves_are_told(output: Output, prox
         return (403, "AccessDenied", "a lock is on it") if denied else None
 
     proxy.refuse = answer
-    with pytest.raises(StoreRefused, match=r"/a: .*do not permit.*DeleteObject.*a lock is on it"):
+    with pytest.raises(StoreRefused, match=r"/a: .*do not allow.*DeleteObject.*a lock is on it"):
         store.delete("a", "b")
 
 
@@ -138,7 +138,7 @@ def test_a_store_that_refuses_conditional_writes_is_asked_first(
 ):
     proxy.refuse = refuse(conditional, status, code)
     run_twice(output)
-    assert "has no conditional writes (If-None-Match)" in caplog.text
+    assert "does not support conditional writes (If-None-Match)" in caplog.text
     assert proxy.injected[code] == 2  # once a run: never in the middle of one
 
 
@@ -146,7 +146,7 @@ def test_a_store_that_refuses_conditional_writes_is_asked_first(
 def test_a_store_that_ignores_conditions_is_asked_first(output: Output, proxy: FaultyProxy, caplog):
     proxy.edit_request = lambda head: re.sub(rb"(?i)\r\nif-none-match:[^\r]*", b"", head)
     run_twice(output)
-    assert "has no conditional writes (If-None-Match)" in caplog.text
+    assert "does not support conditional writes (If-None-Match)" in caplog.text
 
 
 def test_a_store_that_loses_its_conditions_in_a_run_ends_it(output: Output, proxy: FaultyProxy):
@@ -205,7 +205,7 @@ def test_a_header_that_a_bucket_demands_of_writes_can_be_set(
         return head.startswith("PUT ") and header not in head.lower().replace("aes", "AES")
 
     proxy.refuse = refuse(lacks, 403, "AccessDenied", "explicit deny")
-    with pytest.raises(StoreRefused, match=r"do not permit this.*explicit deny"):
+    with pytest.raises(StoreRefused, match=r"do not allow this.*explicit deny"):
         output.store.create("a", b"1")
     set_up(proxy, **setting)
     run_twice(output)
@@ -277,7 +277,7 @@ def test_a_full_bucket_can_be_resumed(output: Output, proxy: FaultyProxy, status
 @pytest.mark.parametrize(
     ("status", "code", "told"),
     [
-        (403, "AccessDenied", "the credentials do not permit this"),
+        (403, "AccessDenied", "the credentials do not allow this"),
         (404, "NoSuchBucket", "there is no such bucket"),
         (403, "QuotaExceeded", "no space is left"),
     ],

@@ -61,11 +61,11 @@ def test_an_incomplete_output_says_how_much_there_is_and_what_to_run(tmp_path):
     for part in begun.plan.parts[:2]:
         begun.commit(part)
     printed = verify(tmp_path / "out", expect=5)
-    assert "is incomplete: 2 of 6 parts (36 % of 22 rows) are committed" in printed
+    assert "is incomplete: 2 of 6 parts are committed (36 % of 22 rows)" in printed
     assert "batch-reranker run" in printed
     (tmp_path / "out" / data_name(begun.plan.parts[0].name)).unlink()
     printed = verify(tmp_path / "out", expect=5)
-    assert f"{data_name(begun.plan.parts[0].name)}: is missing" in printed
+    assert f"{data_name(begun.plan.parts[0].name)}: the file is missing" in printed
 
 
 def test_a_folder_that_is_no_output_exits_2(tmp_path):

@@ -95,7 +95,7 @@ def test_the_plan_says_what_was_passed_over(folder: Path, bert: Path):
     console = Console(file=io.StringIO(), width=200)
     print_plan(prepare(settings(folder, bert)), console)
     shown = console.file.getvalue()
-    assert "1 named with _ or . at the beginning; 1 not Parquet by their suffix" in shown
+    assert "1 with names that begin with _ or .; 1 without a Parquet suffix" in shown
 
 
 def test_an_unfinished_output_goes_on_with_the_snapshot_it_was_begun_with(
@@ -290,7 +290,9 @@ def test_other_bytes_of_the_same_length_are_another_shard(folder: Path, bert: Pa
     data[10] ^= 1  # within a page: size and footer are those of before
     path.write_bytes(data)
     touched(folder, "a.parquet")
-    with pytest.raises(OutputConflict, match=r"  a\.parquet: the same size, but changed") as caught:
+    with pytest.raises(
+        OutputConflict, match=r"  a\.parquet: same size, but different content"
+    ) as caught:
         prepare(settings(folder, bert))
     assert "b.parquet" not in str(caught.value)
 
@@ -298,7 +300,7 @@ def test_other_bytes_of_the_same_length_are_another_shard(folder: Path, bert: Pa
 def test_an_output_without_checksums_keeps_the_rule_of_time(folder: Path, bert: Path):
     begin(prepare(settings(folder, bert)))
     touched(folder, "a.parquet")
-    with pytest.raises(OutputConflict, match=r"a\.parquet: the same size, but changed since"):
+    with pytest.raises(OutputConflict, match=r"a\.parquet: same size, but different content"):
         prepare(settings(folder, bert))
 
 
@@ -426,7 +428,7 @@ def test_instructions_of_rows_need_a_place_in_the_prompt(tmp_path: Path, bert: P
         "preflight.checks.meaning=off",
         model=bert,
     )
-    with pytest.raises(ConfigError, match="no place for an instruction"):
+    with pytest.raises(ConfigError, match="does not use instructions"):
         prepare(settings)
 
 

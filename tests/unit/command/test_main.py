@@ -112,7 +112,7 @@ def test_no_subcommand_prints_help(typed):
     ("words", "said"),
     [
         (("ru",), "Did you mean 'run'?"),
-        (("run", "--model.path=x"), "Keys of the configuration have no dashes: model.path=…"),
+        (("run", "--model.path=x"), "Configuration keys have no dashes: model.path=…"),
         (("run", "--batch_size", "8"), "no dashes: score.max_batch_tokens=…"),
         (("run", "--confg", "x"), "Did you mean '--config'?"),
         (("input.path=x",), "batch-reranker run input.path=x"),

@@ -198,7 +198,7 @@ def test_other_values_mean_what_they_look_like(override: str, found: object):
             "input.path=[a: b]: expected text or a list in brackets, each item text; put its "
             "items in double quotes",
         ),
-        ("output.path=\udcff", r"output.path='\udcff': holds bytes that are not UTF-8"),
+        ("output.path=\udcff", r"output.path='\udcff': contains bytes that are not UTF-8"),
         ("model=BAAI/x", "model=BAAI/x: 'model' is a section; did you mean 'model.path'?"),
         ("plan=5", "plan=5: 'plan' is a section, with keys such as plan.part_rows"),
     ],

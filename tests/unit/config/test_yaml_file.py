@@ -39,10 +39,10 @@ def refused(folder: Path, text: str | bytes) -> str:
         ("a: &x [*y]\n", "line 1, column 8: found undefined alias 'y'"),
         ("a: !!python/name:os.system\n", "line 1, column 4: "),
         ("a: 1\n---\nb: 2\n", "line 2, column 1: "),
-        ("? [a]\n: b\n", "a key must be a word"),
+        ("? [a]\n: b\n", "a key must be text"),
         ("a: \x07\n", "character 4 is U+0007"),
         (b"a: \xff\n", "is not UTF-8 text (byte 3)"),
-        ("- a\n", "holds a list, expected sections"),
+        ("- a\n", "contains a list; expected sections"),
         ("1: 2\n", "1: unknown key"),
     ],
 )

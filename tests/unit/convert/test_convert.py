@@ -162,11 +162,13 @@ def test_a_corpus_and_queries_in_other_formats(
 def test_ids_that_are_missing_are_counted_and_named(beir: Path, tmp_path: Path):
     (tmp_path / "run.txt").write_text(RUN + "".join(f"q1 Q0 x{i} 9 0 t\n" for i in range(9)))
     told = refusal("--beir", beir, "--run", tmp_path / "run.txt", "--to", tmp_path / "out")
-    assert "9 ids (doc_id) are missing in" in told
+    assert "ids (doc_id) that are missing in" in told
+    assert ": 9, such as" in told
     assert "'x0', 'x1', 'x2', 'x3', 'x4', …" in told
     (tmp_path / "run.txt").write_text(RUN + "q3 Q0 7 1 0 t\n")
     told = refusal("--beir", beir, "--run", tmp_path / "run.txt", "--to", tmp_path / "out")
-    assert "1 ids (query_id) are missing in" in told
+    assert "ids (query_id) that are missing in" in told
+    assert ": 1, such as" in told
     assert "'q3'" in told
     assert not list((tmp_path / "out").glob("*"))
 
@@ -174,12 +176,12 @@ def test_ids_that_are_missing_are_counted_and_named(beir: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("run", "told"),
     [
-        ("q1 Q0 7 1 0.5 x\nq1 Q0 7 2 0.4 x\n", "1 pairs stand there more than once"),
-        ("q1 Q0 7 1 0.5 x\nq1 Q0 7 2 x\n", "1 lines, the first of them line 2"),
-        ("q1 Q0 7 1 high x\n", "1 lines, the first of them line 1"),
+        ("q1 Q0 7 1 0.5 x\nq1 Q0 7 2 0.4 x\n", "pairs that occur more than once: 1"),
+        ("q1 Q0 7 1 0.5 x\nq1 Q0 7 2 x\n", "line 2 does not have"),
+        ("q1 Q0 7 1 high x\n", "line 1 does not have"),
         ("q1 7\n", "its first line has 2 fields"),
-        ("\n\n", "has no lines"),
-        ("", "has no lines"),
+        ("\n\n", "the file is empty"),
+        ("", "the file is empty"),
     ],
 )
 def test_a_run_that_is_wrong_is_told_by_its_line(beir: Path, tmp_path: Path, run: str, told: str):
@@ -189,7 +191,9 @@ def test_a_run_that_is_wrong_is_told_by_its_line(beir: Path, tmp_path: Path, run
 
 def test_an_id_that_stands_twice_in_the_corpus_is_named(beir: Path, tmp_path: Path):
     lines(beir / "corpus.jsonl", [*CORPUS, CORPUS[0]])
-    assert "1 ids stand there more than once: '007'" in refusal("--beir", beir, "--to", "out")
+    assert "ids that occur more than once: 1, such as '007'" in refusal(
+        "--beir", beir, "--to", "out"
+    )
 
 
 def test_columns_that_are_not_known_are_told(beir: Path, tmp_path: Path):
@@ -314,13 +318,13 @@ def test_what_is_not_there_or_not_known_is_told(tmp_path: Path, beir: Path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").touch()
     out = ["--to", tmp_path / "out"]
-    assert "is of an unknown kind" in refusal(tmp_path / "a.xlsx", *out)
-    assert "is not a file that exists" in refusal(tmp_path / "absent.jsonl", *out)
+    assert "unknown file type" in refusal(tmp_path / "a.xlsx", *out)
+    assert "this file does not exist" in refusal(tmp_path / "absent.jsonl", *out)
     assert "has no corpus.jsonl" in refusal("--beir", tmp_path, *out)
     assert "--run needs --corpus and --queries" in refusal("--run", tmp_path / "a", *out)
     assert "give either files" in refusal(*out)
     assert "give either files" in refusal(tmp_path / "rows.jsonl", "--beir", beir, *out)
-    assert "holds files already" in refusal(tmp_path / "rows.jsonl", "--to", tmp_path / "full")
+    assert "already contains files" in refusal(tmp_path / "rows.jsonl", "--to", tmp_path / "full")
     assert (tmp_path / "full" / "x").exists()
 
 

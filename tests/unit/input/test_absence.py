@@ -50,7 +50,7 @@ def test_a_file_is_no_folder(tmp_path: Path):
 def test_a_folder_of_a_model(tmp_path: Path):
     fill(tmp_path, "config.json", "model.safetensors")
     told = refusal(tmp_path)
-    assert "Name the model's folder with model.path" in told
+    assert "Set model.path to the folder of the model" in told
     assert "onvert" not in told
 
 
@@ -62,18 +62,21 @@ def test_an_empty_folder(tmp_path: Path, way: str):
 @pytest.mark.parametrize(
     ("names", "told"),
     [
-        (["a.jsonl", "b.jsonl", "c.jsonl"], "holds 3 .jsonl files and no Parquet file"),
-        (["data-00000.arrow", "state.json"], "holds 1 .arrow file, 1 .json file and no Parquet"),
-        (["day/a.csv"], "holds 1 .csv file and no Parquet file"),
-        (["part-00000"], "holds 1 file without a suffix and no Parquet file"),
-        (["a.jsonl", "_SUCCESS"], "1 name that begins with _ or . too"),
+        (["a.jsonl", "b.jsonl", "c.jsonl"], "contains 3 .jsonl files, but no Parquet file"),
+        (
+            ["data-00000.arrow", "state.json"],
+            "contains 1 .arrow file, 1 .json file, but no Parquet",
+        ),
+        (["day/a.csv"], "contains 1 .csv file, but no Parquet file"),
+        (["part-00000"], "contains 1 file without a suffix, but no Parquet file"),
+        (["a.jsonl", "_SUCCESS"], "also 1 name that begins with _ or ."),
     ],
 )
 def test_a_folder_of_other_files(tmp_path: Path, names: list[str], told: str):
     fill(tmp_path, *names)
     assert told in refusal(tmp_path)
     if "/" not in names[0]:
-        assert told.removeprefix("holds") in refusal(f"{tmp_path}/*")
+        assert told.removeprefix("contains") in refusal(f"{tmp_path}/*")
 
 
 def test_the_command_that_converts_is_told(tmp_path: Path):
@@ -85,14 +88,14 @@ def test_the_command_that_converts_is_told(tmp_path: Path):
 def test_all_was_passed_over(tmp_path: Path):
     fill(tmp_path, "_SUCCESS", "_temporary/0/a.parquet", ".hidden.parquet")
     told = refusal(tmp_path)
-    assert "passed over: 3 names that begin with _ or ., such as" in told
+    assert "were skipped: 3 names that begin with _ or ., such as" in told
     assert f"{tmp_path}/_temporary" in told
 
 
 def test_a_glob_that_matches_nothing(tmp_path: Path):
     fill(tmp_path, "a.parquet", "b.parquet", "c.parquet", "d.parquet")
     told = refusal(f"{tmp_path}/x*.parquet")
-    assert f"nothing matches x*.parquet in {tmp_path}, which holds a.parquet, b.parquet" in told
+    assert f"nothing matches x*.parquet in {tmp_path}, which contains a.parquet, b.parquet" in told
     assert "and 1 more" in told
     assert "is empty" in refusal(_made(tmp_path / "empty") + "/*.parquet")
 
@@ -100,13 +103,13 @@ def test_a_glob_that_matches_nothing(tmp_path: Path):
 def test_braces_are_told_to_be_no_signs(tmp_path: Path):
     fill(tmp_path, "a.parquet", "b.parquet")
     for way in ("{a,b}.parquet", "{a,b}*.parquet"):
-        assert "Braces are no glob signs; give a list" in refusal(f"{tmp_path}/{way}")
+        assert "Braces are not glob patterns" in refusal(f"{tmp_path}/{way}")
 
 
 def test_percent_signs_are_told_to_stand_as_they_are(tmp_path: Path):
     fill(tmp_path, "my data/a.parquet")
     told = refusal(f"file://{tmp_path}/my%20data")
-    assert f"{tmp_path}/my data exists: percent signs" in told
+    assert f"{tmp_path}/my data exists: input.path is not percent-decoded" in told
 
 
 @pytest.mark.parametrize("entry", ["", " "])

@@ -95,14 +95,14 @@ def test_weights_of_a_model_are_known(tmp_path: Path):
     header = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
     content = len(header).to_bytes(8, "little") + header + b"\0" * 4
     (tmp_path / "m").write_bytes(content)
-    assert "is a file of a model" in refusal(tmp_path / "m")
+    assert "is a model file" in refusal(tmp_path / "m")
     assert "model.path" in refusal(tmp_path / "m")
 
 
 def test_a_file_that_was_cut_off_is_told_as_such(tmp_path: Path):
     path = write(tmp_path / "a.parquet", flat(100))
     path.write_bytes(path.read_bytes()[:-20])
-    assert "is cut off: it begins as a Parquet file" in refusal(path)
+    assert "is truncated: it begins as a Parquet file" in refusal(path)
 
 
 def test_a_file_of_an_unknown_kind_is_told_as_such(tmp_path: Path):

@@ -83,7 +83,7 @@ def test_query_ids_may_have_any_type(tmp_path: Path, kind: pa.DataType):
 def test_a_query_that_goes_on_in_the_next_shard_is_refused(tmp_path: Path):
     first = write(tmp_path / "a.parquet", flat(6, per_query=4))
     second = write(tmp_path / "b.parquet", flat(6, per_query=4, first=6))
-    with pytest.raises(InputError, match=r"a\.parquet \(from row 4\) goes on in .*b\.parquet"):
+    with pytest.raises(InputError, match=r"a\.parquet \(from row 4\) continues in .*b\.parquet"):
         check_query_order([str(first), str(second)], "query_id")
 
 
@@ -105,7 +105,7 @@ def test_an_empty_shard_between_does_not_hide_it(tmp_path: Path):
     write(tmp_path / "a.parquet", flat(6, per_query=4))
     write(tmp_path / "b.parquet", flat(0).cast(flat(1).schema))
     write(tmp_path / "c.parquet", flat(6, per_query=4, first=6))
-    with pytest.raises(InputError, match="goes on in"):
+    with pytest.raises(InputError, match="continues in"):
         make_plan(config(tmp_path, "elsewhere", "output.rank=true"))
 
 
@@ -125,7 +125,7 @@ def test_dictionary_encoded_ids_are_compared_by_value(tmp_path: Path):
         ids = table["query_id"].combine_chunks().dictionary_encode()
         table = table.set_column(table.column_names.index("query_id"), "query_id", ids)
         write(tmp_path / f"{name}.parquet", table)
-    with pytest.raises(InputError, match="goes on in"):
+    with pytest.raises(InputError, match="continues in"):
         check_query_order([str(tmp_path / f"{name}.parquet") for name in "ab"], "query_id")
 
 
@@ -135,14 +135,14 @@ def test_a_query_that_returns_after_others_is_refused(tmp_path: Path, kind: pa.D
     second = ids(tmp_path / "b.parquet", pa.array(["4", "5"]).cast(kind))
     third = ids(tmp_path / "c.parquet", pa.array(["6", "2", "2"]).cast(kind))
     with pytest.raises(
-        InputError, match=r"a\.parquet \(from row 2\) goes on in .*c\.parquet \(row 1"
+        InputError, match=r"a\.parquet \(from row 2\) continues in .*c\.parquet \(row 1"
     ):
         check_query_order([str(first), str(second), str(third)], "query_id")
 
 
 def test_a_query_that_returns_within_a_shard_is_refused(tmp_path: Path):
     path = ids(tmp_path / "a.parquet", pa.array([1, 1, 2, 1]))
-    with pytest.raises(InputError, match=r"from row 0\) goes on in .*row 3"):
+    with pytest.raises(InputError, match=r"from row 0\) continues in .*row 3"):
         check_query_order([str(path)], "query_id")
 
 

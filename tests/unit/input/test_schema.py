@@ -114,12 +114,12 @@ def test_a_missing_column_is_named_with_those_there_are(role: str):
 @pytest.mark.parametrize("name", ["query_id", "query", "doc_id", "passage"])
 def test_a_column_that_stands_there_twice_is_named(name: str):
     message = refused(FLAT.append(FLAT.field(name)))
-    assert f"column '{name}' stands there 2 times" in message
+    assert f"column '{name}' occurs 2 times" in message
 
 
 def test_a_passed_through_column_that_stands_there_twice_is_named():
     extra = pa.field("year", pa.int64())
-    assert "column 'year' stands there 2 times" in refused(FLAT.append(extra).append(extra))
+    assert "column 'year' occurs 2 times" in refused(FLAT.append(extra).append(extra))
 
 
 def test_a_double_column_that_is_not_read_is_no_matter():
@@ -129,7 +129,7 @@ def test_a_double_column_that_is_not_read_is_no_matter():
 
 def test_a_list_of_structs_that_stands_there_twice_is_named():
     message = refused(STRUCTS.append(STRUCTS.field("candidates")), *STRUCT_COLUMNS)
-    assert "column 'candidates' stands there 2 times" in message
+    assert "column 'candidates' occurs 2 times" in message
 
 
 @pytest.mark.parametrize("name", ["query", "passage"])
@@ -173,7 +173,7 @@ def test_a_dotted_name_of_no_column_is_missing():
 
 def test_a_query_inside_the_candidates_is_refused():
     message = refused(STRUCTS, *STRUCT_COLUMNS, "input.columns.query=candidates.passage")
-    assert "input.columns.query belongs to the whole row" in message
+    assert "input.columns.query has one value per row" in message
 
 
 def test_a_column_to_pass_through_that_is_missing_is_named_with_its_key():
@@ -231,7 +231,7 @@ def test_structs_of_nothing_but_the_passage_are_not_carried():
 def test_a_column_with_the_name_of_one_that_is_added(name: str, overrides: list[str], remedy: str):
     arrow = FLAT.append(pa.field(name, pa.float64()))
     message = refused(arrow, *overrides)
-    assert f"column '{name}' would be overwritten" in message
+    assert f"column '{name}' has the name of a column that the job adds" in message
     assert remedy in message
     resolve(arrow, *overrides, f"{remedy}renamed")
     resolve(arrow, *overrides, "output.passthrough=[]")
@@ -243,7 +243,7 @@ def test_a_column_that_is_not_added_may_be_there(name: str):
 
 
 def test_two_added_columns_of_one_name_are_refused():
-    with pytest.raises(InputError, match="not distinct"):
+    with pytest.raises(InputError, match="two columns have the same name"):
         resolve(FLAT, "output.columns.score=result", "output.columns.status=result")
 
 
@@ -278,7 +278,7 @@ def test_the_remedy_for_a_type_leaves_out_what_can_be_left_out():
     carried = refused_second(first, with_field(first, "year", pa.float64()))
     assert "output.passthrough=[lang]" in carried
     for_id = refused_second(first, with_field(first, "doc_id", pa.int64()))
-    assert "output.passthrough cannot leave it out" in for_id
+    assert "output.passthrough cannot leave this column out" in for_id
 
 
 def test_a_second_shard_whose_text_is_none_is_named():

@@ -119,7 +119,7 @@ def test_an_entry_that_matches_nothing_is_named(tmp_path: Path, missing: str):
 
 def test_a_folder_without_shards_is_named(tmp_path: Path):
     fill(tmp_path, "a.csv", "_hidden.parquet")
-    with pytest.raises(InputError, match=r"holds 1 \.csv file and no Parquet file"):
+    with pytest.raises(InputError, match=r"contains 1 \.csv file, but no Parquet file"):
         listed(tmp_path)
 
 

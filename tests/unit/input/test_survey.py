@@ -55,7 +55,7 @@ def test_a_column_of_some_shards_is_null_in_the_others(tmp_path: Path, order: st
     output.drive()
     found = pa.concat_tables(output.tables()).sort_by("doc_id")
     assert found["url"].to_pylist() == ["u"] * 4 + [None] * 4
-    assert output.plan.not_kept == ("url: null in 1 shard without it",)
+    assert output.plan.not_kept == ("url: null for 1 shard without this column",)
 
 
 def test_passthrough_chooses_a_column_that_the_first_shard_lacks(tmp_path: Path):
@@ -86,7 +86,7 @@ def test_columns_that_differ_in_case_alone_are_refused(tmp_path: Path, names: tu
     for shard, name in zip("ab", names, strict=True):
         write(tmp_path / f"{shard}.parquet", flat(2, **{name: ["x"] * 2}))
     message = refused(tmp_path)
-    assert f"'{names[0]}' is written '{names[1]}'" in message
+    assert f"'{names[0]}' is called '{names[1]}'" in message
     assert plan_of(tmp_path, f"output.passthrough=[{names[1]}]").schema.carried[-1] == names[1]
 
 
@@ -134,7 +134,7 @@ def test_a_key_may_be_the_query_id(tmp_path: Path):
 def test_the_key_that_divides_a_query_is_named(tmp_path: Path):
     for lang in ("de", "en"):
         write(tmp_path / f"lang={lang}/part-0.parquet", flat(4))
-    assert "the partition key lang=en divides it" in refused(tmp_path, "output.rank=true")
+    assert "the partition key lang=en splits the query" in refused(tmp_path, "output.rank=true")
 
 
 @pytest.mark.parametrize("source", ["list", "glob", "files"])

@@ -171,7 +171,7 @@ def test_files_of_somebody_else_say_nothing():
 
 def test_scores_that_contradict_their_status_are_never_written(store: Store):
     part = replace(scored([1.0, 2.0]), score=np.array([1.0, np.inf], np.float32))
-    with np.errstate(invalid="ignore"), pytest.raises(RerankError, match="not finite"):
+    with np.errstate(invalid="ignore"), pytest.raises(RerankError, match="NaN or infinite"):
         commit(store, PART, part, schema(part.rows), OUTPUT, MEASURES, "run")
     assert sizes(store) == {}
 

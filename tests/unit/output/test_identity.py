@@ -118,7 +118,7 @@ def test_what_changes_the_output_is_another_run_and_named(
     first, difference, remedy = str(caught.value).splitlines()
     assert store.url in first
     assert difference.startswith(f"  {key}: ")
-    assert "use the values from before" in remedy
+    assert "use the previous values" in remedy
     assert "choose another output.path or remove the folder" in remedy
     assert "shard" not in str(caught.value)
     assert caught.value.exit_code == 6
@@ -148,7 +148,7 @@ def test_another_model_is_another_run(
     store: Store, source: Path, bert: Path, tmp_path: Path, name: str, key: str
 ):
     before, now = run_of(source, bert), run_of(source, edited(bert, tmp_path / "edited", name))
-    with pytest.raises(OutputConflict, match=rf"model\.path \({key}\): other bytes"):
+    with pytest.raises(OutputConflict, match=rf"model\.path \({key}\): different content"):
         refuse_differences(store, before, now)
 
 
@@ -173,7 +173,7 @@ def test_a_new_shard_is_another_run(store: Store, source: Path, bert: Path):
 def test_a_missing_shard_is_another_run(store: Store, source: Path, bert: Path):
     before = run_of(source, bert)
     (source / "b.parquet").unlink()
-    with pytest.raises(OutputConflict, match=r"b\.parquet: gone; it had 10 rows"):
+    with pytest.raises(OutputConflict, match=r"b\.parquet: removed; it had 10 rows"):
         refuse_differences(store, before, run_of(source, bert))
 
 
@@ -199,7 +199,7 @@ def test_only_shards_that_changed_are_told_how_to_score_them(store, source: Path
     write(source / "a.parquet", flat(12))
     with pytest.raises(OutputConflict, match=r"input\.changed=rescore") as caught:
         refuse_differences(store, before, run_of(source, bert))
-    assert "use the values from before" not in str(caught.value)
+    assert "use the previous values" not in str(caught.value)
     assert "a.parquet: 10 rows in" in str(caught.value)
 
 

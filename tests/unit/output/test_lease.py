@@ -218,4 +218,4 @@ class Unconditional(Store):
 def test_a_store_that_ignores_conditions_is_told_of(tmp_path: Path, caplog):
     with Lease.acquire(Unconditional(str(tmp_path))) as lease:
         lease.confirm()
-        assert "no conditional writes" in caplog.text
+        assert "not support conditional writes" in caplog.text

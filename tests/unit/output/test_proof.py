@@ -90,22 +90,22 @@ def test_a_nested_output_is_proven(tmp_path: Path):
     found.commit_all(bad=1)
     assert (proven(found).rows, proven(found).pairs) == (5, 10)
     rewrite(found, change("rank", 0, [None, 2, 2]))
-    with pytest.raises(Incomplete, match="ranks do not follow"):
+    with pytest.raises(Incomplete, match="ranks do not match"):
         proven(found)
 
 
 @pytest.mark.parametrize(
     ("edit", "told"),
     [
-        (change("score", 1, float("nan")), "a score is not finite"),
-        (change("score", 1, float("-inf")), "a score is not finite"),
-        (change("score", 1, None), "scores do not stand just where"),
-        (change("score", 0, 1.0), "scores do not stand just where"),
-        (change("score_normalized", 1, float("nan")), "normalized score is not finite"),
-        (change("rank", 2, 2), "ranks do not follow the scores"),
-        (change("score", 2, -1e9), "ranks do not follow the scores"),
-        (change("status", 1, "null_query"), "by the receipt"),
-        (lambda table: table.slice(1), "3 rows, 4 by the receipt"),
+        (change("score", 1, float("nan")), "a score is NaN or infinite"),
+        (change("score", 1, float("-inf")), "a score is NaN or infinite"),
+        (change("score", 1, None), "a score is missing, or a pair"),
+        (change("score", 0, 1.0), "a score is missing, or a pair"),
+        (change("score_normalized", 1, float("nan")), "normalized score is NaN or infinite"),
+        (change("rank", 2, 2), "ranks do not match the scores"),
+        (change("score", 2, -1e9), "ranks do not match the scores"),
+        (change("status", 1, "null_query"), "but the receipt has"),
+        (lambda table: table.slice(1), "3 rows, but the receipt has 4"),
         (lambda table: table.drop_columns(["status"]), "cannot be read"),
     ],
 )
@@ -121,16 +121,16 @@ def test_a_single_byte_is_told(output: Output):
     data = bytearray(output.store.read(name))
     data[40] ^= 1
     output.store.write(name, bytes(data))
-    with pytest.raises(Incomplete, match="sha256"):
+    with pytest.raises(Incomplete, match="SHA-256"):
         proven(output)
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"scored": 4}, "do not make 4"),
+        ({"scored": 4}, "the receipt has 4 pairs, but"),
         ({"rows": 3}, "3 rows for input rows 0 to 4"),
-        ({"run": "0123"}, "is of run 0123"),
+        ({"run": "0123"}, "belongs to run 0123"),
         ({"start": 1, "stop": 5}, "rows 4 to 5 of a.parquet are committed twice"),
         ({"start": 0, "stop": 5}, "4 rows for input rows 0 to 5"),
         ({"shard": "b.parquet"}, "Missing: rows 0 to 4 of a.parquet"),
@@ -154,14 +154,14 @@ def test_a_part_that_is_there_twice_is_told(output: Output):
 def test_a_damaged_receipt_is_told(output: Output):
     name = receipt_name(output.plan.parts[0].name)
     output.store.write(name, output.store.read(name)[:-9])
-    with pytest.raises(Incomplete, match=f"{name}: is damaged"):
+    with pytest.raises(Incomplete, match=f"{name}: the file is damaged"):
         proven(output)
 
 
 def test_a_quarantine_list_that_is_gone_or_short_is_told(output: Output):
     name = quarantine_name(output.plan.parts[0].name)
     output.store.write(name, b"")
-    with pytest.raises(Incomplete, match="0 lines in _quarantine, 1 pairs without"):
+    with pytest.raises(Incomplete, match="0 lines in _quarantine, but 1 pair without"):
         proven(output)
     output.store.delete(name)
     with pytest.raises(Incomplete, match="is missing in _quarantine"):
@@ -185,7 +185,7 @@ def test_a_file_of_what_a_shard_was_before_is_told(output: Output, tmp_path: Pat
     before = output.plan.parts[0]
     output.commit(replace(before, name="a-before"))
     output.store.delete(receipt_name("a-before"))
-    with pytest.raises(Incomplete, match=r"a-before\.parquet, which has no receipt"):
+    with pytest.raises(Incomplete, match=r"1 file without a receipt, such as a-before\.parquet"):
         proven(output)
 
 

@@ -224,7 +224,7 @@ def test_query_ids_of_any_type_group_ranks(bert: Path, ids: pa.Array):
 
 
 def test_a_query_that_returns_after_others_cannot_be_ranked(bert: Path):
-    with pytest.raises(InputError, match=r"query_id.*adjacent"):
+    with pytest.raises(InputError, match=r"not adjacent.*query_id"):
         Job(bert, "output.rank=true").output(flat(3, query_id=["a", "b", "a"]))
 
 

@@ -153,7 +153,7 @@ def test_int96_beyond_the_range_of_nanoseconds(tmp_path: Path, stored: bool, ins
     written(tmp_path, table, use_deprecated_int96_timestamps=True, store_schema=stored)
     after, output = through(tmp_path)
     assert pq.read_table(after)["until"].to_pylist() == values.to_pylist()
-    assert output.plan.not_kept == ("until: INT96 timestamps are kept to the microsecond",)
+    assert output.plan.not_kept == ("until: INT96 timestamps are rounded down to microseconds",)
 
 
 def test_files_of_polars(tmp_path: Path):
@@ -193,7 +193,7 @@ def test_files_of_duckdb(tmp_path: Path):
         *(_without(file, tmp_path / f"{i}.parquet") for i, file in enumerate((path, after)))
     )
     _, output = through(_moved(tmp_path))
-    lost = [line for line in output.plan.not_kept if not line.startswith("metadata")]
+    lost = [line for line in output.plan.not_kept if not line.startswith("file metadata")]
     assert [line.partition(":")[0] for line in lost] == ["i", "ttz"]
 
 
@@ -220,7 +220,7 @@ def test_files_of_pandas(tmp_path: Path):
     after, output = through(tmp_path)
     assert_same_for_all_readers(tmp_path / "in/a.parquet", after)
     assert not pq.read_schema(after).metadata
-    assert output.plan.not_kept == ("metadata of whole files: pandas",)
+    assert output.plan.not_kept == ("file metadata that is not copied: pandas",)
     assert pd.read_parquet(after)["row"].tolist() == ["x", "y", "z"]
 
 

@@ -62,7 +62,7 @@ def test_a_disk_that_is_nearly_full_and_a_small_shm_are_told_of(tmp_path, monkey
         check_machine(shm="/dev")
     told = [record.getMessage() for record in caplog.records]
     assert "is 97 % full" in told[0]
-    assert "/dev has 64 MiB free" in told[1]
+    assert "/dev has only 64 MiB free" in told[1]
     assert "--shm-size" in told[1]
 
 

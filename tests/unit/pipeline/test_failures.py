@@ -82,11 +82,11 @@ RAY = {
     "memory": (
         OutOfMemoryError(SHORTAGE),
         5,
-        r"node 10\.0\.0\.7 was out of memory \(22\.4 of 23\.5 GB\), so Ray ended a replica",
+        r"node 10\.0\.0\.7 ran out of memory \(22\.4 of 23\.5 GB\), so Ray ended a replica",
     ),
-    "disk": (OutOfDiskError("x"), 5, "no room left for Ray's objects"),
-    "store": (ObjectStoreFullError("x"), 5, "no room left for Ray's objects"),
-    "crash": (WorkerCrashedError(), 5, "Ray gave up: WorkerCrashedError"),
+    "disk": (OutOfDiskError("x"), 5, "no space left for Ray's objects"),
+    "store": (ObjectStoreFullError("x"), 5, "no space left for Ray's objects"),
+    "crash": (WorkerCrashedError(), 5, "Ray failed: WorkerCrashedError"),
     "environment": (RuntimeEnvSetupError("Failed\n\nuv: command not found"), 2, "uv: command not"),
     "constructor": (
         ActorDiedError(task_error(ModuleNotFoundError("No module named 'x'"))),
@@ -108,9 +108,11 @@ def test_what_ray_raises_is_told_without_its_prose(error, code, expected):
 def test_an_actor_that_died_is_explained_by_what_ray_told_of_it_before():
     prose._keep({"lines": [SHORTAGE]})
     found = as_ours(ActorDiedError(), "/out")
-    assert "node 10.0.0.7 was out of memory (22.4 of 23.5 GB)" in str(found)
+    assert "node 10.0.0.7 ran out of memory (22.4 of 23.5 GB)" in str(found)
     prose._keep({"lines": ["Worker exit detail: It broke off. Some common causes include: (1)"]})
-    assert "a process of the run died: It broke off" in str(as_ours(ActorDiedError(), "/out"))
+    assert "a process of the run ended unexpectedly: It broke off" in str(
+        as_ours(ActorDiedError(), "/out")
+    )
     assert "ActorDiedError" in str(as_ours(ActorDiedError(), "/out"))
 
 

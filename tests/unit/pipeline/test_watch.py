@@ -95,7 +95,7 @@ def test_a_question_that_hangs_or_fails_hides_no_stall(monkeypatch: pytest.Monke
     def fails() -> str:
         raise ConnectionError
 
-    with pytest.raises(Incomplete, match="is not known"):
+    with pytest.raises(Incomplete, match="is unknown"):
         next(watched(silent(), nothing, fails, 0.1))
     join = threading.Thread.join
     monkeypatch.setattr(threading.Thread, "join", lambda self, timeout: join(self, 0.1))

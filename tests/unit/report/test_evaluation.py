@@ -126,7 +126,7 @@ def test_judgements_of_all_kinds_of_file_are_the_same(kind, tmp_path):
         (b"q1 0 d1\nq1 d2\n", "line 1: relevance is 'd1'"),
         (b"q1 0 d1 1\nq1 d2\n", "line 2: has 2 fields"),
         (b"q1 0 d1 0.5\n", "relevance is '0.5'; expected a whole number"),
-        (b"", "has no judgements"),
+        (b"", "contains no judgements"),
         (b"\xff\xfe\x00", "not a text file"),
         (b"PAR1 and no more", "not a readable Parquet file"),
     ],

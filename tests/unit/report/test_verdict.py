@@ -44,7 +44,7 @@ def printed(*checks: Check, verbose: bool = False, **settings: Any) -> list[str]
         (
             [FINITE],
             {"checks": {"meaning": "off"}},
-            "PASSED, but nothing was asked of its scores (meaning=off)",
+            "PASSED, but its scores were not checked (meaning=off)",
         ),
         (
             [SHORT],

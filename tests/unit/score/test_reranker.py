@@ -203,7 +203,7 @@ def test_settings_of_the_model_are_keywords_and_others_go_by_their_full_name():
         ({"max_length": "256"}, "model.max_length=256: expected a whole number"),
         ({"device": "cuda:7"}, "model.device=cuda:7: expected auto, cpu or cuda"),
         ({"config": {"preflight.language": ["en"]}}, "did you mean 'preflight.languages'"),
-        ({"config": {"output.path": "x"}}, "output.path: only jobs read it"),
+        ({"config": {"output.path": "x"}}, "output.path: this key is only for jobs"),
         ({"template": "qwen3-reranker"}, "model.template=qwen3-reranker has no effect"),
         ({"instruction": "Find the answer."}, "model.instruction=Find the answer. has no effect"),
     ],

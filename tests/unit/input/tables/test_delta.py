@@ -102,8 +102,8 @@ def test_a_version_that_is_not_there_is_named(table: Path):
 def test_plain_files_have_no_snapshot(tmp_path: Path):
     write(tmp_path / "a.parquet", flat(2))
     assert "0 tables" in refusal(tmp_path, "input.snapshot=1")
-    assert "is not the folder of a table" in refusal(tmp_path, "input.format=delta")
-    assert "is not the folder of a table" in refusal(tmp_path / "a.parquet", "input.format=iceberg")
+    assert "is not a table in the format" in refusal(tmp_path, "input.format=delta")
+    assert "is not a table in the format" in refusal(tmp_path / "a.parquet", "input.format=iceberg")
 
 
 def test_plain_reading_of_a_table_is_refused(table: Path):
