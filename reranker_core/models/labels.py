@@ -65,8 +65,8 @@ def label_record(checkpoint: Checkpoint, model: ModelConfig) -> dict[str, int]:
 
 
 def label_of(model: Any) -> int | None:
-    """What `relevant_label` was when a model was loaded."""
-    label: int | None = model.config.label
+    """What `relevant_label` was when a model was loaded; None for a model made in memory."""
+    label: int | None = getattr(model.config, "label", None)
     return label
 
 

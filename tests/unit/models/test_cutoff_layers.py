@@ -288,7 +288,8 @@ def test_columns_are_named_after_the_score(folder: Path):
 
 def test_a_column_of_that_name_in_the_input_is_refused(folder: Path):
     table = flat(2, score_layer_3=[1.0, 2.0])
-    with pytest.raises(InputError, match=r"'score_layer_3' would be .* output\.columns\.score="):
+    said = r"'score_layer_3' has the name .* output\.columns\.score="
+    with pytest.raises(InputError, match=said):
         resolve_schema(table.schema, config("in", "out", SEVERAL), "shard")
     resolve_schema(table.schema, config("in", "out", "model.cutoff_layer=[2, 6]"), "shard")
     resolve_schema(table.schema, config("in", "out", SEVERAL, "output.columns.score=s"), "shard")

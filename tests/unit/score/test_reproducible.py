@@ -70,9 +70,8 @@ def test_preflight_has_compared_bits_and_can_have_one_thread(scorer: Scorer):
     assert "same_bits" in {check["name"] for check in scorer.report.as_dict()["checks"]}
     seen: list[int] = []
     scorer.on_batch(lambda: seen.append(torch.get_num_threads()))
-    with torch_threads(2):
-        scorer.score_texts(PAIRS[:1])
-        scorer.score_texts(PAIRS[:1], threads=1)
+    scorer.score_texts(PAIRS[:1], threads=2)
+    scorer.score_texts(PAIRS[:1], threads=1)
     scorer.on_batch(lambda: None)
     assert seen == [2, 1]
 
