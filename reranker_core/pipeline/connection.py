@@ -217,7 +217,8 @@ def check_machine(shm: str = "/dev/shm") -> None:
 
 def _set_up() -> None:
     for handler in logging.getLogger("ray.data").handlers:
-        if isinstance(handler, logging.StreamHandler):  # the others write to Ray's logs
+        # Ray's own handler of the console. Others are not Ray's, or write to its log files.
+        if isinstance(handler, logging.StreamHandler) and type(handler).__module__[:4] == "ray.":
             handler.setLevel(logging.CRITICAL)
     context = DataContext.get_current()
     context.enable_progress_bars = False
