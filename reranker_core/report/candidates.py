@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reranker_core.errors import ConfigError
+from reranker_core.input.types.common_type import is_list
 from reranker_core.output.commit import part_of
 from reranker_core.report.judgements import id_text
 from reranker_core.storage.store import Store
@@ -116,7 +117,7 @@ def _read(store: Store, name: str, columns: Columns) -> pa.Table:
 
 def _rows(table: pa.Table, columns: Columns) -> Iterator[tuple[str, str, Iterator[Any]]]:
     """Query id, group, and the candidates of each row: one in flat output, all in nested."""
-    nested = _is_list(table.schema.field(columns.score).type)
+    nested = is_list(table.schema.field(columns.score).type)
     names = (columns.doc_id, columns.score, columns.first_stage, columns.label)
     values = [_values(table, name, nested) for name in names]
     if columns.label:
@@ -125,6 +126,14 @@ def _rows(table: pa.Table, columns: Columns) -> Iterator[tuple[str, str, Iterato
     groups = table[columns.group].to_pylist() if columns.group else [""] * table.num_rows
     for row, (query_id, group) in enumerate(zip(ids, groups, strict=True)):
         documents, scores, first, labels = (each[row] if each else [] for each in values)
+        if len(documents) != len(scores):
+            continue  # its status is misaligned_candidates: it has no scores
+        for name, found in ((columns.first_stage, first), (columns.label, labels)):
+            if name is not None and len(found) != len(documents):
+                raise ConfigError(
+                    f"column {name}, query {id_text(query_id)}: has {len(found)} values for "
+                    f"{len(documents)} candidates; expected one for each. Name another column"
+                )
         empty = [None] * len(documents)
         yield (
             id_text(query_id),
@@ -154,16 +163,14 @@ def _label(value: Any, column: str) -> int:
     if value is None:
         return 0
     try:
-        return int(value)
-    except (TypeError, ValueError):
-        raise ConfigError(
-            f"--label {column}: holds values of type {type(value).__name__}; expected numbers or "
-            "booleans"
-        ) from None
-
-
-def _is_list(type_: pa.DataType) -> bool:
-    return bool(pa.types.is_list(type_) or pa.types.is_large_list(type_))
+        if float(value) == int(value):
+            return int(value)
+        found = f"the value {value}"
+    except (TypeError, ValueError, OverflowError):
+        found = f"values of type {type(value).__name__}"
+    raise ConfigError(
+        f"--label {column}: the column has {found}; expected whole numbers or booleans"
+    )
 
 
 def _hash(query_id: str) -> int:

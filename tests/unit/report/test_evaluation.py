@@ -208,3 +208,22 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path):
         read_queries(
             Store(str(tmp_path)), Columns("query_id", "doc_id", "score", label="relevance"), None, 0
         )
+
+
+def nested(**columns):
+    return pa.table({"query_id": ["1"], "doc_id": [["a", "b"]], "score": [[0.5, 1.0]], **columns})
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([1, 0, 1], "column clicks, query 1: has 3 values for 2 candidates"),
+        ([0.5, 1.0], "--label clicks: the column has the value 0.5"),
+        (["yes", "no"], "--label clicks: the column has values of type str"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(labels, said, tmp_path):
+    pq.write_table(nested(clicks=[labels]), tmp_path / "in-0-0123456789abcdef.parquet")
+    columns = Columns("query_id", "doc_id", "score", label="clicks")
+    with pytest.raises(ConfigError, match=said):
+        read_queries(Store(str(tmp_path)), columns, None, 0)
