@@ -14,7 +14,7 @@ from reranker_core.config.values import kinds, symbols
 
 SCHEMA, PAGE = Path("configs/schema.json"), Path("docs/configuration.md")
 
-_MARK = "<!-- `make reference` writes what follows from reranker_core/config/keys.py. -->\n"
+_MARK = "<!-- `make reference` writes what follows from reranker_core/config/sections/. -->\n"
 
 
 def page(before: str) -> str:

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from reranker_core.config.keys import Config, ScoringConfig, Section
+from reranker_core.config.keys import Config, ScoringConfig
 from reranker_core.config.lookup import find, is_section, section_of
 from reranker_core.config.problems import explain
+from reranker_core.config.sections.section import Section
 from reranker_core.config.values import kinds, read
 from reranker_core.config.yaml_file import read_yaml
 from reranker_core.errors import ConfigError

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from reranker_core.config.keys import Config, Template
+from reranker_core.config.keys import Config
+from reranker_core.config.sections.template import Template
 
 SCHEMA_URL = "https://json-schema.org/draft/2020-12/schema"
 

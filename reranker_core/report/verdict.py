@@ -11,7 +11,7 @@ from rich.table import Table
 
 from reranker_core.checks import Check, Report
 from reranker_core.config import PreflightConfig
-from reranker_core.config.keys import Language
+from reranker_core.config.sections.preflight import Language
 
 NAMES = {
     "en": "English",

@@ -1,0 +1,1 @@
+"""The keys of the configuration, a file for each topic."""

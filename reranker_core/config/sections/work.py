@@ -1,0 +1,117 @@
+"""Keys of how the work is done: replicas, parts, batches, limits, Ray."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from reranker_core.config.sections.section import Section, Text
+
+
+class ReplicasConfig(Section):
+    """Number of copies of the model and resources of each copy. null: chosen for the cluster."""
+
+    min: int | None = Field(None, ge=1, description="Number of replicas that are always kept.")
+    max: int | None = Field(
+        None, ge=1, description="Maximum number of replicas; a cluster that can grow grows to it."
+    )
+    num_cpus: float | None = Field(
+        None, gt=0, description="CPUs of each replica; on a CPU also its number of threads."
+    )
+    num_gpus: float | None = Field(None, ge=0, description="GPUs of each replica.")
+
+    @model_validator(mode="after")
+    def _min_below_max(self) -> ReplicasConfig:
+        if self.min and self.max and self.min > self.max:
+            raise ValueError(f"min={self.min} is above max={self.max}; lower min or raise max")
+        return self
+
+
+class PlanConfig(Section):
+    """How input is split into parts. A part is read, scored, written and retried as a unit."""
+
+    part_rows: int = Field(
+        8192,
+        ge=1,
+        description="Maximum number of pairs in a part; a single larger row is not split.",
+    )
+    part_bytes: int = Field(
+        268_435_456,
+        ge=1,
+        description="Approximate maximum size of a part's input, in bytes of memory.",
+    )
+
+
+class ScoreConfig(Section):
+    """How a replica computes scores."""
+
+    max_batch_tokens: int | None = Field(
+        None,
+        ge=8,
+        description="Maximum size of a batch in tokens: rows times padded length; null: chosen for "
+        "the device.",
+    )
+    reproducible: bool = Field(
+        False,
+        description="Give a pair the same score to the last bit in every batch, on equal hardware "
+        "and software.",
+    )
+    share_prefixes: bool = Field(
+        True,
+        description="Let language models compute the common beginning of a query's candidates only "
+        "once; not used if `score.reproducible` is true.",
+    )
+    compile: Literal["auto"] | bool = Field(
+        "auto",
+        description="Compile the model in each replica and use the result if it is faster; `auto`: "
+        "only for bfloat16 on CPUs with AMX, in runs of more than half an hour.",
+    )
+
+    @model_validator(mode="after")
+    def _bits_of_one_kind(self) -> ScoreConfig:
+        if self.reproducible and self.compile is True:
+            raise ValueError(
+                "score.compile=true and score.reproducible=true: only some replicas may use "
+                "compiled code, so the last bits of scores may differ; set one of them"
+            )
+        return self
+
+
+class GuardConfig(Section):
+    """Limits beyond which a run fails."""
+
+    max_quarantined_fraction: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="Maximum fraction of pairs without a score; above it, the run ends with exit "
+        "code 4.",
+    )
+    max_stall_seconds: float = Field(
+        1200,
+        gt=0,
+        description="Maximum time without progress, including the loading of models; then the run "
+        "stops with exit code 5.",
+    )
+
+
+class VerifyConfig(Section):
+    """How the output is verified, at the end of a run and by `batch-reranker verify`."""
+
+    read: Literal["unproven", "all"] = Field(
+        "unproven",
+        description="Data files to read; `unproven`: only those whose checksum the store does not "
+        "list.",
+    )
+
+
+class RayConfig(Section):
+    """Which Ray cluster to use."""
+
+    address: Text | None = Field(
+        None,
+        description="`auto`: the cluster that this machine belongs to; `local`: a new one for this "
+        "run; or host:port; null: the address in RAY_ADDRESS, which `ray job submit` sets, or "
+        "else `local`.",
+    )
