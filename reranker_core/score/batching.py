@@ -27,14 +27,14 @@ _ROWS_FIXED = 4
 
 @dataclass
 class Shapes:
-    """Which shapes batches may have: widths in steps, and as many rows as the budget allows.
+    """The allowed shapes of batches: widths in steps, and as many rows as the token budget allows.
 
     Attributes:
         max_tokens: rows x width, padding included; a single row may be longer.
-        longest: most tokens of a sequence; no width is rounded up beyond it.
+        longest: maximum number of tokens of a sequence; no width is rounded up beyond it.
         step: widths are rounded up to a multiple of it.
         fixed: whether all batches of a width have the same number of rows, and all sequences of a
-            length the same width. What a sequence is computed in then depends on its length only.
+            length have the same width. Then the shape depends only on the length of a sequence.
 
     """
 
@@ -47,7 +47,7 @@ class Shapes:
     def of(
         cls, device: str, longest: int, score: ScoreConfig, model: torch.nn.Module, threads: int = 1
     ) -> Shapes:
-        """Those that suit a model on a device, `cpu` or `cuda`, with so many of a CPU's threads a
+        """The shapes for a model on a device, `cpu` or `cuda`, with this number of CPU threads a
         batch.
         """
         cached = min(_CACHED_BYTES // _widest_layer(model), _MOST_A_THREAD)
@@ -66,7 +66,7 @@ class Shapes:
         return max(length, min(-(-length // self.step) * self.step, self.longest))
 
     def rows(self, width: int) -> int:
-        """How many rows a batch of this width may have; has, if shapes are fixed."""
+        """Maximum number of rows of a batch of this width; the exact number if shapes are fixed."""
         rows = self.max_tokens // width
         if self.fixed:
             rows -= rows % _ROWS_FIXED
@@ -74,14 +74,14 @@ class Shapes:
 
 
 def _widest_layer(model: torch.nn.Module) -> int:
-    """Bytes that its widest layer gives for a token."""
+    """Output size of the widest layer, in bytes a token."""
     layers = [part for part in model.modules() if isinstance(part, torch.nn.Linear)]
     widths = (layer.out_features * layer.weight.element_size() for layer in layers)
     return max(widths, default=_WIDE_BYTES)
 
 
 def plan_batches(lengths: Int64s, shapes: Shapes) -> Iterator[tuple[Int64s, int]]:
-    """Rows and padded width of each batch, the longest first.
+    """Rows and padded width of each batch, in descending order of width.
 
     Lazy, so that a budget that is lowered meanwhile holds for the batches that follow.
     """

@@ -31,20 +31,20 @@ def may_pay(engine: Engine, dtype: str) -> bool:
 
 
 def long_run(engine: Engine, sequences: TokenSequences, pairs: float) -> bool:
-    """Whether so many pairs, if they are no shorter than `sequences`, take long enough."""
+    """Whether scoring `pairs` pairs that are as long as `sequences` takes long enough."""
     engine.compute(sequences)
     return _timed(engine, sequences)[0] / len(sequences.chunks) * pairs >= _LONG
 
 
 def compile_if_faster(engine: Engine, sequences: TokenSequences) -> str:
-    """Have an engine compute batches with compiled code, if that takes less time for `sequences`.
+    """Compile the model of an engine, and use the compiled code if it is faster for `sequences`.
 
-    Gives what came of it, in words. Without a compiler, or where it fails or computes something
-    else, there is a warning and the engine stays as it was.
+    Returns the outcome in words. If there is no compiler, or if compiling fails or changes scores,
+    a warning is logged and the engine does not change.
 
     Args:
-        engine: whose model is code of transformers.
-        sequences: several, of the lengths that matter.
+        engine: its model must be code of transformers.
+        sequences: several sequences with typical lengths.
 
     """
     begin = time.perf_counter()
@@ -71,7 +71,7 @@ def compile_if_faster(engine: Engine, sequences: TokenSequences) -> str:
 
 
 def _compared(engine: Engine, sequences: TokenSequences) -> tuple[float, bool]:
-    """Time of compiled code to that of the model as it is, and whether scores are the same."""
+    """Time of the compiled code as a share of the plain model's, and whether scores are equal."""
     compiled = torch.compile(engine.model, dynamic=True)
     engine.compiled = compiled
     # Frozen: weights become constants, which oneDNN packs as its products want them.

@@ -1,4 +1,4 @@
-"""The forward of many sequences, batch by batch, also when memory runs out."""
+"""The forward of many sequences, batch by batch, with smaller batches if memory runs out."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class Engine:
 
     Attributes:
         model: as loaded.
-        compiled: the same as compiled code, for batches of several sequences in a stream, or None.
-        device: where the model is.
-        streams: how many batches are computed at once.
-        shapes: what batches may look like.
+        compiled: the compiled model, for batches of several sequences in a stream, or None.
+        device: the device of the model.
+        streams: number of batches that are computed at the same time.
+        shapes: the allowed shapes of batches.
         on_batch: called after each forward.
 
     """
@@ -79,7 +79,7 @@ class Engine:
 
     @torch.inference_mode()
     def compute(self, sequences: TokenSequences) -> Computed:
-        """All sequences, in batches.
+        """Compute all sequences, in batches.
 
         Raises:
             Incomplete: there is too little memory for a single sequence.
@@ -103,7 +103,7 @@ class Engine:
         return Computed(values, tokens)
 
     def _works(self, sequences: TokenSequences) -> Iterator[Work]:
-        """All sequences, those together that go on from the same prefixes."""
+        """The work for all sequences; sequences with the same prefixes are together."""
         shared = shared_prefixes(sequences) if self._read else None
         if shared is None:
             yield Work(sequences)
@@ -113,7 +113,7 @@ class Engine:
             yield self._following(shared, chosen, rows) or Work(sequences, rows)
 
     def _following(self, shared: SharedPrefixes, chosen: Int64s, rows: Int64s) -> Work | None:
-        """What follows the chosen prefixes, once these are read; None if they cannot be."""
+        """Compute the chosen prefixes, and return the work that follows; None if that fails."""
         lengths = shared.prefixes.tokens.lengths[chosen]
         width = self.shapes.width(int(lengths.max()))
         batch = make_batch(shared.prefixes, chosen, width, self._pad_id, self.device)
@@ -148,7 +148,7 @@ class Engine:
 
     @torch.inference_mode()
     def one_batch(self, sequences: TokenSequences, rows: Int64s) -> Computed:
-        """Scores of these rows, computed as one batch; returns when they are ready.
+        """Compute the scores of these rows as one batch, and wait for them.
 
         Raises:
             Incomplete: there is too little memory for a single sequence.
@@ -162,7 +162,7 @@ class Engine:
     def plain(
         self, model: torch.nn.Module, sequences: TokenSequences, row: int
     ) -> npt.NDArray[np.float32]:
-        """The score of one sequence by itself, unpadded, by another copy of the model; or its k."""
+        """The score, or the k scores, of one sequence alone, without padding, from `model`."""
         width = int(sequences.tokens.lengths[row])
         device = next(model.parameters()).device
         batch = make_batch(sequences, np.array([row]), width, self._pad_id, device)
@@ -174,7 +174,7 @@ class Engine:
 
     @torch.inference_mode()  # of the thread that it is called in
     def _split(self, work: Work, rows: Int64s, width: int) -> torch.Tensor:
-        """The forward, in smaller pieces where memory does not suffice."""
+        """The forward; a batch that needs too much memory is split."""
         outputs: list[torch.Tensor] = []
         begin, count = 0, len(rows)
         while begin < len(rows):
@@ -233,9 +233,9 @@ class Engine:
 
 
 def float32_copy(model: torch.nn.Module) -> torch.nn.Module:
-    """The same weights, computed with in float32: what overflows is the arithmetic.
+    """A copy of the model that computes in float32 with the same weights.
 
-    It is on the CPU where the model's own device has no room for it beside the model.
+    It is on the CPU if the model's device has too little free memory.
     """
     weights = list(model.parameters())
     device = weights[0].device

@@ -1,4 +1,4 @@
-"""No NaN or Inf leaves a replica as a score."""
+"""Scores that are NaN or infinite are computed again in float32."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reranker_core.models.scores import Scores
 
 def rescue(values: npt.NDArray[np.float32], redo: Callable[[int], npt.ArrayLike]) -> Scores:
     """Compute each pair with a non-finite score again, alone, with `redo` (index -> its float32
-    score, or all k of them).
+    score, or all its k scores).
     """
     suspects = np.flatnonzero(~_finite(values))
     if not len(suspects):
@@ -25,5 +25,5 @@ def rescue(values: npt.NDArray[np.float32], redo: Callable[[int], npt.ArrayLike]
 
 
 def _finite(values: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """Which pairs have nothing but finite scores, shape (D,)."""
+    """Whether all scores of each pair are finite, shape (D,)."""
     return np.asarray(np.isfinite(values).all(axis=tuple(range(1, values.ndim))))

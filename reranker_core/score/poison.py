@@ -1,18 +1,18 @@
-"""Rows and texts that end the process that works on them: found across its restarts, and left out.
+"""Finding rows and texts that end the process that works on them, and leaving them out.
 
 A process that runs out of memory, crashes in native code, or fails an assertion on a GPU raises no
-exception that could be caught. Ray starts another process and gives it the same part again, without
-limit. So the coordinator, which outlives these processes, keeps count:
+exception that can be caught. Ray starts another process and gives it the same part again, without
+limit. So the coordinator, which outlives these processes, counts:
 
-1. a part that has ended a process is worked on in small batches, and each batch is announced before
-   it is begun;
-2. if the process ends again, the items of the batch announced last are suspects: they are taken one
-   by one, each announced, after all others;
-3. an item that ends two processes when it is alone is fatal: it is left out, and its pairs are
-   quarantined. One end may be a machine that was taken away.
+1. A part that has ended a process is processed in small batches. Each batch is announced before it
+   starts.
+2. If the process ends again, the items of the last announced batch are suspects. They are processed
+   one by one, each announced, after all others.
+3. An item that ends two processes when it is alone is fatal. It is left out, and its pairs are
+   quarantined. One end is not enough: a machine may have been taken away.
 
-An item is a distinct pair where a part is scored, a distinct text where it is tokenized. Reading
-has no items: a part that ends too many processes there ends the run.
+An item is a distinct pair for scoring, and a distinct text for tokenizing. Reading has no items: a
+part that ends too many processes while it is read ends the run.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ class Work:
     """A kind of work that may end processes.
 
     Attributes:
-        name: of one word.
-        doing: in words, with `{}` for what it is done on.
-        most_ends: processes that may end in one part; more are not explained by single items.
-        error: raised beyond them.
-        advice: what a user can do then.
+        name: one word.
+        doing: a description, with `{}` for the object of the work.
+        most_ends: maximum number of processes that may end in one part; single items cannot
+            explain more.
+        error: raised if more processes end.
+        advice: the remedy for the user.
 
     """
 
@@ -92,8 +93,9 @@ LOADING = Work(
 
 @dataclass(frozen=True)
 class Caution:
-    """How to work on a part that has ended processes: which items to leave out, and which to take
-    one by one.
+    """How to process a part that has ended processes.
+
+    It says which items to leave out, and which to process one by one.
     """
 
     fatal: tuple[int, ...] = ()
@@ -111,14 +113,14 @@ class _History:
 
 
 class Attempts:
-    """The parts that one kind of work is being done on, and what happened to those that did it."""
+    """The parts in progress for one kind of work, and the processes that ended in them."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
         self._parts: dict[str, _History] = {}
 
     def begin(self, part: str) -> Caution | None:
-        """A process takes up a part; how it is to go about it, None for as usual.
+        """Record that a process starts a part, and return how to process it; None: as usual.
 
         Raises:
             RerankError: the part has ended too many processes.
@@ -138,17 +140,17 @@ class Attempts:
         return Caution(tuple(sorted(history.fatal)), tuple(sorted(history.suspects)))
 
     def announce(self, part: str, items: list[int]) -> None:
-        """A process is about to work on these items of the part."""
+        """Record that a process is about to work on these items of the part."""
         self._parts[part].announced = tuple(items)
 
     def finish(self, part: str) -> None:
-        """The part is done. What is known of its items is kept for a second time."""
+        """Record that the part is done. What is known about its items is kept."""
         self._parts[part].open = False
         if not self._parts[part].ends:
             del self._parts[part]
 
     def told(self, part: str) -> str:
-        """What has happened to a part that ended processes, in words."""
+        """What happened to a part that ended processes, in words."""
         history = self._parts[part]
         ends = "1 process" if history.ends == 1 else f"{history.ends} processes"
         text = f"{ends} ended while {self._work.doing.format(part)}"

@@ -1,6 +1,6 @@
-"""Which sequences begin alike: what stands before the passage, a query's candidates share.
+"""Common beginnings of sequences: the candidates of a query share the text before the passage.
 
-A causal language model computes such a beginning once and goes on from it for each candidate.
+A causal language model computes such a beginning once, and continues from it for each candidate.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _WORTH = 0.1  # of all tokens saved; below, the mask costs what the prefixes sav
 
 @dataclass(frozen=True)
 class SharedPrefixes:
-    """Beginnings that several of S sequences have, and what follows them.
+    """Beginnings that several of S sequences share, and the rest of each sequence.
 
     Attributes:
-        prefixes: N distinct ones.
-        of: the number of each sequence's prefix, -1 for those that share none, shape (S,).
-        rests: the S sequences without their prefixes; of those that share none, of no meaning.
+        prefixes: the N distinct beginnings.
+        of: the index of each sequence's prefix, -1 without one, shape (S,).
+        rests: the S sequences without their prefixes; not used for sequences without one.
 
     """
 
@@ -34,11 +34,11 @@ class SharedPrefixes:
 
     @property
     def alone(self) -> Int64s:
-        """The sequences that share no prefix."""
+        """Indices of the sequences without a shared prefix."""
         return np.flatnonzero(self.of < 0)
 
     def groups(self, shapes: Shapes) -> Iterator[tuple[Int64s, Int64s]]:
-        """Prefixes of similar lengths that fit a batch, and the sequences that begin with them."""
+        """Groups of prefixes of similar lengths that fit a batch, each with its sequences."""
         lengths = self.prefixes.tokens.lengths
         longest_first = np.argsort(-lengths, kind="stable")
         by_prefix = np.argsort(self.of, kind="stable")
@@ -54,7 +54,7 @@ class SharedPrefixes:
 
 
 def shared_prefixes(sequences: TokenSequences) -> SharedPrefixes | None:
-    """Those of `sequences`, or None where they would save too little."""
+    """The shared prefixes of `sequences`, or None if they would save too little."""
     tokens = sequences.tokens
     # What follows has one token at least: scores are read behind the last.
     sizes = np.minimum(sequences.passage_starts, tokens.lengths - 1).astype(np.int64)

@@ -79,11 +79,11 @@ class Scorer:
     ) -> Scorer:
         """Load the configured model and check it.
 
-        `expected` are the digests of the files that the run began with; `pairs`, how many are to be
-        scored, which decides `score.compile=auto`.
+        `expected`: digests of the files at the start of the run. `pairs`: number of pairs to score;
+        `score.compile=auto` depends on it.
 
         Raises:
-            ConfigError: model or device is not there.
+            ConfigError: the model or the device does not exist.
             PreflightRefused: a check that is set to `refuse` failed.
 
         """
@@ -179,7 +179,7 @@ class Scorer:
         return scorer
 
     def _compile(self, wanted: bool | str, known: bool, pairs: float) -> str:
-        """Compiled code, if it is wanted and faster. Gives what came of it, in words."""
+        """Use compiled code if it is configured and faster. Returns the outcome in words."""
         if wanted == "auto":
             may = known and not self.reproducible and may_pay(self._engine, self.dtype)
             wanted = may and pairs > 0 and long_run(self._engine, self._encode(ENGLISH), pairs)
@@ -190,8 +190,10 @@ class Scorer:
         return compile_if_faster(self._engine, self._encode(lengthening(ENGLISH)))
 
     def score(self, sequences: TokenSequences, threads: int | None = None) -> Scores:
-        """Scores of all sequences. Non-finite ones are computed again in float32. Calls of several
-        threads are computed one after the other; `threads` are torch's, those of loading if None.
+        """Scores of all sequences. Non-finite scores are computed again in float32.
+
+        Calls from several threads run one after the other. `threads`: number of torch threads;
+        None: as many as when loading.
         """
         with TURN, torch_threads(threads or self._threads):
             computed = self._engine.compute(sequences)
@@ -205,11 +207,11 @@ class Scorer:
         suspects: Int64s,
         before: Callable[[Int64s], None],
     ) -> Scores:
-        """As `score`, for a part in which a process has ended, so that the next end is known to
-        come from one batch or one sequence.
+        """Like `score`, for a part that has ended a process. If a process ends again, the batch or
+        sequence that caused it is known.
 
-        `fatal` are left out. `suspects` are computed one by one, after all others. `before` is
-        called with the sequences of each forward, which is waited for before the next.
+        `fatal` sequences are left out. `suspects` are computed one by one, after all others.
+        `before` is called with the sequences of each forward, and must return before it starts.
         """
         others = np.setdiff1d(np.arange(len(sequences)), np.union1d(fatal, suspects))
         batches = [rows for rows, _ in self._engine.batches(sequences, others)]
@@ -228,31 +230,32 @@ class Scorer:
         return Scores(values, rescued, fatal, tokens)
 
     def on_batch(self, call: Callable[[], None]) -> None:
-        """Have `call` called after each forward."""
+        """Call `call` after each forward."""
         self._engine.on_batch = call
 
     def score_pairs(self, pairs: Sequence[Pair]) -> np.ndarray:
-        """Float32 scores of (query, passage) texts, shape (n,); NaN where none could be had. With
+        """Float32 scores of (query, passage) texts, shape (n,); NaN if a score is not finite. With
         several cutoff layers: shape (n, layers).
         """
         return self._scored(pairs).values
 
     def score_texts(self, pairs: Sequence[Pair], threads: int | None = None) -> Scores:
-        """As in the run: in batches, guarded. Of several cutoff layers, the last one's."""
+        """Scores as in the run, in batches, with the guard; those of the last cutoff layer."""
         scores = self._scored(pairs, threads)
         return replace(scores, values=_last(scores.values))
 
     def alone(self, pairs: Sequence[Pair]) -> np.ndarray:
-        """Each pair by itself, unpadded, in the run's number format."""
+        """Score each pair alone, without padding, in the number format of the run."""
         return self._one_by_one(self._engine.model, pairs)
 
     def reference(self, pairs: Sequence[Pair]) -> np.ndarray:
-        """Each pair by itself, unpadded, in float32."""
+        """Score each pair alone, without padding, in float32."""
         return self._one_by_one(float32_copy(self._engine.model), pairs)
 
     def read_by(self, layer: torch.nn.Module, pairs: Sequence[Pair]) -> np.ndarray:
-        """What a layer of the model reads of each pair by itself, shape (n, width); the last token,
-        where it reads all.
+        """The input of a layer of the model for each pair alone, shape (n, width).
+
+        If the layer reads all tokens, this is the input for the last token.
         """
         read: list[torch.Tensor] = []
         hook = layer.register_forward_pre_hook(
@@ -275,7 +278,7 @@ class Scorer:
         return replace(scores, values=self._by_pair(scores.values, sequences))
 
     def _by_pair(self, values: np.ndarray, sequences: TokenSequences) -> np.ndarray:
-        """One score a pair, or its k, from those of its sequences."""
+        """The score, or the k scores, of each pair from those of its sequences."""
         return combine(values, sequences.chunks, self.pair_format.model)
 
     def _encode(self, pairs: Sequence[Pair]) -> TokenSequences:
@@ -297,12 +300,12 @@ class Scorer:
 
 
 def _last(values: np.ndarray) -> np.ndarray:
-    """Of k scores a pair, the one that counts."""
+    """The last of the k scores of each pair."""
     return values if values.ndim == 1 else values[:, -1]
 
 
 def _failed_numerics(refused: PreflightRefused) -> list[str]:
-    """The failed checks of the arithmetic. Others may have failed because of these."""
+    """The failed numerics checks. Other checks may have failed because of them."""
     return [
         f"numerics/{check['name']}"
         for check in refused.report["checks"]

@@ -1,7 +1,7 @@
-"""Batches side by side on the cores of a CPU.
+"""Several batches at the same time on the cores of a CPU.
 
-A forward that has one core to itself waits for no other: two of them took 0.85 to 0.88 of the time
-that one with both cores took (docs/performance.md).
+A forward on one core does not wait for other cores. Two forwards on one core each took 0.85 to 0.88
+of the time of one after the other on both cores (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -26,22 +26,25 @@ _WORKERS = ThreadPoolExecutor(_MOST, "stream")
 
 
 def streams_for(threads: int) -> int:
-    """How many streams share so many threads of torch."""
+    """Number of streams for this number of torch threads."""
     return max(1, min(threads, _MOST))
 
 
 def threads_of(threads: int, streams: int) -> list[int]:
-    """How many of the threads each stream has."""
+    """Number of threads of each stream."""
     return [threads // streams + (index < threads % streams) for index in range(streams)]
 
 
 def side_by_side(
     function: Callable[[Item], Result], items: Iterable[Item], streams: int
 ) -> list[Result]:
-    """`function` of each item, in the items' order; up to `streams` at once, but no more than torch
-    has threads, which they share. Items are taken as they are needed, by one stream at a time.
+    """Results of `function` for each item, in the order of the items.
 
-    Whatever the function raises is raised here, once the others have finished their item.
+    Up to `streams` calls run at the same time, at most one a thread of torch. They share the
+    threads.
+    Items are taken when they are needed, by one stream at a time.
+
+    An error of the function is raised here, after the other streams have finished their item.
     """
     threads = torch.get_num_threads()
     streams = min(streams, threads)

@@ -1,4 +1,4 @@
-"""What an engine is to compute."""
+"""The work of an engine."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from reranker_core.models.batch import Prefix
 
 @dataclass(frozen=True)
 class Work:
-    """Sequences to compute, all or the chosen `rows`, from their beginning or after prefixes.
+    """Sequences to compute (all, or the chosen `rows`), whole or after prefixes.
 
     Attributes:
-        states: of N prefixes; None: the sequences are whole.
-        of: which of them each sequence follows, shape (S,).
-        lengths: tokens of each prefix, shape (N,).
+        states: the states of N prefixes; None: the sequences are whole.
+        of: the index of each sequence's prefix, shape (S,).
+        lengths: number of tokens of each prefix, shape (N,).
 
     """
 
@@ -31,11 +31,11 @@ class Work:
 
     @property
     def tokens_read(self) -> int:
-        """Tokens that were computed for the prefixes, padding included."""
+        """Number of tokens that were computed for the prefixes, padding included."""
         return int(len(self.lengths) * self.lengths.max(initial=0))
 
     def prefix(self, rows: Int64s, device: torch.device) -> Prefix | None:
-        """What a batch of these rows goes on from."""
+        """The prefix that a batch of these rows continues."""
         if self.states is None:
             return None
         index = self.of[rows]
