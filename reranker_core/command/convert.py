@@ -7,6 +7,7 @@ import click
 from reranker_core.command.console import make_console
 from reranker_core.command.messages import set_up_messages
 from reranker_core.command.subcommand import HELP_OPTIONS
+from reranker_core.config.working_copy import refuse_in_copy
 from reranker_core.errors import ConfigError
 from reranker_core.stopping import stop_on_signals
 
@@ -25,6 +26,12 @@ from reranker_core.stopping import stop_on_signals
     help="With --beir and without --run: the qrels split whose pairs are the candidates.",
 )
 @click.option(
+    "--snapshot",
+    type=int,
+    metavar="N",
+    help="Version of a Delta table, or snapshot id of an Iceberg table. Default: the newest.",
+)
+@click.option(
     "--top",
     type=click.IntRange(min=1),
     metavar="N",
@@ -38,12 +45,14 @@ def convert(
     queries: str | None,
     beir: str | None,
     split: str,
+    snapshot: int | None,
     top: int | None,
 ) -> None:
     r"""Convert other formats to Parquet shards.
 
     \b
-    FILE                      one pair per row: JSON lines, CSV, TSV, Arrow, ORC
+    FILE                      one pair per row: JSON lines, CSV, TSV, Arrow, ORC;
+                              or the folder of a Delta or Iceberg table
     --beir                    a BEIR data set, with --run or with its qrels
     --run --corpus --queries  candidates of a first stage with their texts
 
@@ -52,6 +61,11 @@ def convert(
     """
     set_up_messages()
     stop_on_signals()
+    named = {"--run": run, "--corpus": corpus, "--queries": queries, "--beir": beir, "--to": output}
+    refuse_in_copy(
+        [(path, path) for path in rows]
+        + [(f"{option} {path}", path) for option, path in named.items() if path is not None]
+    )
     # Late, so that --help and wrong options answer at once.
     from reranker_core.convert.beir import beir_files
     from reranker_core.convert.database import database
@@ -68,7 +82,8 @@ def convert(
         corpus, queries, run = corpus or ours[0], queries or ours[1], run or ours[2]
     with database() as connection:
         if rows:
-            done = write_shards((rows_of(connection, path) for path in rows), output)
+            readers = (rows_of(connection, path, snapshot) for path in rows)
+            done = write_shards(readers, output)
         elif run and corpus and queries:
             done = write_shards([joined(connection, corpus, queries, run, top)], output)
         else:

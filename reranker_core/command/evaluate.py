@@ -10,6 +10,7 @@ import click
 from reranker_core.command.console import make_console
 from reranker_core.command.messages import set_up_messages
 from reranker_core.command.subcommand import HELP_OPTIONS
+from reranker_core.config.working_copy import refuse_in_copy
 from reranker_core.errors import ConfigError
 
 
@@ -61,6 +62,11 @@ def evaluate(
     OUTPUT is the output folder of a run.
     """
     set_up_messages()
+    named = {"--qrels": qrels, "--json": report_path}
+    refuse_in_copy(
+        [(output, output)]
+        + [(f"{option} {path}", path) for option, path in named.items() if path is not None]
+    )
     # Late, so that --help and wrong options answer at once.
     from reranker_core.output.identity import require_recorded
     from reranker_core.report.candidates import Columns, read_queries

@@ -8,7 +8,7 @@ be lost. The job cannot know the original folder.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from reranker_core.config.keys import Config
@@ -19,24 +19,24 @@ _COPIES = ("runtime_resources", "working_dir_files")
 
 
 def refuse_paths_in_copy(config: Config, unused: Collection[str] = ()) -> None:
+    """As `refuse_in_copy`, for the paths of a configuration, without those of `unused` keys."""
+    refuse_in_copy((f"{key}={value}", value) for key, value in _paths(config) if key not in unused)
+
+
+def refuse_in_copy(given: Iterable[tuple[str, str]]) -> None:
     """Refuse paths that lie in the copy that this process runs in, if it runs in one.
 
     Args:
-        config: the configuration of the run.
-        unused: keys that are not checked, because their values are not used.
+        given: each path, after what the user typed for it.
 
     Raises:
-        ConfigError: a path is in the copy; the message lists the keys and the remedy.
+        ConfigError: a path is in the copy; the message lists what was typed, and the remedy.
 
     """
     copy = ray_copy(Path.cwd())
     if copy is None:
         return
-    wrong = [
-        f"  {key}={value}"
-        for key, value in _paths(config)
-        if key not in unused and _lies_in(value, copy)
-    ]
+    wrong = [f"  {typed}" for typed, path in given if _lies_in(path, copy)]
     if wrong:
         raise ConfigError(
             "\n".join(
@@ -75,7 +75,9 @@ def _paths(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _lies_in(value: str, copy: Path) -> bool:
-    path = value.removeprefix("file://").removeprefix("local://")
+    # The last link of a chain such as zip://a.parquet::pairs.zip is what lies on a disk.
+    last = value.rpartition("::")[2] if "://" in value else value
+    path = last.removeprefix("file://").removeprefix("local://")
     if "://" in path:
         return False
     absolute = os.path.abspath(os.path.expanduser(path))

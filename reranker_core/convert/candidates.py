@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from reranker_core.convert.database import row_of, sample, source
-from reranker_core.errors import InputError
+from reranker_core.errors import InputError, brief
 from reranker_core.storage.filesystem import open_filesystem
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _LINES = "read_csv({file}, header = false, columns = {{'line': 'VARCHAR'}}, delim = E'\\x01', " \
          "quote = '', escape = '', auto_detect = false, max_line_size = 1048576)"  # fmt: skip
+
+_EXPECTED = "expected nested objects: subset, split, query id, document id, score (a number)"
 
 
 def load_run(connection: DuckDBPyConnection, path: str) -> str:
@@ -111,8 +113,12 @@ def _load_predictions(connection: DuckDBPyConnection, path: str) -> None:
         tree = json.loads(filesystem.cat_file(inner))
     except FileNotFoundError:
         raise InputError(f"{path}: does not exist") from None
-    except ValueError:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {brief(error)}") from None
+    except (ValueError, RecursionError):
         raise InputError(f"{path}: is not valid JSON") from None
+    if not isinstance(tree, dict):
+        raise InputError(f"{path}: {_EXPECTED}")
     results: Any = {key: tree[key] for key in tree if key != "mteb_model_meta"}
     depth = _depth(results)
     for level in ("subset", "split")[: max(depth - 2, 0)]:
@@ -123,11 +129,12 @@ def _load_predictions(connection: DuckDBPyConnection, path: str) -> None:
             )
         (results,) = results.values()
     if _depth(results) != 2:
-        raise InputError(
-            f"{path}: expected nested objects: subset, split, query id, document id, score"
-        )
-    rows = [(query, document, float(score)) for query, documents in results.items()
-            for document, score in documents.items()]  # fmt: skip
+        raise InputError(f"{path}: {_EXPECTED}")
+    try:
+        rows = [(query, document, float(score)) for query, documents in results.items()
+                for document, score in documents.items()]  # fmt: skip
+    except (AttributeError, TypeError, ValueError):
+        raise InputError(f"{path}: {_EXPECTED}") from None
     columns = list(zip(*rows, strict=True)) or [(), (), ()]
     names = ("query_id", "doc_id", "number")
     kinds = (pa.string(), pa.string(), pa.float64())

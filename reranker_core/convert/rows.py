@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.dataset as dataset
 
 from reranker_core.convert.database import named, quoted, row_of, source
-from reranker_core.errors import InputError, brief
+from reranker_core.errors import ConfigError, InputError, brief
 from reranker_core.input.kinds import (
     ARROW_FILE,
     ARROW_STREAM,
@@ -24,7 +24,10 @@ from reranker_core.input.kinds import (
     by_name,
     content_of,
 )
+from reranker_core.input.tables.marker import Table, table_of
+from reranker_core.input.tables.snapshot import read_rows
 from reranker_core.storage.filesystem import open_filesystem
+from reranker_core.storage.tree import children, item_at
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -38,19 +41,28 @@ _TEXTS = ("query_id", "query", "doc_id", "passage")
 _WHOLE, _REAL = "-?(0|[1-9][0-9]{0,17})", "-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][-+]?[0-9]+)?"
 
 
-def rows_of(connection: DuckDBPyConnection, path: str) -> pa.RecordBatchReader:
-    """The rows of a file, in their order.
+def rows_of(
+    connection: DuckDBPyConnection, path: str, snapshot: int | None = None
+) -> pa.RecordBatchReader:
+    """The rows of a file, in their order, or those of a Delta or Iceberg table.
 
     Args:
         connection: the database.
         path: by its suffix: .jsonl (.ndjson, .json), .csv, .tsv, each also with .gz or .zst;
             .arrow, .feather, .ipc, .arrows, .orc. JSON, Arrow and ORC are known by their content,
-            too.
+            too. The folder of a table is known by its marker.
+        snapshot: version of a Delta table, or id of the snapshot of an Iceberg table; None: the
+            newest.
 
     Raises:
         InputError: it cannot be read.
 
     """
+    table = _table(path)
+    if table is not None:
+        return read_rows(table, path, snapshot)
+    if snapshot is not None:
+        raise ConfigError(f"--snapshot {snapshot}: {path} is not a Delta or Iceberg table")
     name = path.lower()
     for suffix in (".gz", ".zst"):
         name = name.removesuffix(suffix)
@@ -65,6 +77,14 @@ def rows_of(connection: DuckDBPyConnection, path: str) -> pa.RecordBatchReader:
         f"{path}: unknown file type; expected .jsonl, .csv, .tsv (also with .gz), .arrow, "
         ".feather or .orc. For a run, use --run"
     )
+
+
+def _table(path: str) -> Table | None:
+    filesystem, inner = open_filesystem(path)
+    item = item_at(filesystem, inner)
+    if item is None or item.kind != "folder":
+        return None
+    return table_of(filesystem, item.path, children(filesystem, item))
 
 
 def _json(connection: DuckDBPyConnection, path: str) -> pa.RecordBatchReader:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from reranker_core.errors import ConfigError, InputError
+from reranker_core.input.listing import UNFINISHED
 from reranker_core.storage.store import Store
 
 SHARD_ROWS = 262_144
@@ -35,6 +36,8 @@ def write_shards(
 ) -> Converted:
     """Write all rows to `part-00000.parquet` and so on. Each reader begins a shard of its own.
 
+    Until all are written, the folder has a file `_unfinished_convert`, and is refused as input.
+
     Args:
         readers: one after the other.
         output: folder, local or a URL; nothing may be in it.
@@ -47,24 +50,32 @@ def write_shards(
     """
     store = Store(output)
     there = next(iter(store.list()), None)
+    if store.exists(UNFINISHED):
+        raise ConfigError(
+            f"{store.url}: another convert is writing to this folder, or was stopped before it "
+            "had finished. Choose another folder, or remove this one"
+        )
     if there is not None:
         raise ConfigError(
             f"{store.url}: the folder already contains files, such as {there.name}; choose "
             "another one"
         )
-    written: list[str] = []
+    written = [UNFINISHED]
     rows = 0
     try:
+        store.write(UNFINISHED, b"batch-reranker convert\n")
         for shard in (shard for reader in readers for shard in _shards(reader, shard_rows)):
-            written.append(f"part-{len(written):05d}.parquet")
+            written.append(f"part-{len(written) - 1:05d}.parquet")
             rows += shard.rows
             store.write(written[-1], shard.content())
         if not rows:
             raise InputError("convert: there are no rows to write")
+        store.delete(UNFINISHED)
     except BaseException:
-        store.delete(*written)
+        store.delete(*written[1:])
+        store.delete(UNFINISHED)  # last: should this be interrupted, the rest is still refused
         raise
-    return Converted(rows, len(written))
+    return Converted(rows, len(written) - 1)
 
 
 class _Shard:

@@ -6,9 +6,11 @@ host. So the URL of a file is made of the text that the user gave and the file's
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import fsspec
+from fsspec.registry import known_implementations
 
 from reranker_core.errors import ConfigError
 from reranker_core.input.pattern import is_pattern
@@ -61,6 +63,7 @@ def address(entry: str) -> Address:
             "because its signature would be written to the output. Use the URL of the object and "
             "credentials from the environment"
         )
+    entry = _with_absolute_end(entry)
     filesystem, path = open_filesystem(entry)
     filesystem.invalidate_cache()
     steps = path.rstrip("/").split("/")
@@ -78,6 +81,16 @@ def address(entry: str) -> Address:
         base = "/".join(steps[:fixed]) or filesystem.root_marker
         url = head.rsplit("/", len(pattern))[0] + chain
     return Address(entry, filesystem, base, pattern, base if is_local(filesystem) else url)
+
+
+def _with_absolute_end(entry: str) -> str:
+    """A chain that ends in a path of this machine, with this path made absolute: workers have
+    another working directory.
+    """
+    head, link, last = entry.rpartition("::")
+    if "://" not in head or "://" in last or last in known_implementations:
+        return entry
+    return f"{head}{link}{os.path.abspath(os.path.expanduser(last))}"
 
 
 def _cut_chain(url: str) -> tuple[str, str]:

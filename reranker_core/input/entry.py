@@ -115,6 +115,12 @@ def _folder(where: Address, folder: Item, config: Config, version: int | None) -
     found = find_shards(where.filesystem, folder, Pattern(where.steps))
     if found.tables:
         raise InputError(_refusal(where, min(found.tables), "holds"))
+    if found.unfinished:
+        raise InputError(
+            f"input.path={where.entry}: 'batch-reranker convert' has not finished the shards in "
+            f"{min(found.unfinished)}: it is still running or was stopped, and rows may be "
+            "missing. Wait for it, or remove the folder and run convert again"
+        )
     if not found.shards:
         _ask_for_bucket(where)
         raise InputError(nothing_found(where, folder, found))

@@ -7,13 +7,11 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 
 import fsspec
 
 from reranker_core.errors import brief
-from reranker_core.storage.errors import patiently
-from reranker_core.storage.filesystem import is_local, open_filesystem
+from reranker_core.storage.filesystem import is_local, open_filesystem, read_range
 
 _HEAD_BYTES = 512
 _SHOWN = 4
@@ -174,4 +172,4 @@ def _bytes(filesystem: fsspec.AbstractFileSystem, path: str, start: int, stop: i
         with open(path, "rb") as file:
             file.seek(start)
             return file.read(stop - start)
-    return patiently(partial(filesystem.cat_file, path, start=start, end=stop), path)
+    return read_range(filesystem, path, start, stop)

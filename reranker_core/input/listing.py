@@ -21,6 +21,8 @@ from reranker_core.storage.parallel import in_parallel
 from reranker_core.storage.tree import Item, below, children
 
 SUFFIXES = (".parquet", ".parq", ".pq")
+# `convert` keeps a file of this name beside its shards until all are written.
+UNFINISHED = "_unfinished_convert"
 
 
 @dataclass
@@ -33,6 +35,7 @@ class Found:
         hidden: names that begin with `_` or `.`; a folder counts once.
         loops: links to a folder that contains them.
         tables: folders below that are tables.
+        unfinished: folders that `convert` has not finished.
 
     """
 
@@ -41,6 +44,7 @@ class Found:
     hidden: set[str] = field(default_factory=set)
     loops: list[str] = field(default_factory=list)
     tables: set[Table] = field(default_factory=set)
+    unfinished: set[str] = field(default_factory=set)
 
     @property
     def passed_over(self) -> Counter[str]:
@@ -90,6 +94,8 @@ def _walk(
     table = table_of(filesystem, folder.path, items)
     if table is not None:
         found.tables.add(table)
+    if any(item.name == UNFINISHED for item in items):
+        found.unfinished.add(folder.path)
     for item in items:
         entered = pattern.enter(position, item.name)
         if not entered:
@@ -123,6 +129,9 @@ def _take_all(
     files = below(filesystem, folder)
     names = [item.path[len(base) :].strip("/") for item in files]
     found.tables.update(tables_in(base, names))
+    found.unfinished.update(
+        item.path.rpartition("/")[0] for item in files if item.name == UNFINISHED
+    )
     for item, name in zip(files, names, strict=True):
         at, path = position, base
         for step in name.split("/"):

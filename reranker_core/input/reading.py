@@ -11,7 +11,7 @@ from reranker_core.errors import InputError
 from reranker_core.input.partitions import check_key, key_column, key_values
 from reranker_core.input.plan import Part
 from reranker_core.input.shards import open_shard
-from reranker_core.input.types.conversion import converted
+from reranker_core.input.types.conversion import converted_batch
 from reranker_core.input.types.extensions import plain_schema
 from reranker_core.storage.filesystem import entity_tag, info_of, open_filesystem
 
@@ -19,6 +19,8 @@ from reranker_core.storage.filesystem import entity_tag, info_of, open_filesyste
 # texts that are a thousand times as large once they are decoded.
 _BATCH_PAIRS = 1024
 _BATCH_BYTES = 16 * 2**20
+_FEWER = 16
+_LARGEST_PART = 2**31  # bytes
 
 
 def read_parts(parts: list[Part], columns: tuple[str, ...]) -> Iterator[tuple[Part, pa.Table]]:
@@ -59,11 +61,12 @@ def _cut(
 ) -> Iterator[tuple[Part, pa.Table]]:
     groups, first = _row_groups(file, parts[0].start, parts[-1].stop)
     schema = plain_schema(pa.schema([file.schema_arrow.field(name) for name in columns]))
-    rows = file.iter_batches(_batch_rows(file, groups, columns), groups, columns=columns)
+    rows = _batches(file, groups, columns, parts[0].shard, first)
     position = first
     batch: pa.RecordBatch | None = None
     for part in parts:
         gathered: list[pa.RecordBatch] = []
+        size = 0
         while position < part.stop:
             if batch is None or not batch.num_rows:
                 batch = next(rows, None)
@@ -72,20 +75,52 @@ def _cut(
                         f"{part.shard}: ends at row {position}, before row {part.stop} of the "
                         "plan, so it was changed while the job ran. Run the job again"
                     )
-                batch = _plain(batch, schema)
+                # Extension types that only some processes know become plain ones.
+                batch = converted_batch(batch, schema)
             skipped = max(part.start - position, 0)
             end = min(batch.num_rows, part.stop - position)
             if skipped < end:
                 gathered.append(batch.slice(skipped, end - skipped))
+                size += gathered[-1].nbytes
+            if size > _LARGEST_PART and part.rows > 1:
+                raise InputError(
+                    f"{part.shard}: rows {part.start} to {part.stop} have more than "
+                    f"{_LARGEST_PART >> 30} GiB of values, although they are small in the file. "
+                    f"Set plan.part_rows to less than {max(part.pairs // 2, 1)}, so that they "
+                    "become several parts"
+                )
             batch = batch.slice(end)
             position += end
         yield part, pa.Table.from_batches(gathered, schema)
 
 
-def _plain(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """The columns of `schema`, which has no extension types that only some processes know."""
-    columns = [converted(batch.column(field.name), field.type) for field in schema]
-    return pa.record_batch(columns, schema)
+def _batches(
+    file: pq.ParquetFile, groups: list[int], columns: list[str], shard: str, first: int
+) -> Iterator[pa.RecordBatch]:
+    """The rows of row groups, in batches that Arrow can hold.
+
+    Texts that are repeated may be far larger than the footer tells. Where a batch cannot be held,
+    fewer rows are decoded at a time.
+    """
+    rows, done = _batch_rows(file, groups, columns), 0
+    while True:
+        skipped = 0
+        try:
+            for batch in file.iter_batches(rows, groups, columns=columns):
+                left = batch.slice(max(done - skipped, 0))
+                skipped += batch.num_rows - left.num_rows
+                if left.num_rows:
+                    done += left.num_rows
+                    skipped += left.num_rows
+                    yield left
+            return
+        except (pa.ArrowNotImplementedError, pa.ArrowCapacityError):
+            if rows == 1:
+                raise InputError(
+                    f"{shard}: row {first + done} has more than 2 GiB in one column, which Arrow "
+                    "cannot hold. Divide its candidates among several rows"
+                ) from None
+        rows = max(1, rows // _FEWER)
 
 
 def _batch_rows(file: pq.ParquetFile, groups: list[int], columns: list[str]) -> int:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from reranker_core.config import Config
 from reranker_core.errors import ConfigError, InputError, brief
 from reranker_core.input.entry import ShardFile, list_entry, overlap
+from reranker_core.storage.errors import Trouble, failure, trouble
 from reranker_core.storage.filesystem import is_local, open_filesystem, open_to_read
 
 __all__ = ["Listing", "ShardFile", "list_shards", "open_shard"]
@@ -94,6 +95,7 @@ def open_shard(url: str) -> Iterator[pq.ParquetFile]:
 
     Raises:
         InputError: it was removed, or cannot be read as Parquet.
+        StoreRefused, StoreUnavailable: the store or the disk reports an error.
 
     """
     filesystem, path = open_filesystem(url)
@@ -106,9 +108,9 @@ def open_shard(url: str) -> Iterator[pq.ParquetFile]:
             "from input.path and start a new run"
         ) from None
     except (pa.ArrowException, KeyError, OSError) as error:
-        # pyarrow reports damaged pages as OSError without a number; others are the store's.
+        # pyarrow reports damaged pages as OSError without a number; others are the disk's.
         if isinstance(error, OSError) and error.errno is not None:
-            raise
+            raise failure(error, trouble(error) or Trouble.DISK, url) from None
         raise InputError(
             f"{url}: cannot be read: {brief(error)}. Committed parts are kept. Rewrite the "
             "shard, or remove it from input.path"

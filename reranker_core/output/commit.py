@@ -18,6 +18,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -26,7 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reranker_core.config import OutputConfig
-from reranker_core.errors import OutputConflict, RerankError
+from reranker_core.errors import Incomplete, OutputConflict, RerankError, brief
 from reranker_core.input.pairs import Status
 from reranker_core.input.plan import Part
 from reranker_core.input.schema import InputSchema
@@ -124,6 +126,25 @@ def read_facts(data: bytes) -> Facts | None:
         return Facts(**json.loads(metadata[_FACTS]))
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError):
         return None
+
+
+@contextmanager
+def open_data(store: Store, part: str) -> Iterator[pq.ParquetFile]:
+    """Open the data file of a part.
+
+    Raises:
+        Incomplete: it is missing or damaged.
+
+    """
+    try:
+        with pq.ParquetFile(io.BytesIO(store.read(data_name(part)))) as file:
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        raise Incomplete(
+            f"{store.url}/{data_name(part)}: cannot be read: {brief(error)}. The output is "
+            "incomplete or damaged. Run `batch-reranker verify` to see what is missing, then the "
+            "command of the run to restore it"
+        ) from None
 
 
 def _facts(part: Part, scored: ScoredPart, measures: dict[str, Any], run: str) -> Facts:

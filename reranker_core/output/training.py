@@ -7,7 +7,6 @@ run of the command writes the same files again.
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,14 +14,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from reranker_core.config import Config
 from reranker_core.errors import ConfigError, Incomplete
 from reranker_core.input.pairs import candidates, column_of
 from reranker_core.input.plan import Plan, make_plan
 from reranker_core.input.schema import InputSchema
-from reranker_core.output.commit import data_name
+from reranker_core.output.checksums import unchanged
+from reranker_core.output.commit import open_data
+from reranker_core.output.identity import identity, refuse_differences, require_recorded
 from reranker_core.output.labels import field_of, labels_of, values_of
 from reranker_core.output.manifest import SUCCESS
 from reranker_core.output.results import query_of_pair
@@ -49,7 +49,8 @@ def write_training_data(config: Config) -> Written:
     Raises:
         ConfigError: the output does not contain the required columns.
         InputError: a row has different numbers of labels and candidates. Then no file is written.
-        Incomplete: there is no `_SUCCESS` yet.
+        Incomplete: there is no `_SUCCESS` yet, or a data file is missing or damaged.
+        OutputConflict: the output was written with another configuration or another input.
 
     """
     _refuse(config)
@@ -59,12 +60,13 @@ def write_training_data(config: Config) -> Written:
             f"output.path={store.url}: has no {SUCCESS}, so the run is not complete. "
             "Run `batch-reranker run` with the same configuration first"
         )
-    plan = make_plan(config)
+    plan = _plan_of(store, config)
     if config.training.positive_column is not None:
         _check_labels(store, plan, config)
     written = Written()
     for part in plan.parts:
-        table = pq.read_table(io.BytesIO(store.read(data_name(part.name))))
+        with open_data(store, part.name) as file:
+            table = file.read()
         place = (part.shard, part.start)
         lines = [
             json.dumps(record, ensure_ascii=False) + "\n"
@@ -131,6 +133,15 @@ def training_records(
     return records
 
 
+def _plan_of(store: Store, config: Config) -> Plan:
+    """The plan of the run that wrote the output; the configuration must be that of the run."""
+    run = require_recorded(store)
+    plan = make_plan(config, run["input"].get("snapshots"))
+    plan = plan.known_as(unchanged(store, run["input"]["shards"], plan))
+    refuse_differences(store, run, identity(run["fingerprint"], plan, config, run), config)
+    return plan
+
+
 def _refuse(config: Config) -> None:
     rule, missing = config.training, []
     if not config.output.text:
@@ -153,7 +164,7 @@ def _check_labels(store: Store, plan: Plan, config: Config) -> None:
     """Look at the labels of all parts before a file is written."""
     rule, names = config.training, config.output.columns
     for part in plan.parts:
-        with pq.ParquetFile(io.BytesIO(store.read(data_name(part.name)))) as file:
+        with open_data(store, part.name) as file:
             column = field_of(str(rule.positive_column), file.schema_arrow.names).column
             table = file.read([column, names.score])
         labels_of(table, plan.schema, rule, names.score, (part.shard, part.start))

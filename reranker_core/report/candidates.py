@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from reranker_core.errors import ConfigError
 from reranker_core.input.types.common_type import is_list
-from reranker_core.output.commit import part_of
+from reranker_core.output.commit import data_name, open_data, part_of
 from reranker_core.report.judgements import id_text
 from reranker_core.storage.store import Store
 
@@ -80,9 +78,10 @@ def read_queries(
     found: dict[str, Query] = {}
     limit = _HASHES
     for listed in store.list():
-        if part_of(listed.name) is None:
+        part = part_of(listed.name)
+        if part is None:
             continue
-        table = _read(store, listed.name, columns)
+        table = _read(store, part, columns)
         for query_id, group, rows in _rows(table, columns):
             if (wanted is not None and query_id not in wanted) or _hash(query_id) >= limit:
                 continue
@@ -98,21 +97,22 @@ def read_queries(
     return found, limit / _HASHES
 
 
-def _read(store: Store, name: str, columns: Columns) -> pa.Table:
-    file = pq.ParquetFile(io.BytesIO(store.read(name)))
-    there = file.schema_arrow.names
-    wanted = [
-        each if each in there else each.partition(".")[0]
-        for each in vars(columns).values()
-        if each is not None
-    ]
-    missing = sorted(set(wanted) - set(there))
-    if missing:
-        raise ConfigError(
-            f"{store.url}/{name}: has no column {', '.join(missing)}; it has {', '.join(there)}. "
-            "Choose one of these; output.passthrough sets which input columns are copied"
-        )
-    return file.read(columns=list(dict.fromkeys(wanted)))
+def _read(store: Store, part: str, columns: Columns) -> pa.Table:
+    with open_data(store, part) as file:
+        there = file.schema_arrow.names
+        wanted = [
+            each if each in there else each.partition(".")[0]
+            for each in vars(columns).values()
+            if each is not None
+        ]
+        missing = sorted(set(wanted) - set(there))
+        if missing:
+            raise ConfigError(
+                f"{store.url}/{data_name(part)}: has no column {', '.join(missing)}; it has "
+                f"{', '.join(there)}. Choose one of these; output.passthrough sets which input "
+                "columns are copied"
+            )
+        return file.read(columns=list(dict.fromkeys(wanted)))
 
 
 def _rows(table: pa.Table, columns: Columns) -> Iterator[tuple[str, str, Iterator[Any]]]:

@@ -55,7 +55,7 @@ def id_text(value: Any) -> str:
 def _of_parquet(data: bytes, path: str) -> Iterator[tuple[str, str, int]]:
     try:
         table = pq.read_table(io.BytesIO(data))
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, OSError) as error:
         raise InputError(f"--qrels {path}: not a readable Parquet file: {brief(error)}") from None
     missing = {"query_id", "doc_id"} - set(table.column_names)
     if missing:

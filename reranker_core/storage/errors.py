@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from reranker_core.errors import RerankError, StoreFull, StoreRefused, StoreUnavailable
 from reranker_core.storage.answers import Answer, answer_of, chain, told
+from reranker_core.storage.timeout import within
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,10 @@ class Trouble(Enum):
     CERTIFICATE = (
         "the store's TLS certificate is not trusted; set AWS_CA_BUNDLE to the CA certificate file"
     )
-    NETWORK = "the store cannot be reached; check the endpoint (AWS_ENDPOINT_URL) and the network"
+    NETWORK = (
+        "the store cannot be reached, or does not answer in time; check the endpoint "
+        "(AWS_ENDPOINT_URL) and the network"
+    )
     FULL = "no space is left; free some, or raise the quota"
     LIMIT = (
         "the file is larger than the file system or the process limit allows; raise the limit "
@@ -143,7 +147,12 @@ def failure(error: Exception, kind: Trouble, what: str, tries: str = "") -> Rera
     return StoreUnavailable(message) if kind.passing else StoreRefused(message, answer_of(error))
 
 
-def patiently(operation: Callable[[], Result], what: str, patience: float = PATIENCE) -> Result:
+def patiently(
+    operation: Callable[[], Result],
+    what: str,
+    patience: float = PATIENCE,
+    limit: float | None = None,
+) -> Result:
     """The result of `operation`, with retries while a retry may help.
 
     Delays double and are random ("full jitter"), so that replicas do not retry at the same time.
@@ -152,6 +161,7 @@ def patiently(operation: Callable[[], Result], what: str, patience: float = PATI
         operation: must be safe to repeat: an earlier try may have succeeded without a reply.
         what: URL and purpose, for messages.
         patience: seconds after which no new try starts.
+        limit: seconds after which a single try counts as failed; None: no limit.
 
     Raises:
         StoreRefused: a retry cannot help; a setting must be changed.
@@ -165,7 +175,7 @@ def patiently(operation: Callable[[], Result], what: str, patience: float = PATI
     while True:
         attempts += 1
         try:
-            return operation()
+            return operation() if limit is None else within(limit, operation)
         except (RerankError, *_DEFECTS):
             raise
         except Exception as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
 from typing import IO, Any
 
 import fsspec
@@ -12,6 +11,9 @@ import fsspec
 from reranker_core.errors import ConfigError, brief
 from reranker_core.storage import s3
 from reranker_core.storage.errors import patiently
+from reranker_core.storage.timeout import seconds_for
+
+_ABSOLUTE = ("/", "~", "file:/", "local:/")
 
 
 def open_filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -21,9 +23,10 @@ def open_filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
         ConfigError: fsspec does not know the scheme, or its package is not installed.
 
     """
-    if url.startswith("/"):  # whatever it holds, such as the `::` of chained URLs
+    if url.startswith("/") or "://" not in url:  # whatever it holds, such as `::`
         filesystem = fsspec.filesystem("file")
-        return filesystem, str(filesystem._strip_protocol(url))
+        path = url if url.startswith(_ABSOLUTE) else os.path.abspath(url)
+        return filesystem, str(filesystem._strip_protocol(path))
     options = s3.options() if url.startswith(s3.SCHEMES) else {}
     try:
         filesystem, path = fsspec.url_to_fs(url, **options)
@@ -56,7 +59,18 @@ def info_of(filesystem: fsspec.AbstractFileSystem, path: str) -> dict[str, Any]:
     if is_local(filesystem):
         found = patiently(lambda: os.stat(path), path)
         return {"name": path, "size": found.st_size, "type": "file", "mtime": found.st_mtime}
-    return patiently(lambda: filesystem.info(path), str(filesystem.unstrip_protocol(path)))
+    what = str(filesystem.unstrip_protocol(path))
+    return patiently(lambda: filesystem.info(path), what, limit=seconds_for(0))
+
+
+def read_range(filesystem: fsspec.AbstractFileSystem, path: str, start: int, stop: int) -> bytes:
+    """Bytes `start` to `stop` (exclusive) of a remote file, by one request, with retries."""
+    data: bytes = patiently(
+        lambda: filesystem.cat_file(path, start=start, end=stop),
+        str(filesystem.unstrip_protocol(path)),
+        limit=seconds_for(stop - start),
+    )
+    return data
 
 
 def is_local(filesystem: fsspec.AbstractFileSystem) -> bool:
@@ -107,11 +121,6 @@ class RangeReader(io.RawIOBase):
         if stop <= self._position:
             return b""
         start = self._position
-        data: bytes = self._try(
-            lambda: self._filesystem.cat_file(self._path, start=start, end=stop)
-        )
+        data = read_range(self._filesystem, self._path, start, stop)
         self._position += len(data)
         return data
-
-    def _try(self, operation: Callable[[], Any]) -> Any:
-        return patiently(operation, str(self._filesystem.unstrip_protocol(self._path)))

@@ -22,6 +22,7 @@ from reranker_core.storage import disk, s3
 from reranker_core.storage.errors import PATIENCE, is_unknown, patiently
 from reranker_core.storage.filesystem import is_local, open_filesystem
 from reranker_core.storage.parallel import in_parallel
+from reranker_core.storage.timeout import seconds_for
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Store:
     """A folder of small objects addressed by relative names such as `_receipts/x.json`.
 
     Failed requests are retried for at most `patience` seconds; see `storage.errors.patiently` for
-    the errors.
+    the errors. A request that a remote store does not answer in time counts as failed.
 
     Attributes:
         url: the configured URL; on a disk, the absolute path.
@@ -71,7 +72,7 @@ class Store:
 
     def write(self, name: str, data: bytes) -> None:
         """Create or replace the object `name` atomically."""
-        self._try(name, lambda: self._put(name, data))
+        self._try(name, lambda: self._put(name, data), len(data))
 
     def create(self, name: str, data: bytes) -> bool:
         """Create the object `name` atomically. Returns False and changes nothing if it exists.
@@ -83,7 +84,7 @@ class Store:
         refused: Exception | None = None
         if self.conditional is not False:
             try:
-                self._try(name, lambda: self._put(name, data, new=True))
+                self._try(name, lambda: self._put(name, data, new=True), len(data))
                 return True
             except (FileExistsError, StoreRefused) as error:
                 refused = error
@@ -121,7 +122,8 @@ class Store:
                 patiently(lambda: disk.check_writable(Path(self.root)), what, self._patience)
             elif self._s3:
                 name = self.path(_NEVER_WRITTEN)
-                patiently(lambda: s3.begin_upload(self.filesystem, name), what, self._patience)
+                ask = partial(s3.begin_upload, self.filesystem, name)
+                patiently(ask, what, self._patience, seconds_for(0))
         except StoreFull as full:
             raise StoreRefused(str(full)) from None
         except StoreRefused as refused:
@@ -130,7 +132,7 @@ class Store:
 
     def read(self, name: str) -> bytes:
         """The content of `name`. Raises FileNotFoundError."""
-        content: bytes = self._try(name, lambda: self.filesystem.cat_file(self.path(name)))
+        content: bytes = self._try(name, lambda: self.filesystem.cat_file(self.path(name)), None)
         return content
 
     def exists(self, name: str) -> bool:
@@ -167,7 +169,8 @@ class Store:
         self.filesystem.invalidate_cache()
         start = self.path(folder).rstrip("/")
         with suppress(FileNotFoundError):
-            yield from self._try(folder, lambda: self.filesystem.find(start, detail=True)).values()
+            ask = partial(self.filesystem.find, start, detail=True)
+            yield from self._try(folder, ask, None).values()
 
     def _pages(self, folder: str) -> Iterator[dict[str, Any]]:
         after: str | None = None
@@ -195,7 +198,7 @@ class Store:
             paths = [self.path(name) for name in batch]
             try:
                 ask = partial(s3.delete, self.filesystem, paths)
-                kept = self._try(", ".join(batch[:3]), ask)
+                kept = self._try(", ".join(batch[:3]), ask, None)
             except StoreRefused as refused:
                 if refused.answer is None:
                     raise
@@ -210,9 +213,12 @@ class Store:
         with suppress(FileNotFoundError):
             self._try(name, lambda: remove(self.path(name)))
 
-    def _try(self, name: str, operation: Callable[[], Any]) -> Any:
+    def _try(self, name: str, operation: Callable[[], Any], size: int | None = 0) -> Any:
+        """As `patiently`; `size` is the number of bytes that are sent or received, if known."""
+        what = f"{self.url}/{name}".rstrip("/")
+        limit = None if self._local else seconds_for(size)
         try:
-            return patiently(operation, f"{self.url}/{name}".rstrip("/"), self._patience)
+            return patiently(operation, what, self._patience, limit)
         except StoreFull as full:
             raise StoreFull(
                 f"output.path={self.url} is full: {full}. Then run the same command again to resume"

@@ -6,14 +6,18 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import fsspec
 
 from reranker_core.storage.errors import patiently
 from reranker_core.storage.filesystem import is_local
+from reranker_core.storage.timeout import seconds_for
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ def item_at(filesystem: fsspec.AbstractFileSystem, path: str) -> Item | None:
             _reachable(path)
             return None
         return _local_item(path, os.path.realpath(path))
-    return patiently(partial(_remote_item, filesystem, path), str(path))
+    return _asked(filesystem, path, partial(_remote_item, filesystem, path))
 
 
 def children(filesystem: fsspec.AbstractFileSystem, folder: Item) -> list[Item]:
@@ -72,7 +76,7 @@ def children(filesystem: fsspec.AbstractFileSystem, folder: Item) -> list[Item]:
                 item = _local_item(f"{folder.path.rstrip('/')}/{entry.name}", real)
                 found += [] if item is None else [item]
         return found
-    infos = patiently(lambda: filesystem.ls(folder.path, detail=True), folder.path)
+    infos = _asked(filesystem, folder.path, lambda: filesystem.ls(folder.path, detail=True))
     # A store without folders may have an empty object of the folder's own name.
     return [_of(info) for info in infos if info["name"].strip("/") != folder.path.strip("/")]
 
@@ -84,9 +88,16 @@ def below(filesystem: fsspec.AbstractFileSystem, folder: Item) -> list[Item]:
         StoreRefused, StoreUnavailable: as `patiently`.
 
     """
-    infos = patiently(lambda: filesystem.find(folder.path, detail=True), folder.path)
+    infos = _asked(filesystem, folder.path, lambda: filesystem.find(folder.path, detail=True))
     items = (_of(info) for info in infos.values() if not info["name"].endswith("/"))
     return [item for item in items if item.kind == "file"]
+
+
+def _asked(
+    filesystem: fsspec.AbstractFileSystem, path: str, question: Callable[[], Result]
+) -> Result:
+    what = str(filesystem.unstrip_protocol(path))
+    return patiently(question, what, limit=seconds_for(None))
 
 
 def _remote_item(filesystem: fsspec.AbstractFileSystem, path: str) -> Item | None:

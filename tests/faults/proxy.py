@@ -25,6 +25,11 @@ FAULTS = (
     "late_again",  # done, heard of, and a moment later done a second time
     "lost_and_late",  # reset, but done a moment later, when the client has tried again
 )
+# Not drawn at random: each takes a client's whole time limit.
+HANGS = (
+    "hang",  # the connection stays open, and nothing comes
+    "trickle",  # the reply comes a byte at a time
+)
 Chooser = Callable[[str, str], "str | None"]
 # A request's head -> status, code and text of the error that answers it.
 Refuser = Callable[[str], "tuple[int, str, str] | None"]
@@ -62,8 +67,13 @@ class FaultyProxy:
         return self
 
     def __exit__(self, *details: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._end)
         self._thread.join(10)
+
+    def _end(self) -> None:
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.call_soon(self._loop.stop)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -113,6 +123,13 @@ class FaultyProxy:
             if fault == "delay":
                 await asyncio.sleep(random.uniform(0.05, 0.5))
             reply = await self._forward(head, body)
+        if fault == "hang":
+            await asyncio.sleep(60)
+        if fault == "trickle":
+            for byte in reply:
+                writer.write(bytes([byte]))
+                await writer.drain()
+                await asyncio.sleep(0.05)
         if fault == "reply_lost":
             writer.transport.abort()
             return

@@ -7,10 +7,11 @@ from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
-from deltalake import DeltaTable
+from deltalake import DeltaTable, QueryBuilder
 
-from reranker_core.input.tables.marker import Table
+from reranker_core.errors import count
 from reranker_core.input.tables.snapshot import LiveFile, Snapshot, hive_steps, refuse
+from reranker_core.input.types.conversion import converted_batch
 
 # Features that change nothing of what a file's rows are.
 _HARMLESS = {
@@ -31,7 +32,7 @@ def snapshot(url: str, version: int | None) -> Snapshot:
             that is not known here.
 
     """
-    opened = DeltaTable(url, version=version, storage_options=_options(url))
+    opened = _opened(url, version)
     _refuse_unknown(url, opened)
     columns = opened.metadata().partition_columns
     actions = pa.table(opened.get_add_actions(flatten=False))
@@ -45,6 +46,23 @@ def snapshot(url: str, version: int | None) -> Snapshot:
     return Snapshot(opened.version(), tuple(sorted(files, key=lambda file: file.name)))
 
 
+def rows(url: str, version: int | None) -> pa.RecordBatchReader:
+    """The rows of a Delta table, without deleted ones, with the names of the table's columns."""
+    opened = _opened(url, version)
+    schema = pa.schema(opened.schema().to_arrow())
+    query = QueryBuilder()
+    query.execute("SET datafusion.execution.target_partitions = 1")  # file by file
+    query.register("rows", opened)
+    found = pa.RecordBatchReader.from_stream(query.execute("SELECT * FROM rows"))
+    # The engine has types of its own, such as views of strings.
+    batches = (converted_batch(batch, schema) for batch in found)
+    return pa.RecordBatchReader.from_batches(schema, batches)
+
+
+def _opened(url: str, version: int | None) -> DeltaTable:
+    return DeltaTable(url, version=version, storage_options=_options(url))
+
+
 def _live(url: str, path: str, keys: dict[str, str | None], types: pa.Schema) -> LiveFile:
     steps = hive_steps(keys)
     if "://" in path or path.startswith("/"):  # of a shallow clone
@@ -53,32 +71,27 @@ def _live(url: str, path: str, keys: dict[str, str | None], types: pa.Schema) ->
 
 
 def _refuse_unknown(url: str, opened: DeltaTable) -> None:
-    table = Table(url, "delta")
     features = set(opened.protocol().reader_features or ())
     unknown = sorted(features - _HARMLESS)
     if unknown:
-        raise refuse(url, table, f"the Delta table uses {', '.join(unknown)}")
+        raise refuse(url, f"the Delta table uses {', '.join(unknown)}")
     mapping = opened.metadata().configuration.get("delta.columnMapping.mode", "none")
     if mapping != "none":
         raise refuse(
             url,
-            table,
             f"columns of the Delta table are mapped (delta.columnMapping.mode={mapping})",
         )
     columns = set(opened.metadata().partition_columns)
     for field in pa.schema(opened.schema().to_arrow()):
         if field.name in columns and pa.types.is_binary(field.type):
-            raise refuse(url, table, f"the Delta table is partitioned by bytes ({field.name})")
+            raise refuse(url, f"the Delta table is partitioned by bytes ({field.name})")
     if "deletionVectors" in features:
         deleted = sum(
             batch.num_rows for batch in pa.RecordBatchReader.from_stream(opened.deletion_vectors())
         )
         if deleted:
             raise refuse(
-                url,
-                table,
-                f"{deleted} files of the Delta table have deletion vectors, so some of "
-                "their rows are deleted",
+                url, f"rows of the Delta table are deleted in {count(deleted, 'deletion vector')}"
             )
 
 

@@ -14,9 +14,10 @@ from pyiceberg.io import FileIO
 from pyiceberg.io.fsspec import FsspecInputFile
 from pyiceberg.schema import Schema
 from pyiceberg.table import StaticTable
+from pyiceberg.table.snapshots import Snapshot as TableSnapshot
 
-from reranker_core.errors import InputError
-from reranker_core.input.tables.marker import METADATA, Table
+from reranker_core.errors import InputError, count
+from reranker_core.input.tables.marker import METADATA
 from reranker_core.input.tables.snapshot import LiveFile, Snapshot, refuse
 from reranker_core.storage.filesystem import open_filesystem, open_to_read
 from reranker_core.storage.tree import Item, children
@@ -54,29 +55,18 @@ def snapshot(url: str, version: int | None) -> Snapshot:
             metadata file is the newest cannot be told.
 
     """
-    table = Table(url, "iceberg")
-    properties = {"py-io-impl": f"{__name__}.{StoreIO.__name__}"}
-    opened = StaticTable.from_metadata(_newest(url), properties)
-    current = opened.current_snapshot() if version is None else opened.snapshot_by_id(version)
-    if current is None and version is not None:
-        known = [entry.snapshot_id for entry in opened.metadata.snapshots]
-        raise InputError(
-            f"{url}: the Iceberg table has no snapshot {version} (input.snapshot); it has "
-            f"{', '.join(map(str, known[-_SHOWN:])) or 'none'}"
-        )
-    if current is None:
-        raise InputError(f"{url}: the Iceberg table is empty: it has no snapshot")
+    opened, current = _opened(url, version)
     tasks = list(opened.scan(snapshot_id=current.snapshot_id).plan_files())
     deletes = {delete.file_path for task in tasks for delete in task.delete_files}
     if deletes:
         raise refuse(
-            url, table, f"rows of the Iceberg table are deleted by {len(deletes)} delete files"
+            url, f"rows of the Iceberg table are deleted by {count(len(deletes), 'delete file')}"
         )
     others = sorted(
         {str(task.file.file_format) for task in tasks} - {"PARQUET", "FileFormat.PARQUET"}
     )
     if others:
-        raise refuse(url, table, f"files of the Iceberg table are {', '.join(others)}")
+        raise refuse(url, f"files of the Iceberg table are {', '.join(others)}")
     schemas = {schema.schema_id: schema for schema in opened.metadata.schemas}
     schema = opened.schema()
     if current != opened.current_snapshot():
@@ -88,8 +78,29 @@ def snapshot(url: str, version: int | None) -> Snapshot:
     )
     if keys or _has_changed(schema, list(schemas.values())):
         for file in files:
-            _check_columns(file.url, schema, keys, table)
+            _check_columns(file.url, schema, keys, url)
     return Snapshot(current.snapshot_id, tuple(files))
+
+
+def rows(url: str, version: int | None) -> pa.RecordBatchReader:
+    """The rows of an Iceberg table, without deleted ones, with the names of the table's columns."""
+    opened, current = _opened(url, version)
+    return opened.scan(snapshot_id=current.snapshot_id).to_arrow_batch_reader()
+
+
+def _opened(url: str, version: int | None) -> tuple[StaticTable, TableSnapshot]:
+    properties = {"py-io-impl": f"{__name__}.{StoreIO.__name__}"}
+    opened = StaticTable.from_metadata(_newest(url), properties)
+    current = opened.current_snapshot() if version is None else opened.snapshot_by_id(version)
+    if current is None and version is not None:
+        known = [entry.snapshot_id for entry in opened.metadata.snapshots]
+        raise InputError(
+            f"{url}: the Iceberg table has no snapshot {version}; it has "
+            f"{', '.join(map(str, known[-_SHOWN:])) or 'none'}"
+        )
+    if current is None:
+        raise InputError(f"{url}: the Iceberg table is empty: it has no snapshot")
+    return opened, current
 
 
 def _live(path: str, location: str) -> LiveFile:
@@ -165,7 +176,7 @@ def _fields(parent: pa.Schema | pa.StructType) -> Iterator[pa.Field]:
             yield from _fields(kind)
 
 
-def _check_columns(url: str, schema: Schema, keys: set[str], table: Table) -> None:
+def _check_columns(url: str, schema: Schema, keys: set[str], table: str) -> None:
     """Refuse a file whose columns are not those of the table under the same names."""
     filesystem, path = open_filesystem(url)
     with open_to_read(filesystem, path) as stream:
@@ -176,12 +187,10 @@ def _check_columns(url: str, schema: Schema, keys: set[str], table: Table) -> No
         now = field.name if number is None else names.get(int(number), "").rpartition(".")[2]
         if now != field.name or (number is None and now not in names.values()):
             became = f"is called '{now}' now" if now != field.name and now else "was dropped"
-            raise refuse(
-                table.path, table, f"column '{field.name}' of {url} {became} in the Iceberg table"
-            )
+            raise refuse(table, f"column '{field.name}' of {url} {became} in the Iceberg table")
     missing = sorted(keys - set(arrow.names))
     if missing:
-        raise refuse(table.path, table, f"{url} leaves column '{missing[0]}' to its partition")
+        raise refuse(table, f"{url} leaves column '{missing[0]}' to its partition")
     for column in schema.columns:
         if column.name not in arrow.names and column.initial_default is not None:
-            raise refuse(table.path, table, f"{url} leaves column '{column.name}' to its default")
+            raise refuse(table, f"{url} leaves column '{column.name}' to its default")

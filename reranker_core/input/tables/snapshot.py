@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from types import ModuleType
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -62,6 +65,35 @@ def read_snapshot(table: Table, url: str, version: int | None) -> Snapshot:
             of its files (deletion vectors, delete files, mapped columns).
 
     """
+    with _named_errors(table, url, version):
+        snapshot: Snapshot = _reader(table, url).snapshot(url, version)
+    return snapshot
+
+
+def read_rows(table: Table, url: str, version: int | None) -> pa.RecordBatchReader:
+    """The rows of a table by its own library, which leaves out deleted rows and gives columns the
+    names of the table.
+
+    Args:
+        table: which format.
+        url: of the table's folder.
+        version: which snapshot; None: the newest.
+
+    Raises:
+        InputError: the library is missing or cannot read the table.
+
+    """
+    with _named_errors(table, url, version):
+        rows: pa.RecordBatchReader = _reader(table, url).rows(url, version)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        with _named_errors(table, url, version):
+            yield from rows
+
+    return pa.RecordBatchReader.from_batches(rows.schema, batches())
+
+
+def _reader(table: Table, url: str) -> ModuleType:
     title = TITLES[table.format]
     library = _LIBRARIES.get(table.format)
     if library is None:
@@ -75,17 +107,21 @@ def read_snapshot(table: Table, url: str, version: int | None) -> Snapshot:
             f"{url}: is {article(table)} {title} table, and the library {library} is not "
             f"installed. Run: pip install 'batch-reranker[{table.format}]'. Or: {way_out(table)}"
         ) from None
-    reader = import_module(f"reranker_core.input.tables.{table.format}")
+    return import_module(f"reranker_core.input.tables.{table.format}")
+
+
+@contextmanager
+def _named_errors(table: Table, url: str, version: int | None) -> Iterator[None]:
     try:
-        snapshot: Snapshot = reader.snapshot(url, version)
+        yield
     except RerankError:
         raise
     except Exception as error:  # noqa: BLE001 - each library has its own
-        asked = "" if version is None else f" at input.snapshot={version}"
+        asked = "" if version is None else f" at snapshot {version}"
         raise InputError(
-            f"{url}: this {title} table cannot be read{asked}: {brief(error)}. {way_out(table)}"
+            f"{url}: this {TITLES[table.format]} table cannot be read{asked}: {brief(error)}. "
+            f"{way_out(table)}"
         ) from None
-    return snapshot
 
 
 def article(table: Table) -> str:
@@ -94,16 +130,19 @@ def article(table: Table) -> str:
 
 
 def way_out(table: Table) -> str:
-    """How to have the rows of a table scored that cannot be read."""
+    """What to do with a table that no library here can read."""
     return (
-        f"Export the rows of one version of the {TITLES[table.format]} table as Parquet files to "
-        "a folder of their own, and name that folder"
+        f"Export the rows of one version of the {TITLES[table.format]} table as Parquet files "
+        "with the program that writes the table, and set input.path to their folder"
     )
 
 
-def refuse(url: str, table: Table, why: str) -> InputError:
+def refuse(url: str, why: str) -> InputError:
     """The error for a table whose rows are not simply those of its files."""
-    return InputError(f"{url}: {why}, which the job cannot read. {way_out(table)}")
+    return InputError(
+        f"{url}: {why}, so its files cannot be read one by one. Convert its rows first: "
+        f"batch-reranker convert {shlex.quote(url)} --to FOLDER"
+    )
 
 
 def hive_steps(values: Mapping[str, str | None]) -> str:

@@ -50,6 +50,12 @@ def converted(array: pa.Array, kind: pa.DataType, checked: bool = True) -> pa.Ar
     return array.cast(kind)
 
 
+def converted_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The columns of `schema` with the same values. Raises as `converted`."""
+    columns = [converted(batch.column(field.name), field.type) for field in schema]
+    return pa.record_batch(columns, schema)
+
+
 def list_lengths(lists: pa.Array) -> Int64s:
     """Values of each list; 0 where it is null. Their sum is the length of `lists.flatten()`."""
     lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import pytest
 from ray._private.runtime_env.working_dir import WorkingDirPlugin
 
+from reranker_core.command.convert import convert
+from reranker_core.command.evaluate import evaluate
 from reranker_core.config import load_config
 from reranker_core.config.working_copy import ray_copy, refuse_paths_in_copy
 from reranker_core.errors import ConfigError
@@ -43,6 +46,8 @@ def refused(*overrides: str, unused: tuple[str, ...] = ()) -> list[str]:
         "output.path=./out/x",
         "output.path=../x/../_ray_pkg_0123456789abcdef/out",
         "input.path=in/*.parquet",
+        "input.path=a::b.parquet",
+        "input.path=zip://*.parquet::pairs.zip",
         "model.path=demo/model",
         "model.path=./absent",
         "preflight.golden=golden.json",
@@ -73,7 +78,8 @@ def test_all_are_named_at_once_with_the_copy_and_what_to_write(copy: Path):
 @pytest.mark.usefixtures("copy")
 @pytest.mark.parametrize(
     "override",
-    ["output.path=/data/out", "output.path=s3://b/out", "output.path=~/out", "model.path=org/name",
+    ["input.path=zip://in::/data/a.zip", "input.path=zip://in::s3://b/a.zip",
+     "output.path=/data/out", "output.path=s3://b/out", "output.path=~/out", "model.path=org/name",
      "output.path=../../../x", "input.path=memory://x"],
 )  # fmt: skip
 def test_other_paths_are_fine(override: str):
@@ -83,6 +89,25 @@ def test_other_paths_are_fine(override: str):
 @pytest.mark.usefixtures("copy")
 def test_keys_that_are_not_used_do_not_matter():
     assert refused("input.path=unused", unused=("input.path",)) == []
+
+
+@pytest.mark.usefixtures("copy")
+@pytest.mark.parametrize(
+    ("command", "typed"),
+    [
+        (convert, ["rows.jsonl", "--to", "/out"]),
+        (convert, ["/rows.jsonl", "--to", "out"]),
+        (convert, ["--beir", "/b", "--run", "run.txt", "--to", "s3://b/out"]),
+        (evaluate, ["out", "--label", "x"]),
+        (evaluate, ["/out", "--qrels", "qrels.tsv"]),
+        (evaluate, ["/out", "--label", "x", "--json", "report.json"]),
+    ],
+)
+def test_arguments_of_other_commands_are_refused_too(command: click.Command, typed: list[str]):
+    with pytest.raises(ConfigError, match="Ray's temporary copy") as caught:
+        command.main(typed, standalone_mode=False)
+    (line,) = str(caught.value).splitlines()[1:-1]
+    assert line.strip() in " ".join(typed)
 
 
 def test_elsewhere_relative_paths_are_fine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import os
-import struct
 import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -15,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
-from pyroaring import BitMap64
 
 from reranker_core.errors import ConfigError, InputError
 from reranker_core.input.columns import typed
 from reranker_core.input.plan import make_plan
 from reranker_core.input.reading import read_parts
 from reranker_core.input.shards import list_shards
+from tests.delta_logs import altered, delete_by_vector, map_columns, protocol
 from tests.tables import config, flat, write
 
 
@@ -96,7 +93,7 @@ def test_a_table_behind_a_link_is_read(table: Path, tmp_path: Path):
 
 
 def test_a_version_that_is_not_there_is_named(table: Path):
-    assert "at input.snapshot=7" in refusal(table, "input.snapshot=7")
+    assert "cannot be read at snapshot 7" in refusal(table, "input.snapshot=7")
 
 
 def test_plain_files_have_no_snapshot(tmp_path: Path):
@@ -145,48 +142,12 @@ def test_a_missing_library_is_told_with_the_command(table: Path, monkeypatch: py
     assert "Export the rows" in told
 
 
-def altered(table: Path, change: dict[str, dict[str, object]]) -> None:
-    """Another version of the table, of these actions."""
-    number = DeltaTable(table).version() + 1
-    lines = [json.dumps({name: content}) for name, content in change.items()]
-    (table / "_delta_log" / f"{number:020}.json").write_text("\n".join(lines))
-
-
-def protocol(*features: str) -> dict[str, object]:
-    return {
-        "minReaderVersion": 3,
-        "minWriterVersion": 7,
-        "readerFeatures": list(features),
-        "writerFeatures": list(features),
-    }
-
-
-def z85(data: bytes) -> str:
-    """As base 85, with the letters of ZeroMQ."""
-    # fmt: off
-    ours = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
-    theirs = (
-        b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~"
-    )
-    data += b"\0" * (-len(data) % 4)
-    return base64.b85encode(data).translate(bytes.maketrans(theirs, ours)).decode()
-
-
 def test_deletion_vectors_are_never_ignored(table: Path):
     write_deltalake(table, flat(10), mode="overwrite")
-    (uri,) = DeltaTable(table).file_uris()
-    name = Path(uri).name
-    bits = struct.pack("<i", 1681511377) + BitMap64([3]).serialize()
-    vector = {"storageType": "i", "pathOrInlineDv": z85(bits), "sizeInBytes": len(bits)}
-    size = os.path.getsize(uri)
-    live = {"path": name, "partitionValues": {}, "size": size, "modificationTime": 0}
-    live |= {
-        "stats": json.dumps({"numRecords": 10}),
-        "dataChange": True,
-        "deletionVector": {**vector, "cardinality": 1},
-    }
-    altered(table, {"protocol": protocol("deletionVectors"), "add": live})
-    assert "have deletion vectors" in refusal(table)
+    delete_by_vector(table, [3])
+    told = refusal(table)
+    assert "are deleted in 1 deletion vector" in told
+    assert f"batch-reranker convert {table} --to FOLDER" in told
 
 
 def test_a_table_that_could_have_deletion_vectors_but_has_none_is_read(table: Path):
@@ -196,19 +157,11 @@ def test_a_table_that_could_have_deletion_vectors_but_has_none_is_read(table: Pa
 
 @pytest.mark.parametrize("mode", ["name", "id"])
 def test_mapped_columns_are_never_read_by_their_files_names(table: Path, mode: str):
-    log = (table / "_delta_log" / f"{0:020}.json").read_text().splitlines()
-    found = [json.loads(line) for line in log]
-    (metadata,) = (line["metaData"] for line in found if "metaData" in line)
-    schema = json.loads(metadata["schemaString"])
-    for number, column in enumerate(schema["fields"]):
-        column["metadata"] = {
-            "delta.columnMapping.id": number + 1,
-            "delta.columnMapping.physicalName": f"col-{number}",
-        }
-    metadata["schemaString"] = json.dumps(schema)
-    metadata["configuration"] = {"delta.columnMapping.mode": mode}
-    altered(table, {"protocol": protocol("columnMapping"), "metaData": metadata})
-    assert f"delta.columnMapping.mode={mode}" in refusal(table)
+    names = flat(1).column_names
+    map_columns(table, dict(zip(names, names, strict=True)), mode)
+    told = refusal(table)
+    assert f"delta.columnMapping.mode={mode}" in told
+    assert f"batch-reranker convert {table} --to FOLDER" in told
 
 
 def test_partition_values_are_columns(tmp_path: Path):

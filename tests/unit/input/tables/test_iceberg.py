@@ -71,7 +71,7 @@ def test_the_newest_snapshot_is_read(table: Table, how: str):
 def test_a_snapshot_may_be_named(table: Table):
     first = table.snapshots()[0].snapshot_id
     assert rows(folder_of(table), f"input.snapshot={first}") == 10
-    assert "has no snapshot 7 (input.snapshot)" in refusal(folder_of(table), "input.snapshot=7")
+    assert "has no snapshot 7; it has" in refusal(folder_of(table), "input.snapshot=7")
 
 
 def test_deleted_rows_are_not_read(table: Table):
@@ -115,7 +115,9 @@ def test_delete_files_are_never_ignored(table: Table, monkeypatch: pytest.Monkey
             yield task
 
     monkeypatch.setattr(DataScan, "plan_files", with_deletes)
-    assert "are deleted by 1 delete files" in refusal(folder_of(table))
+    told = refusal(folder_of(table))
+    assert "are deleted by 1 delete file" in told
+    assert f"batch-reranker convert {folder_of(table)} --to FOLDER" in told
 
 
 def test_a_column_that_was_renamed_is_never_read_under_its_old_name(table: Table):
