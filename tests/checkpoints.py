@@ -50,13 +50,13 @@ TEXTS = (
 )
 
 
-def bert(folder: Path) -> Path:
+def bert(folder: Path, layers: int = 2) -> Path:
     """WordPiece, `[CLS] q [SEP] p [SEP]`, token types."""
     tokenizer = transformers.BertTokenizer(vocab=_word_pieces(), model_max_length=LONGEST)
     config = transformers.BertConfig(
         **_WIDTH,
         vocab_size=len(tokenizer),
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         max_position_embeddings=LONGEST,
         pad_token_id=tokenizer.pad_token_id,
         initializer_range=0.3,

@@ -18,6 +18,7 @@ from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayError, Ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from reranker_core.errors import ConfigError, Incomplete
+from reranker_core.pipeline import code
 from reranker_core.pipeline.logs import log_folder, no_worker_starts, startup_problem
 from reranker_core.preflight.agreement import Agreement, Finding, Verdict
 from reranker_core.score.poison import (
@@ -115,6 +116,10 @@ class Coordinator:
         self._loading[replica] = "ready"
         await self.finish("load", replica)
 
+    async def code(self) -> tuple[str, str]:
+        """Digest and folder of the code that this process has loaded."""
+        return code.digest(), str(code.FOLDER)
+
     async def state(self) -> State:
         """What the user may want to know."""
         doing = list(self._loading.values())
@@ -177,14 +182,15 @@ def _wait_for(coordinator: Any) -> None:
     """Until it answers; it is the first worker of a run.
 
     Raises:
-        ConfigError: no worker can start.
+        ConfigError: no worker can start, or it has other code than the driver.
         Incomplete: none has started after five minutes.
 
     """
     start, since = time.monotonic(), time.time()
     while (waited := time.monotonic() - start) < _STARTING_SECONDS:
         try:
-            ray.get(coordinator.state.remote(), timeout=_LOOK_SECONDS)
+            here, folder = ray.get(coordinator.code.remote(), timeout=_LOOK_SECONDS)
+            code.require(code.digest(), here, folder)
             return
         except GetTimeoutError:
             problem = startup_problem(log_folder(), since)

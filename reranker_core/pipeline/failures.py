@@ -18,6 +18,7 @@ from ray.exceptions import (
 )
 
 from reranker_core.errors import ConfigError, Incomplete, RerankError
+from reranker_core.pipeline.code import other_code
 from reranker_core.pipeline.logs import log_folder
 from reranker_core.pipeline.prose import LESS, exit_detail, out_of_memory, taken
 
@@ -88,6 +89,8 @@ def _died(error: ActorDiedError) -> RerankError:
     text = " ".join([str(error), *taken()])
     if error.actor_init_failed:
         reason = _last_line(error)
+        if "AttributeError" in reason and "reranker_core" in reason:
+            return ConfigError(f"{other_code('another folder')} ({reason})")
         kind = ConfigError if "ModuleNotFoundError" in reason else Incomplete
         return kind(f"a replica cannot start: {reason}{_in_logs()}. {_RESUME}")
     reason = out_of_memory(text) or exit_detail(text) or _line(error)

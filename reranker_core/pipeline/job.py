@@ -22,3 +22,4 @@ class Job:
     fence: Fence
     pairs: float  # that each replica is to score, if all come
     temperature: float  # what scores are divided by before they are normalised
+    code: str  # digest of the driver's code

@@ -19,7 +19,7 @@ from reranker_core.encode.sequences import TokenSequences
 from reranker_core.errors import PreflightRefused
 from reranker_core.models.scores import Scores
 from reranker_core.output.results import ScoredPart
-from reranker_core.pipeline import wire
+from reranker_core.pipeline import code, wire
 from reranker_core.pipeline.coordinator import answer, ask, end_with
 from reranker_core.pipeline.job import Job
 from reranker_core.preflight.agreement import Finding, Verdict
@@ -54,6 +54,7 @@ class Replica:
         node = f"node {os.uname().nodename} ({context.get_node_id()[:8]})"
         replica = f"{node}, replica {context.get_actor_id()[:8]}"
         try:
+            code.require(job.code)
             ask(coordinator, "load", replica)
             self._scorer = _load(job, threads)
             ask(coordinator, "loaded", replica)

@@ -26,6 +26,7 @@ from reranker_core.output.lease import Lease
 from reranker_core.output.manifest import begin, conclude
 from reranker_core.output.proof import Totals
 from reranker_core.output.receipts import Gatherer, Receipt
+from reranker_core.pipeline import code
 from reranker_core.pipeline.cluster import describe, living_nodes, settle_numbers
 from reranker_core.pipeline.connection import connected
 from reranker_core.pipeline.coordinator import coordinated, silence_of
@@ -89,6 +90,7 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
                     lease.fence,
                     pairs,
                     temperature(scoring),
+                    code.digest(),
                 )
                 preflights = _score(prepared, job, placement, lease, coordinator)
     else:

@@ -13,7 +13,7 @@ from ray.actor import ActorHandle
 from reranker_core.encode.formats.pair_format import PairFormat
 from reranker_core.encode.part import EncodedPart, encode_part
 from reranker_core.output.commit import commit
-from reranker_core.pipeline import wire
+from reranker_core.pipeline import code, wire
 from reranker_core.pipeline.coordinator import ask
 from reranker_core.pipeline.job import Job
 from reranker_core.pipeline.limit import Limit
@@ -29,6 +29,7 @@ def encode(
     `pair_format` is sent by the driver. So all nodes tokenize in the same way and do not need the
     model files for it.
     """
+    code.require(job.code)
     [reference] = pair_format
     found = _fetched(reference)
     encoded = []
@@ -68,6 +69,7 @@ def commit_parts(block: pa.Table, job: Job, coordinator: ActorHandle) -> dict[st
 
     The driver receives only the receipts and the names of the replicas.
     """
+    code.require(job.code)
     store = job.store
     receipts, replicas = [], []
     for row in wire.rows(block):

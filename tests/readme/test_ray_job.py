@@ -38,7 +38,7 @@ def dashboard():
         yield head.dashboard
 
 
-def test_a_job_is_stopped_then_completes_and_is_not_mixed_with_another(dashboard, bert, tmp_path):
+def test_a_job_that_was_stopped_completes_when_it_is_submitted_again(dashboard, bert, tmp_path):
     pq.write_table(flat_table(1600, seed=2), tmp_path / "in.parquet")
     arguments = [
         f"input.path={tmp_path}/in.parquet",
@@ -73,10 +73,6 @@ def test_a_job_is_stopped_then_completes_and_is_not_mixed_with_another(dashboard
     assert (tmp_path / "out/_SUCCESS").exists(), printed
     assert before.items() <= times(tmp_path / "out").items()
     assert json.loads((tmp_path / "out/_manifest.json").read_text())["scored"] == 1600
-
-    code, printed = submit(dashboard, *arguments, "model.max_length=32")
-    assert code != 0
-    assert "exit code 6" in printed.lower() or "belongs to another run" in printed
 
 
 def times(output):

@@ -14,12 +14,19 @@ from torch._dynamo.utils import counters
 from reranker_core.errors import ConfigError
 from reranker_core.score import compiling, streams
 from reranker_core.score.scorer import Scorer
+from tests import checkpoints
 from tests.parity.common import sample_pairs
 from tests.tables import config
 
 SETTINGS = ("model.device=cpu", "model.dtype=float32")
 RELAXED = ("preflight.checks.meaning=off", "preflight.checks.tokenizer=off")
 SMALL = "score.max_batch_tokens=512"
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One layer: a compiler takes its time for each."""
+    return checkpoints.bert(tmp_path_factory.mktemp("small"), layers=1)
 
 
 def load(model: Path, *settings: str, pairs: float = 0) -> Scorer:
@@ -39,13 +46,13 @@ def fresh() -> Iterator[None]:
 
 
 def test_compiled_code_gives_the_scores_of_the_model_it_was_made_of(
-    bert: Path, monkeypatch: pytest.MonkeyPatch
+    small: Path, monkeypatch: pytest.MonkeyPatch
 ):
     pairs = sample_pairs(100, 96)
-    expected = load(bert).score_pairs(pairs)
+    expected = load(small).score_pairs(pairs)
     monkeypatch.setattr(compiling, "_WORTH", float("inf"))
     monkeypatch.setattr(streams, "_MOST", 2)
-    scorer = load(bert, "score.compile=true")
+    scorer = load(small, "score.compile=true")
     assert scorer.report.compiled.startswith("compiled code used: it needs ")
     engine = scorer._engine
     assert engine.compiled_threads == {1, 2}
@@ -88,7 +95,7 @@ def test_what_gives_other_scores_is_not_used(
 
 
 def test_without_a_compiler_there_is_a_warning_and_the_same_scores(
-    xlm_roberta: Path,
+    small: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -98,12 +105,12 @@ def test_without_a_compiler_there_is_a_warning_and_the_same_scores(
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # nothing compiled before
     monkeypatch.setattr(inductor.cpp, "cxx", (None, "no-such-compiler"))
     with caplog.at_level(logging.WARNING):
-        scorer = load(xlm_roberta, "score.compile=true")
+        scorer = load(small, "score.compile=true")
     assert "could not be compiled" in caplog.text
     assert "score.compile=false" in caplog.text
     assert scorer.report.compiled.startswith("not compiled: ")
     pairs = sample_pairs(20, 96)
-    expected = load(xlm_roberta).score_pairs(pairs)
+    expected = load(small).score_pairs(pairs)
     np.testing.assert_array_equal(scorer.score_pairs(pairs), expected)
 
 
