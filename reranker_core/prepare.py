@@ -29,6 +29,7 @@ from reranker_core.output.identity import (
 from reranker_core.output.inventory import Outstanding, outstanding
 from reranker_core.output.manifest import SUCCESS
 from reranker_core.preflight.checkpoint import check_checkpoint
+from reranker_core.preflight.failures import tokenizes
 from reranker_core.preflight.tokenizer import sendable
 from reranker_core.storage.store import Store
 
@@ -96,24 +97,19 @@ def prepare(config: Config) -> Prepared:
     checkpoint = open_checkpoint(config.model)
     inspection = Inspection(config.preflight.checks)
     inspection.add(check_checkpoint(checkpoint, config.model))
-    # Workers have another working directory, and a hub's branch may move on.
     family, template, choice = choose(checkpoint, config.model)
     log.info("%s is scored as %s", config.model.path, choice)
-    pinned = {
-        "path": checkpoint.pinned_path,
-        "revision": checkpoint.revision,
-        "family": family,
-        "template": template,
-    }
+    pinned = {**checkpoint.pinned, "family": family, "template": template}
     config = config.model_copy(
         update={
             "model": config.model.model_copy(update=pinned),
             "output": config.output.model_copy(update={"path": store.url}),
         }
     )
-    pair_format = inspection.loading(
-        lambda: sendable(FAMILIES[family].pair_format(checkpoint, config.model))
-    )
+    with tokenizes():
+        pair_format = inspection.loading(
+            lambda: sendable(FAMILIES[family].pair_format(checkpoint, config.model))
+        )
     if config.input.columns.instruction is not None and not pair_format.takes_instructions:
         raise ConfigError(
             f"input.columns.instruction={config.input.columns.instruction}: the model does not use "

@@ -38,6 +38,8 @@ class TextTokenizer:
         specials: the texts of its special tokens.
         marks: whether special tokens are read as such only where they are marked
             (`special_tokens`), which users' texts are not.
+        rebuilt: kinds of texts of which the tokenizer that transformers makes of tokenizer.json has
+            other ids than this one.
 
     """
 
@@ -48,6 +50,7 @@ class TextTokenizer:
     splits_specials: bool
     specials: tuple[str, ...] = ()
     marks: bool = False
+    rebuilt: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Set up the backend, once: settings of a call would be those of other threads, too."""
@@ -60,7 +63,9 @@ class TextTokenizer:
         return TextTokenizer, tuple(getattr(self, field.name) for field in fields(self))
 
     @classmethod
-    def of(cls, tokenizer: Any, special_tokens: str = "as_tokens") -> TextTokenizer:
+    def of(
+        cls, tokenizer: Any, special_tokens: str = "as_tokens", rebuilt: tuple[str, ...] = ()
+    ) -> TextTokenizer:
         """That of a fast tokenizer of transformers', which reads special tokens in users' texts
         `as_tokens` or `as_text`.
 
@@ -78,7 +83,13 @@ class TextTokenizer:
             tokenizer.split_special_tokens,
             names,
             marks,
+            rebuilt,
         )
+
+    @property
+    def record(self) -> dict[str, str]:
+        """For the fingerprint: where the ids come from, if transformers would make other ones."""
+        return {"tokenizer": "tokenizer.json"} if self.rebuilt else {}
 
     @cached_property
     def _special(self) -> re.Pattern[str]:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from reranker_core.config import ModelConfig
-from reranker_core.errors import ConfigError, brief
+from reranker_core.errors import ConfigError
+from reranker_core.models.adapter import Adapter, linked, read_adapter
 from reranker_core.models.hub import download
+from reranker_core.models.model_files import digest_of, read_config, weight_files
 from reranker_core.models.modules import BODY_FILE, LIST_FILE, Module, read_json, read_modules
 from reranker_core.models.native import native_settings
 from reranker_core.models.weight_names import tensor_names
+from reranker_core.storage.local_copy import local_copy
 
-_DIGEST_CHUNK = 1 << 22
 VOCABULARY_FILES = (
     "tokenizer.json",
     "vocab.txt",
@@ -38,7 +40,6 @@ _WANTED = ["*.json", "*.txt", "*.jinja", "*.model", "*.py", "*.safetensors"]
 _PICKLES = "pytorch_model*.bin*"
 # Classes that transformers does not know, and `models/` computes without their code.
 _BUILT_HERE = ("LayerWiseMiniCPMForCausalLM", "CostWiseGemmaForCausalLM")
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,9 @@ class Checkpoint:
         config_problem: why `config` is empty, or ''.
         is_native: whether the file names code of its own, and `config` is in the words of a class
             of transformers' that computes the same.
+        adapter: the LoRA adapter that is added to the weights; `folder` holds both then.
+        base: the checkpoint that the adapter was trained from, if it could be opened.
+        base_problem: why not, or ''.
 
     """
 
@@ -66,11 +70,22 @@ class Checkpoint:
     indexed: dict[str, set[str]] = field(default_factory=dict)
     config_problem: str = ""
     is_native: bool = False
+    adapter: Adapter | None = None
+    base: Checkpoint | None = None
+    base_problem: str = ""
 
     @property
-    def pinned_path(self) -> str:
-        """What `model.path` is for workers: an absolute folder, or the hub id."""
-        return self.source if self.revision else str(self.folder.resolve())
+    def pinned(self) -> dict[str, str | None]:
+        """What the keys of `model` are for workers, which have another working directory, and for
+        later runs: an absolute folder, a URL, or a hub id and its commit.
+        """
+        folder = self.folder if self.adapter is None else self.adapter.folder
+        elsewhere = self.revision or is_url(self.source)
+        found = {"path": self.source if elsewhere else str(folder.resolve())}
+        if self.base is not None:
+            place, commit = self.base.pinned["path"], self.base.revision
+            found["base"] = f"{place}@{commit}" if commit else str(place)
+        return {**found, "revision": self.revision}
 
     @property
     def architecture(self) -> str:
@@ -135,28 +150,64 @@ class Checkpoint:
         """
         tokenizer = [self.folder / name for name in _TOKENIZER_FILES]
         return {
-            "weights": _digest(self.weights),
-            "tokenizer": _digest([path for path in tokenizer if path.exists()]),
-            "config": _digest([self.folder / "config.json"]),
-            **({"code": _digest(sorted(self.folder.glob("*.py")))} if self.names_own_code else {}),
-            **({"modules": _digest(self._module_files)} if self.has_head_in_modules else {}),
+            "weights": digest_of(self.weights),
+            "tokenizer": digest_of([path for path in tokenizer if path.exists()]),
+            "config": digest_of([self.folder / "config.json"]),
+            **(
+                {"code": digest_of(sorted(self.folder.glob("*.py")))} if self.names_own_code else {}
+            ),
+            **({"modules": digest_of(self._module_files)} if self.has_head_in_modules else {}),
+            **({"adapter": digest_of(self.adapter.files)} if self.adapter is not None else {}),
         }
 
 
 def open_checkpoint(model: ModelConfig) -> Checkpoint:
-    """Find the model folder, fetching a hub id into the local hub cache.
+    """Find the model folder. A hub id is downloaded to the local cache of the hub, a URL of a store
+    is copied to this machine (`local_copy`).
 
     Raises:
-        ConfigError: there is no such folder or hub id, or its index of weights is damaged.
+        ConfigError: there is no such folder, URL or hub id, or its index of weights is damaged.
+        Incomplete: the hub or the store does not answer.
 
     """
     folder, revision = Path(model.path).expanduser(), None
     _refuse_files_and_pages(model.path, folder)
     if not folder.is_dir():
         folder = _fetch(model)
-        revision = folder.name
-    weights, indexed = _weight_files(folder)
-    config, problem = _read_config(folder)
+        revision = None if is_url(model.path) else folder.name
+    adapter = read_adapter(folder, model.base)
+    if adapter is not None:
+        return _adapted(adapter, model, revision)
+    if model.base is not None:
+        raise ConfigError(
+            f"model.base={model.base} is set, but model.path={model.path} holds no LoRA adapter. "
+            "Remove this key"
+        )
+    return _opened(folder, model, revision)
+
+
+def _adapted(adapter: Adapter, model: ModelConfig, revision: str | None) -> Checkpoint:
+    """The checkpoint that an adapter and its base make; the adapter alone where there is no base
+    to be found.
+    """
+    problem = adapter.problem
+    if not problem:
+        path, _, commit = adapter.base.rpartition("@")
+        named = {"path": path, "revision": commit} if path else {"path": adapter.base}
+        told = {"revision": adapter.settings.get("revision"), **named, "base": None}
+        try:
+            base = open_checkpoint(model.model_copy(update=told))
+            whole = _opened(linked(base.folder, adapter, base.config), model, revision)
+            return replace(whole, adapter=adapter, base=base)
+        except ConfigError as error:
+            problem = str(error)
+    alone = Checkpoint(adapter.folder, model.path, revision, {}, ())
+    return replace(alone, adapter=adapter, base_problem=problem)
+
+
+def _opened(folder: Path, model: ModelConfig, revision: str | None) -> Checkpoint:
+    weights, indexed = weight_files(folder)
+    config, problem = read_config(folder)
     native = _native(config, weights, model)
     return Checkpoint(
         folder,
@@ -197,60 +248,18 @@ def _refuse_files_and_pages(path: str, folder: Path) -> None:
         )
 
 
-def _read_config(folder: Path) -> tuple[dict[str, Any], str]:
-    """The settings, or none and why."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}, "there is no config.json"
-    except (ValueError, OSError) as error:
-        return {}, f"config.json cannot be read: {brief(error)}"
-    if not isinstance(config, dict) or not config:
-        return {}, f"config.json holds a {type(config).__name__}; expected a mapping of settings"
-    return config, ""
-
-
-def _weight_files(folder: Path) -> tuple[tuple[Path, ...], dict[str, set[str]]]:
-    """The files that transformers would load, in its order of preference, and what an index says
-    that they hold.
-    """
-    for name in _WEIGHTS:
-        if (folder / name).exists():
-            return (folder / name,), {}
-        index = folder / f"{name}.index.json"
-        if index.exists():
-            tensors: dict[str, set[str]] = {}
-            try:
-                for tensor, file in json.loads(index.read_text(encoding="utf-8"))[
-                    "weight_map"
-                ].items():
-                    tensors.setdefault(str(file), set()).add(tensor)
-            except (ValueError, KeyError, AttributeError, TypeError) as error:
-                raise ConfigError(
-                    f"{index}: is not an index of weight files ({brief(error)}). Copy it again"
-                ) from None
-            return tuple(folder / file for file in sorted(tensors)), tensors
-    return (), {}
+def is_url(path: str) -> bool:
+    """Whether a model is in a store."""
+    return "://" in path
 
 
 def _fetch(model: ModelConfig) -> Path:
-    if model.path.startswith((".", "/", "~")) or "://" in model.path:
+    wanted = [*_WANTED, _PICKLES] if model.allow_pickle else _WANTED
+    if is_url(model.path):
+        return local_copy(model.path, wanted)
+    if model.path.startswith((".", "/", "~")):
         raise ConfigError(
             f"model.path={model.path}: there is no such folder on this machine. Set it to a "
-            "folder that all nodes can read, or to a hub id"
+            "folder that all nodes can read, to a URL such as s3://…, or to a hub id"
         )
-    wanted = [*_WANTED, _PICKLES] if model.allow_pickle else _WANTED
     return download(model.path, model.revision, wanted)
-
-
-def _digest(paths: list[Path] | tuple[Path, ...]) -> str:
-    total = hashlib.sha256()
-    for path in paths:
-        total.update(f"{path.name}\0".encode())
-        try:
-            with open(path, "rb") as file:
-                while chunk := file.read(_DIGEST_CHUNK):
-                    total.update(chunk)
-        except FileNotFoundError:
-            total.update(b"absent\0")  # preflight names it
-    return total.hexdigest()

@@ -12,8 +12,7 @@ from dataclasses import replace
 import torch
 
 from reranker_core.config import ModelConfig
-from reranker_core.encode.formats.joined import JoinedFormat, Surroundings
-from reranker_core.encode.tokenizing import TextTokenizer
+from reranker_core.encode.formats.joined import JoinedFormat
 from reranker_core.errors import ConfigError
 from reranker_core.models.batch import Batch
 from reranker_core.models.checkpoint import Checkpoint
@@ -24,11 +23,11 @@ from reranker_core.models.loading import (
     has_head,
     inputs_to_float32,
     load_classifier,
-    load_tokenizer,
     longest_input,
 )
 from reranker_core.models.modules import default_prompt
 from reranker_core.models.reentrancy import is_reentrant
+from reranker_core.models.tokenizer import AROUND_PAIR, TYPES, load_tokenizer
 
 DEFAULT_MAX_LENGTH = 512
 
@@ -52,7 +51,7 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> JoinedFormat:
 def joined_format(checkpoint: Checkpoint, model: ModelConfig, most: int) -> JoinedFormat:
     """The same, of at most `most` ids where `model.max_length` is null."""
     tokenizer = load_tokenizer(checkpoint, model)
-    longest = longest_input(checkpoint, tokenizer)
+    longest = longest_input(checkpoint, tokenizer.named)
     max_length = model.max_length or min(most, longest)
     if max_length > longest:
         raise ConfigError(
@@ -61,8 +60,8 @@ def joined_format(checkpoint: Checkpoint, model: ModelConfig, most: int) -> Join
         )
     query_max_length = model.query_max_length or max_length * 3 // 4
     return JoinedFormat(
-        TextTokenizer.of(tokenizer, model.special_tokens),
-        Surroundings.of(tokenizer),
+        tokenizer.text(model.special_tokens, AROUND_PAIR, TYPES),
+        tokenizer.around_pair(),
         max_length,
         query_max_length,
         model,

@@ -1,4 +1,4 @@
-"""Loading tokenizers and weights of a checkpoint, with our errors instead of the libraries'."""
+"""Loading the weights of a checkpoint, with our errors instead of the libraries'."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer
 
 from reranker_core.checks import Check, refusal
 from reranker_core.config import ModelConfig
-from reranker_core.errors import PreflightRefused, brief
+from reranker_core.device import is_out_of_memory
+from reranker_core.errors import PreflightRefused, RerankError, brief
 from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.family import LoadedModel
 from reranker_core.models.native import native_tensors
@@ -30,38 +30,6 @@ _N_POSITIONS = {"gpt2", "gpt_bigcode", "openai-gpt", "ctrl"}  # a table of so ma
 def has_head(checkpoint: Checkpoint) -> bool:
     """Whether the class that wrote a checkpoint has a classification head."""
     return checkpoint.architecture.endswith("ForSequenceClassification")
-
-
-def load_tokenizer(checkpoint: Checkpoint, model: ModelConfig) -> Any:
-    """The checkpoint's tokenizer.
-
-    Raises:
-        PreflightRefused: it cannot be loaded, or only a slow one can.
-
-    """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            checkpoint.folder, trust_remote_code=model.trust_remote_code
-        )
-        problem = "" if tokenizer.is_fast else f"a slow tokenizer ({type(tokenizer).__name__})"
-    except Exception as error:  # noqa: BLE001 - loaders raise whatever they meet
-        other = fault(checkpoint, model, error)
-        if other is not None:
-            raise other from None
-        problem = brief(error)
-    if problem:
-        raise refusal(
-            Check(
-                "tokenizer",
-                "loadable",
-                False,
-                f"{checkpoint.source}: {problem}",
-                "a fast tokenizer that transformers loads",
-                "Copy the tokenizer's files again, or save it as tokenizer.json beside the "
-                "weights.",
-            )
-        )
-    return tokenizer
 
 
 def longest_input(checkpoint: Checkpoint, tokenizer: Any) -> int:
@@ -92,6 +60,9 @@ def load_weights(
         PreflightRefused: transformers cannot make such a model of the folder.
 
     """
+    dtype = options.get("dtype")
+    if checkpoint.adapter is not None:
+        options["dtype"] = torch.float32  # to be merged without loss
     try:
         loaded, info = architecture.from_pretrained(
             checkpoint.folder,
@@ -104,14 +75,38 @@ def load_weights(
         other = fault(checkpoint, model, error)
         raise other or unloadable(family, checkpoint, error) from None
     found = _with_account(loaded, info)
-    dtype = options.get("dtype")
     if found.missing:
-        found = _without_wrappers(found, checkpoint, dtype) or found
+        found = _without_wrappers(found, checkpoint, options.get("dtype")) or found
     if is_own_code(found.model):
-        found = replace(found, model=constructed(found.model, dtype))
+        found = replace(found, model=constructed(found.model, options.get("dtype")))
     elif found.missing and checkpoint.names_own_code:
         found = replace(found, ignored_code=True)
-    return found
+    return found if checkpoint.adapter is None else _adapted(found, checkpoint, dtype)
+
+
+def _adapted(found: LoadedModel, checkpoint: Checkpoint, dtype: torch.dtype | None) -> LoadedModel:
+    from reranker_core.models.adapted import with_adapter
+
+    assert checkpoint.adapter is not None
+    try:
+        return with_adapter(found, checkpoint.adapter, dtype)
+    except RerankError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise refusal(
+            Check(
+                "weights",
+                "adapter_fits",
+                False,
+                f"{checkpoint.source}: {brief(error)}",
+                f"a LoRA adapter of {checkpoint.adapter.base}",
+                "The adapter belongs to another model, or a newer version of peft wrote it. Set "
+                "model.base to the model that it was trained from, or merge it there (peft: "
+                "merge_and_unload, then save_pretrained, with the tokenizer).",
+            )
+        ) from None
 
 
 def _without_wrappers(
@@ -220,11 +215,3 @@ def inputs_to_float32(module: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple
         value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
         for value in inputs
     )
-
-
-def specials_around(tokenizer: Any) -> tuple[list[int], list[int]]:
-    """The ids that the tokenizer itself puts before and behind a single text."""
-    encoded = tokenizer("a")
-    text = [i for i, segment in enumerate(encoded.sequence_ids(0)) if segment == 0]
-    ids = encoded["input_ids"]
-    return ids[: text[0]], ids[text[-1] + 1 :]

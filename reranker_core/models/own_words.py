@@ -7,7 +7,6 @@ from reranker_core.encode.formats.segments import filled
 from reranker_core.encode.tokenizing import TextTokenizer
 from reranker_core.models.chat_template import PROBES, answers_of, renderer, template_of, whole
 from reranker_core.models.checkpoint import Checkpoint
-from reranker_core.models.loading import load_tokenizer
 from reranker_core.models.modules import default_prompt, takes_messages
 from reranker_core.models.templates import (
     OF_CHECKPOINT,
@@ -17,6 +16,7 @@ from reranker_core.models.templates import (
     has_place,
     resolve_template,
 )
+from reranker_core.models.tokenizer import load_tokenizer
 
 
 def template_for(checkpoint: Checkpoint, model: ModelConfig, family: str) -> tuple[str, Template]:
@@ -45,15 +45,15 @@ def own_template(checkpoint: Checkpoint, model: ModelConfig, family: str) -> tup
     """
     answers = answers_of(checkpoint) or {}
     tokenizer = load_tokenizer(checkpoint, model)
-    if takes_messages(checkpoint.folder) and tokenizer.chat_template:
+    if takes_messages(checkpoint.folder) and tokenizer.named.chat_template:
         prompt = default_prompt(checkpoint.folder) if model.instruction is None else None
-        found = template_of(renderer(checkpoint, tokenizer), answers, prompt)
+        found = template_of(renderer(checkpoint, tokenizer.named), answers, prompt)
         found = asked(found, OF_CHECKPOINT, model)
     else:  # how texts are joined is not said
         unnamed = model.model_copy(update={"template": "auto"})
         _, found = resolve_template(checkpoint, unnamed, family)
         found = found.model_copy(update={"answers": {}, "answer_ids": answers})
-    text = TextTokenizer.of(tokenizer)
+    text = tokenizer.text()
     for name, known in TEMPLATES.items():
         alike = _with_instruction(known, found)
         if _says(alike, text) == _says(found, text) and _cut_alike(alike, found, text):

@@ -6,11 +6,11 @@ from typing import Any
 
 from reranker_core.config import ModelConfig
 from reranker_core.encode.formats.prompt import PromptFormat
-from reranker_core.encode.tokenizing import TextTokenizer
 from reranker_core.errors import ConfigError
 from reranker_core.models.checkpoint import Checkpoint
-from reranker_core.models.loading import load_tokenizer, longest_input, specials_around
+from reranker_core.models.loading import longest_input
 from reranker_core.models.own_words import template_for
+from reranker_core.models.tokenizer import AROUND_TEXT, CheckpointTokenizer, load_tokenizer
 
 
 def prompt_format(
@@ -31,21 +31,22 @@ def prompt_format(
         )
     name, template = template_for(checkpoint, model, family)
     tokenizer = load_tokenizer(checkpoint, model)
+    uses = [AROUND_TEXT] if template.specials == "tokenizer" else []
     return PromptFormat.of(
-        TextTokenizer.of(tokenizer, model.special_tokens),
+        tokenizer.text(model.special_tokens, *uses),
         _specials(tokenizer, template.specials),
         template,
         name,
         model,
-        longest_input(checkpoint, tokenizer),
+        longest_input(checkpoint, tokenizer.named),
         settings,
     )
 
 
-def _specials(tokenizer: Any, which: str) -> tuple[list[int], list[int]]:
+def _specials(tokenizer: CheckpointTokenizer, which: str) -> tuple[list[int], list[int]]:
     if which == "tokenizer":
-        return specials_around(tokenizer)
-    bos = tokenizer.bos_token_id
+        return tokenizer.around_text()
+    bos = tokenizer.named.bos_token_id
     if which == "bos" and bos is None:
         raise ConfigError(
             "the template begins with a BOS token, but the tokenizer has none. Copy the "
@@ -54,7 +55,7 @@ def _specials(tokenizer: Any, which: str) -> tuple[list[int], list[int]]:
     if (
         which == "none"
         or bos is None
-        or (which == "bos_unless_pad" and bos == tokenizer.pad_token_id)
+        or (which == "bos_unless_pad" and bos == tokenizer.named.pad_token_id)
     ):
         return [], []
     return [bos], []

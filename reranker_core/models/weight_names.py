@@ -1,4 +1,4 @@
-"""Names of the tensors in weight files, from their headers alone."""
+"""Names and shapes of the tensors in weight files, from their headers alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ HEADER_BYTES = 8
 
 def tensor_names(files: Iterable[Path]) -> set[str]:
     """Of safetensors files; those of other kinds, and of damaged ones, are left out."""
-    names: set[str] = set()
+    return set(tensor_shapes(files))
+
+
+def tensor_shapes(files: Iterable[Path]) -> dict[str, list[int]]:
+    """The same names, with the shape of each."""
+    shapes: dict[str, list[int]] = {}
     for path in files:
         if path.suffix != ".safetensors":
             continue
@@ -20,7 +25,9 @@ def tensor_names(files: Iterable[Path]) -> set[str]:
             with open(path, "rb") as file:
                 length = struct.unpack("<Q", file.read(HEADER_BYTES))[0]
                 if length <= path.stat().st_size:
-                    names |= set(json.loads(file.read(length)))
-        except (OSError, ValueError, struct.error, TypeError):
+                    header = json.loads(file.read(length))
+                    header.pop("__metadata__", None)
+                    shapes |= {name: tensor["shape"] for name, tensor in header.items()}
+        except (OSError, ValueError, struct.error, TypeError, KeyError, AttributeError):
             continue
-    return names
+    return shapes

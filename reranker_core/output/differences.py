@@ -159,6 +159,9 @@ def _scoring(before: dict[str, Any], now: dict[str, Any]) -> Iterator[Difference
             yield from _templates(old or {}, new or {})
         elif name == "reproducible":
             yield from _reproducible(old, new)
+        elif name == "tokenizer":
+            made = "as transformers makes it"
+            yield Difference("the tokenizer", old or made, new or made, "version")
         elif name == "normalize":
             yield Difference("output.normalize", old, new)
         elif name in ModelConfig.model_fields:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from reranker_core.checks import Check
 from reranker_core.config import ModelConfig
+from reranker_core.models.adapter import SETTINGS_FILE
 from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.modules import LIST_FILE
 from reranker_core.preflight.formats import checkpoints_within, other_format, quantisation
@@ -46,21 +47,9 @@ def check_digest(checkpoint: Checkpoint, expected: str, origin: str) -> Check:
 
 
 def _check_config(checkpoint: Checkpoint) -> Check:
-    adapter = checkpoint.folder / "adapter_config.json"
-    inner = checkpoints_within(checkpoint.folder)
+    adapter = checkpoint.folder / SETTINGS_FILE
     if adapter.exists():
-        whole = [path for path in inner if not (path / adapter.name).exists()]
-        return Check(
-            "files",
-            "not_an_adapter",
-            False,
-            f"{checkpoint.source} holds an adapter of {_base_of(adapter)}",
-            "a whole checkpoint",
-            f"Set model.path to {whole[-1]}, which is a complete checkpoint."
-            if whole
-            else "Merge the adapter into its base (peft: merge_and_unload, then save_pretrained, "
-            "with the tokenizer) and set model.path to the merged folder.",
-        )
+        return _check_adapter(checkpoint)
     held = ", ".join(sorted(path.name for path in checkpoint.folder.iterdir())[:10])
     what, remedy = checkpoint.config_problem or "config.json", ""
     other = None if checkpoint.config else other_format(checkpoint.folder)
@@ -76,11 +65,34 @@ def _check_config(checkpoint: Checkpoint) -> Check:
     )
 
 
-def _base_of(adapter: Path) -> str:
-    try:
-        return str(json.loads(adapter.read_text(encoding="utf-8"))["base_model_name_or_path"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return "an unnamed base"
+def _check_adapter(checkpoint: Checkpoint) -> Check:
+    """A folder with adapter_config.json, of which no whole model could be made."""
+    inner = checkpoints_within(checkpoint.folder)
+    whole = [path for path in inner if not (path / SETTINGS_FILE).exists()]
+    if checkpoint.adapter is None:
+        what = f"{checkpoint.source} holds a whole model, and {SETTINGS_FILE} beside it"
+        remedy = (
+            f"If the adapter is merged into the weights, remove {SETTINGS_FILE}. Otherwise set "
+            "model.path to a folder with the adapter's files alone, and model.base to this one."
+        )
+    else:
+        what = f"{checkpoint.source} holds an adapter of {checkpoint.adapter.base or 'no base'}"
+        what += f": {checkpoint.base_problem}"
+        remedy = (
+            f"Set model.path to {whole[-1]}, which is a complete checkpoint."
+            if whole
+            else "Set model.base to the folder or hub id of the model that the adapter was trained "
+            "from. Or merge the adapter into it (peft: merge_and_unload, then save_pretrained, "
+            "with the tokenizer) and set model.path to the merged folder."
+        )
+    return Check(
+        "files",
+        "not_an_adapter",
+        False,
+        what,
+        "a whole checkpoint, or a LoRA adapter whose base can be opened",
+        remedy,
+    )
 
 
 def _check_weights(checkpoint: Checkpoint) -> Check:
@@ -119,8 +131,10 @@ def _check_quantisation(checkpoint: Checkpoint) -> Check:
 
 
 def _weight_files(checkpoint: Checkpoint) -> list[Path]:
-    """Those of the model, and of the modules behind it."""
-    return [*checkpoint.weights, *(m.weights for m in checkpoint.modules if m.weights is not None)]
+    """Those of the model, of the modules behind it, and of an adapter."""
+    adapter = [] if checkpoint.adapter is None else checkpoint.adapter.weights
+    modules = [module.weights for module in checkpoint.modules if module.weights is not None]
+    return [*checkpoint.weights, *modules, *adapter]
 
 
 def _problems(checkpoint: Checkpoint) -> Iterator[str]:

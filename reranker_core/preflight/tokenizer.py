@@ -5,14 +5,18 @@ from __future__ import annotations
 import pickle
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
 import torch
 
 from reranker_core.checks import Check, refusal
+from reranker_core.encode.formats.joined import JoinedFormat
 from reranker_core.encode.formats.pair_format import PairFormat
 from reranker_core.encode.tokenizing import TextTokenizer
 from reranker_core.errors import brief
 from reranker_core.models.checkpoint import VOCABULARY_FILES, Checkpoint
+from reranker_core.models.tokenizer import PROBES
 from reranker_core.preflight.canaries import ENGLISH
 
 # Embedding tables are padded to round numbers, by a few percent at most.
@@ -105,13 +109,60 @@ def check_tokenizer(pair_format: PairFormat, model: torch.nn.Module) -> list[Che
             "the model does not support the Latin script, set preflight.checks.tokenizer=warn."
             if unknown > _MOST_UNKNOWN
             else "The vocabulary has no capital letters, and the tokenizer does not convert text "
-            "to lower case. Set do_lower_case=true in tokenizer_config.json, or copy the "
-            "tokenizer's files again.",
+            "to lower case. Copy the tokenizer's files again. Without a tokenizer.json, set "
+            "do_lower_case=true in tokenizer_config.json.",
         ),
+        _check_file(pair_format, has_types=getattr(model.config, "type_vocab_size", 0) > 1),
         _check_separated(pair_format),
         _check_chat_tokens(pair_format),
         _check_answers(pair_format),
     ]
+
+
+def _check_file(pair_format: PairFormat, has_types: bool) -> Check:
+    """Ids and token types are those that the tokenizer itself gives a pair."""
+    rebuilt = ", ".join(pair_format.tokenizer.rebuilt)
+    other = isinstance(pair_format, JoinedFormat) and _other_pair(pair_format, has_types)
+    return Check(
+        "tokenizer",
+        "as_in_file",
+        not other,
+        other
+        or (
+            f"ids are those of tokenizer.json; the class that transformers loads would differ in: "
+            f"{rebuilt}"
+            if rebuilt
+            else "ids and token types are those of the tokenizer"
+        ),
+        "the ids and token types that the tokenizer itself gives a pair",
+        "The post-processor of tokenizer.json puts a pair together in a way that is not supported; "
+        "supported are special tokens before, between and behind query and passage. Copy "
+        "tokenizer.json again, or score this model with sentence-transformers.",
+        notable=bool(rebuilt),
+    )
+
+
+def _other_pair(pair_format: JoinedFormat, has_types: bool) -> str:
+    """In what the pairs of this format differ from the tokenizer's own; '' if in nothing."""
+    plain, backend = replace(pair_format, prompt=""), pair_format.tokenizer.backend
+    texts = [*PROBES.values()]
+    passages = [*texts[1:], texts[0]]
+    index = np.arange(len(texts))
+    found = plain.encode(texts, passages, index, index)
+    runs = zip(found.tokens.starts, found.tokens.lengths, found.passage_starts, strict=True)
+    for query, passage, (at, length, second) in zip(texts, passages, runs, strict=True):
+        own = backend.encode(query, passage)
+        if len(own.ids) > pair_format.max_length or length < len(own.ids):
+            continue  # cut
+        if found.tokens.values[at : at + length].tolist() != own.ids:
+            return "the ids of a pair are not those of its texts with special tokens around them"
+        types = [int(i >= second) for i in range(length)]
+        left_out = not pair_format.around.token_types and max(own.type_ids) > 0
+        if has_types and not left_out and types != own.type_ids:
+            return (
+                f"token types of a pair are {types[:12]} …, the tokenizer's {own.type_ids[:12]} …"
+            )
+    return ""
 
 
 def _check_separated(pair_format: PairFormat) -> Check:

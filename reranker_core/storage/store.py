@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from reranker_core.errors import StoreFull, StoreRefused
 from reranker_core.storage import disk, s3
 from reranker_core.storage.errors import PATIENCE, is_unknown, patiently
-from reranker_core.storage.filesystem import is_local, open_filesystem
+from reranker_core.storage.filesystem import entity_tag, is_local, open_filesystem
 from reranker_core.storage.parallel import in_parallel
 from reranker_core.storage.timeout import seconds_for
 
@@ -31,11 +31,14 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 class Listed(NamedTuple):
-    """An object in a listing; `md5` is None if the listing has no MD5."""
+    """An object in a listing; `md5` is None if the listing has no MD5. `tag` changes with the
+    content.
+    """
 
     name: str
     size: int
     md5: str | None
+    tag: str = ""
 
 
 class Store:
@@ -135,6 +138,14 @@ class Store:
         content: bytes = self._try(name, lambda: self.filesystem.cat_file(self.path(name)), None)
         return content
 
+    def read_range(self, name: str, start: int, end: int) -> bytes:
+        """Bytes `start` to `end` of `name`, without the last one. Raises FileNotFoundError."""
+        path = self.path(name)
+        content: bytes = self._try(
+            name, lambda: self.filesystem.cat_file(path, start=start, end=end)
+        )
+        return content
+
     def exists(self, name: str) -> bool:
         """Whether the object `name` exists, without cached listings."""
         self.filesystem.invalidate_cache()
@@ -163,7 +174,8 @@ class Store:
         for info in self._pages(folder) if self._s3 else self._found(folder):
             name = info["name"]
             if not name.rpartition("/")[2].startswith(".") and not name.endswith("/"):
-                yield Listed(name[len(self.root) + 1 :], int(info["size"]), _md5(info))
+                relative, size = name[len(self.root) + 1 :], int(info["size"])
+                yield Listed(relative, size, _md5(info), entity_tag(info))
 
     def _found(self, folder: str) -> Iterator[dict[str, Any]]:
         self.filesystem.invalidate_cache()

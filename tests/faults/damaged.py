@@ -122,6 +122,13 @@ def new_separator(value: torch.Tensor) -> torch.Tensor:
     return value
 
 
+NORMALIZER = {
+    "type": "BertNormalizer",
+    "clean_text": True,
+    "handle_chinese_chars": True,
+    "strip_accents": None,
+    "lowercase": True,
+}
 # What is broken, how, and the check that sees it.
 DAMAGED: dict[str, tuple[str, Build]] = {
     "the vocabulary's ids dealt out alphabetically": (
@@ -140,9 +147,9 @@ DAMAGED: dict[str, tuple[str, Build]] = {
         "meaning/hard_comparisons",
         tensor(WORDS, permuted(0.1)),
     ),
-    "do_lower_case=false for a vocabulary without capitals": (
+    "lowercase=false for a vocabulary without capitals": (
         "tokenizer/knows_words",
-        changed(json_file("tokenizer_config.json", do_lower_case=False)),
+        changed(json_file("tokenizer.json", normalizer={**NORMALIZER, "lowercase": False})),
     ),
     "token types exchanged": ("meaning/hard_comparisons", tensor(TYPES, lambda x: x.flip(0))),
     "activation linear": ("architecture/usual_settings", config(hidden_act="linear")),

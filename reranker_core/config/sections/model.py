@@ -34,9 +34,17 @@ NumberFormat = Annotated[
 class ModelConfig(Section):
     """Which reranker, and how a pair becomes its input."""
 
-    path: Text = Field(description="Folder with the model, or its id on the Hugging Face hub.")
+    path: Text = Field(
+        description="Folder or URL (such as s3://…) with the model, or its id on the "
+        "Hugging Face hub."
+    )
     revision: Text | None = Field(
         None, description="Branch, tag or commit on the hub; null: the main branch."
+    )
+    base: Text | None = Field(
+        None,
+        description="Folder, URL or hub id (or `id@commit`) of the model that the LoRA adapter in "
+        "`model.path` was trained from; null: the one that the adapter names.",
     )
     family: Literal[
         "auto",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from reranker_core.config import ModelConfig
 from reranker_core.encode.formats.pair_format import Answer, specials_in_texts
@@ -34,19 +35,20 @@ class Surroundings:
     token_types: bool
 
     @classmethod
-    def of(cls, tokenizer: Any) -> Surroundings:
-        """Those of a fast tokenizer of transformers', learnt from what it makes of a pair."""
-        encoded = tokenizer("a", "b")
-        segments = encoded.sequence_ids(0)
+    def of(cls, backend: Tokenizer, gives_types: bool) -> Surroundings:
+        """Those of a tokenizer, learnt from what it makes of a pair; without the types of its
+        tokens, unless it `gives_types` to the model.
+        """
+        encoded = backend.encode("a", "b")
+        segments = encoded.sequence_ids
         first = [i for i, segment in enumerate(segments) if segment == 0]
         second = [i for i, segment in enumerate(segments) if segment == 1]
-        ids = encoded["input_ids"]
-        types = encoded.get("token_type_ids")
+        ids, types = encoded.ids, encoded.type_ids
         return cls(
             ids[: first[0]],
             ids[first[-1] + 1 : second[0]],
             ids[second[-1] + 1 :],
-            types is not None and types[second[0]] != types[first[0]],
+            gives_types and types[second[0]] != types[first[0]],
         )
 
 
@@ -115,6 +117,7 @@ class JoinedFormat:
             "truncation": self.truncation,
             **specials_in_texts(self.model),
             **long_passages(self.model),
+            **self.tokenizer.record,
             **({"prompt": self.prompt} if self.prompt else {}),
             **self.settings,
         }

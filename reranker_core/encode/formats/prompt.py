@@ -153,6 +153,7 @@ class PromptFormat:
             "template": self.template.model_dump(),
             **specials_in_texts(self.model),
             **long_passages(self.model),
+            **self.tokenizer.record,
             **self.settings,
         }
 

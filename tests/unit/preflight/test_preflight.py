@@ -110,9 +110,10 @@ def test_small_scores_are_not_constant_ones():
 
 def test_a_vocabulary_without_capitals_must_lower_them(bert: Path, tmp_path: Path):
     model = damage.with_config(bert, tmp_path / "m")
-    path = model / "tokenizer_config.json"
-    given = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps(given | {"do_lower_case": False}))
+    path = model / "tokenizer.json"
+    given = json.loads(path.read_text())
+    given["normalizer"]["lowercase"] = False
+    path.write_text(json.dumps(given))
     error = refused(model)
     assert "tokenizer/knows_words" in failures(error)
     assert "of the tokens of the same text in capitals" in str(error)
