@@ -9,7 +9,7 @@ INSTALL := scripts/install.sh $(VENV)
 # Dozens of processes import the same modules; only the first is to compile them.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check setup setup-dev kill chaos bench reference lock clean
+.PHONY: demo test check setup setup-dev kill chaos bench reference screenshot lock clean
 
 demo: setup
 	$(BIN)/python -m demo.run $(ARGS)
@@ -45,6 +45,11 @@ bench: setup-dev
 # What is known of the configuration's keys, for editors and for people.
 reference: setup
 	$(BIN)/python -m reranker_core.command.reference
+
+# The picture in docs/report.md: the page of the demo, in an installed chromium.
+screenshot: setup-dev
+	test -e out/demo/scores/_report.html || $(BIN)/python -m demo.run
+	$(BIN)/python scripts/screenshot.py out/demo/scores/_report.html docs/plots/report.png
 
 setup: $(VENV)/.installed
 

@@ -6,6 +6,7 @@
     ├── InputError          2   a shard cannot be read, or its columns do not fit
     ├── PreflightRefused    3   a replica's model failed a check, so no row may be scored
     ├── QuarantineExceeded  4   finished, but more rows were quarantined than allowed
+    ├── LimitExceeded       7   finished, but a limit on drift or quality is exceeded
     ├── Incomplete          5   not all parts are committed; run again to resume
     │   ├── StoreUnavailable 5  a store throttles, fails or cannot be reached
     │   └── StoreFull       5   a disk or a quota is full
@@ -89,6 +90,12 @@ class QuarantineExceeded(RerankError):
     """All parts are committed, but `guard.max_quarantined_fraction` is exceeded."""
 
     exit_code = 4
+
+
+class LimitExceeded(RerankError):
+    """All parts are committed, but a limit on drift or quality is exceeded."""
+
+    exit_code = 7
 
 
 class Incomplete(RerankError):

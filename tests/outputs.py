@@ -140,7 +140,7 @@ def scored_part(part: Part, schema: InputSchema, bad: int = 0, noise: float = 0.
     if schema.nested:
         per_row = list_lengths(ids)
         ids = list_values(ids, schema.doc_id)
-    score = np.array([made_up(value) + noise for value in ids.to_pylist()], np.float32)
+    score = (np.array([made_up(value) for value in ids.to_pylist()]) + noise).astype(np.float32)
     status = np.full(len(score), Status.SCORED, np.int8)
     status[:bad] = Status.NOT_FINITE
     score[:bad] = np.nan

@@ -80,7 +80,7 @@ def convert(
     if beir:
         ours = beir_files(beir, split)
         corpus, queries, run = corpus or ours[0], queries or ours[1], run or ours[2]
-    with database() as connection:
+    with database("convert") as connection:
         if rows:
             readers = (rows_of(connection, path, snapshot) for path in rows)
             done = write_shards(readers, output)

@@ -69,19 +69,20 @@ def evaluate(
     )
     # Late, so that --help and wrong options answer at once.
     from reranker_core.output.identity import require_recorded
-    from reranker_core.report.candidates import Columns, read_queries
+    from reranker_core.report.candidates import read_queries
     from reranker_core.report.evaluation import MEASURES, judgements_of
     from reranker_core.report.evaluation import evaluate as compare
     from reranker_core.report.judgements import read_judgements
+    from reranker_core.report.scored_pairs import Columns
     from reranker_core.report.summary import print_evaluation
     from reranker_core.storage.store import Store
 
     if (qrels is None) == (label is None):
         raise ConfigError("evaluate: set either --qrels FILE or --label COLUMN")
     store = Store(output)
-    run = require_recorded(store)
-    given, ours = run["input"]["columns"], run["output"]["columns"]
-    columns = Columns(given["query_id"], given["doc_id"], ours["score"], first_stage, label, by)
+    columns = Columns.of_run(
+        require_recorded(store), first_stage=first_stage, label=label, group=by
+    )
     judged = read_judgements(qrels) if qrels else None
     found, share = read_queries(store, columns, judged, 0 if judged else queries)
     result = compare(found, judged or judgements_of(found), measures or MEASURES, worst)

@@ -21,6 +21,7 @@ Exit codes:
   4  finished, but more pairs have no score than guard.max_quarantined_fraction allows
   5  incomplete; run the same command again to resume
   6  the output belongs to another run, or another run is writing it
+  7  finished, but a limit on drift or quality is exceeded (guard.*)
 """
 
 EVERYTHING = tuple(Config.model_fields)

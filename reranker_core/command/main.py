@@ -14,6 +14,7 @@ from reranker_core.command import (
     evaluate,
     plan,
     preflight,
+    report,
     run,
     training_data,
     verify,
@@ -30,6 +31,7 @@ SUBCOMMANDS: tuple[click.Command, ...] = (
     convert.convert,
     preflight.preflight,
     verify.verify,
+    report.report,
     evaluate.evaluate,
     training_data.training_data,
 )

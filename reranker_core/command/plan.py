@@ -8,7 +8,7 @@ from reranker_core.command.subcommand import subcommand
 from reranker_core.config import Config
 
 
-@subcommand("plan")
+@subcommand("plan", repeats=True)
 def plan(config: Config, console: Console) -> None:
     """Show what a run would do: input, parts, and the number of parts that are already scored.
 

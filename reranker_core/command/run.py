@@ -12,7 +12,7 @@ from reranker_core.command.subcommand import subcommand
 from reranker_core.config import Config
 
 
-@subcommand("run")
+@subcommand("run", repeats=True)
 @click.option("--dry-run", is_flag=True, help="Show the plan and stop, like 'batch-reranker plan'.")
 def run(config: Config, console: Console, dry_run: bool) -> None:
     """Score all pairs of the input, or the remaining ones if the output was started before."""

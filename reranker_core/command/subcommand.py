@@ -12,23 +12,26 @@ from click.shell_completion import CompletionItem
 from reranker_core.command.completion import complete_override
 from reranker_core.command.console import help_width, make_console
 from reranker_core.command.help import EVERYTHING, EXIT_CODES, describe_keys, heeded
+from reranker_core.command.like import configuration_like
 from reranker_core.command.messages import set_up_messages
 from reranker_core.config import known_keys, load_config
 from reranker_core.config.peers import ours
 from reranker_core.config.working_copy import refuse_paths_in_copy
+from reranker_core.errors import ConfigError
 from reranker_core.stopping import stop_on_signals
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
 
 def subcommand(
-    name: str, heeds: Iterable[str] = EVERYTHING
+    name: str, heeds: Iterable[str] = EVERYTHING, repeats: bool = False
 ) -> Callable[[Callable[..., None]], click.Command]:
     """Make a subcommand of a function that takes a configuration, a console, and its own options.
 
     Args:
         name: what users type.
         heeds: sections and keys that it reads. Others may be set, and required ones need not be.
+        repeats: whether it has the option `--like`.
 
     """
     heeds = tuple(heeds)
@@ -40,16 +43,27 @@ def subcommand(
 
     def decorate(work: Callable[..., None]) -> click.Command:
         @functools.wraps(work)
-        def call(config: str | None, overrides: tuple[str, ...], **options: Any) -> None:
+        def call(
+            config: str | None, overrides: tuple[str, ...], like: str | None = None, **options: Any
+        ) -> None:
             set_up_messages()
             stop_on_signals()
-            loaded = load_config(config, overrides, unused)
+            if like is not None and config is not None:
+                raise ConfigError("set either --config or --like, not both")
+            base = configuration_like(like, overrides) if like is not None else None
+            loaded = load_config(config, overrides, unused, base)
             refuse_paths_in_copy(loaded, unused)
             work(loaded, make_console(), **options)
 
         command = click.option(
             "--config", metavar="FILE", type=click.Path(), help="Configuration file in YAML."
         )(call)
+        if repeats:
+            command = click.option(
+                "--like",
+                metavar="OUTPUT",
+                help="Use the configuration of an earlier run, from its output folder.",
+            )(command)
         command = click.argument("overrides", nargs=-1, type=_Override(heeds), metavar=_METAVAR)(
             command
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import model_validator
+
 from reranker_core.config.sections.input import InputConfig
 from reranker_core.config.sections.model import ModelConfig
 from reranker_core.config.sections.output import OutputConfig, TrainingConfig
@@ -12,6 +14,7 @@ from reranker_core.config.sections.work import (
     PlanConfig,
     RayConfig,
     ReplicasConfig,
+    ReportConfig,
     ScoreConfig,
     VerifyConfig,
 )
@@ -35,7 +38,20 @@ class Config(Section):
     plan: PlanConfig = PlanConfig()
     score: ScoreConfig = ScoreConfig()
     guard: GuardConfig = GuardConfig()
+    report: ReportConfig = ReportConfig()
     verify: VerifyConfig = VerifyConfig()
     preflight: PreflightConfig = PreflightConfig()
     training: TrainingConfig = TrainingConfig()
     ray: RayConfig = RayConfig()
+
+    @model_validator(mode="after")
+    def _limits_have_a_measure(self) -> Config:
+        guard, report = self.guard, self.report
+        for name in ("max_drift", "min_rank_correlation"):
+            if getattr(guard, name) is not None and report.against is None:
+                raise ValueError(f"guard.{name} is set, but report.against is not; set both")
+        if guard.min_quality is not None and not (report.qrels or report.label):
+            raise ValueError(
+                "guard.min_quality is set, but neither report.qrels nor report.label; set one"
+            )
+        return self

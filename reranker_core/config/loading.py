@@ -6,6 +6,7 @@ similar valid key.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,19 +29,21 @@ def load_config(
     path: str | Path | None,
     overrides: Iterable[str] = (),
     placeholders: Mapping[str, str] | None = None,
+    base: Mapping[str, Any] | None = None,
 ) -> Config:
     """Read `path` (YAML) if given, apply `section.field=value` overrides, and validate.
 
     Text keys take the text unchanged. `replicas.max=2`, `output.rank=true` and
     `input.path=[a.parquet, b.parquet]` are converted to their types (docs/configuration.md).
-    `placeholders` are values for keys that are not set.
+    `placeholders` are values for keys that are not set. `base` is a configuration in place of a
+    file.
 
     Raises:
         ConfigError: the file is missing or not a mapping, an override has no `=`, a key is unknown,
             or a value has the wrong type or range. The message lists all problems.
 
     """
-    tree = read_yaml(path) if path is not None else {}
+    tree = read_yaml(path) if path is not None else copy.deepcopy(dict(base or {}))
     typed: dict[str, str] = {}
     for override in overrides:
         key, text = _parse(override)

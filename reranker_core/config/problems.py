@@ -66,13 +66,13 @@ def _value(tree: Mapping[str, Any], key: str) -> Any:
 def _line(key: str, items: list[Any], text: str, is_typed: bool) -> str:
     field, types = find(key), {item["type"] for item in items}
     text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    own = [item["msg"].partition(", ")[2] for item in items if item["type"] in _OWN]
     if not key:
-        return "expected sections such as `input:` that contain keys"
+        return own[0] if own else "expected sections such as `input:` that contain keys"
     if types & _UNKNOWN:
         return f"{key}: unknown key{_nearest(key)} ('batch-reranker run --help' lists all keys)"
     if "missing" in types:
         return f"{key}: missing; set it in the file or as {key}=…"
-    own = [item["msg"].partition(", ")[2] for item in items if item["type"] in _OWN]
     if field is None or (section_of(field) and "." not in key):
         section = section_of(field)
         if own:

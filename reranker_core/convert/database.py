@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from reranker_core.errors import ConfigError, InputError, brief
+from reranker_core.errors import InputError, brief
 from reranker_core.storage.filesystem import is_local, open_filesystem
+from reranker_core.storage.store import Store
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -20,21 +21,15 @@ _SHOWN = 5
 
 
 @contextmanager
-def database() -> Iterator[DuckDBPyConnection]:
-    """A database in memory with a folder to spill to.
+def database(command: str) -> Iterator[DuckDBPyConnection]:
+    """A database with a folder to spill to, for a subcommand.
 
     Raises:
-        ConfigError: DuckDB is not installed.
         InputError: a file cannot be read, in the words of DuckDB without the content of the file.
 
     """
-    try:
-        import duckdb
-    except ImportError:
-        raise ConfigError(
-            "convert: the library duckdb is not installed. Run: pip install "
-            "'batch-reranker[convert]'"
-        ) from None
+    import duckdb  # late: it is large, and few subcommands need it
+
     with tempfile.TemporaryDirectory() as folder, duckdb.connect(f"{folder}/data.db") as connection:
         connection.execute(f"SET memory_limit = '{_MEMORY}'")
         connection.execute(f"SET temp_directory = {quoted(folder)}")
@@ -44,7 +39,7 @@ def database() -> Iterator[DuckDBPyConnection]:
             yield connection
         except duckdb.Error as error:
             # Beyond the first sentence, DuckDB quotes the line that it could not read.
-            raise InputError(f"convert: {brief(error).partition(' Line: ')[0]}") from None
+            raise InputError(f"{command}: {brief(error).partition(' Line: ')[0]}") from None
 
 
 def source(connection: DuckDBPyConnection, path: str) -> str:
@@ -61,6 +56,14 @@ def source(connection: DuckDBPyConnection, path: str) -> str:
         return quoted(_literal(inner))
     connection.register_filesystem(filesystem)
     return quoted(path)
+
+
+def glob_in(connection: DuckDBPyConnection, store: Store) -> str:
+    """All Parquet files of an output as DuckDB names them, quoted."""
+    if is_local(store.filesystem):
+        return quoted(f"{_literal(store.root)}/*.parquet")
+    connection.register_filesystem(store.filesystem)
+    return quoted(f"{store.url}/*.parquet")
 
 
 def row_of(connection: DuckDBPyConnection, query: str) -> tuple[Any, ...]:

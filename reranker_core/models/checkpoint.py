@@ -135,8 +135,7 @@ class Checkpoint:
     @property
     def digest(self) -> str:
         """One short name for everything in the folder that changes a score."""
-        whole = json.dumps(self.digests, sort_keys=True).encode()
-        return f"sha256:{hashlib.sha256(whole).hexdigest()[:32]}"
+        return short_digest(self.digests)
 
     @cached_property
     def modules(self) -> tuple[Module, ...]:
@@ -263,3 +262,9 @@ def _fetch(model: ModelConfig) -> Path:
             "folder that all nodes can read, to a URL such as s3://…, or to a hub id"
         )
     return download(model.path, model.revision, wanted)
+
+
+def short_digest(digests: dict[str, str]) -> str:
+    """The value of `model.digest` for the digests of a model's files."""
+    whole = json.dumps(digests, sort_keys=True).encode()
+    return f"sha256:{hashlib.sha256(whole).hexdigest()[:32]}"

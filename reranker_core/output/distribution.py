@@ -77,6 +77,13 @@ class Distribution:
             "unlike": self._unlike(found),
         }
 
+    def cumulative(self) -> tuple[np.ndarray, np.ndarray]:
+        """At most 256 ascending scores, and the fraction of scores at or below each."""
+        if not self.count:
+            return np.zeros(0), np.zeros(0)
+        _, values, probabilities = self._merged()
+        return values, probabilities
+
     def _unlike(self, run: dict[str, float]) -> list[dict[str, Any]]:
         usual = run["p75"] - run["p25"]
         medians = {part: -key for key, part in self._low} | {p: key for key, p in self._high}

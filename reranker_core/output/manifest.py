@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from reranker_core import __version__
 from reranker_core.config import Config
 from reranker_core.errors import (
     Incomplete,
+    LimitExceeded,
     QuarantineExceeded,
     RerankError,
     StoreUnavailable,
 )
+from reranker_core.output.attempts import read_attempts
 from reranker_core.output.identity import claim, digest
 from reranker_core.output.inventory import Outstanding, retire
 from reranker_core.output.proof import RESUME, Totals, prove
@@ -20,6 +23,7 @@ from reranker_core.storage.store import Store
 
 MANIFEST = "_manifest.json"
 SUCCESS = "_SUCCESS"
+PAGE = "_report.html"  # of the run that is now complete
 
 
 def begin(
@@ -40,24 +44,34 @@ def begin(
     # Not where there is none: a network may deliver a deletion after the run is over.
     if (left.todo or left.discard or before != run) and store.exists(SUCCESS):
         store.delete(SUCCESS)
+        store.delete(PAGE)
     # Before the new state is recorded: what is removed must never be taken for a part of it.
     retire(store, left.discard)
     claim(store, run, before, left.planned)
 
 
-def conclude(store: Store, run: dict[str, Any], config: Config, facts: dict[str, Any]) -> Totals:
+def conclude(
+    store: Store,
+    run: dict[str, Any],
+    config: Config,
+    facts: dict[str, Any],
+    assess: Callable[[dict[str, Any]], dict[str, Any]] = lambda manifest: {},
+) -> Totals:
     """Verify the output, write the manifest, and write `_SUCCESS` if there is no problem.
 
     Args:
         store: the output.
         run: its identity.
         config: for the quarantine limit.
-        facts: more fields of the manifest; `last_session` only if something was scored.
+        facts: more fields of the manifest.
+        assess: more fields of it, from the fields so far; `exceeded` has a sentence for each
+            exceeded limit on drift or quality.
 
     Raises:
         Incomplete: a part has no receipt, or its file does not match the receipt.
         OutputConflict: there are data files that do not belong to a part.
         QuarantineExceeded: too many pairs have no score.
+        LimitExceeded: a limit on drift or quality is exceeded.
 
     """
     try:
@@ -67,8 +81,11 @@ def conclude(store: Store, run: dict[str, Any], config: Config, facts: dict[str,
     except RerankError:
         store.delete(SUCCESS)  # of an earlier run, and true no longer
         raise
-    facts = {"last_session": _recorded(store).get("last_session"), **facts}
     exceeded = _exceeded(totals, config)
+    attempts = read_attempts(store)
+    if attempts:  # a run that finds nothing to score may be elsewhere
+        last = attempts[-1]
+        facts = {**facts, "software": last.software, "hardware": last.hardware}
     manifest = {
         "state": "over_quarantine_limit" if exceeded else "complete",
         "version": __version__,
@@ -89,11 +106,18 @@ def conclude(store: Store, run: dict[str, Any], config: Config, facts: dict[str,
         "bytes": totals.size,
         "scores": totals.scores.summary(),
         **facts,
+        "attempts": [attempt.summary() for attempt in attempts],
     }
+    manifest |= assess(manifest)
+    if manifest.get("exceeded") and not exceeded:
+        manifest["state"] = "over_limit"
     store.write(MANIFEST, json.dumps(manifest, indent=1).encode())
     if exceeded:
         store.delete(SUCCESS)
         raise _over_the_limit(store, totals, config)
+    if manifest.get("exceeded"):
+        store.delete(SUCCESS)
+        raise _limits(store, manifest["exceeded"])
     store.write(SUCCESS, b"")
     return totals
 
@@ -102,14 +126,16 @@ def verify(store: Store, run: dict[str, Any], config: Config) -> Totals:
     """Verify a finished output again without changing it.
 
     Raises:
-        Incomplete, OutputConflict, QuarantineExceeded: as for `conclude`; also if the output is not
-            marked as finished.
+        Incomplete, OutputConflict, QuarantineExceeded, LimitExceeded: as for `conclude`; also if
+            the output is not marked as finished.
 
     """
     totals = prove(store, run, config.verify.read == "all")
     if _exceeded(totals, config):
         raise _over_the_limit(store, totals, config)
-    manifest = _recorded(store)
+    manifest = recorded_manifest(store)
+    if manifest.get("exceeded"):
+        raise _limits(store, manifest["exceeded"])
     counted = {name: getattr(totals, name) for name in ("parts", "rows", "pairs", "scored")}
     if not store.exists(SUCCESS) or counted != {name: manifest.get(name) for name in counted}:
         raise Incomplete(
@@ -119,12 +145,21 @@ def verify(store: Store, run: dict[str, Any], config: Config) -> Totals:
     return totals
 
 
-def _recorded(store: Store) -> dict[str, Any]:
+def recorded_manifest(store: Store) -> dict[str, Any]:
+    """The manifest in the output; empty if there is none or it is damaged."""
     try:
         manifest = json.loads(store.read(MANIFEST))
     except (FileNotFoundError, ValueError):
         return {}
     return manifest if isinstance(manifest, dict) else {}
+
+
+def _limits(store: Store, exceeded: list[str]) -> LimitExceeded:
+    return LimitExceeded(
+        f"output.path={store.url}: {' '.join(exceeded)} {store.url}/{PAGE} shows what differs. To "
+        "accept the scores, raise or remove the limit and run the same command again: nothing is "
+        "scored again"
+    )
 
 
 def _exceeded(totals: Totals, config: Config) -> bool:

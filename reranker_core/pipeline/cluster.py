@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections import Counter
 from typing import Any
 
 import ray
@@ -21,6 +22,15 @@ _TOLD_EVERY = 60  # seconds, while waiting
 def living_nodes() -> list[dict[str, float]]:
     """Resources of each current node, in the names of Ray. Needs a connection to Ray."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def hardware(nodes: list[dict[str, float]]) -> list[dict[str, float]]:
+    """How many nodes have how many CPUs and GPUs, for records; `nodes` as of `living_nodes`."""
+    kinds = Counter((node.get("CPU", 0), node.get("GPU", 0)) for node in nodes)
+    return [
+        {"nodes": number, "cpus": cpus, "gpus": gpus}
+        for (cpus, gpus), number in kinds.most_common()
+    ]
 
 
 def describe(nodes: int, placement: Placement) -> str:

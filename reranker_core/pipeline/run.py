@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import ray
@@ -18,8 +19,9 @@ from ray.data import ActorPoolStrategy, Dataset
 
 from reranker_core.checks import Check
 from reranker_core.config import Config
-from reranker_core.errors import PreflightRefused, count
+from reranker_core.errors import PreflightRefused, brief, count
 from reranker_core.input.plan import read_groups
+from reranker_core.output.attempts import Recorder
 from reranker_core.output.checksums import recording
 from reranker_core.output.identity import digest, identity, temperature
 from reranker_core.output.lease import Lease
@@ -27,7 +29,7 @@ from reranker_core.output.manifest import begin, conclude
 from reranker_core.output.proof import Totals
 from reranker_core.output.receipts import Gatherer, Receipt
 from reranker_core.pipeline import code
-from reranker_core.pipeline.cluster import describe, living_nodes, settle_numbers
+from reranker_core.pipeline.cluster import describe, hardware, living_nodes, settle_numbers
 from reranker_core.pipeline.connection import connected
 from reranker_core.pipeline.coordinator import coordinated, silence_of
 from reranker_core.pipeline.datasource import PartSource
@@ -39,7 +41,11 @@ from reranker_core.pipeline.replica import Replica
 from reranker_core.pipeline.tasks import commit_parts, encode
 from reranker_core.pipeline.watch import watched
 from reranker_core.prepare import Prepared, compare
+from reranker_core.report.assessment import assess
+from reranker_core.report.night import read_night
+from reranker_core.report.page import write_page
 from reranker_core.report.progress import Progress
+from reranker_core.report.provenance import configuration, provenance, software
 from reranker_core.stopping import stop_on_signals
 from reranker_core.storage.store import Store
 
@@ -63,16 +69,16 @@ def run(prepared: Prepared) -> Totals:
 
 
 def _run(prepared: Prepared, lease: Lease) -> Totals:
-    start = time.monotonic()
+    started = time.time()
     config, scoring, store = prepared.config, prepared.fingerprint, prepared.store
     whose = identity(scoring, prepared.plan, config, prepared.before)
     for change in prepared.changes:
         log.info("input.changed=%s: %s", config.input.changed, change)
-    preflights: list[dict[str, Any]] = []
     if prepared.todo:
         with connected(config) as own, _refusal_recorded(store), our_errors(store.url):
             stop_on_signals()  # again: ray.init sets handlers of its own
-            placement = place(config, len(prepared.todo), own, living_nodes())
+            nodes = living_nodes()
+            placement = place(config, len(prepared.todo), own, nodes)
             enforced = config.preflight.checks.agreement == "refuse"
             with coordinated(placement.fitting, enforced) as coordinator:
                 config = settle_numbers(config, placement, own)
@@ -80,7 +86,7 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
                 whose = identity(scoring, prepared.plan, config, prepared.before)
                 lease.confirm()
                 begin(store, whose, prepared.before, prepared.outstanding)
-                pairs = sum(part.pairs for part in prepared.todo) / placement.max
+                pairs = sum(part.pairs for part in prepared.todo)
                 job = Job(
                     config,
                     prepared.plan.schema,
@@ -88,16 +94,30 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
                     scoring["model"],
                     store,
                     lease.fence,
-                    pairs,
+                    pairs / placement.max,
                     temperature(scoring),
                     code.digest(),
                 )
-                preflights = _score(prepared, job, placement, lease, coordinator)
+                recorder = Recorder(
+                    store,
+                    lease.fence.number,
+                    started,
+                    parts_to_score=len(prepared.todo),
+                    pairs_to_score=pairs,
+                    cpus=placement.num_cpus,
+                    gpus=placement.num_gpus,
+                    hardware=hardware(nodes),
+                    software=software(),
+                    configuration=configuration(prepared, config),
+                )
+                with recorder, our_errors(store.url):
+                    _score(prepared, job, placement, lease, coordinator, recorder)
     else:
         lease.confirm()
         begin(store, whose, prepared.before, prepared.outstanding)
     lease.confirm()
     facts = {
+        **provenance(prepared, config),
         "fingerprint": scoring,
         "scored_as": prepared.choice,
         "passed_over": prepared.plan.passed_over,
@@ -106,28 +126,21 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
             group for group, action in config.preflight.checks if action != "refuse"
         ],
     }
-    if prepared.todo:
-        seconds = time.monotonic() - start
-        checks = max((report["seconds"] for report in preflights), default=0.0)
-        facts["last_session"] = {
-            "parts": len(prepared.todo),
-            "seconds": round(seconds, 1),
-            "replicas": len(preflights),
-            "preflight": {
-                "longest_loading_seconds": max(
-                    (report["loading_seconds"] for report in preflights), default=0.0
-                ),
-                "longest_seconds": checks,
-                "share_of_session": round(checks / seconds, 4),
-            },
-        }
-    return conclude(store, whose, config, facts)
+    try:
+        return conclude(store, whose, config, facts, partial(assess, store, whose, config))
+    finally:
+        _write_page(store)
 
 
 def _score(
-    prepared: Prepared, job: Job, placement: Placement, lease: Lease, coordinator: Any
-) -> list[dict[str, Any]]:
-    """Run the stages until all parts are committed; the preflight reports of the replicas."""
+    prepared: Prepared,
+    job: Job,
+    placement: Placement,
+    lease: Lease,
+    coordinator: Any,
+    recorder: Recorder,
+) -> None:
+    """Run the stages until all parts are committed."""
     store = prepared.store
     reports: dict[str, Any] = {}
     gatherer = Gatherer(store, list(prepared.outstanding.singles))
@@ -161,13 +174,14 @@ def _score(
                 for outlier in outliers[len(sent_away) :]:
                     log.warning("replica %(replica)s on %(node)s was replaced: %(reason)s", outlier)
                 sent_away = outliers
+                recorder.replica(reports[replica], sent_away)
                 _write_preflight(store, {"replicas": list(reports.values()), "replaced": sent_away})
                 _log_relaxed(reports[replica], job.config)
             receipt = Receipt.from_json(row["receipt"])
             left.discard(receipt.part)
             gatherer.add(receipt)
             progress.advance(receipt)
-    return list(reports.values())
+            recorder.add(receipt)
 
 
 def _stages(job: Job, prepared: Prepared, placement: Placement, coordinator: Any) -> Dataset:
@@ -221,6 +235,16 @@ def _log_relaxed(preflight: dict[str, Any], config: Config) -> None:
                 preflight["replica"],
                 Check(**check),
             )
+
+
+def _write_page(store: Store) -> None:
+    """The page of a finished output. It is a report: without it, the scores are no worse."""
+    try:
+        night = read_night(store)
+        if night.manifest:
+            write_page(store, night)
+    except Exception as error:  # noqa: BLE001
+        log.warning("the report was not written: %s", brief(error))
 
 
 def _write_preflight(store: Store, content: dict[str, Any]) -> None:

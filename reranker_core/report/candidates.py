@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Container, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
+from reranker_core.convert.database import database
 from reranker_core.errors import ConfigError
-from reranker_core.input.types.common_type import is_list
-from reranker_core.output.commit import data_name, open_data, part_of
-from reranker_core.report.judgements import id_text
+from reranker_core.report.scored_pairs import (
+    HASHES,
+    Columns,
+    Relation,
+    sample_limit,
+    scored_pairs,
+)
 from reranker_core.storage.store import Store
 
-_HASHES = 1 << 64
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
-
-@dataclass(frozen=True)
-class Columns:
-    """Names of the columns to read; `a.b` is a field of the structs in list column `a`.
-
-    Attributes:
-        first_stage: the score of the first stage, or None for the order of the rows.
-        label: relevance, or None.
-        group: what queries are grouped by, or None.
-
-    """
-
-    query_id: str
-    doc_id: str
-    score: str
-    first_stage: str | None = None
-    label: str | None = None
-    group: str | None = None
+_WHOLE = ("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
+_FRACTIONS = ("FLOAT", "DOUBLE", "DECIMAL")
+_ROWS_AT_ONCE = 1000
 
 
 @dataclass
@@ -58,12 +48,12 @@ class Query:
 
 
 def read_queries(
-    store: Store, columns: Columns, wanted: Container[str] | None, most: int
+    store: Store, columns: Columns, wanted: Iterable[str] | None, most: int
 ) -> tuple[dict[str, Query], float]:
     """Candidates by query id, and the fraction of queries that were read.
 
-    Memory grows with `most`, not with the output. Queries are chosen by a hash of their id, so each
-    call chooses the same ones.
+    Memory grows with the queries that are read, not with the output. They are chosen by a hash of
+    their id, so each call chooses the same ones.
 
     Args:
         store: the output.
@@ -72,106 +62,67 @@ def read_queries(
         most: queries to keep; 0 for all.
 
     Raises:
-        ConfigError: a column is not in the output, or is not numeric.
+        ConfigError: a column is not in the output, is not numeric, or does not fit the candidates.
 
     """
     found: dict[str, Query] = {}
-    limit = _HASHES
-    for listed in store.list():
-        part = part_of(listed.name)
-        if part is None:
-            continue
-        table = _read(store, part, columns)
-        for query_id, group, rows in _rows(table, columns):
-            if (wanted is not None and query_id not in wanted) or _hash(query_id) >= limit:
-                continue
-            query = found.setdefault(query_id, Query(group=group))
-            for document, score, first, label in rows:
-                query.documents.append(document)
-                query.scores.append(np.nan if score is None else float(score))
-                query.first.append(-len(query.first) if first is None else float(first))
-                query.labels += [label] if columns.label else []
-        while most and len(found) > most:
-            limit //= 2
-            found = {name: query for name, query in found.items() if _hash(name) < limit}
-    return found, limit / _HASHES
-
-
-def _read(store: Store, part: str, columns: Columns) -> pa.Table:
-    with open_data(store, part) as file:
-        there = file.schema_arrow.names
-        wanted = [
-            each if each in there else each.partition(".")[0]
-            for each in vars(columns).values()
-            if each is not None
-        ]
-        missing = sorted(set(wanted) - set(there))
-        if missing:
-            raise ConfigError(
-                f"{store.url}/{data_name(part)}: has no column {', '.join(missing)}; it has "
-                f"{', '.join(there)}. Choose one of these; output.passthrough sets which input "
-                "columns are copied"
-            )
-        return file.read(columns=list(dict.fromkeys(wanted)))
-
-
-def _rows(table: pa.Table, columns: Columns) -> Iterator[tuple[str, str, Iterator[Any]]]:
-    """Query id, group, and the candidates of each row: one in flat output, all in nested."""
-    nested = is_list(table.schema.field(columns.score).type)
-    names = (columns.doc_id, columns.score, columns.first_stage, columns.label)
-    values = [_values(table, name, nested) for name in names]
-    if columns.label:
-        values[3] = [[_label(each, columns.label) for each in row] for row in values[3]]
-    ids = table[columns.query_id].to_pylist()
-    groups = table[columns.group].to_pylist() if columns.group else [""] * table.num_rows
-    for row, (query_id, group) in enumerate(zip(ids, groups, strict=True)):
-        documents, scores, first, labels = (each[row] if each else [] for each in values)
-        if len(documents) != len(scores):
-            continue  # its status is misaligned_candidates: it has no scores
-        for name, found in ((columns.first_stage, first), (columns.label, labels)):
-            if name is not None and len(found) != len(documents):
-                raise ConfigError(
-                    f"column {name}, query {id_text(query_id)}: has {len(found)} values for "
-                    f"{len(documents)} candidates; expected one for each. Name another column"
-                )
-        empty = [None] * len(documents)
-        yield (
-            id_text(query_id),
-            id_text(group),
-            zip(map(id_text, documents), scores, first or empty, labels or empty, strict=True),
+    with database("evaluate") as connection:
+        relation = scored_pairs(connection, store, columns)
+        _check(connection, relation, columns)
+        limit = HASHES
+        if wanted is not None:
+            connection.register("wanted", pa.table({"query": pa.array(list(wanted), pa.string())}))
+            chosen = "WHERE query IN (SELECT query FROM wanted)"
+        else:
+            limit = sample_limit(connection, relation, most) if most else HASHES
+            chosen = f"WHERE hash(query) < {limit}" if limit < HASHES else ""
+        rows = connection.execute(
+            f"SELECT query, {', '.join(map(_in_order, ('document', 'score', 'first', 'label')))}, "
+            f"{_in_order('grp')}[1] FROM {relation.sql} {chosen} GROUP BY query "
+            "ORDER BY min(part), min(row)"
         )
+        while batch := rows.fetchmany(_ROWS_AT_ONCE):
+            for query, documents, scores, first, labels, group in batch:
+                found[query] = Query(
+                    documents,
+                    _numbers(scores),
+                    _numbers(first)
+                    if columns.first_stage
+                    else [-float(row) for row in range(len(documents))],
+                    [int(label or 0) for label in labels] if columns.label else [],
+                    group or "",
+                )
+    return found, limit / HASHES
 
 
-def _values(table: pa.Table, name: str | None, nested: bool) -> list[list[Any]]:
-    """A list for each row, with the value of each candidate."""
-    if name is None:
-        return []
-    if name in table.column_names:
-        found = table[name].to_pylist()
-    else:
-        column, _, member = name.partition(".")
-        found = [
-            None if row is None else [each and each.get(member) for each in row]
-            for row in table[column].to_pylist()
-        ]
-    if nested:
-        return [[] if row is None else row for row in found]
-    return [[value] for value in found]
+def _in_order(name: str) -> str:
+    return f"list({name} ORDER BY part, row, place)"
 
 
-def _label(value: Any, column: str) -> int:
-    if value is None:
-        return 0
-    try:
-        if float(value) == int(value):
-            return int(value)
-        found = f"the value {value}"
-    except (TypeError, ValueError, OverflowError):
-        found = f"values of type {type(value).__name__}"
-    raise ConfigError(
-        f"--label {column}: the column has {found}; expected whole numbers or booleans"
-    )
+def _numbers(values: list[float | None]) -> list[float]:
+    return [np.nan if value is None else float(value) for value in values]
 
 
-def _hash(query_id: str) -> int:
-    return int.from_bytes(hashlib.blake2b(query_id.encode(), digest_size=8).digest())
+def _check(connection: DuckDBPyConnection, relation: Relation, columns: Columns) -> None:
+    """See that each candidate has one value, and that labels are whole numbers."""
+    for name, column in (("first", columns.first_stage), ("label", columns.label)):
+        if column is None:
+            continue
+        for query, values, candidates in connection.execute(relation.misfits(name)).fetchall():
+            raise ConfigError(
+                f"column {column}, query {query}: has {values} values for {candidates} "
+                "candidates; expected one for each. Name another column"
+            )
+    if columns.label is None:
+        return
+    kind = connection.execute(f"DESCRIBE SELECT label FROM {relation.sql}").fetchall()[0][1]
+    found = "" if kind.removeprefix("U") in _WHOLE or kind == '"NULL"' else f"values of type {kind}"
+    if kind.startswith(_FRACTIONS):
+        odd = connection.execute(
+            f"SELECT label FROM {relation.sql} WHERE label != floor(label) OR isnan(label) LIMIT 1"
+        ).fetchall()
+        found = f"the value {odd[0][0]}" if odd else ""
+    if found:
+        raise ConfigError(
+            f"--label {columns.label}: the column has {found}; expected whole numbers or booleans"
+        )

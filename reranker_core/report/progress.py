@@ -13,19 +13,19 @@ from rich.progress import Progress as Bar
 from reranker_core.errors import count
 from reranker_core.input.plan import Part, Plan
 from reranker_core.output.receipts import Receipt
+from reranker_core.report.rate import Rate
 
 log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LINES = 10.0
 _SECONDS_WITHOUT_NEWS = 60.0
-_SECONDS_BEFORE_A_RATE = 10.0
 
 
 class Progress:
     """Counts committed parts and pairs, and estimates what is left.
 
-    Parts of earlier runs are counted separately. The rate is measured from the first committed
-    part, so it excludes model loading. It is shown after 10 seconds.
+    Parts of earlier runs are counted separately. The rate is that of the last five minutes, from
+    the first committed part on, so it excludes model loading.
     """
 
     def __init__(self, plan: Plan, todo: tuple[Part, ...]) -> None:
@@ -34,7 +34,7 @@ class Progress:
         self._parts = 0
         self._pairs_to_do = sum(part.pairs for part in todo)  # nested shards: an estimate
         self._pairs = 0
-        self._first: tuple[float, int] | None = None  # when, and how many pairs
+        self._rate = Rate()
         self._start = self._last_line = time.monotonic()
         self._told = 0  # how many parts the last line told of
         self._waiting = ""
@@ -83,7 +83,7 @@ class Progress:
         now = time.monotonic()
         self._parts += 1
         self._pairs += receipt.pairs
-        self._first = self._first or (now, self._pairs)
+        self._rate.add(now, self._pairs)
         self._bar.update(self._task, completed=self._pairs, description=self.state())
         if self._bar.disable and now - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line, self._told = now, self._parts
@@ -94,14 +94,11 @@ class Progress:
         text = f"{self._parts:,} of {count(self._all_parts, 'part')}, {count(self._pairs, 'pair')}"
         if self._resumed:
             text += f" ({count(self._resumed, 'part')} from earlier runs)"
-        if self._first is None or self._pairs == self._first[1]:
+        found = self._rate.estimate(time.monotonic())
+        if found is None or not found.rate:
             return text
-        seconds = time.monotonic() - self._first[0]
-        if seconds < _SECONDS_BEFORE_A_RATE:
-            return text
-        rate = (self._pairs - self._first[1]) / seconds
-        left = max(0, self._pairs_to_do - self._pairs) / rate
-        return f"{text}, {rate:,.0f} pairs/s, {_duration(left)} left"
+        left = max(0, self._pairs_to_do - self._pairs)
+        return f"{text}, {found.rate:,.0f} pairs/s, {found.left(left)} left"
 
 
 def _duration(seconds: float) -> str:

@@ -12,11 +12,13 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
+import ray
 
 from reranker_core.config import load_config
 from reranker_core.output.lease import Lease
 from reranker_core.score.scorer import Scorer
 from reranker_core.storage.store import Store
+from tests.running import run_here
 from tests.texts import flat_table
 
 pytestmark = pytest.mark.whole_job
@@ -44,7 +46,7 @@ def read(output):
     return pyarrow.dataset.dataset(str(output), format="parquet").to_table()
 
 
-def test_flat_shards_come_out_row_for_row_with_their_scores(rerank, score, tmp_path):
+def test_flat_shards_come_out_row_for_row_with_their_scores(rerank, score, bert, tmp_path):
     shards = {
         "a": flat_table(900, seed=1),
         "b": flat_table(333, seed=2),
@@ -76,6 +78,28 @@ def test_flat_shards_come_out_row_for_row_with_their_scores(rerank, score, tmp_p
     assert manifest["rows"] == manifest["scored"] == 1233
     assert manifest["passed_over"] == {"hidden": 1}
     assert json.loads((tmp_path / "out/_preflight.json").read_text())["replicas"]
+
+    assert (manifest["model"]["path"], manifest["model"]["revision"]) == (str(bert), None)
+    assert manifest["input"] | {"bytes": 0} == {
+        "path": str(tmp_path / "in"),
+        "layout": "flat",
+        "shards": 3,
+        "rows": 1233,
+        "bytes": 0,
+        "snapshots": {},
+    }
+    assert manifest["software"]["ray"] == ray.__version__
+    (attempt,) = manifest["attempts"]
+    assert (attempt["outcome"], attempt["parts"], attempt["pairs"]) == ("scored", 7, 1233)
+    assert attempt["start"] < attempt["end"]
+    assert attempt["replicas"][0]["device"] == "cpu"
+    assert attempt["cpu_hours"] > 0
+    assert "1,233 of 1,233 pairs have a score" in (tmp_path / "out/_report.html").read_text()
+
+    run_here("--like", str(tmp_path / "out"), f"output.path={tmp_path / 'again'}")
+    again = read(tmp_path / "again")
+    assert again.drop(["score", "score_normalized"]) == found.drop(["score", "score_normalized"])
+    np.testing.assert_allclose(again["score"], found["score"], rtol=1e-5, atol=1e-5)
 
     before = times(tmp_path / "out")
     printed = rerank(tmp_path / "in", tmp_path / "out", *settings, "model.max_length=32", expect=6)

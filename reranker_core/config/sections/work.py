@@ -94,6 +94,53 @@ class GuardConfig(Section):
         description="Maximum time without progress, including the loading of models; then the run "
         "stops with exit code 5.",
     )
+    max_drift: float | None = Field(
+        None,
+        ge=0,
+        description="Maximum shift of the scores from those of `report.against`, as a fraction of "
+        "their 5 to 95 % range; above it and beyond chance, the run ends with exit code 7.",
+    )
+    min_rank_correlation: float | None = Field(
+        None,
+        ge=-1,
+        le=1,
+        description="Minimum mean rank correlation with `report.against` over the queries that "
+        "both have; below it, the run ends with exit code 7.",
+    )
+    min_quality: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Minimum nDCG@10 by the judgements of `report.qrels` or `report.label`; below "
+        "it, the run ends with exit code 7.",
+    )
+
+
+class ReportConfig(Section):
+    """What the report compares the scores with."""
+
+    against: Text | None = Field(
+        None,
+        description="Output of an earlier run to compare with; `auto`: the newest complete output "
+        "in the same folder.",
+    )
+    qrels: Text | None = Field(
+        None, description="File of judgements for the report; as of `batch-reranker evaluate`."
+    )
+    label: Text | None = Field(
+        None, description="Column of the output with judgements, in place of `report.qrels`."
+    )
+    first_stage: Text | None = Field(
+        None,
+        description="Column of the output with the score of the first stage; null: the order of "
+        "the rows.",
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ReportConfig:
+        if self.qrels and self.label:
+            raise ValueError("qrels and label are both set; judgements come from one of them")
+        return self
 
 
 class VerifyConfig(Section):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import sys
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,7 +21,7 @@ from reranker_core.command.convert import convert
 from reranker_core.convert.database import database
 from reranker_core.convert.rows import rows_of
 from reranker_core.convert.shards import write_shards
-from reranker_core.errors import ConfigError, InputError, RerankError
+from reranker_core.errors import InputError, RerankError
 from reranker_core.input.plan import make_plan
 from tests.tables import config, flat, nested
 
@@ -279,7 +278,7 @@ def test_several_files_are_several_shards(tmp_path: Path):
 
 def test_a_shard_ends_between_queries(tmp_path: Path):
     rows = lines(tmp_path / "a.jsonl", flat(30_000, per_query=7).to_pylist())
-    with database() as connection:
+    with database("convert") as connection:
         done = write_shards([rows_of(connection, str(rows))], str(tmp_path / "out"), 5000)
     files = sorted((tmp_path / "out").glob("*.parquet"))
     queries = [set(pq.read_table(file)["query_id"].to_pylist()) for file in files]
@@ -334,11 +333,3 @@ def test_a_file_that_fails_half_way_leaves_nothing(tmp_path: Path):
     with pytest.raises(InputError):
         call(good, tmp_path / "b.jsonl", "--to", tmp_path / "out")
     assert not list((tmp_path / "out").glob("*"))
-
-
-def test_a_missing_library_is_told_with_the_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setitem(sys.modules, "duckdb", None)
-    with pytest.raises(ConfigError, match=r"batch-reranker\[convert\]"):
-        call(lines(tmp_path / "a.jsonl", ROWS), "--to", tmp_path / "out")

@@ -214,13 +214,6 @@ def test_a_run_over_nothing_succeeds(tmp_path: Path):
     assert output.store.exists(SUCCESS)
 
 
-def test_a_rerun_that_scores_nothing_keeps_what_the_last_session_did(run: Run):
-    run.commit_all()
-    run.conclude(last_session={"parts": 6, "seconds": 1.5, "replicas": 2})
-    run.conclude()
-    assert run.manifest()["last_session"] == {"parts": 6, "seconds": 1.5, "replicas": 2}
-
-
 def test_verifying_finds_what_was_concluded_and_changes_nothing(run: Run):
     run.commit_all(bad=1)
     concluded = run.conclude()

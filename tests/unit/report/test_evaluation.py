@@ -10,9 +10,10 @@ import pytest
 import pytrec_eval
 
 from reranker_core.errors import ConfigError, InputError
-from reranker_core.report.candidates import Columns, Query, read_queries
+from reranker_core.report.candidates import Query, read_queries
 from reranker_core.report.evaluation import evaluate, judgements_of
 from reranker_core.report.judgements import read_judgements
+from reranker_core.report.scored_pairs import Columns
 from reranker_core.storage.store import Store
 
 MEASURES = ("nDCG@10", "RR", "AP", "R@5")
@@ -196,8 +197,8 @@ def test_no_more_queries_are_kept_than_asked_for_and_always_the_same(tmp_path):
     columns = Columns("query_id", "doc_id", "score")
     found, share = read_queries(Store(str(tmp_path)), columns, None, 20)
     again, _ = read_queries(Store(str(tmp_path)), columns, None, 20)
-    assert share in (0.5, 0.25, 0.125)
-    assert 5 <= len(found) <= 20
+    assert 0.2 < share < 0.7
+    assert len(found) == 20
     assert found == again
     assert all(len(query.documents) == 16 for query in found.values())
 
@@ -219,7 +220,7 @@ def nested(**columns):
     [
         ([1, 0, 1], "column clicks, query 1: has 3 values for 2 candidates"),
         ([0.5, 1.0], "--label clicks: the column has the value 0.5"),
-        (["yes", "no"], "--label clicks: the column has values of type str"),
+        (["yes", "no"], "--label clicks: the column has values of type VARCHAR"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(labels, said, tmp_path):

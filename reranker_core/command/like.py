@@ -1,0 +1,67 @@
+"""`--like OUTPUT`: the configuration of an earlier run, from its output alone."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import ValidationError
+
+from reranker_core.config import Config
+from reranker_core.config.redaction import hidden_keys
+from reranker_core.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+
+def configuration_like(output: str, overrides: Iterable[str]) -> dict[str, Any]:
+    """The configuration of the last run that wrote `output`.
+
+    Args:
+        output: the output folder.
+        overrides: `section.field=value` that will replace values.
+
+    Raises:
+        ConfigError: the output has no configuration, or one that cannot be used here.
+
+    """
+    from reranker_core.output.attempts import last_configuration, read_attempts
+    from reranker_core.output.identity import require_recorded
+    from reranker_core.output.manifest import recorded_manifest
+    from reranker_core.storage.store import Store
+
+    store = Store(output)
+    require_recorded(store)
+    found = last_configuration(read_attempts(store))
+    found = found or recorded_manifest(store).get("configuration") or {}
+    if not found:
+        raise ConfigError(
+            f"--like {output}: this output does not contain its configuration, because an earlier "
+            "version of batch-reranker wrote it. Use --config"
+        )
+    replaced = {override.partition("=")[0].strip() for override in overrides}
+    hidden = [key for key in hidden_keys(found) if key not in replaced]
+    if hidden:
+        raise ConfigError(
+            f"--like {output}: the credentials in {', '.join(hidden)} were not recorded. Set "
+            f"{hidden[0]}=… again"
+        )
+    try:
+        tree = Config.model_validate_json(json.dumps(found)).model_dump()
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(step) for step in first["loc"])
+        raise ConfigError(
+            f"--like {output}: the recorded configuration does not fit this version of "
+            f"batch-reranker ({key}: {first['msg']}). Use --config"
+        ) from None
+    if "output.path" not in replaced:
+        log.info(
+            "--like: this run continues %s. To score everything again, set output.path to a new "
+            "folder",
+            store.url,
+        )
+        tree["output"]["path"] = output
+    return tree

@@ -1,0 +1,269 @@
+"""What differs between an output and an earlier one: scores, order, pairs, and mixes.
+
+Queries are sampled by a hash of their ids, the same ones in both outputs, so memory and time are
+bounded by the sample and by one scan of the id and score columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from reranker_core.config.sections.work import GuardConfig
+from reranker_core.convert.database import database, row_of
+from reranker_core.output.differences import differences
+from reranker_core.report.mixes import mixes
+from reranker_core.report.scored_pairs import Columns, fraction_limit, scored_pairs
+from reranker_core.report.shift import shift
+from reranker_core.storage.store import Store
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_SAMPLE = 2_000_000  # pairs of each output
+_CHANGED = 0.01  # of the span: a pair whose score moved further has changed
+_DEPTH = 10
+_MOVERS = 10
+_SHOWN_CHANGES = 20
+_NOTABLE = 0.05
+# A shard is odd if its order agrees less than that of the others by this, and by so many errors.
+_ODD, _ERRORS = 0.1, 4.0
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Differences from an earlier output, over the sampled queries.
+
+    Attributes:
+        against: URL of the earlier output.
+        sampled: fraction of the queries that were compared.
+        pairs_before, pairs_after, common: counts of sampled pairs with distinct ids.
+        gone, new: fractions of the earlier and of the later pairs that the other lacks.
+        changed: fraction of the common pairs whose score moved by more than 1 % of `span`.
+        distance, noise, span: see `Shift`; None without scores.
+        quantiles: 5, 25, 50, 75 and 95 % of the scores before and after.
+        queries: number of queries with two common pairs or more.
+        rank_correlation: mean over these of Spearman's correlation of the two orders; None without
+            such queries.
+        overlap: mean share of the ten best common pairs that are the same, over `overlap_queries`
+            queries with more than ten common pairs.
+        odd_shards: name and mean correlation of shards whose order changed much more than that of
+            the others.
+        movers: the common pairs whose scores moved furthest.
+        mixes: what differs in the mix of the input, one sentence each.
+        settings: what differs in model and settings, one line each.
+
+    """
+
+    against: str
+    sampled: float
+    pairs_before: int
+    pairs_after: int
+    common: int
+    gone: float
+    new: float
+    changed: float
+    distance: float | None
+    noise: float | None
+    span: float | None
+    quantiles: dict[str, list[float]]
+    queries: int
+    rank_correlation: float | None
+    overlap: float | None
+    overlap_queries: int
+    odd_shards: dict[str, float] = field(default_factory=dict)
+    movers: list[dict[str, Any]] = field(default_factory=list)
+    mixes: list[str] = field(default_factory=list)
+    settings: list[str] = field(default_factory=list)
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Drift:
+        """The inverse of `as_dict`."""
+        return cls(**found)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+    @property
+    def is_shifted(self) -> bool:
+        """Whether the scores differ by more than chance gives."""
+        return self.distance is not None and self.noise is not None and self.distance > self.noise
+
+    def remarks(self) -> list[str]:
+        """What a person should look at, in short."""
+        notes = []
+        if self.is_shifted and (self.distance or 0) > _NOTABLE:
+            notes.append(f"scores shifted by {self.distance:.3f} of their range")
+        if self.rank_correlation is not None and self.rank_correlation < 1 - _NOTABLE:
+            notes.append(f"rank correlation {self.rank_correlation:.3f} with the earlier output")
+        notes += [f"order changed in shard {shard}" for shard in self.odd_shards]
+        return notes + [f"mix of {mix}" for mix in self.mixes]
+
+    def exceeds(self, guard: GuardConfig) -> list[str]:
+        """The limits that are exceeded, one sentence each, with how to accept the result."""
+        found = []
+        if (
+            guard.max_drift is not None
+            and self.is_shifted
+            and (self.distance or 0) > guard.max_drift
+        ):
+            found.append(
+                f"the scores differ from those of {self.against} by {self.distance:.3f} of their "
+                f"range, more than guard.max_drift={guard.max_drift:g} allows (chance alone gives "
+                f"at most {self.noise:.3f})."
+            )
+        least, correlation = guard.min_rank_correlation, self.rank_correlation
+        if least is not None and correlation is not None and correlation < least:
+            found.append(
+                f"the order of the candidates agrees with {self.against} by a rank correlation of "
+                f"{correlation:.3f}, less than guard.min_rank_correlation={least:g}."
+            )
+        return found
+
+
+def compare(
+    earlier: Store,
+    later: Store,
+    runs: tuple[dict[str, Any], dict[str, Any]],
+    manifests: tuple[dict[str, Any], dict[str, Any]],
+    sample: int = _SAMPLE,
+) -> Drift:
+    """Compare two outputs.
+
+    Args:
+        earlier: one output.
+        later: the other one.
+        runs: their identities.
+        manifests: the earlier one's manifest, and the facts of the later one.
+        sample: pairs of each to compare; about.
+
+    Raises:
+        InputError, ConfigError: an output cannot be read.
+
+    """
+    fraction = min(1.0, sample / max(*(each.get("pairs") or 1 for each in manifests), 1))
+    limit = fraction_limit(fraction)
+    with database("report") as connection:
+        types = []
+        for name, store, run in zip(("a", "b"), (earlier, later), runs, strict=True):
+            relation = scored_pairs(connection, store, Columns.of_run(run), limit)
+            types.append(relation.types)
+            connection.execute(
+                f"CREATE TEMP TABLE {name} AS SELECT query, document, max(score) AS score, "
+                f"any_value(part) AS part FROM {relation.sql} GROUP BY query, document"
+            )
+        connection.execute(
+            "CREATE TEMP TABLE c AS SELECT query, document, a.score AS before, b.score AS after, "
+            f"{_SHARD} AS shard FROM a JOIN b USING (query, document) "
+            "WHERE isfinite(a.score) AND isfinite(b.score)"
+        )
+        scores = [_scores(connection, name) for name in ("a", "b")]
+        moved = shift(scores[0][0], scores[1][0], scores[0][1], scores[1][1])
+        span = moved.span if moved else 1.0
+        counts = row_of(connection, _COUNTS.format(least=_CHANGED * span))
+        pairs_before, pairs_after, both, common, changed = counts
+        return Drift(
+            against=earlier.url,
+            sampled=fraction,
+            pairs_before=pairs_before,
+            pairs_after=pairs_after,
+            common=common,
+            gone=1 - both / max(pairs_before, 1),
+            new=1 - both / max(pairs_after, 1),
+            changed=changed / max(common, 1),
+            distance=round(moved.distance, 6) if moved else None,
+            noise=round(moved.noise, 6) if moved else None,
+            span=round(moved.span, 6) if moved else None,
+            quantiles={
+                when: np.quantile(values, (0.05, 0.25, 0.5, 0.75, 0.95)).round(6).tolist()
+                for when, (values, _) in zip(("before", "after"), scores, strict=True)
+                if len(values)
+            },
+            **_order(connection),
+            movers=_movers(connection),
+            mixes=mixes(connection, (earlier, later), runs, manifests, types, limit),
+            settings=_settings(*runs),
+        )
+
+
+_SHARD = "regexp_replace(b.part, '-[0-9]+-[0-9a-f]{12}$', '')"
+_COUNTS = """
+SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM b),
+       (SELECT count(*) FROM a JOIN b USING (query, document)),
+       (SELECT count(*) FROM c), (SELECT count(*) FROM c WHERE abs(after - before) > {least})
+"""
+# Equal scores get the mean of their ranks.
+_BY_QUERY = f"""
+CREATE TEMP TABLE o AS
+SELECT query, any_value(shard) AS shard, count(*) AS n, corr(x, y) AS correlation,
+       count(*) FILTER (WHERE p <= {_DEPTH} AND q <= {_DEPTH}) / {_DEPTH} AS overlap
+FROM (
+    SELECT query, shard,
+           rank() OVER (PARTITION BY query ORDER BY before)
+             + (count(*) OVER (PARTITION BY query, before) - 1) / 2 AS x,
+           rank() OVER (PARTITION BY query ORDER BY after)
+             + (count(*) OVER (PARTITION BY query, after) - 1) / 2 AS y,
+           row_number() OVER (PARTITION BY query ORDER BY before DESC, document) AS p,
+           row_number() OVER (PARTITION BY query ORDER BY after DESC, document) AS q
+    FROM c
+)
+GROUP BY query HAVING count(*) > 1
+"""
+
+
+def _scores(connection: DuckDBPyConnection, name: str) -> tuple[Any, Any]:
+    found = connection.execute(
+        f"SELECT score, hash(query) AS query FROM {name} WHERE isfinite(score)"
+    ).fetchnumpy()
+    return np.asarray(found["score"], np.float64), np.asarray(found["query"], np.uint64)
+
+
+def _order(connection: DuckDBPyConnection) -> dict[str, Any]:
+    """Agreement of the orders of each query, and the shards where it is much lower."""
+    connection.execute(_BY_QUERY)
+    # Where all scores of a query are equal, there is no order to compare.
+    queries, correlation = row_of(
+        connection,
+        "SELECT count(*), avg(correlation) FROM o WHERE isfinite(correlation)",
+    )
+    deep, overlap = row_of(connection, f"SELECT count(*), avg(overlap) FROM o WHERE n > {_DEPTH}")
+    shards = connection.execute(
+        "SELECT shard, avg(correlation), coalesce(stddev(correlation), 0) / sqrt(count(*)) "
+        "FROM o WHERE isfinite(correlation) GROUP BY shard HAVING count(*) > 1 ORDER BY 2, 1"
+    ).fetchall()
+    middle = float(np.median([mean for _, mean, _ in shards])) if shards else 0.0
+    odd = {
+        shard: round(mean, 4)
+        for shard, mean, error in shards[:_MOVERS]
+        if middle - mean > max(_ODD, _ERRORS * error)
+    }
+    return {
+        "queries": queries,
+        "rank_correlation": correlation if correlation is None else round(correlation, 6),
+        "overlap": overlap if overlap is None else round(overlap, 6),
+        "overlap_queries": deep,
+        "odd_shards": odd,
+    }
+
+
+def _movers(connection: DuckDBPyConnection) -> list[dict[str, Any]]:
+    rows = connection.execute(
+        "SELECT query, document, before, after FROM c WHERE before != after "
+        f"ORDER BY abs(after - before) DESC, query, document LIMIT {_MOVERS}"
+    ).fetchall()
+    names = ("query_id", "doc_id", "before", "after")
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def _settings(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Differences between two identities; shards are counted."""
+    found = differences(before, now)
+    shards = [one for one in found if one.kind in ("shard", "snapshot")]
+    lines = [str(one) for one in found if one not in shards][:_SHOWN_CHANGES]
+    if shards:
+        lines.append(f"shards: {len(shards):,} new, removed or changed")
+    return lines

@@ -1,0 +1,83 @@
+"""Where scores come from: model, input, configuration and software of a run, as plain data."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reranker_core.config import Config
+from reranker_core.config.redaction import without_credentials
+from reranker_core.models.checkpoint import short_digest
+
+if TYPE_CHECKING:
+    from reranker_core.prepare import Prepared
+
+_PACKAGES = ("ray", "torch", "transformers", "tokenizers", "pyarrow", "numpy")
+
+
+def provenance(prepared: Prepared, config: Config) -> dict[str, Any]:
+    """Fields of the manifest: `model`, `input` and `configuration`.
+
+    Args:
+        prepared: the run.
+        config: its configuration with the number format that the replicas use.
+
+    """
+    plan, model = prepared.plan, config.model
+    found: dict[str, Any] = {
+        "model": {
+            "path": model.path,
+            "revision": model.revision,
+            "digest": short_digest(prepared.fingerprint["model"]),
+        },
+        "input": {
+            "path": _absolute(config.input.path),
+            "layout": "nested" if plan.schema.nested else "flat",
+            "shards": len(plan.shards),
+            "rows": plan.rows,
+            "bytes": plan.input_bytes,
+            "snapshots": plan.snapshots,
+        },
+        "configuration": configuration(prepared, config),
+    }
+    redacted: dict[str, Any] = without_credentials(found)
+    return redacted
+
+
+def configuration(prepared: Prepared, config: Config) -> dict[str, Any]:
+    """The configuration that repeats the run: absolute paths, the model by its digest, the number
+    format that was used, and the version of a table. Without credentials.
+    """
+    found = config.model_dump(mode="json")
+    found["input"]["path"] = _absolute(config.input.path)
+    if len(prepared.plan.snapshots) == 1:
+        (found["input"]["snapshot"],) = prepared.plan.snapshots.values()
+    # The device is a matter of the machine, so it stays as it was configured.
+    found["model"]["device"] = prepared.config.model.device
+    found["model"]["digest"] = short_digest(prepared.fingerprint["model"])
+    for name in ("canaries", "golden"):
+        if found["preflight"][name] is not None:
+            found["preflight"][name] = _absolute(found["preflight"][name])
+    redacted: dict[str, Any] = without_credentials(found)
+    return redacted
+
+
+def software() -> dict[str, str]:
+    """Versions of what computes the scores, on the machine of this process."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _absolute(path: str | list[str]) -> str | list[str]:
+    """Local paths from the root; URLs as they are."""
+    if isinstance(path, list):
+        return [str(_absolute(each)) for each in path]
+    return path if "://" in path or "::" in path else os.path.abspath(Path(path).expanduser())

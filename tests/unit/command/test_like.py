@@ -1,0 +1,67 @@
+"""A run is repeated from its output alone."""
+
+import pytest
+
+from reranker_core.command.like import configuration_like
+from reranker_core.config import load_config
+from reranker_core.errors import ConfigError
+from reranker_core.output.attempts import Recorder
+from tests.outputs import Output
+from tests.tables import flat, write
+
+TEMPLATE = {"segments": ["{query}", "{passage}"], "answer_ids": {7: 1.0}}
+
+
+@pytest.fixture
+def output(tmp_path):
+    write(tmp_path / "in" / "a.parquet", flat(4))
+    found = Output(tmp_path / "in", tmp_path / "out")
+    found.claim()
+    return found
+
+
+def record(output, configuration):
+    with Recorder(output.store, 1, 0.0, configuration=configuration):
+        pass
+
+
+def test_the_configuration_of_the_last_attempt_is_read_back(output):
+    tree = output.config.model_dump()
+    tree["model"] |= {"template": TEMPLATE, "cutoff_layer": [2, 4]}
+    written = load_config(None, [], base=tree)
+    record(output, written.model_dump(mode="json"))
+    tree = configuration_like(output.store.url, [])
+    assert load_config(None, ["output.path=new"], base=tree) == written.model_copy(
+        update={"output": written.output.model_copy(update={"path": "new"})}
+    )
+
+
+def test_without_a_new_output_the_run_is_continued_where_it_is_now(output, caplog):
+    record(output, output.config.model_dump(mode="json") | {"output": {"path": "/moved"}})
+    tree = configuration_like(output.store.url, [])
+    assert tree["output"]["path"] == output.store.url
+    assert configuration_like(output.store.url, ["output.path=x"])["output"]["path"] == "/moved"
+
+
+def test_credentials_must_be_given_again(output):
+    tree = output.config.model_dump(mode="json")
+    tree["input"]["path"] = "s3://me:***@bucket"
+    record(output, tree)
+    with pytest.raises(ConfigError, match=r"credentials in input\.path were not recorded"):
+        configuration_like(output.store.url, [])
+    assert configuration_like(output.store.url, ["input.path=a"])
+
+
+@pytest.mark.parametrize(
+    ("configuration", "said"),
+    [({}, "does not contain its configuration"), ({"input": {}, "new": 1}, "does not fit")],
+)
+def test_an_output_without_a_usable_configuration_is_refused(output, configuration, said):
+    record(output, configuration)
+    with pytest.raises(ConfigError, match=said):
+        configuration_like(output.store.url, [])
+
+
+def test_a_folder_that_is_no_output_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="does not exist"):
+        configuration_like(str(tmp_path / "none"), [])

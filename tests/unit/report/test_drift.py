@@ -1,0 +1,246 @@
+"""Drift: honest nights are not told of, and what has changed is named."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from scipy.stats import spearmanr, wasserstein_distance
+
+from reranker_core.config import load_config
+from reranker_core.errors import ConfigError, LimitExceeded
+from reranker_core.output.manifest import SUCCESS, conclude, recorded_manifest, verify
+from reranker_core.report.assessment import assess
+from reranker_core.report.drift import Drift, compare
+from reranker_core.report.earlier import earlier_output
+from reranker_core.report.shift import shift
+from reranker_core.storage.store import Store
+from tests.outputs import Output, scored_part
+from tests.tables import flat, nested, write
+
+ROWS, PER_QUERY = 2000, 20
+
+
+def driven(source, output, score=None, *overrides):
+    """An output of `source`; `score` changes the scores of a part, which are hashes of ids."""
+    made = Output(source, output, "plan.part_rows=500", *overrides)
+    made.claim()
+    for part in made.plan.parts:
+        noise = 0.0
+        if score is not None:
+            plain = scored_part(part, made.plan.schema).score.astype(np.float64)
+            noise = score(part, plain) - plain
+        made.commit(part, noise=noise)
+    conclude(made.store, made.run, made.config, {})
+    return made
+
+
+def drift(one, other, sample=2_000_000):
+    manifests = tuple(recorded_manifest(each.store) for each in (one, other))
+    return compare(one.store, other.store, (one.run, other.run), manifests, sample)
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("first")
+    for number in range(4):
+        shard = flat(
+            ROWS, PER_QUERY, number * ROWS, lang=["en"] * (ROWS // 2) + ["de"] * (ROWS // 2)
+        )
+        write(folder / "in" / f"s{number}.parquet", shard)
+    return driven(folder / "in", folder / "out")
+
+
+def again(first, tmp_path, score=None):
+    return driven(first.config.input.path, tmp_path / "again", score)
+
+
+def test_equal_outputs_do_not_differ(first, tmp_path):
+    found = drift(first, again(first, tmp_path))
+    assert (found.distance, found.rank_correlation, found.overlap) == (0, 1, 1)
+    assert (found.gone, found.new, found.changed, found.movers) == (0, 0, 0, [])
+    assert (found.common, found.queries, found.sampled) == (4 * ROWS, 400, 1.0)
+    assert found.remarks() == found.settings == found.mixes == []
+
+
+def test_noise_of_the_arithmetic_is_no_drift(first, tmp_path):
+    rng = np.random.default_rng(0)
+    found = drift(first, again(first, tmp_path, lambda _, s: s + rng.normal(0, 2e-3, len(s))))
+    assert found.distance < 0.001
+    assert found.changed == 0
+    assert found.remarks() == []
+
+
+def test_another_scale_is_a_shift(first, tmp_path):
+    found = drift(first, again(first, tmp_path, lambda _, s: 1 / (1 + np.exp(5 - s))))
+    assert found.is_shifted
+    assert found.distance > 0.3
+    assert found.rank_correlation == pytest.approx(1, abs=1e-3)
+    assert "scores shifted by" in found.remarks()[0]
+
+
+def test_a_shuffled_shard_is_named_by_its_order(first, tmp_path):
+    rng = np.random.default_rng(0)
+
+    def shuffle(part, scores):
+        return rng.permutation(scores) if part.shard_name == "s2.parquet" else scores
+
+    found = drift(first, again(first, tmp_path, shuffle))
+    assert list(found.odd_shards) == ["s2"]
+    assert found.odd_shards["s2"] < 0.2
+    assert found.rank_correlation == pytest.approx(0.75, abs=0.05)
+    assert not found.is_shifted or found.distance < 0.02
+    assert "order changed in shard s2" in found.remarks()
+
+
+def test_new_queries_with_scores_of_the_same_kind_are_no_drift(first, tmp_path):
+    for number in range(4):
+        write(
+            tmp_path / "in" / f"t{number}.parquet", flat(ROWS, PER_QUERY, 100_000 + number * ROWS)
+        )
+    found = drift(first, driven(tmp_path / "in", tmp_path / "out"))
+    assert (found.gone, found.new, found.common, found.rank_correlation) == (1, 1, 0, None)
+    assert not found.is_shifted
+    assert found.settings == [
+        "column lang: string before, not set now",
+        "shards: 8 new, removed or changed",
+    ]
+
+
+def test_another_mix_of_languages_is_named(first, tmp_path):
+    for number in range(4):
+        lang = ["en"] * 200 + ["de"] * (ROWS - 200)
+        write(
+            tmp_path / "in" / f"s{number}.parquet", flat(ROWS, PER_QUERY, number * ROWS, lang=lang)
+        )
+    found = drift(first, driven(tmp_path / "in", tmp_path / "out"))
+    assert found.mixes == ["lang: 50.0% of the queries have the value de before, 90.0% now"]
+
+
+def test_a_sample_takes_the_same_queries_of_both_outputs(first, tmp_path):
+    found = drift(first, again(first, tmp_path), sample=ROWS)
+    assert found.sampled == 0.25
+    assert 0.15 < found.common / (4 * ROWS) < 0.35
+    assert (found.new, found.gone) == (0, 0)
+
+
+def test_measures_are_those_of_scipy(first, tmp_path):
+    rng = np.random.default_rng(0)
+    other = again(first, tmp_path, lambda _, s: np.round(s + rng.normal(0, 1, len(s))))
+    found = drift(first, other)
+    before, after = (
+        pa.concat_tables(each.tables()).to_pandas().sort_values("doc_id") for each in (first, other)
+    )
+    low, high = np.quantile(before["score"], (0.05, 0.95))
+    distance = wasserstein_distance(before["score"], after["score"]) / (high - low)
+    assert found.distance == pytest.approx(distance, rel=0.02)
+    both = before.merge(after, on=["query_id", "doc_id"])
+    each = [spearmanr(q["score_x"], q["score_y"])[0] for _, q in both.groupby("query_id")]
+    assert found.rank_correlation == pytest.approx(np.mean(each), abs=1e-5)
+    top = [
+        len(set(q.nlargest(10, "score_x")["doc_id"]) & set(q.nlargest(10, "score_y")["doc_id"]))
+        for _, q in both.groupby("query_id")
+    ]
+    assert found.overlap == pytest.approx(np.mean(top) / 10, abs=0.02)  # ties
+    assert found.movers[0]["before"] != found.movers[0]["after"]
+    assert Drift.from_dict(found.as_dict()) == found
+
+
+def test_nested_outputs_are_compared_like_flat_ones(tmp_path):
+    write(tmp_path / "in" / "a.parquet", nested([5, 0, 12, 1] * 20))
+    one = driven(tmp_path / "in", tmp_path / "one")
+    found = drift(one, driven(tmp_path / "in", tmp_path / "two"))
+    assert (found.common, found.queries, found.overlap_queries) == (360, 40, 20)
+    assert (found.rank_correlation, found.distance) == (1, 0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_chance_is_what_exchanged_queries_give(seed):
+    rng = np.random.default_rng(seed)
+    queries = np.repeat(np.arange(200, dtype=np.uint64), 10)
+    # Scores of one query lie together: chance is larger than that of single scores.
+    sides = [np.repeat(rng.normal(0, 2, 200), 10) + rng.normal(0, 0.3, 2000) for _ in range(2)]
+    found = shift(*sides, queries, queries + 200)
+    assert found.distance < 1.2 * found.noise
+    assert found.noise > 0.05
+    moved = shift(sides[0], sides[0] + 0.5, queries, queries)
+    assert moved.distance == pytest.approx(0.5 / moved.span, rel=0.02)
+    assert moved.distance > 3 * moved.noise
+
+
+def judged(output, tmp_path, *overrides):
+    """Conclude an output with these settings of `report` and `guard`."""
+    settings = [f"output.path={output.store.url}", f"input.path={output.config.input.path}"]
+    config = load_config(None, [*settings, "model.path=m", *overrides])
+    return conclude(
+        output.store,
+        output.run,
+        config,
+        {},
+        lambda facts: assess(output.store, output.run, config, facts),
+    )
+
+
+def test_over_a_limit_there_is_no_success_until_the_limit_is_raised(first, tmp_path):
+    other = again(first, tmp_path, lambda _, s: 2 * s)
+    against = f"report.against={first.store.url}"
+    with pytest.raises(LimitExceeded, match=r"guard\.max_drift=0\.1 allows.*To accept"):
+        judged(other, tmp_path, against, "guard.max_drift=0.1")
+    assert not other.store.exists(SUCCESS)
+    assert recorded_manifest(other.store)["state"] == "over_limit"
+    with pytest.raises(LimitExceeded):
+        verify(other.store, other.run, other.config)
+    judged(other, tmp_path, against, "guard.max_drift=0.9", "guard.min_rank_correlation=0.9")
+    assert other.store.exists(SUCCESS)
+    assert recorded_manifest(other.store)["drift"]["against"] == first.store.url
+
+
+def test_auto_takes_the_newest_complete_sibling(first, tmp_path):
+    source = first.config.input.path
+    for name in ("monday", "tuesday", "broken"):
+        driven(source, tmp_path / name)
+    Store(str(tmp_path / "broken")).delete(SUCCESS)
+    (tmp_path / "file").write_text("x")
+    today = driven(source, tmp_path / "wednesday")
+    settings = ["input.path=x", f"output.path={today.store.url}", "model.path=m"]
+    config = load_config(None, [*settings, "report.against=auto"])
+    assert earlier_output(config).url == str(tmp_path / "tuesday")
+    alone = load_config(
+        None,
+        ["input.path=x", f"output.path={tmp_path}/none/a", "model.path=m", "report.against=auto"],
+    )
+    assert earlier_output(alone) is None
+
+
+@pytest.mark.parametrize("against", ["gone", "self"])
+def test_an_output_that_cannot_be_compared_with_is_refused(first, tmp_path, against):
+    path = first.store.url if against == "self" else str(tmp_path / against)
+    settings = ["input.path=x", f"output.path={first.store.url}", "model.path=m"]
+    with pytest.raises(ConfigError, match=r"report\.against="):
+        earlier_output(load_config(None, [*settings, f"report.against={path}"]))
+
+
+def test_quality_below_the_floor_is_no_success(first, tmp_path):
+    output = again(first, tmp_path)
+    rows = pa.concat_tables(output.tables()).to_pandas()
+    best = rows.loc[rows.groupby("query_id")["score"].idxmin()]
+    lines = [f"{q} 0 {d} 1\n" for q, d in zip(best["query_id"], best["doc_id"], strict=True)]
+    (tmp_path / "qrels").write_text("".join(lines))
+    qrels = f"report.qrels={tmp_path / 'qrels'}"
+    with pytest.raises(
+        LimitExceeded, match=r"nDCG@10 is 0\.0000 over 400 judged .*min_quality=0\.3"
+    ):
+        judged(output, tmp_path, qrels, "guard.min_quality=0.3")
+    judged(output, tmp_path, qrels)
+    assert recorded_manifest(output.store)["quality"]["judged"] == 400
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["guard.max_drift=0.1"], "report.against is not"),
+        (["guard.min_quality=0.1"], "neither report.qrels nor report.label"),
+        (["report.qrels=a", "report.label=b"], "are both set"),
+    ],
+)
+def test_a_limit_without_what_it_measures_is_refused(overrides, said):
+    with pytest.raises(ConfigError, match=said):
+        load_config(None, ["input.path=a", "output.path=b", "model.path=c", *overrides])

@@ -1,0 +1,249 @@
+"""The page in a real browser: everything is drawn, nothing of the data runs, nothing is fetched."""
+
+import io
+import json
+import shutil
+
+import pyarrow as pa
+import pytest
+from rich.console import Console
+
+from reranker_core.checks import Check, Report
+from reranker_core.errors import Incomplete, LimitExceeded, QuarantineExceeded
+from reranker_core.output.attempts import Recorder
+from reranker_core.output.manifest import PAGE, SUCCESS, conclude
+from reranker_core.report.night import PREFLIGHT, read_night
+from reranker_core.report.outcome import outcome
+from reranker_core.report.page import page, write_page
+from reranker_core.report.sections import duration
+from reranker_core.report.text import print_night
+from tests.nights import night
+from tests.tables import flat, write
+
+HOSTILE = "<script>document.title='run'</script><img src=x onerror=\"document.title='run'\">$a_b$&'"
+DRIFT = {
+    "against": HOSTILE,
+    "sampled": 1.0,
+    "pairs_before": 9,
+    "pairs_after": 9,
+    "common": 9,
+    "gone": 0.0,
+    "new": 0.0,
+    "changed": 0.5,
+    "distance": 0.2,
+    "noise": 0.01,
+    "span": 4.0,
+    "quantiles": {"before": [0, 1, 2, 3, 4], "after": [1, 2, 3, 4, 5]},
+    "queries": 4,
+    "rank_correlation": 0.4,
+    "overlap": None,
+    "overlap_queries": 0,
+    "odd_shards": {HOSTILE: 0.1},
+    "movers": [{"query_id": HOSTILE, "doc_id": HOSTILE, "before": 1.0, "after": 2.0}],
+    "mixes": [HOSTILE],
+    "settings": [HOSTILE],
+}
+
+
+def told(output):
+    return outcome(read_night(output.store))
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    """An output whose every name, id and message is markup."""
+    folder = tmp_path_factory.mktemp("hostile")
+    for number in range(3):
+        table = flat(40, query_id=[f"{HOSTILE}{row}" for row in range(40)])
+        write(folder / "in" / f"{number}{HOSTILE.replace('/', '_')}.parquet", table)
+    output = night(folder, bad=3, replica=HOSTILE, source=folder / "in")
+    with pytest.raises(Incomplete), Recorder(output.store, 2, 0.0, software={HOSTILE: HOSTILE}):
+        raise Incomplete(HOSTILE)
+    facts = {"not_kept": [HOSTILE], "scored_as": HOSTILE, "model": {"path": HOSTILE}}
+    conclude(output.store, output.run, output.config, facts, lambda _: {"drift": DRIFT})
+    write_page(output.store, read_night(output.store))
+    return output
+
+
+@pytest.fixture(scope="module")
+def browser():
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("there is no chromium here")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [380, 1200])
+def test_a_browser_shows_all_of_the_page_and_runs_nothing_of_the_data(
+    hostile, browser, scheme, width
+):
+    context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 800})
+    shown = context.new_page()
+    problems, requests = [], []
+    shown.on("console", lambda message: problems.append(message.text))
+    shown.on("pageerror", lambda error: problems.append(str(error)))
+    shown.on("request", lambda request: requests.append(request.url))
+    shown.goto(f"file://{hostile.store.path(PAGE)}")
+    assert (problems, len(requests)) == ([], 1)
+    assert shown.title().startswith("COMPLETE, WITH REMARKS")
+    assert shown.locator("script, img, iframe, link").count() == 0
+    # Nothing is wider than the window: tables that are wide scroll by themselves.
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    charts = shown.locator("svg")
+    assert charts.count() == 4
+    for chart in charts.all():
+        box = chart.bounding_box()
+        assert box["width"] > 300
+        assert box["height"] > 40
+        marks = "path[d], use"
+        assert (
+            chart.evaluate(
+                f"(e) => [...e.querySelectorAll('{marks}')].filter("
+                "(m) => m.getBoundingClientRect().width > 1).length"
+            )
+            > 3
+        )
+        assert chart.locator("text").count() > 3
+        # Ink on paper, in both schemes.
+        ink = chart.locator("text").first.evaluate("(e) => getComputedStyle(e).fill")
+        paper = shown.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert abs(brightness(ink) - brightness(paper)) > 120
+    headings = shown.locator("h2").all_inner_texts()
+    assert headings == [
+        "What ran",
+        "Time and resources",
+        "Scores",
+        "Shards",
+        "Pairs without a score",
+        "Compared with the earlier output",
+        "Preflight",
+        "Configuration",
+    ]
+    for heading in shown.locator("h2, dt, td").all():
+        assert heading.bounding_box()["height"] > 0
+    context.close()
+
+
+def brightness(color):
+    channels = [float(part) for part in color[color.index("(") + 1 : -1].split(",")[:3]]
+    return sum(channels) / 3
+
+
+def test_links_lead_to_the_lists_of_pairs_without_a_score(hostile, browser):
+    shown = browser.new_page()
+    shown.goto(f"file://{hostile.store.path(PAGE)}")
+    shown.locator("td a").first.click()
+    assert json.loads(shown.locator("body").inner_text().splitlines()[0])["reason"] == "not_finite"
+
+
+def test_markup_is_escaped_in_the_source_and_the_policy_lets_no_script_run(hostile):
+    source = page(read_night(hostile.store))
+    assert "<script" not in source
+    assert "<img" not in source
+    assert "default-src &#39;none&#39;" in source or "default-src 'none'" in source
+
+
+def test_the_text_says_the_same_without_markup_of_its_own(hostile):
+    console = Console(file=io.StringIO(), width=10_000)
+    print_night(read_night(hostile.store), console)
+    text = console.file.getvalue()
+    assert "COMPLETE, WITH REMARKS: 117 of 120 pairs have a score; 3 pairs without" in text
+    assert HOSTILE in text
+    assert "Compared with the earlier output" in text
+
+
+def test_a_clean_night_is_good_and_an_outlier_is_named(tmp_path):
+    clean = night(tmp_path / "a")
+    conclude(clean.store, clean.run, clean.config, {})
+    assert str(told(clean)) == "GOOD: 120 of 120 pairs have a score; every part is proven."
+    write(tmp_path / "b" / "in" / "odd.parquet", flat(40, first=900))
+    odd = night(tmp_path / "b")
+    for part in odd.plan.parts:
+        if part.shard_name == "odd.parquet":
+            odd.store.delete(f"{part.name}.parquet")
+            odd.commit(part, noise=50.0)
+    conclude(odd.store, odd.run, odd.config, {})
+    assert told(odd).level == "look"
+    assert "1 shard with unusual scores (" in told(odd).sentence
+    assert "odd.parquet" in told(odd).sentence
+
+
+def test_what_is_not_finished_is_said_with_the_last_attempt(tmp_path):
+    output = night(tmp_path)
+    assert told(output).word == "NOT FINISHED"
+    for receipt in [each.name for each in output.store.list("_receipts")][:2]:
+        output.store.delete(receipt)
+    with pytest.raises(Incomplete), Recorder(output.store, 2, 0.0):
+        raise Incomplete("the store does not answer")
+    assert "28 parts are committed. The last attempt ended with exit code 5: the store" in str(
+        told(output)
+    )
+    Recorder(output.store, 3, 0.0).__enter__()
+    assert "was killed or is running" in told(output).sentence
+
+
+def test_a_refused_model_and_exceeded_limits_are_no_success(tmp_path):
+    output = night(tmp_path, bad=2)
+    strict = output.config.guard.model_copy(update={"max_quarantined_fraction": 0.0})
+    with pytest.raises(QuarantineExceeded):
+        conclude(output.store, output.run, output.config.model_copy(update={"guard": strict}), {})
+    assert "exit code 4" in told(output).sentence
+    exceeded = {"exceeded": ["the scores moved."]}
+    with pytest.raises(LimitExceeded, match=r"moved\. .*_report\.html") as caught:
+        conclude(output.store, output.run, output.config, {}, lambda _: exceeded)
+    assert caught.value.exit_code == 7
+    assert not output.store.exists(SUCCESS)
+    assert str(told(output)).startswith("NOT ACCEPTED: the scores moved. To accept")
+    failed = Check("weights", "finite", False, "NaN", "none", "Replace the file.")
+    refused = json.dumps({"refused": Report((failed,)).as_dict()})
+    output.store.write(PREFLIGHT, refused.encode())
+    assert "weights/finite" in told(output).sentence
+
+
+def test_a_manifest_of_an_earlier_run_is_not_taken_for_this_one(tmp_path):
+    output = night(tmp_path)
+    conclude(output.store, output.run, output.config, {})
+    output.store.delete(SUCCESS)  # as a run does that begins again
+    Recorder(output.store, 2, 0.0).__enter__()
+    assert told(output).word == "NOT FINISHED"
+
+
+def test_an_output_of_an_earlier_version_has_a_page(tmp_path):
+    output = night(tmp_path)
+    for name in [each.name for each in output.store.list("_attempts")] + [PREFLIGHT]:
+        output.store.delete(name)
+    conclude(output.store, output.run, output.config, {})
+    manifest = json.loads(output.store.read("_manifest.json"))
+    for name in ("attempts", "exceeded"):
+        manifest.pop(name, None)
+    output.store.write("_manifest.json", json.dumps(manifest).encode())
+    assert told(output).word == "GOOD"
+    assert "<h2>Scores</h2>" in page(read_night(output.store))
+
+
+def test_an_output_without_rows_has_a_page(tmp_path):
+    write(tmp_path / "in" / "a.parquet", flat(0).cast(flat(1).schema))
+    output = night(tmp_path, source=tmp_path / "in")
+    conclude(output.store, output.run, output.config, {})
+    assert "GOOD" in page(read_night(output.store))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.4, "0 s"), (59.6, "1 min 0 s"), (3661, "1 h 1 min")]
+)
+def test_durations_are_said_in_units(seconds, words):
+    assert duration(seconds) == words
+
+
+def test_ids_may_be_bytes_and_numbers(tmp_path):
+    ids = pa.array([b"\xff\xfe", b"a"] * 20, pa.binary())
+    write(tmp_path / "in" / "a.parquet", flat(40, query_id=ids, doc_id=list(range(40))))
+    output = night(tmp_path, bad=2, source=tmp_path / "in")
+    conclude(output.store, output.run, output.config, {})
+    assert "fffe" in page(read_night(output.store))
