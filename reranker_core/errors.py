@@ -27,7 +27,7 @@ _SHOWN = 240
 def brief(error: BaseException) -> str:
     """Class and first line of an error of another library, for a message."""
     lines = str(error).splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:_SHOWN]}"
+    return f"{type(error).__name__}: {lines[0][:_SHOWN].rstrip('. ')}"
 
 
 def count(number: int, noun: str) -> str:

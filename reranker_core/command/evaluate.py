@@ -89,4 +89,9 @@ def evaluate(
     print_evaluation(result, share, make_console())
     if report_path:
         content = {"share_of_queries": share, **result.as_dict()}
-        Path(report_path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        try:
+            Path(report_path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(
+                f"--json {report_path}: cannot be written: {error.strerror}"
+            ) from None

@@ -18,6 +18,7 @@ from reranker_core.errors import RerankError
 from reranker_core.input.columns import typed
 from reranker_core.input.pairs import Pairs, find_pairs
 from reranker_core.input.schema import InputSchema
+from reranker_core.input.types.common_type import list_of
 from reranker_core.input.types.conversion import with_values
 
 if TYPE_CHECKING:  # for who commits parts, and needs no tokenizer
@@ -111,8 +112,8 @@ def carried_rows(table: pa.Table, schema: InputSchema, with_text: bool) -> pa.Ta
     if with_text or member is None or named_as_id or column not in schema.carried:
         return rows
     index = rows.schema.get_field_index(column)
-    lists = rows.column(index).combine_chunks()
-    kept = _without_member(lists, member)
+    chunks = rows.column(index).chunks or [pa.array([], rows.schema.field(index).type)]
+    kept = pa.chunked_array([_without_member(lists, member) for lists in chunks])
     return rows.set_column(index, rows.schema.field(index).with_type(kept.type), kept)
 
 
@@ -126,8 +127,4 @@ def _without_member(lists: pa.Array, member: str) -> pa.Array:
         mask=structs.is_null(),
     )
     value = kind.value_field.with_type(kept.type)
-    if pa.types.is_fixed_size_list(kind):
-        return with_values(lists, kept, pa.list_(value, kind.list_size))
-    return with_values(
-        lists, kept, (pa.large_list if pa.types.is_large_list(kind) else pa.list_)(value)
-    )
+    return with_values(lists, kept, list_of(kind, value))

@@ -41,7 +41,7 @@ def missing_columns(
     right = "the right column" if len(names) == 1 else "the right columns"
     return InputError(
         f"{shard}: {said} {'is' if len(names) == 1 else 'are'} missing; the columns are "
-        f"{', '.join(there)}. Set {right} with {' '.join(remedies)}"
+        f"{', '.join(there) or 'none'}. Set {right} with {' '.join(remedies)}"
     )
 
 

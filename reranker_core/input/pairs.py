@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reranker_core.input.schema import Field, InputSchema
-from reranker_core.input.types.conversion import list_lengths
+from reranker_core.input.types.conversion import combined, list_lengths
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
@@ -195,5 +195,4 @@ def _instructed(query: _Distinct, instruction: _Distinct) -> tuple[_Distinct, li
 
 def column_of(table: pa.Table, name: str) -> pa.Array:
     """A column as one array."""
-    column = table.column(name).combine_chunks()
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return combined(table.column(name))

@@ -133,7 +133,7 @@ def make_plan(config: Config, begun: Mapping[str, int] | None = None) -> Plan:
     found = survey(files, footers, folders, config)
     schema = found.schema
     shards = [
-        Shard(file, tuple(row_groups(footer.metadata, schema)), keys)
+        Shard(file, row_groups(footer.metadata, schema, file.url), keys)
         for file, footer, keys in zip(files, footers, folders, strict=True)
     ]
     parts: list[Part] = []

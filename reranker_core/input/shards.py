@@ -107,7 +107,7 @@ def open_shard(url: str) -> Iterator[pq.ParquetFile]:
             f"{url}: was removed while the job ran. Restore it and run again, or remove it "
             "from input.path and start a new run"
         ) from None
-    except (pa.ArrowException, KeyError, OSError) as error:
+    except (pa.ArrowException, KeyError, OSError, UnicodeDecodeError) as error:
         # pyarrow reports damaged pages as OSError without a number; others are the disk's.
         if isinstance(error, OSError) and error.errno is not None:
             raise failure(error, trouble(error) or Trouble.DISK, url) from None

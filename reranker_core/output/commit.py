@@ -32,6 +32,7 @@ from reranker_core.errors import Incomplete, OutputConflict, RerankError, brief
 from reranker_core.input.pairs import Status
 from reranker_core.input.plan import Part
 from reranker_core.input.schema import InputSchema
+from reranker_core.input.types.conversion import has_room
 from reranker_core.output.contents import Columns, check_content
 from reranker_core.output.distribution import describe
 from reranker_core.output.receipts import Facts, Receipt, receipt_name
@@ -194,7 +195,10 @@ def _with_status_of(data: bytes, scored: ScoredPart, column: str) -> ScoredPart:
 def _parquet(table: pa.Table, facts: Facts) -> bytes:
     buffer = io.BytesIO()
     with pq.ParquetWriter(buffer, table.schema, compression="zstd") as writer:
-        writer.write_table(table)
+        # A row group has one dictionary for each column.
+        fits = all(map(has_room, table.columns))
+        for rows in [table] if fits else table.to_batches():
+            writer.write(rows)
         writer.add_key_value_metadata({_FACTS: json.dumps(asdict(facts)).encode()})
     return buffer.getvalue()
 

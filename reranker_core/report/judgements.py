@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reranker_core.errors import InputError, brief
+from reranker_core.input.types.ids import listed
 from reranker_core.storage.filesystem import open_filesystem, open_to_read
 
 Judgements = dict[str, dict[str, int]]
@@ -64,8 +65,8 @@ def _of_parquet(data: bytes, path: str) -> Iterator[tuple[str, str, int]]:
             f"{', '.join(table.column_names)}. Expected query_id, doc_id and relevance"
         )
     known = "relevance" in table.column_names
-    relevance = table["relevance"].to_pylist() if known else [1] * table.num_rows
-    ids = (table[name].to_pylist() for name in ("query_id", "doc_id"))
+    relevance = listed(table["relevance"]) if known else [1] * table.num_rows
+    ids = (listed(table[name]) for name in ("query_id", "doc_id"))
     for row, (query, document, value) in enumerate(zip(*ids, relevance, strict=True)):
         yield id_text(query), id_text(document), _grade(value, path, f"row {row}")
 

@@ -151,6 +151,7 @@ def patiently(
     operation: Callable[[], Result],
     what: str,
     patience: float = PATIENCE,
+    *,
     limit: float | None = None,
 ) -> Result:
     """The result of `operation`, with retries while a retry may help.

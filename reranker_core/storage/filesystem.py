@@ -13,6 +13,7 @@ from reranker_core.storage import s3
 from reranker_core.storage.errors import patiently
 from reranker_core.storage.timeout import seconds_for
 
+_KEPT = 64 << 10  # bytes; what pyarrow reads first
 _ABSOLUTE = ("/", "~", "file:/", "local:/")
 
 
@@ -89,12 +90,15 @@ def entity_tag(info: dict[str, Any]) -> str:
 
 
 class RangeReader(io.RawIOBase):
-    """A remote file for pyarrow: each read is one range request, with retries."""
+    """A remote file for pyarrow: each read is one range request, with retries. The last small read
+    is kept: it often is the end of a file, with the footer, of which a part is read again.
+    """
 
     def __init__(self, filesystem: fsspec.AbstractFileSystem, path: str) -> None:
         self._filesystem, self._path = filesystem, path
         self._size = info_of(filesystem, path)["size"]
         self._position = 0
+        self._kept, self._kept_from = b"", 0
 
     def readable(self) -> bool:
         """Always true."""
@@ -121,6 +125,11 @@ class RangeReader(io.RawIOBase):
         if stop <= self._position:
             return b""
         start = self._position
-        data = read_range(self._filesystem, self._path, start, stop)
+        if self._kept_from <= start and stop <= self._kept_from + len(self._kept):
+            data = self._kept[start - self._kept_from : stop - self._kept_from]
+        else:
+            data = read_range(self._filesystem, self._path, start, stop)
+            if len(data) <= _KEPT:
+                self._kept, self._kept_from = data, start
         self._position += len(data)
         return data

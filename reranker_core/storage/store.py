@@ -126,7 +126,7 @@ class Store:
             elif self._s3:
                 name = self.path(_NEVER_WRITTEN)
                 ask = partial(s3.begin_upload, self.filesystem, name)
-                patiently(ask, what, self._patience, seconds_for(0))
+                patiently(ask, what, self._patience, limit=seconds_for(0))
         except StoreFull as full:
             raise StoreRefused(str(full)) from None
         except StoreRefused as refused:
@@ -230,7 +230,7 @@ class Store:
         what = f"{self.url}/{name}".rstrip("/")
         limit = None if self._local else seconds_for(size)
         try:
-            return patiently(operation, what, self._patience, limit)
+            return patiently(operation, what, self._patience, limit=limit)
         except StoreFull as full:
             raise StoreFull(
                 f"output.path={self.url} is full: {full}. Then run the same command again to resume"

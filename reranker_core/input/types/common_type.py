@@ -88,6 +88,14 @@ def _extension(field: pa.Field) -> list[bytes | None]:
     return [(field.metadata or {}).get(key) for key in EXTENSION_KEYS]
 
 
+def list_of(kind: pa.DataType, value: pa.Field) -> pa.DataType:
+    """The kind of list that `kind` is, with other values; a list for a view."""
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(value, kind.list_size)
+    large = pa.types.is_large_list(kind) or pa.types.is_large_list_view(kind)
+    return pa.large_list(value) if large else pa.list_(value)
+
+
 def _distinct(kinds: Iterable[pa.DataType]) -> list[pa.DataType]:
     """Each type once, in an order that depends on the types alone."""
     found: dict[str, pa.DataType] = {}

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reranker_core.input.types.common_type import is_list, is_text
+from reranker_core.input.types.common_type import is_list, is_text, list_of
 
 Int64s = npt.NDArray[np.int64]
 
@@ -54,6 +54,46 @@ def converted_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """The columns of `schema` with the same values. Raises as `converted`."""
     columns = [converted(batch.column(field.name), field.type) for field in schema]
     return pa.record_batch(columns, schema)
+
+
+def combined(column: pa.ChunkedArray) -> pa.Array:
+    """The chunks as one array. Narrow indices of dictionaries become int32, because the chunks'
+    dictionaries together may have more values than narrow ones can number.
+    """
+    kind = _with_wide_indices(column.type)
+    if kind != column.type:
+        chunks = [converted(chunk, kind) for chunk in column.chunks]
+        column = pa.chunked_array(chunks, kind)
+    found = column.combine_chunks()
+    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+
+
+def has_room(column: pa.ChunkedArray) -> bool:
+    """Whether the indices of dictionaries can number all values of the chunks together."""
+    kind = column.type
+    if _with_wide_indices(kind) == kind or column.num_chunks < 2:
+        return True
+    return _has_room(combined(column), kind)
+
+
+def _has_room(wide: pa.Array, kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        signed = pa.types.is_signed_integer(kind.index_type)
+        return bool(len(wide.dictionary) <= 2 ** (kind.index_type.bit_width - signed))
+    if is_list(kind):
+        return _has_room(wide.flatten(), kind.value_type)
+    members = range(kind.num_fields) if pa.types.is_struct(kind) else ()
+    return all(_has_room(wide.field(i), kind.field(i).type) for i in members)
+
+
+def _with_wide_indices(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(kind) and kind.index_type.bit_width < 32:
+        return pa.dictionary(pa.int32(), kind.value_type, kind.ordered)
+    if is_list(kind):
+        return list_of(kind, kind.value_field.with_type(_with_wide_indices(kind.value_type)))
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_with_wide_indices(field.type)) for field in kind])
+    return kind
 
 
 def list_lengths(lists: pa.Array) -> Int64s:

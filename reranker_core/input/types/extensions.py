@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from reranker_core.input.types.common_type import EXTENSION_KEYS, is_list
+from reranker_core.input.types.common_type import EXTENSION_KEYS, is_list, list_of
 
 _EVERYWHERE = "arrow."  # those that pyarrow itself has
 
@@ -35,7 +35,9 @@ def plain_field(field: pa.Field) -> pa.Field:
         return storage.with_metadata({**(field.metadata or {}), **told})
     if is_list(kind):
         value = _inner(kind.value_field)
-        return field if value.equals(kind.value_field, True) else field.with_type(_of(kind, value))
+        return (
+            field if value.equals(kind.value_field, True) else field.with_type(list_of(kind, value))
+        )
     if pa.types.is_struct(kind):
         members = [_inner(member) for member in kind]
         same = all(new.equals(old, True) for new, old in zip(members, kind, strict=True))
@@ -53,10 +55,3 @@ def _inner(field: pa.Field) -> pa.Field:
     if pa.types.is_binary_view(field.type):
         return field.with_type(pa.binary())
     return plain_field(field)
-
-
-def _of(kind: pa.DataType, value: pa.Field) -> pa.DataType:
-    if pa.types.is_fixed_size_list(kind):
-        return pa.list_(value, kind.list_size)
-    large = pa.types.is_large_list(kind) or pa.types.is_large_list_view(kind)
-    return pa.large_list(value) if large else pa.list_(value)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from reranker_core.input.types.common_type import is_list, is_text
 
 
 def comparable(ids: pa.Array | pa.ChunkedArray) -> pa.Array:
@@ -17,10 +21,8 @@ def comparable(ids: pa.Array | pa.ChunkedArray) -> pa.Array:
         return comparable(ids.storage)
     if pa.types.is_dictionary(ids.type):
         return comparable(ids.dictionary_decode())
-    if pa.types.is_string_view(ids.type):
-        return ids.cast(pa.large_string())
-    if pa.types.is_binary_view(ids.type):
-        return ids.cast(pa.large_binary())
+    if is_text(ids.type) or pa.types.is_binary_view(ids.type):
+        return ids.cast(pa.large_binary())  # which need not be valid UTF-8
     if pa.types.is_temporal(ids.type):  # Python's have no nanoseconds
         return ids.view(pa.int32() if ids.type.bit_width == 32 else pa.int64())
     if pa.types.is_decimal32(ids.type) or pa.types.is_decimal64(ids.type):
@@ -34,3 +36,22 @@ def numbers_of(ids: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
     """A number for each id, shape (len(ids),), equal where the ids are; nulls are equal, too."""
     codes = comparable(ids).dictionary_encode(null_encoding="encode").indices
     return codes.to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def listed(values: pa.ChunkedArray) -> list[Any]:
+    """The values as Python has them; all texts as bytes if one of them is not valid UTF-8."""
+    try:
+        found: list[Any] = values.to_pylist()
+    except UnicodeDecodeError:
+        found = values.cast(_of_bytes(values.type)).to_pylist()
+    return found
+
+
+def _of_bytes(kind: pa.DataType) -> pa.DataType:
+    if is_text(kind):
+        return pa.large_binary()
+    if is_list(kind):
+        return pa.list_(_of_bytes(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([(field.name, _of_bytes(field.type)) for field in kind])
+    return kind

@@ -27,7 +27,7 @@ ADDED = {"score", "status", "query", "passage"}
 
 def through(folder: Path, *overrides: str) -> tuple[Path, Output]:
     """Score `folder`/in; the one file of the output."""
-    output = Output(folder / "in", str(folder / "out"), *overrides, "plan.part_rows=100")
+    output = Output(folder / "in", str(folder / "out"), "plan.part_rows=100", *overrides)
     output.drive()
     (path,) = (folder / "out").glob("*.parquet")
     return path, output
@@ -154,6 +154,56 @@ def test_int96_beyond_the_range_of_nanoseconds(tmp_path: Path, stored: bool, ins
     after, output = through(tmp_path)
     assert pq.read_table(after)["until"].to_pylist() == values.to_pylist()
     assert output.plan.not_kept == ("until: INT96 timestamps are rounded down to microseconds",)
+
+
+@pytest.mark.parametrize("index", [pa.int8(), pa.uint8()])
+@pytest.mark.parametrize("inside", ["column", "list", "struct", "beside the passage", "query"])
+def test_dictionaries_of_several_row_groups_that_outgrow_their_indices(
+    tmp_path: Path, index: pa.DataType, inside: str
+):
+    groups, rows = 4, 100  # 400 values together, and 128 or 256 that can be numbered
+
+    def group(number: int) -> pa.Table:
+        names = pa.array([f"{number}.{row}" for row in range(rows)])
+        values: pa.Array = pa.DictionaryArray.from_arrays(pa.array(range(rows), index), names)
+        if inside == "query":
+            return flat(rows, first=rows * number, query=values, query_id=values)
+        if inside == "struct":
+            values = pa.StructArray.from_arrays([values], ["x"])
+        if inside == "list":
+            values = pa.ListArray.from_arrays(pa.array(range(rows + 1), pa.int32()), values)
+        if inside != "beside the passage":
+            return flat(rows, first=rows * number, more=values)
+        candidates = structs([1] * rows)["candidates"].combine_chunks().flatten()
+        members = [*candidates.flatten(), values]
+        joined = pa.StructArray.from_arrays(members, ["doc_id", "passage", "year", "more"])
+        lists = pa.ListArray.from_arrays(pa.array(range(rows + 1), pa.int32()), joined)
+        return nested([1] * rows).select(["query_id", "query"]).append_column("candidates", lists)
+
+    tables = [group(number) for number in range(groups)]
+    (tmp_path / "in").mkdir()
+    with pq.ParquetWriter(tmp_path / "in/a.parquet", tables[0].schema) as writer:
+        for table in tables:
+            writer.write_table(table)
+    beside = inside == "beside the passage"
+    columns = ["input.columns.passage=candidates.passage"] if beside else []
+    if inside == "query":
+        columns += ["output.text=true", "output.rank=true"]
+    after, output = through(tmp_path, "plan.part_rows=10000", *columns)
+    assert len(output.plan.parts) == 1
+    for column in {"more", "candidates", "query", "query_id"} & set(tables[0].column_names):
+        found = pq.read_table(after)
+        if column not in found.column_names:
+            continue
+        expected = [row for table in tables for row in table[column].to_pylist()]
+        if beside and column == "candidates":
+            for row in expected:
+                del row[0]["passage"]
+            kind = found.schema.field(column).type.value_type.field("more").type
+            assert kind == tables[0].schema.field(column).type.value_type.field("more").type
+        else:
+            assert found.schema.field(column).type == tables[0].schema.field(column).type
+        assert found[column].to_pylist() == expected
 
 
 def test_files_of_polars(tmp_path: Path):

@@ -41,7 +41,7 @@ def test_large_requests_have_more_time():
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timeout, "_SECONDS", 0.1)
     monkeypatch.setattr(timeout, "_UNKNOWN", 0.1)
-    monkeypatch.setattr(errors.patiently, "__defaults__", (1.0, None))
+    monkeypatch.setattr(errors.patiently, "__defaults__", (1.0,))
 
 
 @pytest.fixture
