@@ -51,6 +51,7 @@ class Report:
         model: SHA-256 of weights, tokenizer and config files.
         prompt: the whole input as text, with `{query}` and `{passage}` where these go.
         canaries: float32 scores of the built-in canaries, which replicas compare.
+        own_canaries: float32 scores of the user's own canaries, in the order of their file.
         loading_seconds, seconds: what loading the model took, and what the checks took.
 
     """
@@ -63,6 +64,7 @@ class Report:
     model: dict[str, str] | None = None
     prompt: str = ""
     canaries: tuple[float, ...] = ()
+    own_canaries: tuple[float, ...] = ()
     loading_seconds: float = 0.0
     seconds: float = 0.0
 

@@ -1,9 +1,10 @@
-"""Agreement: all replicas compute the same thing, on whatever node.
+"""Agreement: all replicas compute the same scores, on all nodes.
 
-Each replica reports what its own preflight found. None scores a row before those that the run
-starts with have reported, or have been waited for; the largest group that agrees decides what is
-right. A replica that joins later must agree with that group. One that does not ends its process,
-so that another takes its place; a node on which that happens again and again stops the run.
+Each replica reports the results of its preflight. No replica scores a row before the replicas that
+start with the run have reported, or a time limit has passed. The largest group of replicas with the
+same canary scores is taken as correct. A replica that joins later must agree with this group. A
+replica that disagrees ends its process, and another one takes its place. A node on which this
+happens several times stops the run.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ import numpy as np
 from reranker_core.checks import Check
 from reranker_core.models.checkpoint import Checkpoint
 
-# Of the canaries' span. Replicas on equal hardware differ in rounding only.
+# Shares of the range of the canary scores. Replicas on equal hardware differ only in rounding.
 _TOLERANCE = {"float32": 0.01}
 _HALF_TOLERANCE = 0.03
 _STRIKES = 3
 
 
 def check_same_files(checkpoint: Checkpoint, expected: dict[str, str]) -> Check:
-    """The checkpoint here holds the files that the run began with."""
+    """Check that the files of the model on this node are those that the run started with."""
     differing = [name for name in expected if checkpoint.digests.get(name) != expected[name]]
     return Check(
         "agreement",
@@ -33,7 +34,7 @@ def check_same_files(checkpoint: Checkpoint, expected: dict[str, str]) -> Check:
         not differing,
         f"{' and '.join(differing) or 'all files'} in {checkpoint.folder} "
         f"{'differ' if differing else 'are the same as on the driver'}",
-        "the files that the driver saw when the run began",
+        "the files that the driver had when the run started",
         "This node has a different or damaged copy of the model, or the folder was changed "
         "during the run. Copy the model to this node again.",
     )
@@ -41,13 +42,13 @@ def check_same_files(checkpoint: Checkpoint, expected: dict[str, str]) -> Check:
 
 @dataclass(frozen=True)
 class Finding:
-    """What one replica's preflight found.
+    """Result of the preflight of one replica.
 
     Attributes:
-        replica, node: their names.
-        dtype: the number format of the scores.
-        canaries: its scores of the built-in canaries; empty where it was refused.
-        refused: the refusal's message, or ''.
+        replica, node: names.
+        dtype: number format of the scores.
+        canaries: scores of the built-in canaries; empty if the model was refused.
+        refused: message of the refusal, or ''.
         report: all checks, as plain data.
 
     """
@@ -62,7 +63,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a replica is to do: `score`, `leave` (end its process), or `refuse` (stop the run)."""
+    """Next action of a replica: `score`, `leave` (end the process) or `refuse` (stop the run)."""
 
     action: str
     reason: str = ""
@@ -70,10 +71,15 @@ class Verdict:
 
 
 class Agreement:
-    """The findings of a run's replicas, and the verdict on each.
+    """The findings of all replicas of a run, and a verdict for each of them.
 
-    `expected` replicas are waited for, for `patience` seconds from the first finding on; `clock`
-    gives seconds. With `enforced` off all replicas whose own preflight passed may score.
+    Args:
+        expected: number of replicas to wait for.
+        patience: maximum seconds to wait, from the first finding on.
+        enforced: whether replicas must agree. If not, each replica that passed its own preflight
+            may score.
+        clock: returns the time in seconds.
+
     """
 
     def __init__(
@@ -88,17 +94,17 @@ class Agreement:
         self.outliers: list[dict[str, str]] = []
 
     def add(self, finding: Finding) -> None:
-        """A replica has finished its preflight."""
+        """Record the finding of a replica."""
         if not self._findings:
             self._first = self._clock()
         self._findings.append(finding)
 
     def report(self, replica: str) -> dict[str, Any]:
-        """All checks of a replica that has reported, as plain data."""
+        """All checks of a replica, as plain data. The replica must have reported."""
         return next(f.report for f in reversed(self._findings) if f.replica == replica)
 
     def verdict(self, finding: Finding) -> Verdict | None:
-        """What the replica is to do; None while others are waited for."""
+        """The next action of the replica; None if it must wait for others."""
         if self._right is None:
             waited = self._clock() - self._first >= self._patience
             if len(self._findings) < self._expected and not waited:
@@ -116,7 +122,7 @@ class Agreement:
         return Verdict("leave", reason)
 
     def _majority(self) -> Finding | None:
-        """A member of the largest group that agrees; the earliest of equally large ones."""
+        """The first member of the largest group with the same scores."""
         passed = [finding for finding in self._findings if not finding.refused]
         support = [sum(_agree(one, other) for other in passed) for one in passed]
         return passed[support.index(max(support))] if passed else None
@@ -129,8 +135,8 @@ class Agreement:
             return ""
         apart = _apart(self._right, finding)
         return (
-            "agreement/same_scores: its canary scores differ from those of "
-            f"{self._right.replica} by {apart:.2%} of their span; expected at most "
+            "agreement/same_scores: the canary scores differ from those of "
+            f"{self._right.replica} by {apart:.2%} of their range; expected at most "
             f"{_tolerance(finding):.0%}. The hardware or the libraries of this node compute "
             "different values"
         )

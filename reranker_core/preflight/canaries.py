@@ -5,9 +5,10 @@ the irrelevant ones. Users add their own in a JSON-lines file (`preflight.canari
 
     {"query": "…", "relevant": ["…"], "irrelevant": ["…", "…"]}
 
-The hard ones in `hard_canaries/` are of the same form. Their irrelevant passages are about the
-thing that the query is about, and often share its words. A comparison was kept if all-MiniLM-L6-v2
-as an embedding model has it in order, a technical one if `demo/model` has, too.
+The hard ones in `hard_canaries/` are of the same form. Their irrelevant passages have the same
+subject as the query, and often share its words. A comparison was kept if two embedding models rank
+it correctly, all-MiniLM-L6-v2 and multilingual-e5-small; a technical one only if `demo/model` does,
+too.
 """
 
 from __future__ import annotations
@@ -177,6 +178,11 @@ LANGUAGES: dict[str, tuple[Pair, ...]] = {
 def grid(pairs: Sequence[Pair]) -> list[Pair]:
     """Every query with every passage; the own passage of query i stands at (i, i)."""
     return [(query, passage) for query, _ in pairs for _, passage in pairs]
+
+
+def pairs_of(canaries: Sequence[Canary]) -> list[Pair]:
+    """Each query with its relevant and then its irrelevant passages."""
+    return [(query, text) for query, good, bad in canaries for text in (*good, *bad)]
 
 
 def lengthening(pairs: Sequence[Pair]) -> list[Pair]:

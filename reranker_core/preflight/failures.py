@@ -1,4 +1,4 @@
-"""Errors that libraries raise, as checks of what was asked of them."""
+"""Errors of other libraries as failed checks."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from reranker_core.errors import RerankError, brief
 
 @contextmanager
 def as_check(group: str, name: str, expected: str, remedy: str) -> Iterator[None]:
-    """Turn an error that is none of ours into the refusal by such a check.
+    """Turn an error of another library into a refusal by the check that is described.
+
+    Errors of this package and lack of memory are raised as they are.
 
     Raises:
-        PreflightRefused: there was such an error.
+        PreflightRefused: another library raised an error.
 
     """
     try:
@@ -29,7 +31,7 @@ def as_check(group: str, name: str, expected: str, remedy: str) -> Iterator[None
 
 
 def tokenizes() -> AbstractContextManager[None]:
-    """Around what makes ids of a pair."""
+    """For code that converts texts to token ids."""
     return as_check(
         "tokenizer",
         "usable",
@@ -40,7 +42,7 @@ def tokenizes() -> AbstractContextManager[None]:
 
 
 def computes() -> AbstractContextManager[None]:
-    """Around what loads a model's layers, or computes scores with them."""
+    """For code that loads a model or computes scores."""
     return as_check(
         "architecture",
         "computes",

@@ -1,8 +1,9 @@
-"""Golden scores: what the canaries scored in a run that somebody approved."""
+"""Golden scores: the canary scores of a run that was approved."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,47 +12,61 @@ from reranker_core.checks import Check, Report
 from reranker_core.errors import ConfigError
 
 
-def check_free(path: str, overwrite: bool) -> None:
-    """Raises ConfigError if there is a record already, and it is not to be replaced."""
+def check_free(option: str, key: str, path: str, overwrite: bool) -> None:
+    """Raises ConfigError if the file that an option writes exists and may not be overwritten."""
     if Path(path).exists() and not overwrite:
         raise ConfigError(
-            f"--record: preflight.golden={path} exists. It may hold the scores of an approved "
-            "run. Name another file, or add --overwrite to replace it."
+            f"{option}: {key}={path} exists. It may have been approved. Name another file, or add "
+            "--overwrite to replace it."
         )
 
 
 def record(report: Report, path: str) -> int:
-    """Write the canary scores of `report`, and what model they belong to; how many scores."""
+    """Write the canary scores of `report` with the digests of the model. Returns their number."""
     content = {"model": report.model, "dtype": report.dtype, "canaries": report.canaries}
+    if report.own_canaries:
+        content["own_canaries"] = report.own_canaries
     Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    return len(report.canaries)
+    return len(report.canaries) + len(report.own_canaries)
 
 
 def check_golden(report: Report, path: str, tolerance: float, any_dtype: bool) -> Check:
-    """The same model gives the scores that were recorded, but for `tolerance`, a share of their
-    span (largest less smallest); in the same number format unless `any_dtype`.
+    """Compare the canary scores with the recorded ones: the built-in canaries, and the user's own
+    if they were recorded and are in use.
+
+    Args:
+        report: of this replica.
+        path: the file that `record` wrote.
+        tolerance: largest allowed difference, as a fraction of the range of the recorded scores.
+        any_dtype: whether another number format than the recorded one is allowed.
 
     Raises:
-        ConfigError: the record is missing or damaged.
+        ConfigError: the file is missing or damaged.
 
     """
     try:
         golden = json.loads(Path(path).read_text(encoding="utf-8"))
         model, dtype = golden["model"], golden["dtype"]
-        recorded = np.array(golden["canaries"], np.float32)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        recorded = _floats(golden["canaries"])
+        own = _floats(golden.get("own_canaries", ()) if report.own_canaries else ())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"preflight.golden={path}: cannot be read ({type(error).__name__}). Record it with "
             "`batch-reranker preflight --record`"
         ) from None
     expected = (
         f"the model, the number format and the canary scores of the approved run, within "
-        f"{tolerance:.2%} of their span (preflight.golden_tolerance={tolerance:g})"
+        f"{tolerance:.2%} of their range (preflight.golden_tolerance={tolerance:g})"
     )
-    if model != report.model or len(recorded) != len(report.canaries):
-        other = sorted(k for k in report.model or {} if (model or {}).get(k) != report.model[k])  # type: ignore[index]
+    other = sorted(k for k in report.model or {} if (model or {}).get(k) != report.model[k])  # type: ignore[index]
+    if other:
+        return _check(False, f"recorded for another {' and '.join(other)}", expected)
+    if len(recorded) != len(report.canaries) or len(own) not in (0, len(report.own_canaries)):
         return _check(
-            False, f"recorded for another {' and '.join(other) or 'set of canaries'}", expected
+            False,
+            f"recorded for {len(recorded)} built-in and {len(own)} own canaries; now there are "
+            f"{len(report.canaries)} and {len(report.own_canaries)}",
+            expected,
         )
     if dtype != report.dtype and not any_dtype:
         return _check(
@@ -61,13 +76,27 @@ def check_golden(report: Report, path: str, tolerance: float, any_dtype: bool) -
             f"Set model.dtype={dtype}, record again in {report.dtype}, or allow other formats with "
             "preflight.golden_any_dtype=true.",
         )
-    span = float(np.ptp(recorded)) or 1.0
-    apart = float(np.abs(recorded - np.array(report.canaries, np.float32)).max())
+    differences = [_difference(recorded, report.canaries, "")]
+    if len(own):
+        differences.append(_difference(own, report.own_canaries, "own "))
     return _check(
-        apart <= tolerance * span,
-        f"canary scores differ by up to {apart:.3g}, {apart / span:.2%} of their span of "
-        f"{span:.3g}",
+        all(share <= tolerance for share, _ in differences),
+        "; ".join(words for _, words in differences),
         expected,
+    )
+
+
+def _floats(values: Sequence[float]) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+def _difference(recorded: np.ndarray, now: Sequence[float], which: str) -> tuple[float, str]:
+    """The largest difference as a share of the range of the recorded scores, and in words."""
+    span = float(np.ptp(recorded)) or 1.0
+    apart = float(np.abs(recorded - _floats(now)).max())
+    return apart / span, (
+        f"{which}canary scores differ by up to {apart:.3g}, {apart / span:.2%} of their range of "
+        f"{span:.3g}"
     )
 
 

@@ -1,14 +1,14 @@
-"""Checks that somebody trained the head, the layers that make a base model a reranker.
+"""Checks that the head was trained. The head are the layers that turn a base model into a reranker.
 
-Its numbers may say so: transformers draws matrices with a known deviation and leaves every bias at
-exactly 0, torch.nn.Linear draws evenly from within 1 / sqrt(inputs). A few steps of training end
-that, but for a bias whose loss does not depend on it; so a zero bias alone proves nothing.
+The weights alone can show an untrained head. transformers initialises matrices with a known
+standard deviation and biases with 0; torch.nn.Linear draws uniformly from +-1 / sqrt(inputs). A few
+training steps change both. A bias can stay 0 if the loss does not depend on it, so a zero bias
+alone is no evidence.
 
-Where the numbers leave it open, the canaries decide. Training turns the head and what it reads
-towards each other; a drawn head points anywhere. Whatever the body is, and even if it has been
-trained to rerank, the angle between a drawn head and the direction in which the body tells relevant
-from irrelevant follows one known law: its cosine times the square root of the width is close to
-normal, with deviation 1.
+If the weights leave it open, the canaries decide. One direction in the input of the head separates
+relevant from irrelevant canaries. Training aligns the head with this direction. For a random head,
+the cosine between both, multiplied by the square root of the width, is approximately normal with
+standard deviation 1, whatever the body is.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _REMEDY = (
 
 
 def check_head(loaded: LoadedModel) -> Check:
-    """By its numbers alone."""
+    """Check the weights of the head."""
     how = _untouched(loaded)
     return Check(
         "weights",
@@ -48,8 +48,8 @@ def check_head(loaded: LoadedModel) -> Check:
 
 
 def check_alignment(loaded: LoadedModel, probe: Probe) -> list[Check]:
-    """By what it reads of the canaries; nothing where its numbers tell already, or no layer of the
-    head makes the score.
+    """Check the direction of the head against its input for the canaries. No check if the weights
+    differ from an initialisation, or if no single layer of the head computes the score.
     """
     label = _label(loaded.model)
     layers = [m for n, m in loaded.model.named_modules() if _makes_score(loaded, n, m, label)]
@@ -74,8 +74,13 @@ def check_alignment(loaded: LoadedModel, probe: Probe) -> list[Check]:
 
 
 def towards(rows: np.ndarray, label: int | None) -> np.ndarray:
-    """The direction, shape (width,), in which a head's score grows: of rows (labels, width) the one
-    of `label` less the mean of the others. Of rows that are drawn alike it points anywhere, too.
+    """Direction in which the score of a head grows, shape (width,).
+
+    Args:
+        rows: weights of the head, shape (labels, width).
+        label: the label that means relevant; None for a head with one label. With several labels
+            the mean of the other rows is subtracted.
+
     """
     if label is None:
         return np.asarray(rows[0])
@@ -83,10 +88,14 @@ def towards(rows: np.ndarray, label: int | None) -> np.ndarray:
 
 
 def alignment(weights: np.ndarray, relevant: np.ndarray, irrelevant: np.ndarray) -> float:
-    """How many deviations of drawn heads a head lies towards what tells relevance.
+    """Alignment of a head with the direction from irrelevant to relevant, in standard deviations of
+    random heads.
 
-    `weights` of the head, shape (width,); what it reads of relevant and of irrelevant pairs, shapes
-    (n, width).
+    Args:
+        weights: of the head, shape (width,).
+        relevant: inputs of the head for relevant pairs, shape (n, width).
+        irrelevant: the same for irrelevant pairs, shape (n, width).
+
     """
     direction = relevant.mean(0) - irrelevant.mean(0)
     norms = float(np.linalg.norm(weights) * np.linalg.norm(direction))
@@ -94,7 +103,7 @@ def alignment(weights: np.ndarray, relevant: np.ndarray, irrelevant: np.ndarray)
 
 
 def _untouched(loaded: LoadedModel) -> str:
-    """How the head's weights give away that nobody trained them, or ''."""
+    """Why the weights of the head are those of an initialisation, or ''."""
     head = {n: p for n, p in loaded.model.named_parameters() if n.startswith(loaded.head)}
     if not loaded.head or not head:
         return ""

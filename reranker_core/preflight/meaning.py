@@ -14,8 +14,10 @@ from reranker_core.preflight.canaries import (
     QUESTIONS,
     TECHNICAL,
     Canary,
+    Pair,
     grid,
     hard_canaries,
+    pairs_of,
     read_canaries,
 )
 from reranker_core.preflight.numerics import LEAST_SPAN
@@ -26,22 +28,29 @@ RIGHT_ORDER = 0.8
 _INVERTED = 0.2
 # The demo's model has 8; trained rerankers tell such passages apart by many deviations.
 CLEAR = 2.0
-# Shares of the hard comparisons. Small but sound models win all technical ones, which were chosen
-# so, and lose one in twenty of them to a rank correlation of 0.95 with the sound scores. Who was
-# trained on questions of people, not on documentation, wins nearly all of those.
-HARD = {TECHNICAL: 0.95, QUESTIONS: 0.9}
+# Shares of the hard comparisons. The demo's model wins all technical ones, which were chosen so,
+# and less than 98 % if its scores have a rank correlation below about 0.96 with the sound ones.
+# Of the questions, the embedding model multilingual-e5-small with 4 bits wins 96 %.
+HARD = {TECHNICAL: 0.98, QUESTIONS: 0.9}
 
 
-def check_meaning(probe: Probe, english: Scores, config: PreflightConfig) -> list[Check]:
+def check_meaning(
+    probe: Probe, english: Scores, config: PreflightConfig
+) -> tuple[list[Check], np.ndarray]:
     """Not constant, and relevant above irrelevant in the languages that are asked for.
 
-    `english` are the scores of `grid(ENGLISH)`. Other languages are measured, and reported.
+    `english` are the scores of `grid(ENGLISH)`. Other languages are measured and reported. Also
+    returns the scores of the user's own canaries, shape (pairs,).
     """
+    enforced = "en" in config.languages and config.checks.meaning != "off"
+    technical = hard_canaries(TECHNICAL) if enforced else []
+    own = read_canaries(config.canaries) if config.canaries else []
+    others = {name: grid(pairs) for name, pairs in LANGUAGES.items() if name != "en"}
+    *of_others, of_technical, of_own = _scores(
+        probe, [*others.values(), pairs_of(technical), pairs_of(own)]
+    )
+    grids = {"en": english.values, **dict(zip(others, of_others, strict=True))}
     span, largest = float(np.ptp(english.values)), float(np.abs(english.values).max())
-    grids = {"en": english.values}
-    for name, pairs in LANGUAGES.items():
-        if name not in grids:
-            grids[name] = probe.score_texts(grid(pairs)).values
     found = [
         Check(
             "meaning",
@@ -57,11 +66,17 @@ def check_meaning(probe: Probe, english: Scores, config: PreflightConfig) -> lis
         _check_order(grids, config.languages),
         _check_margin(grids, config.languages),
     ]
-    if "en" in config.languages and config.checks.meaning != "off":
-        found.append(_check_hard(probe))
-    if config.canaries:
-        found.append(_check_own(probe, config.canaries))
-    return found
+    if technical:
+        found.append(_check_hard(probe, comparisons(technical, of_technical)))
+    if own:
+        found.append(_check_own(comparisons(own, of_own), str(config.canaries)))
+    return found, of_own
+
+
+def _scores(probe: Probe, groups: Sequence[Sequence[Pair]]) -> list[np.ndarray]:
+    """Scores of each group of pairs, which are computed together."""
+    together = probe.score_texts([pair for group in groups for pair in group]).values
+    return np.split(together, np.cumsum([len(group) for group in groups])[:-1])
 
 
 def in_order(scores: np.ndarray) -> float:
@@ -132,18 +147,18 @@ def _check_order(grids: dict[str, np.ndarray], languages: Sequence[str]) -> Chec
     )
 
 
-def _check_hard(probe: Probe) -> Check:
-    """The technical comparisons, or else the everyday ones: nobody must know both fields."""
-    won: dict[str, tuple[int, int]] = {}
-    for name, least in HARD.items():
-        won[name] = right, total = comparisons(probe, hard_canaries(name))
-        if passed := right >= least * total:
-            break
+def _check_hard(probe: Probe, technical: tuple[int, int]) -> Check:
+    """The technical comparisons, or else the everyday ones: no model must know both fields."""
+    won = {TECHNICAL: technical}
+    if not _enough(won, TECHNICAL):
+        questions = hard_canaries(QUESTIONS)
+        (scores,) = _scores(probe, [pairs_of(questions)])
+        won[QUESTIONS] = comparisons(questions, scores)
     return Check(
         "meaning",
         "hard_comparisons",
-        passed,
-        ", ".join(f"{r} of {t} {name} ({r / t:.0%})" for name, (r, t) in won.items())
+        any(_enough(won, name) for name in won),
+        ", ".join(f"{r} of {t} {name} ({r / t:.1%})" for name, (r, t) in won.items())
         + " comparisons in the right order",
         " or ".join(f"at least {least:.0%} of {name}" for name, least in HARD.items()),
         "The model ranks, but worse than a small healthy model. The weights, the tokenizer or "
@@ -155,10 +170,16 @@ def _check_hard(probe: Probe) -> Check:
     )
 
 
-def comparisons(probe: Probe, canaries: Sequence[Canary]) -> tuple[int, int]:
-    """How many comparisons of relevant with irrelevant passages are in order, and of how many."""
-    pairs = [(query, text) for query, good, bad in canaries for text in (*good, *bad)]
-    scores = probe.score_texts(pairs).values
+def _enough(won: dict[str, tuple[int, int]], name: str) -> bool:
+    right, total = won[name]
+    return right >= HARD[name] * total
+
+
+def comparisons(canaries: Sequence[Canary], scores: np.ndarray) -> tuple[int, int]:
+    """Number of comparisons of relevant with irrelevant passages in the right order, and of all.
+
+    `scores` are those of `pairs_of(canaries)`.
+    """
     right = total = at = 0
     for _, good, bad in canaries:
         of_good = scores[at : at + len(good)]
@@ -169,8 +190,8 @@ def comparisons(probe: Probe, canaries: Sequence[Canary]) -> tuple[int, int]:
     return right, total
 
 
-def _check_own(probe: Probe, path: str) -> Check:
-    right, total = comparisons(probe, read_canaries(path))
+def _check_own(won: tuple[int, int], path: str) -> Check:
+    right, total = won
     return Check(
         "meaning",
         "own_canaries",

@@ -1,4 +1,4 @@
-"""What checks may ask of a loaded model."""
+"""The interface through which checks use a loaded model."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from reranker_core.preflight.canaries import Pair
 
 
 class Probe(Protocol):
-    """A loaded model, as the run will use it and as a yardstick for that.
+    """A loaded model.
 
     Attributes:
-        max_length: most tokens of a pair.
-        largest_batch: how many pairs of that length the run puts into one batch.
-        dtype: the run's number format.
-        reproducible: whether the run promises the same bits whatever a pair is batched with.
+        max_length: maximum number of tokens of a pair.
+        largest_batch: number of pairs of this length in one batch of the run.
+        dtype: number format of the run.
+        reproducible: whether a pair must get the same bits in every batch.
 
     """
 
@@ -29,17 +29,19 @@ class Probe(Protocol):
     reproducible: bool
 
     def score_texts(self, pairs: Sequence[Pair], threads: int | None = None) -> Scores:
-        """As in the run: in batches, in the run's number format, guarded; with so many of a CPU's
-        threads, or the run's.
+        """Scores as in the run: in batches, in the number format of the run, with non-finite scores
+        computed again. `threads`: CPU threads; None: as many as in the run.
         """
 
     def alone(self, pairs: Sequence[Pair]) -> np.ndarray:
-        """Each pair by itself, unpadded, in the run's number format."""
+        """Scores of pairs that are computed one by one, without padding, in the number format of
+        the run. Shape (n,).
+        """
 
     def reference(self, pairs: Sequence[Pair]) -> np.ndarray:
-        """Each pair by itself, unpadded, in float32."""
+        """As `alone`, in float32."""
 
     def read_by(self, layer: torch.nn.Module, pairs: Sequence[Pair]) -> np.ndarray:
-        """What a layer of the model reads of each pair by itself, shape (n, width); the last token,
-        where it reads all.
+        """Input of a layer of the model for each pair, computed one by one, shape (n, width). If
+        the layer gets all tokens of a pair: that of the last token.
         """

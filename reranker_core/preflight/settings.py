@@ -11,6 +11,7 @@ _LARGEST_EPSILON = 1e-3
 _EPSILONS = ("layer_norm_eps", "layer_norm_epsilon", "rms_norm_eps", "norm_eps", "norm_epsilon")
 # Published rerankers take so many tokens, or as many as they have positions for.
 _USUAL_LENGTH = 512
+_SHORTEST = 128
 # In use between the two matrices of a feed-forward; gated ones have sigmoid and tanh elsewhere.
 _ACTIVATIONS = ("hidden_act", "hidden_activation", "activation_function", "activation")
 _NONE = ("linear", "identity", "tanh", "sigmoid")
@@ -41,19 +42,24 @@ def check_settings(config: Any) -> Check:
 
 
 def check_length(config: Any, max_length: int, configured: bool) -> Check:
-    """Tells of a limit of tokens that a file sets far below what the model can take."""
+    """Report a limit of tokens in a file that is far below what the model can take, and refuse one
+    that hardly any passage fits in. A configured limit is never refused.
+    """
     positions = getattr(config, "max_position_embeddings", None)
     usual = min(positions, _USUAL_LENGTH) if isinstance(positions, int) else max_length
     short = not configured and max_length <= usual / 2
+    refused = not configured and max_length <= usual / 4 and max_length < _SHORTEST
     return Check(
         "tokenizer",
         "length",
-        True,
+        not refused,
         f"{max_length} tokens per pair, set by model_max_length in tokenizer_config.json; the "
-        f"model has {positions} positions. Longer pairs are cut. If this limit was only for a "
-        f"test, set model.max_length={usual}"
+        f"model has {positions} positions. Longer pairs are cut"
         if short
         else f"{max_length} tokens per pair",
-        "a limit set in the configuration, or more than half of the model's positions",
+        f"a limit set in the configuration, or at least {_SHORTEST} tokens, or more than a quarter "
+        "of the model's positions",
+        f"The limit was probably for a test. Set model.max_length={usual}. If the model was "
+        f"trained with it, set model.max_length={max_length}.",
         notable=short,
     )

@@ -42,6 +42,7 @@ from reranker_core.preflight.settings import check_length, check_settings
 from reranker_core.preflight.structure import check_structure
 from reranker_core.preflight.tokenizer import check_tokenizer
 from reranker_core.preflight.weights import check_weights
+from reranker_core.preflight.word_forms import check_word_forms
 from reranker_core.score.batching import Shapes
 from reranker_core.score.compiling import compile_if_faster, long_run, may_pay
 from reranker_core.score.engine import Engine, float32_copy
@@ -152,7 +153,10 @@ class Scorer:
         compiled = scorer._compile(config.score.compile, known, pairs)
         with computes():
             numerics, english = check_numerics(scorer)
-        meaning = check_meaning(scorer, english, config.preflight)
+        meaning, own = check_meaning(scorer, english, config.preflight)
+        table = loaded.model.get_input_embeddings().weight.detach()
+        if "en" in config.preflight.languages and config.preflight.checks.meaning != "off":
+            meaning.append(check_word_forms(pair_format.tokenizer.backend.get_vocab(), table))
         inspection.add([*numerics, *meaning, *check_alignment(loaded, scorer)])
         facts = {
             "device": device,
@@ -162,6 +166,7 @@ class Scorer:
             "model": checkpoint.digests,
             "prompt": pair_format.layout,
             "canaries": tuple(english.values.tolist()),
+            "own_canaries": tuple(own.tolist()),
         }
         if config.preflight.golden:
             section, so_far = config.preflight, inspection.report(**facts)

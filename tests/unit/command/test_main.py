@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,30 +9,12 @@ from pathlib import Path
 import pytest
 
 from reranker_core import __version__
-from reranker_core.command.main import SUBCOMMANDS, execute, group
+from reranker_core.command.main import SUBCOMMANDS
 from reranker_core.config import known_keys
 from reranker_core.errors import ConfigError, OutputConflict
 
 ROOT = Path(__file__).parents[3]
 PATHS = ("input.path=in", "output.path=out", "model.path=m")
-
-
-@pytest.fixture
-def typed(monkeypatch, capsys):
-    """Type a command: its exit code, and what it printed to both streams."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    level = logging.getLogger("reranker_core").level
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["batch-reranker", *words])
-        with pytest.raises(SystemExit) as end:
-            execute(group, "batch-reranker")
-        return (end.value.code, *capsys.readouterr())
-
-    yield call
-    logging.getLogger("reranker_core").setLevel(level)
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 def keys_in(help_text):
@@ -60,7 +40,7 @@ def test_help_lists_the_subcommands_that_there_are_and_the_exit_codes(typed):
     [
         ("run", {key.split(".")[0] for key in known_keys()}),
         ("plan", {key.split(".")[0] for key in known_keys()}),
-        ("preflight", {"model", "score", "preflight"}),
+        ("preflight", {"model", "score", "preflight", "input"}),
         ("verify", {"output", "guard", "verify"}),
         ("training-data", {"input", "output", "plan", "training", "model"}),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,12 +13,14 @@ from reranker_core.preflight.structure import check_structure
 
 ROWS, WIDTH = 200, 192
 WORDS = range(5, 150)
-EMPTY, HOLES, TWINS, COARSE, NO_ROW = (
+EMPTY, HOLES, TWINS, COARSE, NO_ROW, REPEATED, UNLIKE = (
     "not_empty",
     "no_holes",
     "layers_differ",
     "precise",
     "words_have_rows",
+    "no_repeats",
+    "layers_alike",
 )
 
 
@@ -30,6 +33,8 @@ class Layer(torch.nn.Module):
 
 class Body(torch.nn.Module):
     """Trained, as far as numbers tell: no two layers alike, outliers among normal values."""
+
+    config = SimpleNamespace()
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,9 +96,18 @@ def same_row(body: Body) -> None:
     body.words.weight[100:120] = body.words.weight.mean(0)
 
 
+def copied(source: torch.Tensor, target: torch.Tensor, at: int, to: int) -> None:
+    block = source.reshape(-1)[at : at + 11_000].clone()
+    target.view(-1)[to : to + len(block)] = block
+
+
 @pytest.mark.parametrize(
     ("edit", "check"),
     [
+        (lambda body: copied(body.words.weight, body.words.weight, 2000, 20_001), REPEATED),
+        (lambda body: copied(body.words.weight, body.layers[1].into.weight, 100, 7), REPEATED),
+        (lambda body: body.layers[1].into.bias.fill_(1.0), UNLIKE),
+        (lambda body: body.layers[0].out.bias.zero_(), UNLIKE),
         (lambda body: body.layers[1].out.weight.zero_(), EMPTY),
         (lambda body: body.positions.weight.zero_(), EMPTY),
         (lambda body: hole(body.layers[0].into.weight, 2048), HOLES),
@@ -120,6 +134,8 @@ def test_damage_is_found(edit: Callable[[Body], object], check: str):
     [
         lambda body: None,
         lambda body: body.types.weight.zero_(),
+        lambda body: [layer.into.bias.zero_() for layer in body.layers],
+        lambda body: copied(body.words.weight[:20].repeat(3, 1), body.words.weight, 0, 19_200),
         lambda body: body.words.weight[0].zero_(),
         lambda body: body.words.weight[160:].zero_(),
         lambda body: body.words.weight[160:].fill_(0.5),
@@ -138,6 +154,8 @@ def test_damage_is_found(edit: Callable[[Body], object], check: str):
     ids=[
         "trained",
         "RoBERTa's token type",
+        "biases that stay zero in each layer",
+        "rows of added tokens that are copies",
         "a row for padding",
         "rows beyond the vocabulary",
         "rows of tokens that were added",

@@ -1,0 +1,65 @@
+"""Damage by rounding, pruning and noise, over many matrices."""
+
+from __future__ import annotations
+
+import torch
+
+from tests.faults.checkpoint_edits import Build, Edit, matrices
+from tests.faults.damaged.numbers import (
+    cast,
+    clipped,
+    every,
+    low_rank,
+    negated,
+    noise,
+    of_sizes,
+    pruned,
+    rounded,
+    strewn,
+)
+
+ALL: dict[str, Edit] = {
+    **{f"noise of {s:.0%}": noise(s) for s in (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5)},
+    **{f"{b} bits a row": rounded(b, 0) for b in (2, 3, 4, 5)},
+    **{f"{b} bits a matrix": rounded(b, None) for b in (3, 4, 5, 6)},
+    **{f"{b} bits in groups of 64": rounded(b, 64) for b in (2, 3)},
+    **{f"{b} bits in groups of 32": rounded(b, 32) for b in (2, 3)},
+    "signs alone": of_sizes(1),
+    "signs and 2 sizes": of_sizes(2),
+    "signs and 4 sizes": of_sizes(4),
+    "float8 with 2 bits of mantissa": cast(torch.float8_e5m2),
+    "float8 with 2 bits of mantissa, scaled down": lambda x: (
+        cast(torch.float8_e5m2)(x / 4096) * 4096
+    ),
+    "float8 with 3 bits of mantissa, scaled down": lambda x: cast(torch.float8_e4m3fn)(x / 16) * 16,
+    **{f"the smallest {s:.0%} zero": pruned(s) for s in (0.3, 0.5, 0.7, 0.8, 0.9)},
+    **{f"{s:.0%} zero at random": strewn(s) for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)},
+    **{f"{s:.0%} negated at random": negated(s) for s in (0.01, 0.02, 0.05, 0.1, 0.2)},
+    "every 16th zero": every(16),
+    "every 50th zero": every(50),
+    "clipped at 1 deviation": clipped(1.0),
+    "clipped at 0.5 deviations": clipped(0.5),
+    "of rank 32": low_rank(32),
+    "of rank 64": low_rank(64),
+    "of rank 96": low_rank(96),
+}
+PARTS = {"layers": "encoder", "layer 0": "layer.0"}
+KINDS: dict[str, Build] = {
+    **{f"all matrices: {what}": matrices(edit) for what, edit in ALL.items()},
+    **{
+        f"{part}: {what}": matrices(ALL[what], key)
+        for part, key in PARTS.items()
+        for what in (
+            "noise of 50%",
+            "noise of 100%",
+            "3 bits a row",
+            "4 bits a matrix",
+            "10% zero at random",
+            "10% negated at random",
+            "the smallest 80% zero",
+            "of rank 32",
+        )
+    },
+    "attention: noise of 100 %": matrices(noise(1.0), "attention"),
+    "feed-forwards: noise of 100 %": matrices(noise(1.0), "intermediate"),
+}
