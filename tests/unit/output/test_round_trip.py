@@ -16,6 +16,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from ray.data._internal.datasource.parquet_datasink import ParquetDatasink
+from ray.data._internal.execution.interfaces import TaskContext
+from ray.data._internal.planner.plan_write_op import WRITE_UUID_KWARG_NAME
+from ray.data.block import BlockAccessor
 
 from tests import arrow_kinds
 from tests.outputs import Output
@@ -84,6 +88,22 @@ def test_every_type_from_pyarrow(tmp_path: Path, stored: bool):
     if stored:
         fields = pq.read_schema(after)
         assert all(fields.field(name).metadata[b"note"] == name.encode() for name in KINDS)
+
+
+NOT_READ_BY_POLARS = {"decimal256", "list_view"} | {name for name in KINDS if "+05:30" in name}
+
+
+def test_every_type_as_polars_reads_it(tmp_path: Path):
+    table = flat(4)
+    for name in KINDS.keys() - NOT_READ_BY_POLARS:
+        table = table.append_column(name, KINDS[name])
+    before = written(tmp_path, table)
+    after, _ = through(tmp_path)
+    left, right = pl.read_parquet(before), pl.read_parquet(after)
+    for name in table.column_names:
+        if name not in ADDED:
+            assert right[name].dtype == left[name].dtype, name
+            assert right[name].equals(left[name]), name
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -289,6 +309,29 @@ def test_files_of_hugging_face(tmp_path: Path):
     assert_same_for_all_readers(tmp_path / "in/a.parquet", after)
     again = datasets.Dataset.from_parquet(str(after), cache_dir=str(tmp_path / "cache"))
     assert again["label"][:] == [0, 1, 0]
+
+
+def test_files_of_ray(tmp_path: Path):
+    # What `write_parquet` does in each of its tasks, without a Ray to run them.
+    columns: dict[str, Any] = {
+        name: np.array(flat(4)[name].to_pylist()) for name in flat(4).column_names
+    }
+    columns["vector"] = np.arange(24, dtype=np.float32).reshape(4, 2, 3)
+    columns["ragged"] = np.array([np.arange(n) for n in (1, 2, 3, 4)], object)
+    block = BlockAccessor.batch_to_arrow_block(columns)
+    sink = ParquetDatasink(str(tmp_path / "in"))
+    sink.on_write_start(block.schema)
+    sink.write([block], TaskContext(0, "write", kwargs={WRITE_UUID_KWARG_NAME: "0"}))
+    (before,) = (tmp_path / "in").glob("*.parquet")
+    after, _ = through(tmp_path)
+    assert_same_for_all_readers(before, after)
+    for name in ("vector", "ragged"):
+        kind = pq.read_schema(after).field(name).type
+        assert isinstance(kind, pa.BaseExtensionType)
+        assert kind == block.schema.field(name).type
+    again = BlockAccessor.for_block(pq.read_table(after)).to_numpy(["vector", "ragged"])
+    assert np.array_equal(again["vector"], columns["vector"])
+    assert [row.tolist() for row in again["ragged"]] == [row.tolist() for row in columns["ragged"]]
 
 
 class Shaped(pa.ExtensionType):
