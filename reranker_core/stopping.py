@@ -11,6 +11,19 @@ from reranker_core.errors import Incomplete
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
+def exit_on_signals() -> None:
+    """After this call, these signals end the process at once with a message and exit code 5. Use it
+    while nothing has begun that must be ended in order.
+    """
+    for number in _SIGNALS:
+        signal.signal(number, _exit)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    os.write(2, f"error: stopped by {signal.Signals(number).name}\n".encode())
+    os._exit(Incomplete.exit_code)
+
+
 def stop_on_signals() -> None:
     """After this call, the first of these signals raises Incomplete in the main thread, so that the
     process ends with a message and exit code 5. Further signals are ignored. Exception: a second

@@ -40,3 +40,18 @@ def test_the_first_signal_is_an_error_and_others_leave_its_way_out_alone(first):
     printed, errors = job.communicate("shut down in order\n", timeout=30)
     assert printed == "shut down in order\n"
     assert errors.startswith(f"5 stopped by {first.name}. Finished parts are kept")
+
+
+@pytest.mark.parametrize("program", [["-m", "jobs.rerank"], ["-c", "from reranker_core.command "
+                                     "import entry; entry.main()"]])  # fmt: skip
+def test_ctrl_c_while_the_command_is_imported_is_one_line(program):
+    job = subprocess.Popen(
+        [sys.executable, "-X", "importtime", *program], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    while "click.exceptions" not in job.stderr.readline():
+        assert job.poll() is None
+    job.send_signal(signal.SIGINT)
+    _, errors = job.communicate(timeout=30)
+    told = [line for line in errors.splitlines() if not line.startswith("import time:")]
+    assert told == ["error: stopped by SIGINT"]
+    assert job.returncode == 5
