@@ -37,6 +37,7 @@ class ShardFile:
         keys: columns with one value for the whole file, as steps `key=value` of a path; None where
             the folders in `name` tell them.
         key_types: types of these columns; those that are not told are text.
+        inode: on a disk, identifies a file that has several names (hard links).
 
     """
 
@@ -47,6 +48,7 @@ class ShardFile:
     real: str = field(default="", compare=False)
     keys: str | None = None
     key_types: pa.Schema | None = field(default=None, compare=False)
+    inode: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def _live(file: LiveFile, where: Address, version: int) -> ShardFile:
 def _refusal(where: Address, table: Table, relation: str) -> str:
     title = f"{'an' if table.format == 'iceberg' else 'a'} {TITLES[table.format]} table"
     told = (
-        f"input.path={where.entry}: {table.path} is {title}"
+        f"input.path={where.entry}: {table.path or where.entry} is {title}"
         if relation != "lies in"
         else f"input.path={where.entry}: is inside {table.path}, which is {title}"
     )
@@ -166,7 +168,7 @@ def _refusal(where: Address, table: Table, relation: str) -> str:
         ". Some of its files may be replaced, deleted or not committed, so they are not read as "
         "plain Parquet. "
     )
-    if table.format == "hudi":
+    if table.format in ("hudi", "paimon") or not table.path:
         return told + way_out(table)
     more = "" if relation == "is" else f" input.path={table.path}"
     return (
@@ -190,6 +192,7 @@ def _shard(where: Address, item: Item, base: str) -> ShardFile:
         size=int(item.info["size"]),
         etag=entity_tag(item.info),
         real=item.real if is_local(where.filesystem) else "",
+        inode=item.info.get("inode", ""),
     )
 
 

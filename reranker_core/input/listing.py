@@ -7,6 +7,7 @@ unless the pattern contains them. Links are followed.
 
 from __future__ import annotations
 
+import posixpath
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -36,6 +37,7 @@ class Found:
         loops: links to a folder that contains them.
         tables: folders below that are tables.
         unfinished: folders that `convert` has not finished.
+        targets: folders that links to files lead to.
 
     """
 
@@ -45,6 +47,7 @@ class Found:
     loops: list[str] = field(default_factory=list)
     tables: set[Table] = field(default_factory=set)
     unfinished: set[str] = field(default_factory=set)
+    targets: set[str] = field(default_factory=set)
 
     @property
     def passed_over(self) -> Counter[str]:
@@ -73,6 +76,9 @@ def find_shards(filesystem: fsspec.AbstractFileSystem, base: Item, pattern: Patt
         _walk(filesystem, base, pattern, pattern.start, (base.real,), found)
     if not found.shards:
         _take_unnamed(filesystem, found)
+    for target in found.targets:
+        outside = table_above(filesystem, Item(target, target, "folder"))
+        found.tables |= {outside} if outside else set()
     found.tables = {table for table in found.tables if _reads(found, table)}
     return found
 
@@ -114,6 +120,8 @@ def _walk(
             else:
                 _walk(filesystem, item, pattern, entered, (*above, item.real), found)
         elif pattern.matches(entered):
+            if item.real != f"{folder.real.rstrip('/')}/{item.name}":
+                found.targets.add(posixpath.dirname(item.real))
             _take(item, found)
 
 
@@ -169,5 +177,5 @@ def _take_unnamed(filesystem: fsspec.AbstractFileSystem, found: Found) -> None:
 
 def _reads(found: Found, table: Table) -> bool:
     """Whether files of the table would be read."""
-    inside = table.path.rstrip("/") + "/"
+    inside = f"{table.path.rstrip('/')}/".lstrip("/" if not table.path else "")
     return any(i.path.startswith(inside) or i.real.startswith(inside) for i in found.shards)

@@ -139,7 +139,7 @@ def _last_step(entry: str) -> str:
 def _refuse_doubles(shards: list[ShardFile]) -> None:
     seen: dict[str, str] = {}
     for shard in shards:
-        key = shard.real or shard.url
+        key = shard.inode or shard.real or shard.url
         before = seen.get(key)
         seen[key] = shard.url
         if before == shard.url:
@@ -148,8 +148,8 @@ def _refuse_doubles(shards: list[ShardFile]) -> None:
             )
         if before is not None:
             raise InputError(
-                f"input.path contains {key} twice, as {before} and as {shard.url}; its rows would "
-                "be scored twice. Remove the link, or list the files to read"
+                f"input.path contains {shard.real or key} twice, as {before} and as {shard.url}; "
+                "its rows would be scored twice. Remove the link, or list the files to read"
             )
 
 

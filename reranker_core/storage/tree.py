@@ -124,6 +124,8 @@ def _local_item(path: str, real: str) -> Item | None:
         return Item(path, real, "folder")
     if stat.S_ISREG(found.st_mode):
         info = {"name": path, "size": found.st_size, "type": "file", "mtime": found.st_mtime}
+        if found.st_nlink > 1:
+            info["inode"] = f"{found.st_dev}:{found.st_ino}"
         return Item(path, real, "file", info)
     return Item(path, real, "other")
 

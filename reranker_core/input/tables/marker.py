@@ -17,10 +17,18 @@ from reranker_core.errors import StoreRefused
 from reranker_core.storage.filesystem import is_local
 from reranker_core.storage.tree import Item, children, item_at
 
-Format = Literal["delta", "iceberg", "hudi"]
+Format = Literal["delta", "iceberg", "hudi", "paimon"]
 
-TITLES: dict[Format, str] = {"delta": "Delta", "iceberg": "Iceberg", "hudi": "Hudi"}
+TITLES: dict[Format, str] = {
+    "delta": "Delta",
+    "iceberg": "Iceberg",
+    "hudi": "Hudi",
+    "paimon": "Paimon",
+}
 _LOGS: dict[str, Format] = {"_delta_log": "delta", ".hoodie": "hudi"}
+_HUDI_PARTITION = ".hoodie_partition_metadata"  # a file in each partition
+_PAIMON = {"manifest", "schema", "snapshot"}  # paimon.apache.org, concepts/spec
+_PAIMON_SNAPSHOT = re.compile(r"snapshot-\d+")
 # https://iceberg.apache.org/spec/#table-metadata-and-snapshots: v<V> in file system tables,
 # <V>-<uuid> in catalogs.
 METADATA = re.compile(r"(v\d+|\d+-.+)(\.gz)?\.metadata\.json(\.gz)?")
@@ -42,9 +50,14 @@ def table_of(
     filesystem: fsspec.AbstractFileSystem, path: str, items: Iterable[Item]
 ) -> Table | None:
     """The table that a folder is, by what lies directly in it."""
+    items = list(items)
+    if {item.name for item in items if item.kind == "folder"} >= _PAIMON:
+        return Table(path, "paimon")
     for item in items:
         if item.kind == "folder" and item.name in _LOGS:
             return Table(path, _LOGS[item.name])
+        if item.name == _HUDI_PARTITION:
+            return Table(path, "hudi")
         if item.kind == "folder" and item.name == "metadata":
             inside = children(filesystem, item)
             if any(METADATA.fullmatch(file.name) for file in inside):
@@ -61,8 +74,12 @@ def tables_in(base: str, names: Iterable[str]) -> Iterator[Table]:
                 yield Table("/".join([base, *steps[:index]]), _LOGS[step])
                 break
         else:
-            if len(steps) > 1 and steps[-2] == "metadata" and METADATA.fullmatch(steps[-1]):
+            if steps[-1] == _HUDI_PARTITION:
+                yield Table("/".join([base, *steps[:-1]]), "hudi")
+            elif len(steps) > 1 and steps[-2] == "metadata" and METADATA.fullmatch(steps[-1]):
                 yield Table("/".join([base, *steps[:-2]]), "iceberg")
+            elif len(steps) > 1 and steps[-2] == "snapshot" and _PAIMON_SNAPSHOT.match(steps[-1]):
+                yield Table("/".join([base, *steps[:-2]]), "paimon")
 
 
 def table_above(filesystem: fsspec.AbstractFileSystem, folder: Item) -> Table | None:
@@ -86,6 +103,8 @@ def _table_at(filesystem: fsspec.AbstractFileSystem, path: str) -> Table | None:
         for log, kind in _LOGS.items():
             if _is_folder(filesystem, f"{path}/{log}"):
                 return Table(path, kind)
+        if all(_is_folder(filesystem, f"{path}/{name}") for name in sorted(_PAIMON)):
+            return Table(path, "paimon")
         metadata = f"{path}/metadata"
         if _is_folder(filesystem, metadata):
             inside = children(filesystem, Item(metadata, metadata, "folder"))

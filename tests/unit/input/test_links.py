@@ -72,6 +72,14 @@ def test_a_file_and_a_link_to_it_are_the_same_rows(tmp_path: Path):
         listed([tmp_path / "in" / "a.parquet", tmp_path / "other.parquet"])
 
 
+def test_two_names_of_one_file_are_the_same_rows(tmp_path: Path):
+    fill(tmp_path, "a.parquet", "day/b.parquet")
+    os.link(tmp_path / "a.parquet", tmp_path / "day" / "a.parquet")
+    with pytest.raises(InputError, match=r"twice, as .*/a\.parquet and as .*/day/a\.parquet"):
+        listed(tmp_path)
+    assert names(tmp_path / "day") == ["a.parquet", "b.parquet"]
+
+
 def test_a_linked_folder_beside_its_target_is_the_same_rows(tmp_path: Path):
     fill(tmp_path, "2024-01-02/a.parquet")
     (tmp_path / "latest").symlink_to("2024-01-02")

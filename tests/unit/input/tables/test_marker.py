@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from reranker_core.errors import InputError
 from reranker_core.input.shards import list_shards
-from tests.tables import config
+from tests.tables import config, flat, write
 
 DELTA = ["_delta_log/00000000000000000000.json", "a.parquet", "part=1/b.parquet"]
 HUDI = [".hoodie/hoodie.properties", "a.parquet", "part=1/b.parquet"]
@@ -116,3 +117,39 @@ def test_a_link_into_a_table_is_followed_to_its_marker(tmp_path: Path, held: lis
     for entry in ("in", "in/*", "in/day", "in/day/*.parquet", "today", "today/**/*.parquet"):
         told = refusal(f"{tmp_path}/{entry}")
         assert any(f"{title} table" in told for title in TABLES)
+
+
+def test_links_to_files_of_a_table_are_files_of_a_table(tmp_path: Path):
+    write(tmp_path / "t" / "old.parquet", flat(2))
+    (tmp_path / "t" / "_delta_log").mkdir()
+    write(tmp_path / "in" / "a.parquet", flat(2))
+    (tmp_path / "in" / "b.parquet").symlink_to(tmp_path / "t" / "old.parquet")
+    for way in ("", "/*", "/**/*.parquet"):
+        with pytest.raises(InputError, match=f"{tmp_path}/t is a Delta table"):
+            list_shards(config(f"{tmp_path}/in{way}", "elsewhere"))
+    assert len(list_shards(config(f"{tmp_path}/in/a*", "elsewhere"))) == 1
+
+
+@pytest.mark.parametrize("way", ["", "/", "/day=1", "/*/*.parquet", "/day=1/a.parquet*"])
+@pytest.mark.parametrize("kind", ["Hudi", "Paimon"])
+def test_other_tables_and_their_partitions(tmp_path: Path, kind: str, way: str):
+    table = tmp_path / "t"
+    write(table / "day=1" / "a.parquet", flat(2))
+    if kind == "Hudi":  # as a partition that was copied out of its table
+        (table / "day=1" / ".hoodie_partition_metadata").touch()
+    else:
+        for name in ("manifest/manifest-1", "schema/schema-0", "snapshot/snapshot-1"):
+            (table / name).parent.mkdir()
+            (table / name).touch()
+    with pytest.raises(InputError, match=f"a {kind} table.* Export the rows"):
+        list_shards(config(f"{table}{way}", "elsewhere"))
+
+
+@pytest.mark.parametrize("way", ["", "*.parquet", "**/*.parquet"])
+def test_a_table_in_an_archive(tmp_path: Path, way: str):
+    write(tmp_path / "t" / "a.parquet", flat(2))
+    (tmp_path / "t" / "_delta_log").mkdir()
+    (tmp_path / "t" / "_delta_log" / "0.json").write_text("{}")
+    shutil.make_archive(str(tmp_path / "t"), "zip", tmp_path / "t")
+    with pytest.raises(InputError, match="is a Delta table"):
+        list_shards(config(f"zip://{way}::{tmp_path}/t.zip", "elsewhere"))
