@@ -43,9 +43,9 @@ class Counting(Store):
 
     requests = 0
 
-    def _try(self, name: str, operation: Callable[[], Any]) -> Any:
+    def _try(self, name: str, operation: Callable[[], Any], size: int | None = 0) -> Any:
         self.requests += 1
-        return super()._try(name, operation)
+        return super()._try(name, operation, size)
 
 
 def main() -> None:

@@ -43,7 +43,7 @@ class MortalStore(Store):
         """End the pause."""
         self._awake.set()
 
-    def _try(self, name: str, operation: Any) -> Any:
+    def _try(self, name: str, operation: Any, size: int | None = 0) -> Any:
         number = next(self._requests)
         if number == self._pause_at:
             self._awake.clear()
@@ -52,7 +52,7 @@ class MortalStore(Store):
         self._awake.wait()
         if self._lives is not None and number > self._lives:
             raise Killed
-        result = super()._try(name, operation)
+        result = super()._try(name, operation, size)
         # Half of those who die do so after the store has done what they asked for.
         if self._lives is not None and number == self._lives and random.random() < 0.5:
             raise Killed
