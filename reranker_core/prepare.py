@@ -30,6 +30,7 @@ from reranker_core.output.inventory import Outstanding, outstanding
 from reranker_core.output.manifest import SUCCESS
 from reranker_core.preflight.checkpoint import check_checkpoint
 from reranker_core.preflight.failures import tokenizes
+from reranker_core.preflight.prompt import check_prompt
 from reranker_core.preflight.tokenizer import sendable
 from reranker_core.storage.store import Store
 
@@ -115,6 +116,8 @@ def prepare(config: Config) -> Prepared:
             f"input.columns.instruction={config.input.columns.instruction}: the model does not use "
             f"instructions ({choice}). Leave the column out, or use a template with {{instruction}}"
         )
+    instructed = config.input.columns.instruction is not None
+    inspection.add(check_prompt(checkpoint, config.model, pair_format, instructed))
     scoring = fingerprint(config, checkpoint, pair_format, family)
     everything = Outstanding.all_of(plan)
     return compare(Prepared(config, plan, everything, store, scoring, choice, pair_format, None))

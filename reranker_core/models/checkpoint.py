@@ -160,9 +160,9 @@ class Checkpoint:
         }
 
 
-def open_checkpoint(model: ModelConfig) -> Checkpoint:
+def open_checkpoint(model: ModelConfig, is_base: bool = False) -> Checkpoint:
     """Find the model folder. A hub id is downloaded to the local cache of the hub, a URL of a store
-    is copied to this machine (`local_copy`).
+    is copied to this machine (`local_copy`). The base of an adapter must be no adapter (`is_base`).
 
     Raises:
         ConfigError: there is no such folder, URL or hub id, or its index of weights is damaged.
@@ -175,6 +175,8 @@ def open_checkpoint(model: ModelConfig) -> Checkpoint:
         folder = _fetch(model)
         revision = None if is_url(model.path) else folder.name
     adapter = read_adapter(folder, model.base)
+    if adapter is not None and is_base:
+        raise ConfigError(f"{model.path} is an adapter, too; expected a whole model")
     if adapter is not None:
         return _adapted(adapter, model, revision)
     if model.base is not None:
@@ -195,7 +197,7 @@ def _adapted(adapter: Adapter, model: ModelConfig, revision: str | None) -> Chec
         named = {"path": path, "revision": commit} if path else {"path": adapter.base}
         told = {"revision": adapter.settings.get("revision"), **named, "base": None}
         try:
-            base = open_checkpoint(model.model_copy(update=told))
+            base = open_checkpoint(model.model_copy(update=told), is_base=True)
             whole = _opened(linked(base.folder, adapter, base.config), model, revision)
             return replace(whole, adapter=adapter, base=base)
         except ConfigError as error:

@@ -20,6 +20,7 @@ from reranker_core.models.tensors import describe, read_tensors, unwrapped
 
 log = logging.getLogger(__name__)
 
+_LEAST = 32  # ids of a pair; no reranker takes fewer
 _UNBOUNDED = 1 << 20  # transformers' tokenizers say 1e30 when they do not know
 # These number their positions from padding_idx + 1, so that many fewer can be used.
 _OFFSET_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer"}
@@ -33,9 +34,29 @@ def has_head(checkpoint: Checkpoint) -> bool:
 
 
 def longest_input(checkpoint: Checkpoint, tokenizer: Any) -> int:
-    """Most ids that both the position table and the tokenizer allow."""
-    most = min(_positions(checkpoint.config), tokenizer.model_max_length, _UNBOUNDED)
-    return int(most)
+    """Most ids that both the position table and the tokenizer allow.
+
+    Raises:
+        PreflightRefused: that is too few for a pair.
+
+    """
+    allowed = {
+        "config.json": _positions(checkpoint.config),
+        "model_max_length in tokenizer_config.json": tokenizer.model_max_length,
+    }
+    where, most = min(allowed.items(), key=lambda found: found[1])
+    if most < _LEAST:
+        raise refusal(
+            Check(
+                "tokenizer",
+                "length",
+                False,
+                f"{where} allows {most} tokens per pair",
+                f"at least {_LEAST} tokens",
+                "Correct this value, or copy the file again from the model's own repository.",
+            )
+        )
+    return int(min(most, _UNBOUNDED))
 
 
 def _positions(config: dict[str, Any]) -> int:
@@ -72,7 +93,7 @@ def load_weights(
             **options,
         )
     except Exception as error:  # noqa: BLE001 - loaders raise whatever they meet
-        other = fault(checkpoint, model, error)
+        other = fault(checkpoint, model, error, architecture)
         raise other or unloadable(family, checkpoint, error) from None
     found = _with_account(loaded, info)
     if found.missing:

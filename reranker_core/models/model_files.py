@@ -4,27 +4,78 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from reranker_core.errors import ConfigError, brief
 
 _DIGEST_CHUNK = 1 << 22
+CONFIG_FILE = "config.json"
+LFS_POINTER = b"version https://git-lfs"
+# Keys of config.json that are read here, what they are in Python, and in words.
+_KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "architectures": (list, "a list of class names"),
+    "model_type": (str, "a name"),
+    "auto_map": (dict, "a mapping of classes"),
+    "id2label": (dict, "a mapping of numbers to names"),
+    "num_labels": (int, "a whole number"),
+    "text_config": (dict, "a mapping of settings"),
+    "quantization_config": (dict, "a mapping of settings"),
+}
+_COUNTS = (
+    "num_labels",
+    "vocab_size",
+    *("num_hidden_layers", "num_layers", "n_layer", "n_layers"),
+    *("hidden_size", "d_model", "n_embd", "dim"),
+    *("num_attention_heads", "num_heads", "n_head", "n_heads"),
+    *("max_position_embeddings", "n_positions"),
+)
+_UNKNOWN = {("max_position_embeddings", -1)}  # XLNet has no limit
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
 def read_config(folder: Path) -> tuple[dict[str, Any], str]:
-    """The settings, or none and why."""
+    """The settings, or none and why: they cannot be read, or hold a value that no model has."""
+    path = folder / CONFIG_FILE
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return {}, "there is no config.json"
+        return {}, f"there is no {CONFIG_FILE}"
     except (ValueError, OSError) as error:
-        return {}, f"config.json cannot be read: {brief(error)}"
+        return {}, unreadable(path, error)
     if not isinstance(config, dict) or not config:
-        return {}, f"config.json holds a {type(config).__name__}; expected a mapping of settings"
-    return config, ""
+        empty = "is empty" if config == {} else f"holds a {type(config).__name__}"
+        return {}, f"{CONFIG_FILE} {empty}; expected a mapping of settings"
+    wrong = next(_wrong(config), "")
+    return ({}, f"{CONFIG_FILE}: {wrong}") if wrong else (config, "")
+
+
+def unreadable(path: Path, error: Exception) -> str:
+    """Why a file cannot be read."""
+    if path.is_file() and path.read_bytes()[: len(LFS_POINTER)] == LFS_POINTER:
+        return f"{path.name} is a git-lfs pointer, not the file itself (run `git lfs pull`)"
+    return f"{path.name} cannot be read: {brief(error)}"
+
+
+def _wrong(settings: dict[str, Any]) -> Iterator[str]:
+    """Values that are of the wrong kind, or out of range, in any model."""
+    for name, (kind, words) in _KINDS.items():
+        value = settings.get(name)
+        if value is not None and not isinstance(value, kind):
+            yield f"{name} is {json.dumps(value)[:60]}; expected {words}"
+    if not all(isinstance(name, str) for name in settings.get("architectures") or []):
+        yield "architectures holds something that is no name of a class"
+    for name in _COUNTS:
+        value = settings.get(name)
+        if isinstance(value, int) and value < 1 and (name, value) not in _UNKNOWN:
+            yield f"{name} is {value}; expected a number from 1"
+    for name, value in settings.items():
+        if isinstance(value, float) and math.isnan(value):
+            yield f"{name} is NaN; expected a number"
+        elif name == "text_config" and isinstance(value, dict):
+            yield from (f"text_config.{problem}" for problem in _wrong(value))
 
 
 def weight_files(folder: Path) -> tuple[tuple[Path, ...], dict[str, set[str]]]:
@@ -46,6 +97,11 @@ def weight_files(folder: Path) -> tuple[tuple[Path, ...], dict[str, set[str]]]:
                 raise ConfigError(
                     f"{index}: is not an index of weight files ({brief(error)}). Copy it again"
                 ) from None
+            outside = [file for file in tensors if Path(file).name != file]
+            if outside:
+                raise ConfigError(
+                    f"{index}: names {outside[0]}; expected names of files beside it. Copy it again"
+                )
             return tuple(folder / file for file in sorted(tensors)), tensors
     return (), {}
 

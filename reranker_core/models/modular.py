@@ -19,7 +19,7 @@ from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.family import LoadedModel
 from reranker_core.models.labels import label_of, log_odds, relevant_label
 from reranker_core.models.loading import load_weights, unloadable
-from reranker_core.models.modules import read_body
+from reranker_core.models.modules import body_length
 from reranker_core.models.reentrancy import is_reentrant
 from reranker_core.models.tensors import read_tensors
 from reranker_core.models.unheeded import is_known
@@ -40,8 +40,7 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> JoinedFormat:
         ConfigError: the lengths do not fit model or each other.
 
     """
-    told = read_body(checkpoint.folder).get("max_seq_length")
-    most = told if isinstance(told, int) else encoder.DEFAULT_MAX_LENGTH
+    most = body_length(checkpoint.folder) or encoder.DEFAULT_MAX_LENGTH
     return encoder.joined_format(checkpoint, model, most)
 
 

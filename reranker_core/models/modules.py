@@ -79,6 +79,12 @@ def read_body(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def body_length(folder: Path) -> int | None:
+    """Most tokens of a pair, as sentence-transformers says; None where it says nothing."""
+    told = read_body(folder).get("max_seq_length")
+    return told if isinstance(told, int) and told is not True and told > 0 else None
+
+
 def default_prompt(folder: Path) -> str | None:
     """What `config_sentence_transformers.json` puts before a query, or gives a chat template as
     instruction, where nothing else is asked for; None where it names nothing.

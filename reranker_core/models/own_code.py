@@ -36,24 +36,30 @@ def is_at_fault(error: BaseException) -> bool:
 
 
 def fault(
-    checkpoint: Checkpoint, model: ModelConfig, error: BaseException
+    checkpoint: Checkpoint, model: ModelConfig, error: BaseException, architecture: Any = None
 ) -> PreflightRefused | None:
-    """The refusal that names code or config.json, where one of these is why a loader failed."""
+    """The refusal that names code or config.json, where one of these is why a loader failed.
+
+    `architecture` is the class, or one of transformers' `Auto…`, that was to be loaded.
+    """
     if is_at_fault(error):
         code = checkpoint.config.get("auto_map")
         named = sorted(set(code.values())) if isinstance(code, dict) else []
         return does_not_run(f"code of {checkpoint.source} ({', '.join(map(str, named))})", error)
     try:
-        transformers.AutoConfig.from_pretrained(
+        config = transformers.AutoConfig.from_pretrained(
             checkpoint.folder, trust_remote_code=model.trust_remote_code
         )
+        if hasattr(architecture, "from_config") and not checkpoint.names_own_code:
+            with torch.device("meta"):
+                architecture.from_config(config)
     except Exception as found:  # noqa: BLE001 - it raises whatever it meets
         return refusal(
             Check(
                 "files",
                 "config_valid",
                 False,
-                f"config.json of {checkpoint.source}: {brief(found)}",
+                f"config.json of {checkpoint.source}: {_whole(found)}",
                 f"settings that transformers {transformers.__version__} accepts",
                 "Correct the key that the message names, or copy config.json again. If "
                 "transformers does not know the model type, a newer version of transformers may "
@@ -61,6 +67,11 @@ def fault(
             )
         )
     return None
+
+
+def _whole(error: BaseException) -> str:
+    """Class and text of an error, whose first line may be but a heading."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def does_not_run(name: str, error: BaseException, remedy: str = _REMEDY) -> PreflightRefused:

@@ -24,6 +24,7 @@ from reranker_core.encode.formats.joined import Surroundings
 from reranker_core.encode.tokenizing import TextTokenizer
 from reranker_core.errors import PreflightRefused, brief
 from reranker_core.models.checkpoint import Checkpoint
+from reranker_core.models.model_files import unreadable
 from reranker_core.models.modules import read_json
 from reranker_core.models.own_code import fault, is_own_code
 
@@ -86,7 +87,23 @@ class CheckpointTokenizer:
         return TextTokenizer.of(self.named, special_tokens, rebuilt)
 
     def around_pair(self) -> Surroundings:
-        """What stands around the two texts of a pair."""
+        """What stands around the two texts of a pair.
+
+        Raises:
+            PreflightRefused: the tokenizer makes nothing of a letter.
+
+        """
+        if not self.backend.encode("a", add_special_tokens=False).ids:
+            raise refusal(
+                Check(
+                    "tokenizer",
+                    "usable",
+                    False,
+                    "the tokenizer makes no token of the text 'a'",
+                    "a tokenizer that converts a pair of texts to token ids",
+                    f"Copy {TOKENIZER_FILE} again from the model's own repository.",
+                )
+            )
         return Surroundings.of(self.backend, self.gives_types)
 
     def around_text(self) -> tuple[list[int], list[int]]:
@@ -127,7 +144,7 @@ def _read(checkpoint: Checkpoint, file: Path) -> Tokenizer:
         return Tokenizer.from_file(str(file))
     except Exception as error:  # noqa: BLE001 - the library raises nothing narrower
         raise _unloadable(
-            f"{file.name} of {checkpoint.source}: {brief(error)}",
+            f"{checkpoint.source}: {unreadable(file, error)}",
             f"Copy {file.name} again.",
         ) from None
 
@@ -171,7 +188,7 @@ def _gives_types(checkpoint: Checkpoint) -> bool:
     """Whether tokenizer_config.json does not leave token types out of the model's input."""
     settings = read_json(checkpoint.folder / _CONFIG_FILE)
     names = settings.get("model_input_names") if isinstance(settings, dict) else None
-    return not isinstance(names, list) or "token_type_ids" in names
+    return not names or "token_type_ids" in names
 
 
 def _has_types(config: dict[str, Any]) -> bool:

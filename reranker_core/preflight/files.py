@@ -11,11 +11,12 @@ from reranker_core.checks import Check
 from reranker_core.config import ModelConfig
 from reranker_core.models.adapter import SETTINGS_FILE
 from reranker_core.models.checkpoint import Checkpoint
+from reranker_core.models.model_files import CONFIG_FILE, LFS_POINTER
 from reranker_core.models.modules import LIST_FILE
 from reranker_core.preflight.formats import checkpoints_within, other_format, quantisation
+from reranker_core.preflight.json_files import check_json_files
 
 _HEADER_BYTES = 8
-_LFS_POINTER = b"version https://git-lfs"
 _COPY_AGAIN = "Download or copy the checkpoint again, and compare the sizes."
 
 
@@ -24,7 +25,8 @@ def check_files(checkpoint: Checkpoint, model: ModelConfig) -> list[Check]:
     config = _check_config(checkpoint)
     if not config.passed:
         return [config]
-    found = [config, _check_weights(checkpoint), _check_format(checkpoint, model)]
+    found = [config, check_json_files(checkpoint)]
+    found += [_check_weights(checkpoint), _check_format(checkpoint, model)]
     found.append(_check_quantisation(checkpoint))
     found.append(_check_code(checkpoint, model))
     if model.digest:
@@ -51,9 +53,11 @@ def _check_config(checkpoint: Checkpoint) -> Check:
     if adapter.exists():
         return _check_adapter(checkpoint)
     held = ", ".join(sorted(path.name for path in checkpoint.folder.iterdir())[:10])
-    what, remedy = checkpoint.config_problem or "config.json", ""
+    what, remedy = checkpoint.config_problem or CONFIG_FILE, ""
+    if (checkpoint.folder / CONFIG_FILE).exists():
+        remedy = f"Copy {CONFIG_FILE} again from the model's own repository."
     other = None if checkpoint.config else other_format(checkpoint.folder)
-    if other is not None:
+    if other is not None and not remedy:
         what, remedy = f"{what}, but {other[0]}", other[1]
     return Check(
         "files",
@@ -151,6 +155,9 @@ def _problems(checkpoint: Checkpoint) -> Iterator[str]:
         except ValueError as error:
             yield f"{path.name} {error}"
             continue
+        except OSError as error:
+            yield f"{path.name} cannot be read ({error.strerror})"
+            continue
         absent = sorted(wanted.get(path.name, set()) - tensors) if tensors is not None else []
         if absent:
             yield f"{path.name} lacks {len(absent)} tensors of the index, such as {absent[0]}"
@@ -160,8 +167,8 @@ def _tensors(path: Path) -> set[str] | None:
     """Names of a safetensors file's tensors; None for other kinds. Raises ValueError: damaged."""
     size = path.stat().st_size
     with open(path, "rb") as file:
-        start = file.read(len(_LFS_POINTER))
-        if start == _LFS_POINTER:
+        start = file.read(len(LFS_POINTER))
+        if start == LFS_POINTER:
             raise ValueError("is a git-lfs pointer, not the file itself (run `git lfs pull`)")
         if path.suffix != ".safetensors":
             if not size:

@@ -41,13 +41,22 @@ def check_settings(config: Any) -> Check:
     )
 
 
-def check_length(config: Any, max_length: int, configured: bool) -> Check:
+def check_length(config: Any, max_length: int, configured: bool, told: int | None = None) -> Check:
     """Report a limit of tokens in a file that is far below what the model can take, and refuse one
-    that hardly any passage fits in. A configured limit is never refused.
+    that hardly any passage fits in. A configured limit is never refused. Report also a limit that
+    sentence-transformers would take instead.
+
+    Args:
+        config: the model's settings.
+        max_length: most tokens of a pair in this run.
+        configured: whether the configuration says so.
+        told: `max_seq_length` in sentence_bert_config.json; None if it says nothing.
+
     """
     positions = getattr(config, "max_position_embeddings", None)
     usual = min(positions, _USUAL_LENGTH) if isinstance(positions, int) else max_length
     short = not configured and max_length <= usual / 2
+    other = not configured and told not in (None, max_length)
     refused = not configured and max_length <= usual / 4 and max_length < _SHORTEST
     return Check(
         "tokenizer",
@@ -56,10 +65,14 @@ def check_length(config: Any, max_length: int, configured: bool) -> Check:
         f"{max_length} tokens per pair, set by model_max_length in tokenizer_config.json; the "
         f"model has {positions} positions. Longer pairs are cut"
         if short
+        else f"{max_length} tokens per pair; sentence_bert_config.json says {told}, which "
+        "CrossEncoder of sentence-transformers uses. For the same scores, set "
+        f"model.max_length={told}"
+        if other
         else f"{max_length} tokens per pair",
         f"a limit set in the configuration, or at least {_SHORTEST} tokens, or more than a quarter "
         "of the model's positions",
         f"The limit was probably for a test. Set model.max_length={usual}. If the model was "
         f"trained with it, set model.max_length={max_length}.",
-        notable=short,
+        notable=short or other,
     )

@@ -28,6 +28,7 @@ from reranker_core.encode.sequences import Int64s, TokenSequences
 from reranker_core.errors import PreflightRefused
 from reranker_core.models import families
 from reranker_core.models.checkpoint import Checkpoint, open_checkpoint
+from reranker_core.models.modules import body_length
 from reranker_core.models.scores import Scores
 from reranker_core.preflight.agreement import check_same_files
 from reranker_core.preflight.canaries import ENGLISH, Pair, lengthening
@@ -137,7 +138,7 @@ class Scorer:
         limit, known_limit = pair_format.max_length, config.model.max_length is not None
         settings = [
             check_settings(loaded.model.config),
-            check_length(loaded.model.config, limit, known_limit),
+            check_length(loaded.model.config, limit, known_limit, body_length(checkpoint.folder)),
         ]
         inspection.add([*settings, *weights, *check_tokenizer(pair_format, loaded.model)])
         at_once = device == "cpu" and loaded.reentrant

@@ -58,7 +58,8 @@ def read_first_token_only(model: Any) -> None:
         or config.is_decoder
     ):
         return
-    layers, ids = model.base_model.encoder.layer, torch.arange(_PROBE_TOKENS)[None]
+    words = model.get_input_embeddings().num_embeddings
+    layers, ids = model.base_model.encoder.layer, torch.arange(_PROBE_TOKENS)[None] % words
     stock, expected = layers[-1], model(input_ids=ids).logits
     layers[-1] = FirstTokenLayer(stock)
     tolerance = _SAME if model.dtype == torch.float32 else _SAME_IN_HALF

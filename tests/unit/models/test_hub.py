@@ -154,3 +154,16 @@ def test_what_is_no_hub_id_is_no_folder_either(server):
         ConfigError, match="no such folder on this machine, and this is not a hub id"
     ):
         open_checkpoint(ModelConfig(path="a/b/c/d"))
+
+
+def test_a_commit_that_is_in_the_cache_needs_no_hub(server):
+    folder = fetch().folder
+    asked = server.asked
+    assert fetch(revision=SHA).folder == folder
+    assert server.asked == asked
+
+
+def test_a_commit_that_is_in_the_cache_in_part_is_completed(server):
+    folder = fetch().folder
+    (folder / "config.json").unlink()
+    assert fetch(revision=SHA).architecture == "BertForSequenceClassification"

@@ -317,5 +317,7 @@ def test_settings_that_break_the_class_are_named(
 
 def test_a_damaged_file_is_named(bert: Path, tmp_path: Path):
     folder = copy(bert, tmp_path / "m", lambda file: file.pop("model"))
-    with pytest.raises(PreflightRefused, match=r"tokenizer/loadable: tokenizer\.json"):
+    with pytest.raises(
+        PreflightRefused, match=r"tokenizer/loadable: .*: tokenizer\.json cannot be read"
+    ):
         format_of(folder)
