@@ -51,7 +51,7 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> JoinedFormat:
 def joined_format(checkpoint: Checkpoint, model: ModelConfig, most: int) -> JoinedFormat:
     """The same, of at most `most` ids where `model.max_length` is null."""
     tokenizer = load_tokenizer(checkpoint, model)
-    longest = longest_input(checkpoint, tokenizer.named)
+    longest = longest_input(checkpoint, tokenizer.named, model.max_length)
     max_length = model.max_length or min(most, longest)
     if max_length > longest:
         raise ConfigError(

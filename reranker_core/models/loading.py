@@ -33,8 +33,9 @@ def has_head(checkpoint: Checkpoint) -> bool:
     return checkpoint.architecture.endswith("ForSequenceClassification")
 
 
-def longest_input(checkpoint: Checkpoint, tokenizer: Any) -> int:
-    """Most ids that both the position table and the tokenizer allow.
+def longest_input(checkpoint: Checkpoint, tokenizer: Any, configured: int | None = None) -> int:
+    """Most ids that both the position table and the tokenizer allow; that the table allows, where a
+    length is `configured`.
 
     Raises:
         PreflightRefused: that is too few for a pair.
@@ -44,6 +45,8 @@ def longest_input(checkpoint: Checkpoint, tokenizer: Any) -> int:
         "config.json": _positions(checkpoint.config),
         "model_max_length in tokenizer_config.json": tokenizer.model_max_length,
     }
+    if configured is not None:
+        allowed.popitem()
     where, most = min(allowed.items(), key=lambda found: found[1])
     if most < _LEAST:
         raise refusal(

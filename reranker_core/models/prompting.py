@@ -38,7 +38,7 @@ def prompt_format(
         template,
         name,
         model,
-        longest_input(checkpoint, tokenizer.named),
+        longest_input(checkpoint, tokenizer.named, model.max_length),
         settings,
     )
 

@@ -191,6 +191,14 @@ def test_more_tokens_than_positions_are_refused(folder: Path):
         pair_format(folder, max_length=LONGEST + 1)
 
 
+def test_a_configured_length_may_exceed_the_limit_of_the_tokenizer(folder: Path, tmp_path: Path):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    path = copy / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_max_length": 40}))
+    assert pair_format(copy).max_length == 40
+    assert pair_format(copy, max_length=LONGEST).max_length == LONGEST
+
+
 @pytest.mark.parametrize("name", ["bert", "xlm_roberta", "distilbert", "electra"])
 def test_positions_are_counted_without_the_tokenizers_help(
     name: str, tmp_path: Path, request: pytest.FixtureRequest
