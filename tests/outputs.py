@@ -127,11 +127,13 @@ def commit_part(
     noise: float = 0.0,
 ) -> Receipt:
     """Commit a part with made-up scores."""
-    scored = scored_part(part, schema, bad, noise)
+    scored = scored_part(part, schema, bad, noise, settings.output.text)
     return commit(store, part, scored, schema, settings.output, MEASURES, run)
 
 
-def scored_part(part: Part, schema: InputSchema, bad: int = 0, noise: float = 0.0) -> ScoredPart:
+def scored_part(
+    part: Part, schema: InputSchema, bad: int = 0, noise: float = 0.0, text: bool = False
+) -> ScoredPart:
     """The part's rows as they are in its shard, and a score for each of its pairs."""
     ((_, rows),) = read_parts([part], schema.columns)
     rows = typed(rows, schema)
@@ -144,7 +146,8 @@ def scored_part(part: Part, schema: InputSchema, bad: int = 0, noise: float = 0.
     status = np.full(len(score), Status.SCORED, np.int8)
     status[:bad] = Status.NOT_FINITE
     score[:bad] = np.nan
-    return ScoredPart(carried_rows(rows, schema, False), per_row, status, score, rescued=0)
+    carried, zeros = carried_rows(rows, schema, text), np.zeros(len(score), np.int32)
+    return ScoredPart(carried, per_row, status, score, rescued=0, lost=zeros, chunks=zeros)
 
 
 def made_up(doc_id: object) -> float:

@@ -48,6 +48,11 @@ def fingerprint(
     }
 
 
+def fingerprint_for(scoring: dict[str, Any], config: Config) -> dict[str, Any]:
+    """The fingerprint `scoring` of earlier scores, with the normalization of `config`."""
+    return {**scoring, "normalize": _normalization(config, scoring)}
+
+
 def temperature(scoring: dict[str, Any]) -> float:
     """The divisor of raw scores before normalization, from a fingerprint or a format record."""
     return float((scoring.get("template") or {}).get("temperature", 1.0))
@@ -81,7 +86,7 @@ def identity(
     told = before is None or "schema" in before.get("input", {}) or not plan.as_first
     return {
         "fingerprint": scoring,
-        "plan": config.plan.model_dump(),
+        "plan": config.plan.model_dump(exclude={"price_per_hour"}),
         "input": {
             "layout": "nested" if plan.schema.nested else "flat",
             "columns": config.input.columns.model_dump(),

@@ -108,7 +108,7 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
                     gpus=placement.num_gpus,
                     hardware=hardware(nodes),
                     software=software(),
-                    configuration=configuration(prepared, config),
+                    configuration=configuration(prepared.plan, scoring, prepared.config),
                 )
                 with recorder, our_errors(store.url):
                     _score(prepared, job, placement, lease, coordinator, recorder)
@@ -117,7 +117,7 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
         begin(store, whose, prepared.before, prepared.outstanding)
     lease.confirm()
     facts = {
-        **provenance(prepared, config),
+        **provenance(prepared.plan, scoring, prepared.config),
         "fingerprint": scoring,
         "scored_as": prepared.choice,
         "passed_over": prepared.plan.passed_over,
@@ -129,7 +129,7 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
     try:
         return conclude(store, whose, config, facts, partial(assess, store, whose, config))
     finally:
-        _write_page(store)
+        write_report(store)
 
 
 def _score(
@@ -237,8 +237,8 @@ def _log_relaxed(preflight: dict[str, Any], config: Config) -> None:
             )
 
 
-def _write_page(store: Store) -> None:
-    """The page of a finished output. It is a report: without it, the scores are no worse."""
+def write_report(store: Store) -> None:
+    """Write the page of a finished output. It is a report: without it, the scores are no worse."""
     try:
         night = read_night(store)
         if night.manifest:

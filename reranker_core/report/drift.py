@@ -23,7 +23,7 @@ from reranker_core.storage.store import Store
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_SAMPLE = 2_000_000  # pairs of each output
+_SAMPLE = 1_000_000  # pairs of each output
 _CHANGED = 0.01  # of the span: a pair whose score moved further has changed
 _DEPTH = 10
 _MOVERS = 10

@@ -47,14 +47,18 @@ def earlier_output(config: Config) -> Store | None:
 
 def newest_sibling(store: Store) -> Store | None:
     """The complete output in the same folder whose `_SUCCESS` is the newest; None without one."""
+    return next(iter(complete_siblings(store)), None)
+
+
+def complete_siblings(store: Store) -> list[Store]:
+    """The other complete outputs in the same folder, that with the newest `_SUCCESS` first."""
     parent, _, own = store.url.rpartition("/")
     filesystem = store.filesystem
     filesystem.invalidate_cache()
-    above = store.root.rpartition("/")[0]
     try:
-        entries = filesystem.ls(above, detail=True)
+        entries = filesystem.ls(store.root.rpartition("/")[0], detail=True)
     except FileNotFoundError:
-        return None
+        return []
     names = [
         entry["name"].rstrip("/").rpartition("/")[2]
         for entry in entries
@@ -68,7 +72,7 @@ def newest_sibling(store: Store) -> Store | None:
         return filesystem.modified(other.path(SUCCESS)), name
 
     found = [each for each in in_parallel(finished, (n for n in names if n != own)) if each]
-    return Store(f"{parent}/{max(found)[1]}") if found else None
+    return [Store(f"{parent}/{name}") for _, name in sorted(found, reverse=True)]
 
 
 def _is_complete(store: Store) -> bool:

@@ -13,7 +13,7 @@ from rich.progress import Progress as Bar
 from reranker_core.errors import count
 from reranker_core.input.plan import Part, Plan
 from reranker_core.output.receipts import Receipt
-from reranker_core.report.rate import Rate
+from reranker_core.report.rate import Rate, duration
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Progress:
         waiting = ", ".join(f"{number:,} {state}" for state, number in states.items() if number)
         waiting = f"{count(wanted, 'replica')}: {waiting}"
         now = time.monotonic()
-        since = f"{waiting} ({_duration(now - self._start)})"
+        since = f"{waiting} ({duration(now - self._start)})"
         self._bar.update(self._task, description=since)
         quiet = _SECONDS_BETWEEN_LINES if waiting != self._waiting else _SECONDS_WITHOUT_NEWS
         if self._bar.disable and now - self._last_line >= quiet:
@@ -99,9 +99,3 @@ class Progress:
             return text
         left = max(0, self._pairs_to_do - self._pairs)
         return f"{text}, {found.rate:,.0f} pairs/s, {found.left(left)} left"
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{seconds:02}s"

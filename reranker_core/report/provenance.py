@@ -6,32 +6,31 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reranker_core.config import Config
 from reranker_core.config.redaction import without_credentials
+from reranker_core.input.plan import Plan
 from reranker_core.models.checkpoint import short_digest
-
-if TYPE_CHECKING:
-    from reranker_core.prepare import Prepared
 
 _PACKAGES = ("ray", "torch", "transformers", "tokenizers", "pyarrow", "numpy")
 
 
-def provenance(prepared: Prepared, config: Config) -> dict[str, Any]:
+def provenance(plan: Plan, scoring: dict[str, Any], config: Config) -> dict[str, Any]:
     """Fields of the manifest: `model`, `input` and `configuration`.
 
     Args:
-        prepared: the run.
-        config: its configuration with the number format that the replicas use.
+        plan: of the run.
+        scoring: its fingerprint.
+        config: its configuration.
 
     """
-    plan, model = prepared.plan, config.model
+    model = config.model
     found: dict[str, Any] = {
         "model": {
             "path": model.path,
             "revision": model.revision,
-            "digest": short_digest(prepared.fingerprint["model"]),
+            "digest": short_digest(scoring["model"]),
         },
         "input": {
             "path": _absolute(config.input.path),
@@ -41,23 +40,22 @@ def provenance(prepared: Prepared, config: Config) -> dict[str, Any]:
             "bytes": plan.input_bytes,
             "snapshots": plan.snapshots,
         },
-        "configuration": configuration(prepared, config),
+        "configuration": configuration(plan, scoring, config),
     }
     redacted: dict[str, Any] = without_credentials(found)
     return redacted
 
 
-def configuration(prepared: Prepared, config: Config) -> dict[str, Any]:
+def configuration(plan: Plan, scoring: dict[str, Any], config: Config) -> dict[str, Any]:
     """The configuration that repeats the run: absolute paths, the model by its digest, the number
     format that was used, and the version of a table. Without credentials.
     """
     found = config.model_dump(mode="json")
     found["input"]["path"] = _absolute(config.input.path)
-    if len(prepared.plan.snapshots) == 1:
-        (found["input"]["snapshot"],) = prepared.plan.snapshots.values()
-    # The device is a matter of the machine, so it stays as it was configured.
-    found["model"]["device"] = prepared.config.model.device
-    found["model"]["digest"] = short_digest(prepared.fingerprint["model"])
+    if len(plan.snapshots) == 1:
+        (found["input"]["snapshot"],) = plan.snapshots.values()
+    found["model"]["dtype"] = scoring["dtype"]
+    found["model"]["digest"] = short_digest(scoring["model"])
     for name in ("canaries", "golden"):
         if found["preflight"][name] is not None:
             found["preflight"][name] = _absolute(found["preflight"][name])

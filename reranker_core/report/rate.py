@@ -33,10 +33,10 @@ class Estimate:
         """How long `pairs` will take: `about 40 s`, `5 to 7 min`."""
         short, usual, long = (pairs / max(rate, 1e-9) for rate in (self.high, self.rate, self.low))
         if self.low <= 0 or self.low == self.high:
-            return f"about {_duration(usual)}"
+            return f"about {duration(usual)}"
         unit, name = next((u, n) for u, n in _UNITS if long >= 2 * u or u == 1)
         few, many = (round(seconds / unit) for seconds in (short, long))
-        return f"{few} to {many} {name}" if few < many else f"about {_duration(usual)}"
+        return f"{few} to {many} {name}" if few < many else f"about {duration(usual)}"
 
 
 _UNITS = ((3600, "h"), (60, "min"), (1, "s"))
@@ -69,6 +69,12 @@ class Rate:
         return Estimate(rate, rate - _ERRORS * error, rate + _ERRORS * error)
 
 
-def _duration(seconds: float) -> str:
-    unit, name = next((u, n) for u, n in _UNITS if seconds >= 2 * u or u == 1)
-    return f"{seconds / unit:.0f} {name}"
+def duration(seconds: float) -> str:
+    """`45 s`, `3 min 5 s`, `2 h 10 min`."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    first, second = (
+        ((hours, "h"), (minutes, "min")) if hours else ((minutes, "min"), (seconds, "s"))
+    )
+    parts = [f"{number:,} {unit}" for number, unit in (first, second) if number]
+    return " ".join(parts) or "0 s"

@@ -14,6 +14,7 @@ from reranker_core.output.proof import Totals
 from reranker_core.report import charts
 from reranker_core.report.drift import Drift
 from reranker_core.report.night import Night
+from reranker_core.report.rate import duration
 from reranker_core.report.verdict import verdict
 
 _SHOWN_SHARDS = 12
@@ -322,15 +323,6 @@ def _preflight(night: Night) -> Section:
         ),
     }
     return Section("Preflight", _known(facts), ("", "check", "measured", "expected"), rows)
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `3 min 5 s`, `2 h 10 min`."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours:,} h {minutes} min"
-    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
 def _known(facts: Mapping[str, str | None]) -> tuple[tuple[str, str], ...]:

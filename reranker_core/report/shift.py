@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 _BINS = 400
 _PERMUTATIONS = 200
+_GROUPS = 4096  # of queries, which change sides together: as much noise, and bounded work
 _LEVEL = 0.99
 _SEED = 0
 
@@ -60,16 +61,26 @@ def shift(
     # The area below each edge is exact; between them the distributions are steps.
     bins = np.searchsorted(edges, both, side="left")
     widths = np.append(np.diff(edges), 0.0)
-    side = np.repeat([0, 1], [len(before), len(after)])
-    _, query = np.unique(np.concatenate([queries_before, queries_after]), return_inverse=True)
+    width = len(edges)
+    counts = [
+        np.bincount(
+            (queries % _GROUPS).astype(np.int64) * width + found, minlength=_GROUPS * width
+        ).reshape(_GROUPS, width)
+        for queries, found in zip(
+            (queries_before, queries_after), np.split(bins, [len(before)]), strict=True
+        )
+    ]
+    # A group that changes sides takes its counts with it: a row of `changes` for each permutation.
+    swaps = np.random.default_rng(_SEED).integers(0, 2, (_PERMUTATIONS, _GROUPS))
+    one = counts[0].sum(axis=0, dtype=np.float64)
+    both_sides = one + counts[1].sum(axis=0)
+    moved = one + swaps.astype(np.float64) @ (counts[1] - counts[0]).astype(np.float64)
 
-    def distance(sides: npt.NDArray[np.int64]) -> float:
-        counts = np.bincount(bins + len(edges) * sides, minlength=2 * len(edges))
-        shares = np.cumsum(counts.reshape(2, -1), axis=1, dtype=np.float64)
-        shares /= np.maximum(shares[:, -1:], 1)
-        return float(np.abs(shares[0] - shares[1]) @ widths) / span
+    def distance(side: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        shares = [np.cumsum(each, axis=-1) for each in (side, both_sides - side)]
+        shares = [each / np.maximum(each[..., -1:], 1) for each in shares]
+        found: npt.NDArray[np.float64] = np.abs(shares[0] - shares[1]) @ widths / span
+        return found
 
-    random = np.random.default_rng(_SEED)
-    number = int(query.max()) + 1
-    chance = [distance(side ^ random.integers(0, 2, number)[query]) for _ in range(_PERMUTATIONS)]
-    return Shift(distance(side), float(np.quantile(chance, _LEVEL)), span)
+    noise = float(np.quantile(distance(moved), _LEVEL))
+    return Shift(float(distance(one)), noise, span)

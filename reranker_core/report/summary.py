@@ -10,11 +10,14 @@ from rich.table import Table
 
 from reranker_core.errors import count
 from reranker_core.output.proof import Totals
+from reranker_core.report.rate import duration
 from reranker_core.storage.store import Store
 
 if TYPE_CHECKING:  # for who proves an output, and needs neither torch nor transformers
     from reranker_core.prepare import Prepared
+    from reranker_core.report.estimate import Estimate, Speed
     from reranker_core.report.evaluation import Evaluation
+    from reranker_core.report.workload import Workload
 
 _SHOWN_PARTS = 3
 
@@ -52,6 +55,42 @@ def print_plan(prepared: Prepared, console: Console) -> None:
     table.add_row("dtype", scoring["dtype"])
     if prepared.device_is_unknown:
         table.add_row("device", "cuda; only a run can check whether the cluster has GPUs")
+    console.print(table)
+
+
+def print_estimate(
+    work: Workload, speed: Speed | None, found: Estimate | None, console: Console
+) -> None:
+    """What `plan --estimate` adds: work, time, price, examples, and the schema of the output."""
+    table = _table("Estimate")
+    saved = f"; {count(work.done, 'part')} are done" if work.done else ""
+    table.add_row("to score", f"{count(work.pairs, 'pair')} in {count(work.parts, 'part')}{saved}")
+    table.add_row(
+        "tokens",
+        f"{work.tokens:,.0f} ({work.low:,.0f} to {work.high:,.0f}), from "
+        f"{count(work.sampled, 'part')}",
+    )
+    table.add_row("duplicates", f"{1 - work.distinct:.1%} of the pairs; they are scored once")
+    table.add_row("truncated", f"{work.cut:.1%} of the pairs")
+    if speed is not None and found is not None:
+        table.add_row("speed", f"{speed.tokens_per_second:,.0f} tokens/s per replica")
+        table.add_row("taken from", escape(speed.origin))
+        table.add_row(
+            "time",
+            f"{duration(3600 * found.hours)} ({duration(3600 * found.low)} to "
+            f"{duration(3600 * found.high)}) with {count(found.replicas, 'replica')}",
+        )
+        hours = {"GPU hours": found.gpu_hours, "CPU hours": found.cpu_hours}
+        for label, value in hours.items():
+            if value:
+                table.add_row(label, f"{value:,.2f}")
+        if found.price is not None:
+            table.add_row("price", f"{found.price:,.2f} (plan.price_per_hour per replica)")
+    for number, text in enumerate(work.examples, 1):
+        table.add_row(f"pair {number}, as the model sees it", escape(text))
+    if work.schema is not None:
+        columns = ", ".join(f"{each.name}: {each.type}" for each in work.schema)
+        table.add_row("columns of the output", escape(columns))
     console.print(table)
 
 

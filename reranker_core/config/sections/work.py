@@ -41,6 +41,11 @@ class PlanConfig(Section):
         ge=1,
         description="Approximate maximum size of a part's input, in bytes of memory.",
     )
+    price_per_hour: float | None = Field(
+        None,
+        ge=0,
+        description="Price of a replica for an hour, for `batch-reranker plan --estimate`.",
+    )
 
 
 class ScoreConfig(Section):

@@ -15,7 +15,7 @@ from reranker_core.output.manifest import PAGE, SUCCESS, conclude
 from reranker_core.report.night import PREFLIGHT, read_night
 from reranker_core.report.outcome import outcome
 from reranker_core.report.page import page, write_page
-from reranker_core.report.sections import duration
+from reranker_core.report.rate import duration
 from reranker_core.report.text import print_night
 from tests.nights import night
 from tests.tables import flat, write
@@ -234,9 +234,7 @@ def test_an_output_without_rows_has_a_page(tmp_path):
     assert "GOOD" in page(read_night(output.store))
 
 
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(0.4, "0 s"), (59.6, "1 min 0 s"), (3661, "1 h 1 min")]
-)
+@pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (59.6, "1 min"), (3661, "1 h 1 min")])
 def test_durations_are_said_in_units(seconds, words):
     assert duration(seconds) == words
 

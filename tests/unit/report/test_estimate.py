@@ -1,0 +1,148 @@
+"""What a run will take, before it starts."""
+
+import json
+
+import pyarrow as pa
+import pytest
+
+from reranker_core.command.plan import plan
+from reranker_core.config import load_config
+from reranker_core.encode.part import encode_part
+from reranker_core.input.reading import read_parts
+from reranker_core.models.checkpoint import short_digest
+from reranker_core.output.attempts import Recorder
+from reranker_core.output.identity import identity
+from reranker_core.prepare import prepare
+from reranker_core.report import estimate as estimates
+from reranker_core.report.estimate import Speed, estimate, speed_of
+from reranker_core.report.workload import Workload, workload
+from reranker_core.storage.store import Store
+from tests.tables import nested, write
+from tests.texts import flat_table
+
+
+def prepared(folder, bert, *overrides):
+    settings = [f"input.path={folder / 'in'}", f"output.path={folder / 'outs' / 'today'}"]
+    settings += [f"model.path={bert}", "model.dtype=float32", "preflight.checks.meaning=off"]
+    return prepare(load_config(None, [*settings, *overrides]))
+
+
+def tokens_of(made):
+    """All tokens that the run will compute."""
+    total = 0
+    for part in made.todo:
+        ((_, table),) = read_parts([part], made.plan.schema.columns)
+        encoded = encode_part(table, made.plan.schema, made.pair_format, made.config)
+        total += int(encoded.sequences.tokens.lengths.sum())
+    return total
+
+
+def test_a_small_input_is_counted_exactly(bert, tmp_path):
+    table = flat_table(400, seed=1)
+    write(tmp_path / "in" / "a.parquet", pa.concat_tables([table.slice(0, 100), table]))
+    made = prepared(tmp_path, bert, "plan.part_rows=250")
+    found = workload(made)
+    assert (found.parts, found.pairs, found.done, found.sampled) == (2, 500, 0, 2)
+    assert found.tokens == pytest.approx(tokens_of(made), rel=1e-9)
+    assert found.low <= found.tokens <= found.high
+    assert found.distinct < 1
+    assert len(found.examples) == 2
+    assert all("[SEP]" in text for text in found.examples)
+    assert found.schema.names == [*made.plan.schema.carried, "score", "status"]
+
+
+def test_a_large_input_is_sampled_and_the_interval_covers_it(bert, tmp_path):
+    hits = 0
+    for seed in range(6):
+        write(tmp_path / str(seed) / "in" / "a.parquet", flat_table(4000, seed=seed))
+        made = prepared(tmp_path / str(seed), bert, "plan.part_rows=100")
+        found = workload(made)
+        truth = tokens_of(made)
+        assert found.sampled == 12
+        assert found.tokens == pytest.approx(truth, rel=0.05)
+        hits += found.low <= truth <= found.high
+    assert hits >= 5
+
+
+def test_nested_input_and_finished_outputs_have_an_estimate(bert, tmp_path):
+    write(tmp_path / "in" / "a.parquet", nested([3, 0, 2, 5]))
+    found = workload(prepared(tmp_path, bert, "output.rank=true"))
+    assert found.tokens > 0
+    assert found.schema.field("rank").type == pa.list_(pa.int32())
+    write(tmp_path / "none" / "in" / "a.parquet", nested([1]).slice(0, 0))
+    made = prepared(tmp_path / "none", bert)
+    assert workload(made).tokens == 0
+    assert speed_of(made, workload(made)) is None
+
+
+WORK = Workload(10, 1000, 0, 5, 3.6e6, 3.0e6, 4.2e6, 1.0, 0.0, (), None, ())
+
+
+def test_time_and_price_follow_from_tokens_and_speed():
+    speed = Speed(1000.0, 36.0, 1, 4.0, 0.5, "here")
+    found = estimate(WORK, speed, None, 3.0)
+    assert (found.hours, found.replicas) == (pytest.approx(1.01), 1)
+    assert found.low < found.hours < found.high
+    assert found.gpu_hours == pytest.approx(0.505)
+    assert found.price == pytest.approx(3.03)
+    many = estimate(WORK, speed, 64, None)
+    assert (many.replicas, many.price) == (10, None)  # as many as there are parts
+    assert many.hours == pytest.approx(0.11)
+
+
+def attempt(made, name, tokens, **changes):
+    """A finished sibling, whose only attempt scored so many tokens in 100 s on two replicas."""
+    store = Store(f"{made.store.url.rpartition('/')[0]}/{name}")
+    model = {"digest": short_digest(made.fingerprint["model"]), "dtype": "float32"} | changes
+    with Recorder(store, 1, 0.0, cpus=2.0, configuration={"model": model}) as record:
+        record.attempt.replicas = [{"device": "cpu", "dtype": "float32"}] * 2
+        record.attempt.tokens, record.attempt.scoring_seconds = tokens, 100.0
+    run = identity(made.fingerprint, made.plan, made.config)
+    store.write("_run.json", json.dumps(run).encode())
+    store.write("_SUCCESS", b"")
+    return store
+
+
+def test_speed_comes_from_the_newest_output_of_the_same_model(bert, tmp_path):
+    write(tmp_path / "in" / "a.parquet", flat_table(50, seed=1))
+    made = prepared(tmp_path, bert)
+    attempt(made, "monday", 40_000)
+    attempt(made, "tuesday", 50_000)
+    attempt(made, "other-model", 1_000_000, digest="sha256:0")
+    found = speed_of(made, workload(made))
+    assert (found.tokens_per_second, found.replicas, found.cpus) == (500.0, 2, 2.0)
+    assert "tuesday (cpu float32)" in found.origin
+
+
+def test_without_an_earlier_output_the_speed_is_measured(bert, tmp_path, monkeypatch):
+    monkeypatch.setattr(estimates, "_MEASURED_SECONDS", 0.2)
+    write(tmp_path / "in" / "a.parquet", flat_table(50, seed=1))
+    made = prepared(tmp_path, bert)
+    found = speed_of(made, workload(made))
+    assert found.tokens_per_second > 100
+    assert found.origin.startswith("0 s of scoring in this process (cpu float32")
+
+
+def test_the_command_prints_it_and_writes_it_without_texts(bert, tmp_path, capsys):
+    write(tmp_path / "in" / "a.parquet", flat_table(50, seed=1))
+    made = prepared(tmp_path, bert)
+    attempt(made, "monday", 40_000)
+    settings = [f"input.path={tmp_path / 'in'}", f"output.path={made.store.url}"]
+    settings += [f"model.path={bert}", "plan.price_per_hour=2"]
+    path = tmp_path / "estimate.json"
+    plan.main([*settings, "--estimate", "--json", str(path)], standalone_mode=False)
+    printed = capsys.readouterr().out
+    assert "400 tokens/s per replica" in printed
+    assert "as the model sees it" in printed
+    content = json.loads(path.read_text())
+    assert content["work"]["pairs"] == 50
+    assert content["estimate"]["price"] > 0
+    assert "[SEP]" not in path.read_text()
+
+
+def test_the_price_is_no_part_of_a_runs_identity(bert, tmp_path):
+    write(tmp_path / "in" / "a.parquet", flat_table(5, seed=1))
+    one, two = prepared(tmp_path, bert), prepared(tmp_path, bert, "plan.price_per_hour=2")
+    runs = [identity(each.fingerprint, each.plan, each.config) for each in (one, two)]
+    assert runs[0] == runs[1]
+    assert runs[0]["plan"] == {"part_rows": 8192, "part_bytes": 268_435_456}
