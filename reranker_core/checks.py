@@ -48,6 +48,7 @@ class Report:
         device, dtype: where and in which number format the scores were computed.
         dtype_reason: why that number format.
         compiled: what came of compiling the model; empty if that was not asked for.
+        products: which kernel multiplies matrices, if several were measured.
         model: SHA-256 of weights, tokenizer and config files.
         prompt: the whole input as text, with `{query}` and `{passage}` where these go.
         canaries: float32 scores of the built-in canaries, which replicas compare.
@@ -61,6 +62,7 @@ class Report:
     dtype: str = ""
     dtype_reason: str = ""
     compiled: str = ""
+    products: str = ""
     model: dict[str, str] | None = None
     prompt: str = ""
     canaries: tuple[float, ...] = ()

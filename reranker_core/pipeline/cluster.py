@@ -10,7 +10,7 @@ from typing import Any
 import ray
 
 from reranker_core.config import Config
-from reranker_core.device import number_formats, resolve_device
+from reranker_core.device import keep_order_of_sums, number_formats, resolve_device
 from reranker_core.errors import Incomplete, count
 from reranker_core.pipeline.placement import Placement, resources
 
@@ -101,6 +101,8 @@ def _settle(config: Config) -> tuple[str, str]:
     # On a worker; the driver needs no layers of transformers.
     from reranker_core.score.scorer import Scorer
 
+    if config.score.reproducible:
+        keep_order_of_sums()
     device = resolve_device(config.model.device)
     formats = number_formats(config.model.dtype, device)
     if len(formats) == 1:

@@ -79,8 +79,8 @@ def print_report(
             f"{report.loading_seconds:.1f} s, the checks {report.seconds:.1f} s",
             highlight=False,
         )
-        if report.compiled:
-            console.print(escape(report.compiled), highlight=False)
+        for outcome in filter(None, (report.compiled, report.products)):
+            console.print(escape(outcome), highlight=False)
         console.print(f"input: {escape(json.dumps(report.prompt, ensure_ascii=False))}")
     console.print(f"model.digest={digest}", highlight=False, soft_wrap=True)
 

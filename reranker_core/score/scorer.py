@@ -48,6 +48,7 @@ from reranker_core.score.batching import Shapes
 from reranker_core.score.compiling import compile_if_faster, long_run, may_pay
 from reranker_core.score.engine import Engine, float32_copy
 from reranker_core.score.guard import rescue
+from reranker_core.score.products import pack_where_faster
 from reranker_core.score.streams import TURN, streams_for
 
 
@@ -152,6 +153,10 @@ class Scorer:
         scorer = cls(engine, pair_format, dtype)
         known = family is families.FAMILIES["encoder"] and loaded.reentrant
         compiled = scorer._compile(config.score.compile, known, pairs)
+        # Which kernel is faster may be measured otherwise in another replica.
+        may_pack = device == "cpu" and not scorer.reproducible and engine.compiled is None
+        tokens, share = shapes.max_tokens, max(threads // streams, 1)
+        products = pack_where_faster(loaded.model, tokens, share) if may_pack else ""
         with computes():
             numerics, english = check_numerics(scorer)
         meaning, own = check_meaning(scorer, english, config.preflight)
@@ -164,6 +169,7 @@ class Scorer:
             "dtype": dtype,
             "dtype_reason": reason,
             "compiled": compiled,
+            "products": products,
             "model": checkpoint.digests,
             "prompt": pair_format.layout,
             "canaries": tuple(english.values.tolist()),

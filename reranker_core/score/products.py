@@ -1,0 +1,132 @@
+"""Matrix products by the fastest kernel that a CPU has for a model's layers, found by measuring.
+
+For a linear layer torch calls MKL in float32, and oneDNN in bfloat16. oneDNN can also keep the
+weights packed as its products need them. Which is faster depends on the CPU (docs/performance.md).
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from reranker_core.device import torch_threads
+
+log = logging.getLogger(__name__)
+
+_ROUNDS = 9
+_SMALLEST = 128 * 128  # weights; the time of smaller layers is not in their products
+_SECONDS = 1.0  # of measuring a kind of layer
+_WORTH = 0.95  # of the time; what saves less may be noise
+
+
+class PackedLinear(torch.nn.Module):
+    """A linear layer with weights as oneDNN packs them. A deep copy of it is a plain layer.
+
+    Attributes:
+        weight: the packed weights; only oneDNN's operators take them.
+        bias: as in the plain layer.
+
+    """
+
+    def __init__(self, layer: torch.nn.Linear, tokens: int) -> None:
+        super().__init__()
+        self.bias = layer.bias
+        self.weight: Any = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), tokens)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Shape (…, in features) to (…, out features)."""
+        found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
+            inputs, self.weight, self.bias, "none", [], ""
+        )
+        return found
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> torch.nn.Linear:
+        rows, columns = self.weight.shape
+        plain = torch.nn.Linear(columns, rows, bias=False, device="meta", dtype=self.weight.dtype)
+        plain.weight = torch.nn.Parameter(self.weight.to_dense(self.weight.dtype), False)
+        plain.bias = copy.deepcopy(self.bias, memo)
+        return plain.eval()
+
+
+def pack_where_faster(model: torch.nn.Module, tokens: int, threads: int) -> str:
+    """Replace the linear layers of a model on a CPU whose packed form is faster.
+
+    Only large layers in its stacks of layers are looked at, each kind (size, number format) once.
+    Dense weights are dropped as they are packed, so that memory does not double.
+
+    Args:
+        model: a loaded model.
+        tokens: number of tokens of a batch.
+        threads: number of threads that compute a batch.
+
+    Returns:
+        The outcome in words.
+
+    """
+    kinds: dict[tuple[int, int, torch.dtype], list[tuple[torch.nn.Module, str]]] = {}
+    for parent, name, layer in _layers(model):
+        kind = (layer.in_features, layer.out_features, layer.weight.dtype)
+        kinds.setdefault(kind, []).append((parent, name))
+    if not kinds:
+        return ""
+    with torch.no_grad(), torch_threads(threads):
+        try:
+            times = [_times(getattr(*places[0]), tokens) for places in kinds.values()]
+        except RuntimeError as error:  # packing needs instructions that this CPU lacks
+            log.debug("packed weights are not supported: %s", error)
+            return ""
+        plain_time = packed_time = best_time = 0.0
+        packed = number = 0
+        for places, (plain, fast) in zip(kinds.values(), times, strict=True):
+            count, worth = len(places), fast <= _WORTH * plain
+            number += count
+            plain_time += count * plain
+            packed_time += count * fast
+            best_time += count * (fast if worth else plain)
+            if worth:
+                packed += count
+                for parent, name in places:
+                    setattr(parent, name, PackedLinear(getattr(parent, name), tokens))
+    if not packed:
+        ratio = packed_time / plain_time
+        return f"packed weights not used: their products need {ratio:.2f} of the time"
+    ratio = best_time / plain_time
+    return (
+        f"packed weights used in {packed} of {number} layers: products need {ratio:.2f} of the time"
+    )
+
+
+def _layers(model: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, str, torch.nn.Linear]]:
+    """Large linear layers in stacks of layers, each with its parent and its name there."""
+    stacks = [part for part in model.modules() if isinstance(part, torch.nn.ModuleList)]
+    seen: set[int] = set()
+    for parent in (part for stack in stacks for part in stack.modules()):
+        for name, layer in parent.named_children():
+            large = type(layer) is torch.nn.Linear and layer.weight.numel() >= _SMALLEST
+            if large and id(layer) not in seen:
+                seen.add(id(layer))
+                yield parent, name, layer
+
+
+def _times(layer: torch.nn.Linear, tokens: int) -> tuple[float, float]:
+    """Seconds of a product of the plain layer and of the packed one: in turn, the best of each."""
+    packed = PackedLinear(layer, tokens)
+    inputs = torch.randn(tokens, layer.in_features).to(layer.weight.dtype)
+    best = [float("inf")] * 2
+    calls: list[Callable[[torch.Tensor], torch.Tensor]] = [layer, packed]
+    for call in calls:
+        call(inputs)  # the first call prepares the kernel
+    end = time.perf_counter() + _SECONDS
+    for _ in range(_ROUNDS):
+        for index, call in enumerate(calls):
+            start = time.perf_counter()
+            call(inputs)
+            best[index] = min(best[index], time.perf_counter() - start)
+        if time.perf_counter() > end:
+            break
+    return best[0], best[1]

@@ -1,0 +1,24 @@
+"""Which number formats are tried, in which order, and why."""
+
+import pytest
+
+from reranker_core import device
+
+
+@pytest.mark.parametrize(
+    ("gain", "formats"), [(2.4, ["bfloat16", "float32"]), (1.2, ["float32"]), (0.4, ["float32"])]
+)
+def test_on_a_cpu_auto_begins_with_bfloat16_if_it_is_much_faster(gain, formats, monkeypatch):
+    monkeypatch.setattr(device, "_gain_of_bfloat16", lambda: gain)
+    found = device.number_formats("auto", "cpu")
+    assert list(found) == formats
+    assert f"{gain} times as fast" in found[formats[0]]
+
+
+def test_a_format_that_is_configured_is_not_measured(monkeypatch):
+    monkeypatch.setattr(device, "_gain_of_bfloat16", lambda: pytest.fail("was measured"))
+    assert device.number_formats("bfloat16", "cpu") == {"bfloat16": "as configured"}
+
+
+def test_this_cpu_is_measured():
+    assert 0 < device._gain_of_bfloat16() < 100
