@@ -180,7 +180,7 @@ class Recorder:
 
     def replica(self, report: dict[str, Any], replaced: list[dict[str, Any]]) -> None:
         """Record the preflight report of a new replica, and all replicas that were sent away."""
-        names = ("replica", "device", "dtype", "compiled", "loading_seconds", "seconds")
+        names = ("replica", "device", "dtype", "compiled", "products", "loading_seconds", "seconds")
         self.attempt.replicas.append({name: report.get(name) for name in names})
         self.attempt.loading_seconds += report["loading_seconds"] + report["seconds"]
         self.attempt.replaced = replaced

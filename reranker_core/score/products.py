@@ -107,9 +107,10 @@ def _layers(model: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, str, torc
     seen: set[int] = set()
     for parent in (part for stack in stacks for part in stack.modules()):
         for name, layer in parent.named_children():
-            large = type(layer) is torch.nn.Linear and layer.weight.numel() >= _SMALLEST
-            if large and id(layer) not in seen:
-                seen.add(id(layer))
+            if type(layer) is not torch.nn.Linear or id(layer) in seen:
+                continue
+            seen.add(id(layer))
+            if layer.weight.numel() >= _SMALLEST:
                 yield parent, name, layer
 
 
