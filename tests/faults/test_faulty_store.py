@@ -255,9 +255,9 @@ def test_an_object_of_many_megabytes_is_created_once(proxy: FaultyProxy, tmp_pat
     first, second = bytes(120 << 20), b"x" * (120 << 20)
     assert store.create("large", first)
     assert not store.create("large", second)
-    ((_, size, md5),) = store.list()
-    assert size == len(first)
-    assert md5 is not None  # of one PUT: that of a multipart upload is no MD5
+    (listed,) = store.list()
+    assert listed.size == len(first)
+    assert listed.md5 is not None  # of one PUT: that of a multipart upload is no MD5
 
 
 @pytest.mark.parametrize(
