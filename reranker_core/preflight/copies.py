@@ -57,8 +57,10 @@ def _twins(matrices: Matrices) -> list[str]:
 
 
 def _repeats(matrices: Matrices) -> list[str]:
-    """Matrices with a block that stands somewhere else, too. Whole matrices that are equal, such as
-    an output embedding beside the input embedding, and equal rows of unused tokens do not count.
+    """Matrices with a block that stands somewhere else, too.
+
+    Copies that people make do not count: rows of an embedding table, such as positions that were
+    extended by repetition, and whole matrices.
     """
     names = list(matrices)
     found = [_anchors(matrices[name]) for name in names]
@@ -83,10 +85,17 @@ def _repeats(matrices: Matrices) -> list[str]:
     return sorted(
         {
             names[other]
-            for one, other, _ in blocks[counts >= _LEAST_ANCHORS].tolist()
-            if one == other or not _equal(matrices[names[one]], matrices[names[other]])
+            for one, other, far in blocks[counts >= _LEAST_ANCHORS].tolist()
+            if not _is_intended(matrices, names[one], names[other], far)
         }
     )
+
+
+def _is_intended(matrices: Matrices, one: str, other: str, distance: int) -> bool:
+    if one == other:
+        return not LAYER.search(one) and distance % matrices[one].shape[1] == 0
+    tables = not LAYER.search(one) and not LAYER.search(other)
+    return tables or _equal(matrices[one], matrices[other])
 
 
 def _anchors(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

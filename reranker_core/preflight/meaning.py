@@ -28,6 +28,7 @@ RIGHT_ORDER = 0.8
 _INVERTED = 0.2
 # The demo's model has 8; trained rerankers tell such passages apart by many deviations.
 CLEAR = 2.0
+_THIRDS = 3  # in which the hard comparisons are made
 # Shares of the hard comparisons. The demo's model wins all technical ones, which were chosen so,
 # and less than 98 % if its scores have a rank correlation below about 0.96 with the sound ones.
 # Of the questions, the embedding model multilingual-e5-small with 4 bits wins 96 %.
@@ -43,12 +44,9 @@ def check_meaning(
     returns the scores of the user's own canaries, shape (pairs,).
     """
     enforced = "en" in config.languages and config.checks.meaning != "off"
-    technical = hard_canaries(TECHNICAL) if enforced else []
     own = read_canaries(config.canaries) if config.canaries else []
     others = {name: grid(pairs) for name, pairs in LANGUAGES.items() if name != "en"}
-    *of_others, of_technical, of_own = _scores(
-        probe, [*others.values(), pairs_of(technical), pairs_of(own)]
-    )
+    *of_others, of_own = _scores(probe, [*others.values(), pairs_of(own)])
     grids = {"en": english.values, **dict(zip(others, of_others, strict=True))}
     span, largest = float(np.ptp(english.values)), float(np.abs(english.values).max())
     found = [
@@ -66,8 +64,8 @@ def check_meaning(
         _check_order(grids, config.languages),
         _check_margin(grids, config.languages),
     ]
-    if technical:
-        found.append(_check_hard(probe, comparisons(technical, of_technical)))
+    if enforced:
+        found.append(_check_hard(probe))
     if own:
         found.append(_check_own(comparisons(own, of_own), str(config.canaries)))
     return found, of_own
@@ -147,9 +145,9 @@ def _check_order(grids: dict[str, np.ndarray], languages: Sequence[str]) -> Chec
     )
 
 
-def _check_hard(probe: Probe, technical: tuple[int, int]) -> Check:
+def _check_hard(probe: Probe) -> Check:
     """The technical comparisons, or else the everyday ones: no model must know both fields."""
-    won = {TECHNICAL: technical}
+    won = {TECHNICAL: _technical(probe)}
     if not _enough(won, TECHNICAL):
         questions = hard_canaries(QUESTIONS)
         (scores,) = _scores(probe, [pairs_of(questions)])
@@ -168,6 +166,25 @@ def _check_hard(probe: Probe, technical: tuple[int, int]) -> Check:
         "and set preflight.checks.meaning=warn.",
         notable=True,
     )
+
+
+def _technical(probe: Probe) -> tuple[int, int]:
+    """Number of technical comparisons in the right order, and of all that were made.
+
+    They are made in thirds, until the result is clear: nothing is lost, or too much is lost
+        already.
+    """
+    canaries = hard_canaries(TECHNICAL)
+    most = (1 - HARD[TECHNICAL]) * sum(len(good) * len(bad) for _, good, bad in canaries)
+    right = total = 0
+    for begin in range(_THIRDS):
+        some = canaries[begin::_THIRDS]
+        (scores,) = _scores(probe, [pairs_of(some)])
+        won, made = comparisons(some, scores)
+        right, total = right + won, total + made
+        if right == total or total - right > most:
+            break
+    return right, total
 
 
 def _enough(won: dict[str, tuple[int, int]], name: str) -> bool:

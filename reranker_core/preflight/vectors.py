@@ -11,6 +11,8 @@ from reranker_core.models.family import LoadedModel
 from reranker_core.preflight.matrices import LAYER, finding
 
 _LEAST_VALUES = 16
+# Smaller differences do not change scores, and half precision may lose them.
+_LEAST_DIFFERENCE = 3e-3
 
 
 def check_vectors(loaded: LoadedModel) -> Check:
@@ -18,19 +20,21 @@ def check_vectors(loaded: LoadedModel) -> Check:
     vectors = {
         name: weight.detach()
         for name, weight in loaded.model.named_parameters()
-        if weight.dim() == 1 and len(weight) >= _LEAST_VALUES and LAYER.search(name)
+        if weight.dim() == 1
+        and len(weight) >= _LEAST_VALUES
+        and LAYER.search(name)
+        and not (loaded.head and name.startswith(loaded.head))
     }
-    roles: dict[str, list[str]] = defaultdict(list)
-    for name in vectors:
-        roles[LAYER.sub(".*.", name)].append(name)
-    constant = {name for name, weight in vectors.items() if _is_constant(weight)}
+    alike: dict[str, list[torch.Tensor]] = defaultdict(list)
+    for name, weight in vectors.items():
+        alike[_role(name)].append(weight)
     return finding(
         "layers_alike",
         [
             name
-            for names in roles.values()
-            for name in names
-            if name in constant and not constant.issuperset(names)
+            for name, weight in vectors.items()
+            if _is_constant(weight)
+            and 2 * sum(map(_is_trained, alike[_role(name)])) >= len(alike[_role(name)])
         ],
         "no gains and biases of a single value where those of another layer differ",
         "The values of this layer were not saved, or were initialised again. Copy the checkpoint "
@@ -38,5 +42,14 @@ def check_vectors(loaded: LoadedModel) -> Check:
     )
 
 
+def _role(name: str) -> str:
+    """The name without the number of the layer."""
+    return LAYER.sub(".*.", name, count=1)
+
+
 def _is_constant(weight: torch.Tensor) -> bool:
     return bool((weight == weight[0]).all())
+
+
+def _is_trained(weight: torch.Tensor) -> bool:
+    return float(weight.float().std()) >= _LEAST_DIFFERENCE

@@ -93,11 +93,10 @@ SQUARE: dict[str, Edit] = {
     "one head drawn anew": one_head(anew),
 }
 KINDS: dict[str, Build] = {
-    **{
-        f"layer {n}, {name}: {what}": tensor(f"{LAYER}{n}.{key}.weight", edit)
-        for n in (0, 1)
-        for name, key in MATRICES.items()
-        for what, edit in (EDITS if "feed" in name else EDITS | SQUARE).items()
+    **{  # each in one of the two layers, in turn
+        f"layer {(m + e) % 2}, {name}: {what}": tensor(f"{LAYER}{(m + e) % 2}.{key}.weight", edit)
+        for m, (name, key) in enumerate(MATRICES.items())
+        for e, (what, edit) in enumerate((EDITS if "feed" in name else EDITS | SQUARE).items())
     },
     **{
         f"{name}: {what}": tensor(f"{key}.{part}", edit)

@@ -43,7 +43,7 @@ ALL: dict[str, Edit] = {
     "of rank 64": low_rank(64),
     "of rank 96": low_rank(96),
 }
-PARTS = {"layers": "encoder", "layer 0": "layer.0"}
+PARTS = {"layer 0": "layer.0"}
 KINDS: dict[str, Build] = {
     **{f"all matrices: {what}": matrices(edit) for what, edit in ALL.items()},
     **{

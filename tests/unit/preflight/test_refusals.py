@@ -1,0 +1,103 @@
+"""Checkpoints that are refused, beside those of `tests/faults/zoo`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import damage
+from tests.unit.preflight.refusing import HEAD, failures, load, only, refused, zero_head
+
+
+def test_a_vocabulary_without_capitals_must_lower_them(bert: Path, tmp_path: Path):
+    model = damage.with_config(bert, tmp_path / "m")
+    path = model / "tokenizer.json"
+    given = json.loads(path.read_text())
+    given["normalizer"]["lowercase"] = False
+    path.write_text(json.dumps(given))
+    error = refused(model)
+    assert "tokenizer/knows_words" in failures(error)
+    assert "of the tokens of the same text in capitals" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ({"hidden_act": "linear"}, "hidden_act linear"),
+        ({"layer_norm_eps": 1.0}, "layer_norm_eps 1"),
+        ({"hidden_act": "relu", "layer_norm_eps": 1e-5}, ""),
+    ],
+)
+def test_settings_that_no_trained_model_has_are_refused(
+    bert: Path, tmp_path: Path, setting: dict[str, Any], told: str
+):
+    model = damage.with_config(bert, tmp_path / "m", **setting)
+    if not told:
+        load(model)
+        return
+    error = refused(model)
+    assert failures(error) == {"architecture/usual_settings"}
+    assert told in str(error)
+
+
+def test_a_config_that_names_no_labels_has_two(bert: Path, tmp_path: Path):
+    model = damage.with_config(bert, tmp_path / "m", id2label=None, label2id=None)
+    assert "architecture/one_label" in failures(refused(model))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "said"),
+    [
+        ("BertModel", "embedding model"),
+        ("BertForMaskedLM", "masked language model"),
+        ("Qwen3Model", "embedding model"),
+        ("Whatever", "not a supported reranker"),
+        (None, "nothing"),
+    ],
+)
+def test_other_architectures_are_refused_by_name(
+    bert: Path, tmp_path: Path, architecture: str | None, said: str
+):
+    named = [architecture] if architecture else None
+    error = refused(damage.with_config(bert, tmp_path / "m", architectures=named))
+    assert failures(error) == {"architecture/has_a_score"}
+    assert said in str(error)
+
+
+def test_a_base_model_is_refused_by_its_weights_when_its_name_is_not_enforced(
+    bert: Path, tmp_path: Path
+):
+    def base(weights: damage.Weights) -> None:
+        del weights[HEAD], weights["classifier.bias"]
+
+    model = damage.with_weights(bert, tmp_path / "base", base)
+    model = damage.with_config(model, tmp_path / "m", architectures=["BertModel"])
+    error = refused(model, *only("weights"))
+    assert "weights/none_missing" in str(error)
+    assert "architecture/has_a_score" not in str(error)
+
+
+@pytest.mark.parametrize("left", [0, 5, 1000])
+def test_weights_without_their_header_are_refused(bert: Path, tmp_path: Path, left: int):
+    content = (bert / "model.safetensors").read_bytes()[:left]
+    error = refused(damage.with_file(bert, tmp_path / "m", "model.safetensors", content))
+    assert failures(error) == {"files/weights_present"}
+    assert "model.safetensors" in str(error)
+
+
+def test_a_head_that_ignores_its_input_is_refused(bert: Path, tmp_path: Path):
+    model = damage.with_weights(bert, tmp_path / "m", zero_head)
+    assert failures(refused(model)) == {"weights/head_trained"}
+    unweighed = ("preflight.checks.weights=warn", "preflight.checks.meaning=refuse")
+    assert "meaning/not_constant" in failures(refused(model, *unweighed))
+
+
+def test_a_trained_head_may_have_a_bias_of_0(bert: Path, tmp_path: Path):
+    def edit(weights: damage.Weights) -> None:
+        weights[HEAD] *= 2
+        weights["classifier.bias"].zero_()
+
+    load(damage.with_weights(bert, tmp_path / "m", edit))
