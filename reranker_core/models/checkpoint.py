@@ -125,6 +125,13 @@ class Checkpoint:
         return bool(self.config.get("auto_map"))
 
     @property
+    def _code(self) -> list[Path]:
+        """The files of code that config.json or the tokenizer's settings name."""
+        settings = read_json(self.folder / "tokenizer_config.json")
+        named = self.names_own_code or (isinstance(settings, dict) and settings.get("auto_map"))
+        return sorted(self.folder.glob("*.py")) if named else []
+
+    @property
     def foreign_code(self) -> list[str]:
         """Other repositories whose code config.json or the tokenizer's settings name."""
         settings = [self.config, read_json(self.folder / "tokenizer_config.json") or {}]

@@ -24,6 +24,7 @@ _JINA_PARTS = {
     "mlp.fc2": "output.dense",
     "norm2": "output.LayerNorm",
 }
+_GTE_MARK = re.compile(r"encoder\.layer\.\d+\.attention\.qkv_proj\.")
 # Of new-impl's settings, those that change what is computed, and the only values that Gte computes.
 _GTE_ONLY = {
     "position_embedding_type": "rope",
@@ -43,11 +44,13 @@ def native_settings(config: dict[str, Any], names: Iterable[str]) -> dict[str, A
     """
     if not config.get("auto_map"):
         return None
+    names = set(names)
     kept = {key: value for key, value in config.items() if key != "auto_map"}
     architecture = str((config.get("architectures") or [""])[0])
-    if architecture == "XLMRobertaForSequenceClassification" and _JINA_MARK in set(names):
+    if architecture == "XLMRobertaForSequenceClassification" and _JINA_MARK in names:
         return kept | {"model_type": "xlm-roberta"}
-    if config.get("model_type") == "new" and architecture == "NewForSequenceClassification":
+    named = config.get("model_type") == "new" and architecture == "NewForSequenceClassification"
+    if named and (not names or any(_GTE_MARK.search(name) for name in names)):
         return _gte(kept)
     return None
 

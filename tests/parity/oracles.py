@@ -19,7 +19,7 @@ from sentence_transformers.cross_encoder.modules import LogitScore
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
+    PreTrainedTokenizerFast,
     T5ForConditionalGeneration,
 )
 
@@ -121,7 +121,7 @@ class Float64:
     """A causal language model in float64, without padding."""
 
     def __init__(self, folder: Path) -> None:
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, trust_remote_code=False)
         self.model = AutoModelForCausalLM.from_pretrained(folder).double().eval()
 
     def scores(self, inputs: list[list[int]], answers: dict[int, float]) -> np.ndarray:
@@ -140,7 +140,7 @@ class Classifier64:
     """A class with a classification head in float64, one pair at a time."""
 
     def __init__(self, folder: Path) -> None:
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, trust_remote_code=True)
         self.model = AutoModelForSequenceClassification.from_pretrained(
             folder, trust_remote_code=True
         )
@@ -186,7 +186,7 @@ def _cross_encoder(folder: Path) -> CrossEncoder:
         "{{ messages | selectattr('role', 'eq', 'document') | map(attribute='content') | first }}"
         + QWEN_SUFFIX.replace("\n", "{{ '\\n' }}")
     )
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, trust_remote_code=False)
     model = Transformer(
         str(folder),
         transformer_task="text-generation",
@@ -220,7 +220,7 @@ def layerwise_scores(
     folder: Path, pairs: list[Pair], most: int, query_most: int, cutoffs: list[int]
 ) -> np.ndarray:
     """FlagEmbedding's MiniCPM in float64, a pair at a time, shape (pairs, cutoffs)."""
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, trust_remote_code=False)
     model = _in_float64(folder, flag_models.LayerWiseMiniCPMForCausalLM)
     scores = []
     for pair in pairs:
@@ -245,7 +245,7 @@ def lightweight_scores(
 ) -> np.ndarray:
     """FlagEmbedding's compressing Gemma2 in float64, a pair at a time, shape (pairs, cutoffs)."""
     prompt = "Predict whether passage B contains an answer to query A."
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, trust_remote_code=False)
     model = _in_float64(folder, flag_models.CostWiseGemmaForCausalLM)
     model.config._attn_implementation = "eager"
     scores = []
@@ -272,7 +272,7 @@ def lightweight_scores(
 
 def monot5_scores(folder: Path, pairs: list[Pair]) -> np.ndarray:
     """Logit of true less that of false at the decoder's first step, in float64."""
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, trust_remote_code=False)
     model = _in_float64(folder, T5ForConditionalGeneration)
     true, false = (ids_of(tokenizer, word)[0] for word in ("true", "false"))
     start = torch.tensor([[model.config.decoder_start_token_id]])
