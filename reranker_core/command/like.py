@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from reranker_core.config import Config
 from reranker_core.config.redaction import hidden_keys
+from reranker_core.config.working_copy import refuse_in_copy
 from reranker_core.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ def configuration_like(output: str, overrides: Iterable[str]) -> dict[str, Any]:
     from reranker_core.output.manifest import recorded_manifest
     from reranker_core.storage.store import Store
 
+    refuse_in_copy([(f"--like {output}", output)])
     store = Store(output)
     require_recorded(store)
     found = last_configuration(read_attempts(store))

@@ -7,6 +7,7 @@ import click
 from reranker_core.command.console import make_console
 from reranker_core.command.messages import set_up_messages
 from reranker_core.command.subcommand import HELP_OPTIONS
+from reranker_core.config.working_copy import refuse_in_copy
 
 
 @click.command("report", context_settings=HELP_OPTIONS)
@@ -18,6 +19,7 @@ def report(output: str, text: bool) -> None:
     OUTPUT is the output folder of a run, finished or not. The page is OUTPUT/_report.html.
     """
     set_up_messages()
+    refuse_in_copy([(output, output)])
     # Late, so that --help and wrong options answer at once.
     from reranker_core.output.manifest import PAGE
     from reranker_core.report.night import read_night

@@ -72,6 +72,10 @@ def _paths(config: Config) -> Iterator[tuple[str, str]]:
         value = getattr(config.preflight, key)
         if value is not None:
             yield f"preflight.{key}", value
+    report = config.report
+    for key, value in (("against", report.against), ("qrels", report.qrels)):
+        if value not in (None, "auto"):
+            yield f"report.{key}", str(value)
 
 
 def _lies_in(value: str, copy: Path) -> bool:

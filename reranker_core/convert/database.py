@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from reranker_core.errors import InputError, brief
+from reranker_core.errors import InputError, RerankError, brief
 from reranker_core.storage.filesystem import is_local, open_filesystem
 from reranker_core.storage.store import Store
 
@@ -21,11 +21,12 @@ _SHOWN = 5
 
 
 @contextmanager
-def database(command: str) -> Iterator[DuckDBPyConnection]:
+def database(command: str, error: type[RerankError] = InputError) -> Iterator[DuckDBPyConnection]:
     """A database with a folder to spill to, for a subcommand.
 
     Raises:
-        InputError: a file cannot be read, in the words of DuckDB without the content of the file.
+        InputError: a file cannot be read, in the words of DuckDB without the content of the file;
+            or another `error`.
 
     """
     import duckdb  # late: it is large, and few subcommands need it
@@ -37,9 +38,9 @@ def database(command: str) -> Iterator[DuckDBPyConnection]:
         connection.execute("SET enable_progress_bar = false")
         try:
             yield connection
-        except duckdb.Error as error:
+        except duckdb.Error as failure:
             # Beyond the first sentence, DuckDB quotes the line that it could not read.
-            raise InputError(f"{command}: {brief(error).partition(' Line: ')[0]}") from None
+            raise error(f"{command}: {brief(failure).partition(' Line: ')[0]}") from None
 
 
 def source(connection: DuckDBPyConnection, path: str) -> str:

@@ -40,10 +40,11 @@ def assess(
     found: dict[str, Any] = {"exceeded": []}
     with _required(guard.max_drift is not None or guard.min_rank_correlation is not None):
         earlier = earlier_output(config)
-        if earlier is not None:
+        old = recorded_manifest(earlier) if earlier is not None else {}
+        if earlier is not None and facts.get("pairs") and old.get("pairs") != 0:
             log.info("comparing the scores with those of %s", earlier.url)
             runs = (require_recorded(earlier), run)
-            drift = compare(earlier, store, runs, (recorded_manifest(earlier), facts))
+            drift = compare(earlier, store, runs, (old, facts))
             found["drift"] = drift.as_dict()
             found["exceeded"] += drift.exceeds(guard)
     with _required(guard.min_quality is not None):

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from reranker_core.convert.database import database
-from reranker_core.errors import ConfigError
+from reranker_core.errors import ConfigError, Incomplete
 from reranker_core.report.scored_pairs import (
     HASHES,
     Columns,
@@ -63,10 +63,11 @@ def read_queries(
 
     Raises:
         ConfigError: a column is not in the output, is not numeric, or does not fit the candidates.
+        Incomplete: data files are missing or damaged.
 
     """
     found: dict[str, Query] = {}
-    with database("evaluate") as connection:
+    with database("evaluate", Incomplete) as connection:
         relation = scored_pairs(connection, store, columns)
         _check(connection, relation, columns)
         limit = HASHES

@@ -14,6 +14,7 @@ import numpy as np
 
 from reranker_core.config.sections.work import GuardConfig
 from reranker_core.convert.database import database, row_of
+from reranker_core.errors import Incomplete
 from reranker_core.output.differences import differences
 from reranker_core.report.mixes import mixes
 from reranker_core.report.scored_pairs import Columns, fraction_limit, scored_pairs
@@ -142,12 +143,13 @@ def compare(
         sample: pairs of each to compare; about.
 
     Raises:
-        InputError, ConfigError: an output cannot be read.
+        ConfigError: a column is not in an output.
+        Incomplete: data files of an output are missing or damaged.
 
     """
     fraction = min(1.0, sample / max(*(each.get("pairs") or 1 for each in manifests), 1))
     limit = fraction_limit(fraction)
-    with database("report") as connection:
+    with database("report.against", Incomplete) as connection:
         types = []
         for name, store, run in zip(("a", "b"), (earlier, later), runs, strict=True):
             relation = scored_pairs(connection, store, Columns.of_run(run), limit)

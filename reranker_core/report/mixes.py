@@ -44,7 +44,7 @@ def mixes(
 
 def _columns(runs: tuple[dict[str, Any], ...], types: list[dict[str, str]]) -> list[str]:
     """Columns of text in both outputs, other than those of the job."""
-    known = {"filename"}
+    known: set[str] = set()
     for run in runs:
         known |= set(run["output"]["columns"].values()) | set(run["input"]["columns"].values())
     both = [name for name, kind in types[1].items() if types[0].get(name) == kind]

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from reranker_core.convert.database import glob_in, named, row_of
 from reranker_core.errors import ConfigError
+from reranker_core.output.commit import open_data, part_of
 from reranker_core.storage.store import Store
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 HASHES = 1 << 64
+_FILE = "batch-reranker file"  # no column of the data has this name
 
 
 @dataclass(frozen=True)
@@ -81,14 +83,18 @@ def scored_pairs(
 
     Raises:
         ConfigError: a column is not in the output.
+        Incomplete: a data file is damaged.
 
     """
     files = (
-        f"read_parquet({glob_in(connection, store)}, filename = true, file_row_number = true, "
-        "hive_partitioning = false)"
+        f"read_parquet({glob_in(connection, store)}, filename = '{_FILE}', "
+        "file_row_number = true, hive_partitioning = false)"
     )
     found = connection.execute(f"DESCRIBE SELECT * FROM {files}").fetchall()
-    types = {str(row[0]): str(row[1]) for row in found}
+    kinds = [str(row[1]) for row in found]
+    # DuckDB takes `Score` and `score` for one name, so columns go by their place in a file.
+    files += f" AS files({', '.join([*map(_place, range(len(kinds) - 2)), 'row', 'file'])})"
+    types = dict(zip(_names(store), kinds, strict=False))
     nested = types.get(columns.score, "").endswith("]")
     read = _Reader(store, types, nested)
     query = read.text(columns.query_id)
@@ -98,7 +104,7 @@ def scored_pairs(
         f"{read.each(columns.score)} AS score, {read.each(columns.first_stage)} AS first, "
         f"{read.each(columns.label)} AS label, "
         f"{read.text(columns.group) if columns.group else 'NULL'} AS grp, "
-        "parse_filename(filename, true) AS part, file_row_number AS row "
+        "parse_filename(file, true) AS part, row "
         f"FROM {files} {sampled}"
     )
     if not nested:
@@ -140,13 +146,15 @@ class _Reader:
 
     def text(self, name: str) -> str:
         """A column of the row as text."""
-        return _as_text(named(self._known(name)), self._types[name])
+        return _as_text(self._known(name), self._types[name])
 
     def texts(self, name: str) -> str:
         """A column of the candidates as text."""
         if not self._nested:
             return self.text(name)
-        binary = "BLOB" if "BLOB" in self._types[self._known(name.partition(".")[0], name)] else ""
+        binary = (
+            "BLOB" if "BLOB" in self._types.get(name, self._types.get(_column(name), "")) else ""
+        )
         return f"list_transform({self.each(name)}, lambda x: {_as_text('x', binary)})"
 
     def each(self, name: str | None) -> str:
@@ -154,9 +162,8 @@ class _Reader:
         if name is None:
             return "NULL"
         if name in self._types:
-            return named(name)
-        column, _, member = name.partition(".")
-        known = named(self._known(column, name))
+            return self._known(name)
+        known, member = self._known(_column(name), name), name.partition(".")[2]
         if not self._nested:
             return f"{known}.{named(member)}"
         return f"list_transform({known}, lambda x: x.{named(member)})"
@@ -172,12 +179,29 @@ class _Reader:
 
     def _known(self, name: str, whole: str = "") -> str:
         if name not in self._types:
-            there = [each for each in self._types if each not in ("filename", "file_row_number")]
+            there = ", ".join(self._types)
             raise ConfigError(
-                f"{self._store.url}: has no column {whole or name}; it has {', '.join(there)}. "
+                f"{self._store.url}: has no column {whole or name}; it has {there}. "
                 "Choose one of these; output.passthrough sets which input columns are copied"
             )
-        return name
+        return _place(list(self._types).index(name))
+
+
+def _names(store: Store) -> list[str]:
+    """The columns of the first data file."""
+    parts = (part_of(listed.name) for listed in store.list())
+    first = next(part for part in parts if part is not None)
+    with open_data(store, first) as file:
+        return list(file.schema_arrow.names)
+
+
+def _place(number: int) -> str:
+    return f"c{number}"
+
+
+def _column(name: str) -> str:
+    """The list column of a field of structs."""
+    return name.partition(".")[0]
 
 
 def _as_text(expression: str, kind: str) -> str:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import pytrec_eval
 
-from reranker_core.errors import ConfigError, InputError
+from reranker_core.errors import ConfigError, Incomplete, InputError
 from reranker_core.report.candidates import Query, read_queries
 from reranker_core.report.evaluation import evaluate, judgements_of
 from reranker_core.report.judgements import read_judgements
@@ -228,3 +228,27 @@ def test_labels_that_do_not_fit_are_refused(labels, said, tmp_path):
     columns = Columns("query_id", "doc_id", "score", label="clicks")
     with pytest.raises(ConfigError, match=said):
         read_queries(Store(str(tmp_path)), columns, None, 0)
+
+
+def test_columns_that_differ_in_case_and_names_of_duckdb_are_told_apart(tmp_path):
+    table = FLAT.append_column("Score", pa.array([9.0, 9.0, 9.0]))
+    table = table.append_column("filename", pa.array(["x"] * 3)).select(
+        ["Score", "filename", *FLAT.column_names]
+    )
+    pq.write_table(table, tmp_path / "in-0-0123456789abcdef.parquet")
+    found, _ = read_queries(Store(str(tmp_path)), Columns("query_id", "doc_id", "score"), None, 0)
+    assert found["2"].scores == [2.0]
+    by_file = Columns("query_id", "doc_id", "score", group="filename")
+    assert read_queries(Store(str(tmp_path)), by_file, None, 0)[0]["2"].group == "x"
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_data_files_that_are_missing_or_damaged_are_named(damage, tmp_path):
+    path = tmp_path / "in-0-0123456789abcdef.parquet"
+    pq.write_table(FLAT, path)
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-40])
+    else:
+        path.unlink()
+    with pytest.raises(Incomplete, match=r"evaluate: .*parquet"):
+        read_queries(Store(str(tmp_path)), Columns("query_id", "doc_id", "score"), None, 0)
