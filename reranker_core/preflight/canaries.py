@@ -23,6 +23,17 @@ Pair = tuple[str, str]
 Canary = tuple[str, list[str], list[str]]  # query, relevant, irrelevant
 
 TECHNICAL, QUESTIONS = "technical", "questions"
+# What many sound models are weak in, so that results are reported, not required.
+REPORTED = ("capitals", "numbers", "negation")
+LONG = "long passages"
+_LONG = 12
+_BEFORE = (
+    "Part of the public interface since version 1.2. Names that begin with an underscore may "
+    "change without notice. Parameters are described below. Unless stated otherwise they are "
+    "keyword only, and None selects the default of the class. See the user guide for an "
+    "introduction with examples, and the release notes for changes of behaviour between versions. "
+    "The implementation follows the reference manual; deviations are listed in the appendix. "
+)
 
 ENGLISH: tuple[Pair, ...] = (
     (
@@ -191,10 +202,18 @@ def lengthening(pairs: Sequence[Pair]) -> list[Pair]:
 
 
 def hard_canaries(name: str) -> list[Canary]:
-    """The built-in ones of a kind: `TECHNICAL`, in the manner of docstrings, or `QUESTIONS` of
-    everyday life.
+    """The built-in ones of a kind: `TECHNICAL`, in the manner of docstrings, `QUESTIONS` of
+    everyday life, or one of `REPORTED`.
     """
     return read_canaries(str(Path(__file__).parent / "hard_canaries" / f"{name}.jsonl"))
+
+
+def long_canaries() -> list[Canary]:
+    """Technical ones whose passages begin with the same general text, and answer at their end."""
+    return [
+        (query, [_BEFORE + text for text in good], [_BEFORE + text for text in bad])
+        for query, good, bad in hard_canaries(TECHNICAL)[:_LONG]
+    ]
 
 
 def read_canaries(path: str) -> list[Canary]:

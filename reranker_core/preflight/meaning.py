@@ -11,12 +11,15 @@ from reranker_core.config import PreflightConfig
 from reranker_core.models.scores import Scores
 from reranker_core.preflight.canaries import (
     LANGUAGES,
+    LONG,
     QUESTIONS,
+    REPORTED,
     TECHNICAL,
     Canary,
     Pair,
     grid,
     hard_canaries,
+    long_canaries,
     pairs_of,
     read_canaries,
 )
@@ -65,7 +68,7 @@ def check_meaning(
         _check_margin(grids, config.languages),
     ]
     if enforced:
-        found.append(_check_hard(probe))
+        found += [_check_hard(probe), _report_abilities(probe)]
     if own:
         found.append(_check_own(comparisons(own, of_own), str(config.canaries)))
     return found, of_own
@@ -164,6 +167,26 @@ def _check_hard(probe: Probe) -> Check:
         "quantised too coarsely. Compare the digests with those of the published files. If the "
         "model was trained for a special domain, provide your own canaries (preflight.canaries) "
         "and set preflight.checks.meaning=warn.",
+        notable=True,
+    )
+
+
+def _report_abilities(probe: Probe) -> Check:
+    """What is measured and not required."""
+    kinds = {name: hard_canaries(name) for name in REPORTED} | {LONG: long_canaries()}
+    scores = _scores(probe, [pairs_of(canaries) for canaries in kinds.values()])
+    won = {
+        name: comparisons(canaries, own)
+        for (name, canaries), own in zip(kinds.items(), scores, strict=True)
+    }
+    return Check(
+        "meaning",
+        "abilities",
+        True,
+        "comparisons in the right order: "
+        + ", ".join(f"{name} {right} of {total}" for name, (right, total) in won.items())
+        + "; not required",
+        "any share; chance gives half",
         notable=True,
     )
 

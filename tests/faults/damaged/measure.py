@@ -157,10 +157,9 @@ def page(findings: dict[str, list[Finding]]) -> str:
     number = sum(len(findings[title]) for title in DAMAGED)
     lines = [
         HEADING,
-        f"Of {number} damaged copies, {len(broken)} are broken: their correlation is below",
-        f"{WRONG}. {len(accepted)} of these are accepted ({len(accepted) / len(broken):.1%}).",
-        f"Of {len(findings[UNHARMED])} copies that were changed without harm, {len(refused)} are",
-        "refused.",
+        f"Of {number} damaged copies, {len(broken)} are broken (correlation below {WRONG}).",
+        f"{len(accepted)} of these are accepted ({len(accepted) / len(broken):.1%}).",
+        f"Of {len(findings[UNHARMED])} copies changed without harm, {len(refused)} are refused.",
     ]
     for title, group in findings.items():
         wrong = [one for one in group if one.broken]

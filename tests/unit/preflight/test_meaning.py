@@ -9,15 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reranker_core.config import PreflightConfig
 from reranker_core.errors import ConfigError
 from reranker_core.preflight.canaries import (
+    ENGLISH,
     LANGUAGES,
+    LONG,
     QUESTIONS,
+    REPORTED,
     TECHNICAL,
     Pair,
+    grid,
     hard_canaries,
 )
-from tests.unit.preflight.probes import canaries, knows, right
+from reranker_core.preflight.meaning import check_meaning
+from tests.unit.preflight.probes import Model, canaries, knows, right
 from tests.unit.preflight.refusing import failures, refused
 
 
@@ -113,6 +119,15 @@ def test_hard_canaries_are_many_and_never_stand_on_both_sides():
         assert sum(len(good) * len(bad) for _, good, bad in entries) > 250
         assert len({query for query, _, _ in entries}) == len(entries)
         assert not any(set(good) & set(bad) for _, good, bad in entries)
+
+
+def test_what_many_models_are_weak_in_is_reported_and_not_required():
+    model = Model(right)
+    found, _ = check_meaning(model, model.score_texts(grid(ENGLISH)), PreflightConfig())
+    (check,) = [check for check in found if check.name == "abilities"]
+    assert check.passed
+    for kind in (*REPORTED, LONG):
+        assert f"{kind} 0 of " in check.measured
 
 
 def test_own_canaries_are_held_against_the_model(tmp_path: Path):
