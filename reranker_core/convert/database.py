@@ -14,6 +14,7 @@ from reranker_core.storage.store import Store
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+    from fsspec import AbstractFileSystem
 
 _MEMORY = "2GB"
 _THREADS = 2  # each needs some 500 MB to join and sort
@@ -55,7 +56,7 @@ def source(connection: DuckDBPyConnection, path: str) -> str:
         raise InputError(f"{path}: this file does not exist ({inner})")
     if is_local(filesystem):
         return quoted(_literal(inner))
-    connection.register_filesystem(filesystem)
+    _register(connection, filesystem)
     return quoted(path)
 
 
@@ -63,8 +64,15 @@ def glob_in(connection: DuckDBPyConnection, store: Store) -> str:
     """All Parquet files of an output as DuckDB names them, quoted."""
     if is_local(store.filesystem):
         return quoted(f"{_literal(store.root)}/*.parquet")
-    connection.register_filesystem(store.filesystem)
+    _register(connection, store.filesystem)
     return quoted(f"{store.url}/*.parquet")
+
+
+def _register(connection: DuckDBPyConnection, filesystem: AbstractFileSystem) -> None:
+    protocols = filesystem.protocol
+    names = {protocols} if isinstance(protocols, str) else set(protocols)
+    if not names & set(connection.list_filesystems()):
+        connection.register_filesystem(filesystem)
 
 
 def row_of(connection: DuckDBPyConnection, query: str) -> tuple[Any, ...]:

@@ -152,6 +152,17 @@ def test_nested_outputs_are_compared_like_flat_ones(tmp_path):
     assert (found.rank_correlation, found.distance) == (1, 0)
 
 
+def test_outputs_on_an_object_store_are_found_and_compared(moto_bucket, tmp_path):
+    write(tmp_path / "in" / "a.parquet", flat(60, 20))
+    folder = f"{moto_bucket}/{tmp_path.name}"
+    one, two = (driven(tmp_path / "in", f"{folder}/{name}") for name in ("one", "two"))
+    settings = ["input.path=x", f"output.path={two.store.url}", "model.path=m"]
+    config = load_config(None, [*settings, "report.against=auto"])
+    assert earlier_output(config).url == one.store.url
+    found = drift(one, two)
+    assert (found.common, found.rank_correlation) == (60, 1)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_chance_is_what_exchanged_queries_give(seed):
     rng = np.random.default_rng(seed)
