@@ -76,7 +76,8 @@ def _load_lines(connection: DuckDBPyConnection, path: str) -> str:
     line, count = row_of(
         connection,
         f"SELECT min(line), count(*) FROM (SELECT * FROM fields {skipped}) "
-        f"WHERE len(field) <> {len(fields)} OR TRY_CAST(field[{number}] AS DOUBLE) IS NULL",
+        f"WHERE len(field) <> {len(fields)} "
+        f"OR NOT coalesce(isfinite(TRY_CAST(field[{number}] AS DOUBLE)), false)",
     )
     if count:
         raise InputError(

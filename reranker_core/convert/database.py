@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from reranker_core.errors import InputError, RerankError, brief
+import pyarrow as pa
+
+from reranker_core.errors import InputError, RerankError
 from reranker_core.storage.filesystem import is_local, open_filesystem
 from reranker_core.storage.store import Store
 
@@ -19,6 +22,24 @@ if TYPE_CHECKING:
 _MEMORY = "2GB"
 _THREADS = 2  # each needs some 500 MB to join and sort
 _SHOWN = 5
+_FILE = re.compile(r'file "([^"]+)"|^\s*file = (.+)$', re.MULTILINE)
+_LINE = re.compile(r"\b[Ll]ine:? (\d+)")
+_CAUSES = tuple(
+    map(
+        re.compile,
+        (
+            r"[Tt]his file is not utf-8 encoded",
+            r"Expected Number of Columns: \d+ Found: \d+",
+            r"Value with unterminated quote found",
+            r"Maximum line size of \d+ bytes exceeded",
+            r"duplicate key",
+            r"(?<=\d: )(?:unexpected|invalid|unclosed|trailing)[\w -]+",
+        ),
+    )
+)
+_NO_TABLE = (
+    "the rows have different numbers of fields, a quote does not end, or the text is not UTF-8"
+)
 
 
 @contextmanager
@@ -39,9 +60,19 @@ def database(command: str, error: type[RerankError] = InputError) -> Iterator[Du
         connection.execute("SET enable_progress_bar = false")
         try:
             yield connection
-        except duckdb.Error as failure:
-            # Beyond the first sentence, DuckDB quotes the line that it could not read.
-            raise error(f"{command}: {brief(failure).partition(' Line: ')[0]}") from None
+        except (duckdb.Error, pa.ArrowException, OSError) as failure:
+            # Arrow makes an OSError of what DuckDB raises while its rows are taken.
+            raise error(f"{command}: {_told(str(failure))}") from None
+
+
+def _told(text: str) -> str:
+    """An error of DuckDB without the content of files, which it quotes."""
+    file, line = _FILE.search(text), _LINE.search(text)
+    cause = next((found[0] for each in _CAUSES if (found := each.search(text))), None)
+    if file is not None and (cause or "sniffing" in text):
+        where = f"{file[1] or file[2]}{f', line {line[1]}' if line else ''}"
+        return f"{where}: cannot be read: {cause or _NO_TABLE}"
+    return text.partition("\n")[0].partition(" Line: ")[0].partition(": Object ")[0]
 
 
 def source(connection: DuckDBPyConnection, path: str) -> str:

@@ -6,6 +6,7 @@ column becomes a number only if no digit is lost.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -38,6 +39,7 @@ _GUESSED = ("date", "time", "timestamp", "timestamp_s", "timestamp_ms", "timesta
             "timestamp with time zone", "time with time zone", "interval", "blob", "time_ns",
             "hugeint", "uhugeint")  # fmt: skip
 _TEXTS = ("query_id", "query", "doc_id", "passage")
+_IDS = ("query_id", "doc_id")
 _WHOLE, _REAL = "-?(0|[1-9][0-9]{0,17})", "-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][-+]?[0-9]+)?"
 
 
@@ -92,23 +94,26 @@ def _json(connection: DuckDBPyConnection, path: str) -> pa.RecordBatchReader:
     file = source(connection, path)
     found = connection.sql(f"SELECT * FROM read_json({file}, sample_size = -1, {how})")
     columns = ", ".join(
-        f"{quoted(name)}: {quoted(_plain(kind))}"
+        f"{quoted(name)}: {quoted(_plain(kind, name))}"
         for name, kind in zip(found.columns, found.types, strict=True)
     )
     query = f"SELECT * FROM read_json({file}, columns = {{{columns}}}, {how})"
     return connection.sql(query).to_arrow_reader(_BATCH_ROWS)
 
 
-def _plain(kind: Any) -> str:
-    """A type that DuckDB inferred, with text for what it guessed from texts."""
+def _plain(kind: Any, name: str) -> str:
+    """A type that DuckDB inferred for a column or member, with text for what it guessed from texts,
+    and for ids that are not whole numbers or too large for one.
+    """
     if kind.id == "list":
-        return f"{_plain(dict(kind.children)['child'])}[]"
+        return f"{_plain(dict(kind.children)['child'], name)}[]"
     if kind.id == "struct":
-        return f"STRUCT({', '.join(f'{named(n)} {_plain(k)}' for n, k in kind.children)})"
+        return f"STRUCT({', '.join(f'{named(n)} {_plain(k, n)}' for n, k in kind.children)})"
     if kind.id == "map":
-        key, value = (_plain(inner) for _, inner in kind.children)
+        key, value = (_plain(inner, "") for _, inner in kind.children)
         return f"MAP({key}, {value})"
-    return "VARCHAR" if kind.id in _GUESSED else str(kind)
+    inexact = name in _IDS and kind.id in ("float", "double")
+    return "VARCHAR" if inexact or kind.id in _GUESSED else str(kind)
 
 
 def _text(connection: DuckDBPyConnection, path: str, delimiter: str) -> pa.RecordBatchReader:
@@ -139,10 +144,19 @@ def _arrow(path: str, kind: str) -> pa.RecordBatchReader:
         with filesystem.open(inner) as file:
             stream = kind == "feather" and file.read(6) != b"ARROW1"
         if stream:  # as Hugging Face datasets writes it
-            return pa.ipc.open_stream(filesystem.open(inner))
-        found = dataset.dataset(inner, format=kind, filesystem=filesystem)
-        return found.scanner(batch_size=_BATCH_ROWS).to_reader()
+            reader = pa.ipc.open_stream(filesystem.open(inner))
+        else:
+            found = dataset.dataset(inner, format=kind, filesystem=filesystem)
+            reader = found.scanner(batch_size=_BATCH_ROWS).to_reader()
     except FileNotFoundError:
         raise InputError(f"{path}: does not exist") from None
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: cannot be read: {brief(error)}") from None
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from reader
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{path}: cannot be read: {brief(error)}") from None
+
+    return pa.RecordBatchReader.from_batches(reader.schema, batches())

@@ -39,8 +39,8 @@ def load_texts(connection: DuckDBPyConnection, table: str, path: str) -> None:
     texts = [name for name in _TEXTS if name in names]
     if not ids or not texts:
         raise InputError(
-            f"{path}: has the columns {', '.join(names)}; expected one of {', '.join(_IDS)} and "
-            f"one of {', '.join(_TEXTS)}"
+            f"{path}: has the columns {', '.join(names) or 'none'}; expected one of "
+            f"{', '.join(_IDS)} and one of {', '.join(_TEXTS)}"
         )
     text = _first(texts)
     if "title" in names:

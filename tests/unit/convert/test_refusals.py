@@ -1,0 +1,86 @@
+"""Files that cannot be converted are named, with line and cause, and without their content."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.ipc as ipc
+import pyarrow.parquet as pq
+import pytest
+
+from reranker_core.command.convert import convert
+from reranker_core.errors import InputError
+from tests.tables import flat
+
+HEADING = "query_id,query,doc_id,passage\n"
+ROW = '{"query_id": "q", "query": "secret", "doc_id": "d", "passage": "p"}\n'
+
+
+def refusal(folder: Path, name: str, content: bytes, *options: str) -> str:
+    (folder / name).write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        convert.main(
+            [*(options or [str(folder / name)]), "--to", str(folder / "out")],
+            standalone_mode=False,
+        )
+    assert not list((folder / "out").glob("*"))
+    told = str(caught.value)
+    assert str(folder / name) in told
+    assert "secret" not in told
+    return told
+
+
+BAD = {
+    "half a row": ("a.jsonl", ROW + ROW[:-9], "unexpected end of data"),
+    "a key twice": ("a.jsonl", ROW.replace("{", '{"query": "secret", '), "line 1.*duplicate key"),
+    "JSON in Latin-1": ("a.jsonl", ROW + ROW.replace("secret", "secret \xe9"), "invalid UTF-8"),
+    "CSV in Latin-1": ("a.csv", HEADING + "q,secret \xe9,d,p\n", "line 2.*not utf-8"),
+    "few fields": ("a.csv", HEADING + "q,secret\n", "different numbers of fields"),
+    "few fields far below": ("a.csv", HEADING + "q,x,d,p\n" * 30_000 + "q,secret\n",
+                             "line 30002.*Expected Number of Columns: 4 Found: 2"),
+    "an open quote": ("a.csv", HEADING + "q,x,d,p\n" * 30_000 + 'q,"secret,d,p\n', "unterminated"),
+    "not gzip": ("a.jsonl.gz", ROW, "GZIP"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "content", "told"), BAD.values(), ids=BAD)
+def test_texts_that_cannot_be_read(tmp_path: Path, name: str, content: str, told: str):
+
+    assert re.search(told, refusal(tmp_path, name, content.encode("latin-1")))
+
+
+@pytest.mark.parametrize("kind", ["file", "stream"])
+def test_an_arrow_file_that_ends_within_its_data(tmp_path: Path, kind: str):
+    buffer, table = io.BytesIO(), flat(400)
+    make = ipc.new_file if kind == "file" else ipc.new_stream
+    with make(buffer, table.schema) as writer:
+        writer.write_table(table)
+    cut = buffer.getvalue()
+    cut = cut[:3000] if kind == "stream" else cut[:300] + bytes(3000) + cut[3300:]
+    refusal(tmp_path, "a.arrow", cut)
+
+
+@pytest.mark.parametrize("score", ["nan", "inf", "secret"])
+def test_scores_of_a_run_that_are_no_numbers(tmp_path: Path, score: str):
+    for name in ("corpus", "queries"):
+        (tmp_path / f"{name}.jsonl").write_text('{"_id": "x", "text": "t"}\n')
+    given = ("--run", f"{tmp_path}/run.txt", "--corpus", f"{tmp_path}/corpus.jsonl")
+    given += ("--queries", f"{tmp_path}/queries.jsonl")
+    content = f"x Q0 x 1 1.0 t\nx Q0 y 2 {score} t\n".encode()
+    assert "line 2 does not have the format" in refusal(tmp_path, "run.txt", content, *given)
+
+
+@pytest.mark.parametrize("layout", ["flat", "lists", "structs"])
+@pytest.mark.parametrize("number", ["123456789012345678901234567890", "9007199254740993"])
+def test_numbers_as_ids_lose_no_digit(tmp_path: Path, layout: str, number: str):
+    other = {"flat": "1.5", "lists": "[1.5]", "structs": '[{"doc_id": 1.5}]'}[layout]
+    own = other.replace("1.5", number)
+    column = "candidates" if layout == "structs" else "doc_id"
+    rows = "".join(f'{{"query": "x", "{column}": {value}}}\n' for value in (own, other))
+    (tmp_path / "a.jsonl").write_text(rows)
+    convert.main([str(tmp_path / "a.jsonl"), "--to", str(tmp_path / "out")], standalone_mode=False)
+    found: pa.Table = pq.read_table(tmp_path / "out")
+    assert number in str(found[column].to_pylist())
