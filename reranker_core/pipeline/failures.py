@@ -29,11 +29,8 @@ _RESUME = "Committed parts are kept. Run the same command again to resume"
 
 
 @contextmanager
-def our_errors(output: str) -> Iterator[None]:
+def our_errors() -> Iterator[None]:
     """Convert every error that leaves the `with` block to an error of this package.
-
-    Args:
-        output: the output path, for messages.
 
     Raises:
         RerankError: the error of a worker, or the converted form of another error.
@@ -45,17 +42,20 @@ def our_errors(output: str) -> Iterator[None]:
         raise
     except Exception as error:
         log.debug("a run ended by %s", type(error).__name__, exc_info=True)
-        raise as_ours(error, output) from None
+        raise as_ours(error) from None
 
 
-def as_ours(error: BaseException, output: str) -> RerankError:
+def as_ours(error: BaseException) -> RerankError:
     """The error of this package for an error of Ray or its cause."""
     cause = _innermost(error)
     if isinstance(cause, RerankError):
         return cause
     if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        # That of the output is a StoreFull. Others are of Ray, or of a cache.
+        where = f"of {cause.filename}" if cause.filename else "of a node"
         return Incomplete(
-            f"output.path={output}: the disk is full ({_line(cause)}). Free space there. {_RESUME}"
+            f"the disk {where} is full ({_line(cause)}). Free space there, or set RAY_TMPDIR to a "
+            f"folder on another disk for Ray's files. {_RESUME}"
         )
     if isinstance(cause, ModuleNotFoundError):
         return ConfigError(

@@ -75,7 +75,7 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
     for change in prepared.changes:
         log.info("input.changed=%s: %s", config.input.changed, change)
     if prepared.todo:
-        with connected(config) as own, _refusal_recorded(store), our_errors(store.url):
+        with connected(config) as own, _refusal_recorded(store), our_errors():
             stop_on_signals()  # again: ray.init sets handlers of its own
             nodes = living_nodes()
             placement = place(config, len(prepared.todo), own, nodes)
@@ -110,7 +110,7 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
                     software=software(),
                     configuration=configuration(prepared.plan, scoring, prepared.config),
                 )
-                with recorder, our_errors(store.url):
+                with recorder, our_errors():
                     _score(prepared, job, placement, lease, coordinator, recorder)
     else:
         lease.confirm()
