@@ -25,6 +25,7 @@ from tests import (
 from tests.parity import oracles
 from tests.parity import test_encoder_parity as encoders
 from tests.parity.common import deviation, encode, load, sample_pairs
+from tests.unit.models import test_adapter as adapters
 
 MOST, QUERY_MOST = 64, 40
 FLAG_CODE = "FlagEmbedding's modeling code¹, float64"
@@ -48,7 +49,7 @@ def main() -> None:
     """Measure and write."""
     torch.set_num_threads(2)
     with tempfile.TemporaryDirectory() as folder:
-        makers = (encoder_rows, head_rows, native_rows, llm_rows, other_rows)
+        makers = (encoder_rows, head_rows, native_rows, llm_rows, other_rows, adapter_rows)
         rows = [row for maker in makers for row in maker(Path(folder))]
     lines = [
         f"| {r.family} | {r.checkpoint} | {r.oracle} | {r.pairs} | {r.difference:.1e} |\n"
@@ -195,6 +196,17 @@ def other_rows(root: Path) -> Iterator[Row]:
         plain = oracles.classifier64(folder)
         ids = [join(plain.tokenizer, *pair, 512, 300) for pair in whole]
         yield row("classifier", name, OWN_CLASS, scores, plain.scores(ids))
+
+
+def adapter_rows(root: Path) -> Iterator[Row]:
+    """LoRA adapters, merged, against peft's model, which adds them to each layer's output."""
+    for case, (name, *_) in adapters.CASES.items():
+        maker = checkpoints if hasattr(checkpoints, name) else decoder_checkpoints
+        base = root / name
+        if not base.exists():
+            getattr(maker, name)(base)
+        scores, expected = adapters.compared(case, base, root / f"adapter of {name}, {case}")
+        yield row("LoRA adapter", f"{name}, {case}", "peft, not merged", scores, expected)
 
 
 def _listed(cutoffs: list[int]) -> str:
