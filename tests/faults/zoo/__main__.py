@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from reranker_core.errors import PreflightRefused
+from tests.faults.checkpoint_edits import config
 from tests.faults.damaged.measure import ENFORCED_NONE, correlation, hard_share, sample_pairs
 from tests.faults.zoo import BROKEN, GOOD, Kind, bases, load
 
@@ -63,7 +64,7 @@ def main() -> None:
         right: dict[str, np.ndarray] = {}
         for name, kind in BROKEN.items():
             if kind.base not in right:
-                good = next(k for k in GOOD.values() if k.base == kind.base)
+                good = Kind("unchanged", "", config(), kind.base)
                 scorer = load(good, sources, Path(place) / f"good-{kind.base}")
                 right[kind.base] = scorer.score_pairs(sample_pairs())
             message = message_of(kind, sources, Path(place) / name)
