@@ -13,7 +13,14 @@ from reranker_core.errors import ConfigError
 
 
 def check_free(option: str, key: str, path: str, overwrite: bool) -> None:
-    """Raises ConfigError if the file that an option writes exists and may not be overwritten."""
+    """Check that an option can write its file.
+
+    Raises:
+        ConfigError: the file exists and may not be overwritten, or its folder does not exist.
+
+    """
+    if not Path(path).parent.is_dir():
+        raise ConfigError(f"{option}: {key}={path}: there is no such folder. Create it first.")
     if Path(path).exists() and not overwrite:
         raise ConfigError(
             f"{option}: {key}={path} exists. It may have been approved. Name another file, or add "

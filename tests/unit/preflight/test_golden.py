@@ -53,3 +53,5 @@ def test_a_record_is_not_replaced_unasked(tmp_path: Path):
     with pytest.raises(ConfigError, match="--overwrite"):
         check_free("--record", "preflight.golden", str(path), overwrite=False)
     check_free("--record", "preflight.golden", str(path), overwrite=True)
+    with pytest.raises(ConfigError, match="no such folder"):
+        check_free("--record", "preflight.golden", str(tmp_path / "a" / "b"), overwrite=True)
