@@ -11,6 +11,7 @@ from reranker_core import __version__
 from reranker_core.command import (
     completion,
     convert,
+    derive,
     evaluate,
     plan,
     preflight,
@@ -33,6 +34,7 @@ SUBCOMMANDS: tuple[click.Command, ...] = (
     verify.verify,
     report.report,
     evaluate.evaluate,
+    derive.derive,
     training_data.training_data,
 )
 

@@ -15,6 +15,8 @@ _OF_SHARDS = ("shard", "snapshot")
 _FILES = {"weights": "weights", "tokenizer": "tokenizer", "config": "config.json", "code": "*.py"}
 # Set by keys of their own; what else a template holds comes with its name.
 _OF_TEMPLATE = ("prompt", "instruction")
+# What other columns can be made of scores: `batch-reranker derive`.
+_DERIVED = ("output.rank", "output.normalize", "output.label_thresholds", "output.columns.")
 _CHOOSE_COLUMNS = ("input.columns.", "output.passthrough", "output.text")
 # What counts only while another key has a certain value comes and goes with that key.
 _DEPENDENT = {
@@ -97,6 +99,12 @@ def explain(url: str, found: list[Difference]) -> str:
         remedies.append(
             f"{also} input.changed=rescore to score new and changed shards and to remove the "
             "results of the old ones, or restore the shards."
+        )
+    derived = (*_DERIVED, *_CHOOSE_COLUMNS[1:])
+    if others and not shards and all(one.key.startswith(derived) for one in others):
+        remedies.append(
+            f"To get these columns from the existing scores, run `batch-reranker derive {url} --to "
+            "NEW` with these keys."
         )
     remedies.append("To start again, choose another output.path or remove the folder.")
     what = "with other shards" if shards and not others else "with other settings"

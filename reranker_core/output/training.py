@@ -19,13 +19,20 @@ from reranker_core.config import Config
 from reranker_core.errors import ConfigError, Incomplete
 from reranker_core.input.pairs import candidates, column_of
 from reranker_core.input.plan import Plan, make_plan
+from reranker_core.input.reading import read_parts
 from reranker_core.input.schema import InputSchema
 from reranker_core.output.checksums import unchanged
 from reranker_core.output.commit import open_data
-from reranker_core.output.identity import identity, refuse_differences, require_recorded
+from reranker_core.output.derivation import prepare_derivation, take_scores
+from reranker_core.output.identity import (
+    identity,
+    refuse_differences,
+    require_recorded,
+    temperature,
+)
 from reranker_core.output.labels import field_of, labels_of, values_of
 from reranker_core.output.manifest import SUCCESS
-from reranker_core.output.results import query_of_pair
+from reranker_core.output.results import output_table, query_of_pair
 from reranker_core.storage.store import Store
 
 TRAINING = "_training"
@@ -44,10 +51,10 @@ class Written:
 
 
 def write_training_data(config: Config) -> Written:
-    """Write `_training/<part>.jsonl` for each part of a complete output.
+    """Write `_training/<part>.jsonl` for each part of a complete output. Texts come from the input.
 
     Raises:
-        ConfigError: the output does not contain the required columns.
+        ConfigError: the labels are not configured, or not in the output.
         InputError: a row has different numbers of labels and candidates. Then no file is written.
         Incomplete: there is no `_SUCCESS` yet, or a data file is missing or damaged.
         OutputConflict: the output was written with another configuration or another input.
@@ -64,13 +71,17 @@ def write_training_data(config: Config) -> Written:
     if config.training.positive_column is not None:
         _check_labels(store, plan, config)
     written = Written()
-    for part in plan.parts:
-        with open_data(store, part.name) as file:
-            table = file.read()
+    config = _with_texts(config, plan.schema.nested)
+    derivation = prepare_derivation(store, config)
+    schema, divisor = derivation.plan.schema, temperature(derivation.fingerprint)
+    for part in derivation.plan.parts:
+        ((_, rows),) = read_parts([part], schema.columns)
+        scored, _ = take_scores(derivation.source, part, rows, schema, config)
+        table = output_table(scored, schema, config.output, divisor)
         place = (part.shard, part.start)
         lines = [
             json.dumps(record, ensure_ascii=False) + "\n"
-            for record in training_records(table, plan.schema, config, written, place)
+            for record in training_records(table, schema, config, written, place)
         ]
         store.write(f"{TRAINING}/{part.name}.jsonl", "".join(lines).encode())
     return written
@@ -143,21 +154,22 @@ def _plan_of(store: Store, config: Config) -> Plan:
 
 
 def _refuse(config: Config) -> None:
-    rule, missing = config.training, []
-    if not config.output.text:
-        missing.append("output.text=true, because the lines contain the texts")
+    rule = config.training
     if (rule.positive_column is None) == (rule.positive_score is None):
-        missing.append(
-            "either training.positive_column (above 0: a positive) or training.positive_score"
+        raise ConfigError(
+            "training data needs either training.positive_column (above 0: a positive) or "
+            "training.positive_score"
         )
-    if not config.output.rank:
-        missing.append(
-            "output.rank=true, so that a query of flat input is never split between parts"
-        )
-    if rule.scores == "normalized" and config.output.normalize == "none":
-        missing.append("output.normalize=sigmoid, for training.scores=normalized")
-    if missing:
-        raise ConfigError("training data needs " + "; ".join(missing))
+
+
+def _with_texts(config: Config, nested: bool) -> Config:
+    """The configuration of the output that the lines are made of. Ranks keep a query of flat input
+    in one part.
+    """
+    more: dict[str, Any] = {"text": True, "rank": not nested or config.output.rank}
+    if config.training.scores == "normalized":
+        more["normalize"] = "sigmoid"
+    return config.model_copy(update={"output": config.output.model_copy(update=more)})
 
 
 def _check_labels(store: Store, plan: Plan, config: Config) -> None:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
+from reranker_core.command.derive import derive
 from reranker_core.config import load_config
 from reranker_core.output.lease import Lease
 from reranker_core.score.scorer import Scorer
@@ -100,6 +101,17 @@ def test_flat_shards_come_out_row_for_row_with_their_scores(rerank, score, bert,
     again = read(tmp_path / "again")
     assert again.drop(["score", "score_normalized"]) == found.drop(["score", "score_normalized"])
     np.testing.assert_allclose(again["score"], found["score"], rtol=1e-5, atol=1e-5)
+
+    changes = ["output.rank=false", "output.text=true", "output.columns.score=relevance"]
+    command = [str(tmp_path / "out"), "--to", str(tmp_path / "derived"), *changes]
+    derive.main(command, standalone_mode=False)
+    derived = read(tmp_path / "derived")
+    assert derived["relevance"].equals(found["score"])
+    assert derived.select(["query", "passage"]).equals(expected.select(["query", "passage"]))
+    assert "rank" not in derived.column_names
+    told = json.loads((tmp_path / "derived/_manifest.json").read_text())
+    assert told["derived_from"] == str(tmp_path / "out")
+    rerank(tmp_path / "in", tmp_path / "derived", "plan.part_rows=200", settings[2], *changes)
 
     before = times(tmp_path / "out")
     printed = rerank(tmp_path / "in", tmp_path / "out", *settings, "model.max_length=32", expect=6)

@@ -16,8 +16,15 @@ from FlagEmbedding.abc.finetune.reranker.AbsDataset import AbsRerankerTrainDatas
 from reranker_core.config import Config
 from reranker_core.errors import ConfigError, Incomplete
 from reranker_core.input.schema import InputSchema, resolve_schema
-from reranker_core.output.training import Written, training_records, write_training_data
-from tests.tables import STRUCT_COLUMNS, config, flat, nested, structs
+from reranker_core.output.manifest import conclude
+from reranker_core.output.training import (
+    TRAINING,
+    Written,
+    training_records,
+    write_training_data,
+)
+from tests.outputs import Output
+from tests.tables import STRUCT_COLUMNS, config, flat, nested, structs, write
 
 SETTINGS = ("output.text=true", "output.rank=true")
 
@@ -113,16 +120,33 @@ def test_flag_embedding_reads_the_lines(bert: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (("output.rank=true", "training.positive_score=0"), "output.text=true"),
-        (("output.text=true", "training.positive_score=0"), "output.rank=true"),
-        (SETTINGS, "positive_column"),
-        ((*SETTINGS, "training.positive_score=0", "training.positive_column=label"), "either"),
-        ((*SETTINGS, "training.positive_score=0", "training.scores=normalized"), "normalize"),
+        ((), "positive_column"),
+        (("training.positive_score=0", "training.positive_column=label"), "either"),
     ],
 )
 def test_what_the_lines_need_is_asked_for(overrides: tuple[str, ...], said: str, tmp_path: Path):
     with pytest.raises(ConfigError, match=said):
         write_training_data(config("in", tmp_path, *overrides))
+
+
+@pytest.mark.parametrize("make", [lambda: flat(23, per_query=3), lambda: nested([3, 0, 2, 5])])
+@pytest.mark.parametrize("scores", ["raw", "normalized"])
+def test_texts_come_from_the_input_and_queries_are_whole(make: Any, scores: str, tmp_path: Path):
+    write(tmp_path / "in" / "a.parquet", make())
+    found = []
+    settings = ["training.positive_score=5", f"training.scores={scores}"]
+    whole = (*SETTINGS, "output.normalize=sigmoid")
+    for name, columns in (("plain", ()), ("whole", whole)):
+        output = Output(tmp_path / "in", tmp_path / name, *columns, *settings)
+        output.claim()
+        output.commit_all()
+        conclude(output.store, output.run, output.config, {})
+        written = write_training_data(output.config)
+        files = sorted(each.name for each in output.store.list(TRAINING))
+        found.append([json.loads(x) for f in files for x in output.store.read(f).splitlines()])
+    assert found[0] == found[1]
+    assert len(found[0]) == written.queries > 0
+    assert all(text.startswith("passage ") for line in found[0] for text in line["pos"])
 
 
 def test_an_output_that_is_not_complete_is_not_read(tmp_path: Path):

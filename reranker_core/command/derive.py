@@ -1,0 +1,63 @@
+"""`batch-reranker derive`."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from reranker_core.command.console import make_console
+from reranker_core.command.like import configuration_like
+from reranker_core.command.messages import set_up_messages
+from reranker_core.command.subcommand import HELP_OPTIONS
+from reranker_core.config import load_config
+from reranker_core.config.working_copy import refuse_in_copy
+from reranker_core.errors import ConfigError
+from reranker_core.stopping import stop_on_signals
+
+_SECTIONS = ("output", "input", "guard", "verify", "ray")
+
+
+@click.command("derive", context_settings=HELP_OPTIONS)
+@click.argument("output", metavar="OUTPUT")
+@click.argument("overrides", nargs=-1, metavar="[SECTION.KEY=VALUE]...")
+@click.option("--to", metavar="FOLDER", required=True, help="Folder for the new output.")
+@click.option(
+    "--config",
+    metavar="FILE",
+    type=click.Path(),
+    help="Configuration of the run that wrote OUTPUT, if OUTPUT does not contain it.",
+)
+def derive(output: str, overrides: tuple[str, ...], to: str, config: str | None) -> None:
+    """Write an output with other columns from the scores of OUTPUT, without the model.
+
+    The keys output.rank, output.normalize, output.label_thresholds, output.text, output.passthrough
+    and output.columns set the new columns. The input must be unchanged.
+    """
+    set_up_messages()
+    stop_on_signals()
+    refuse_in_copy([(output, output), (f"--to {to}", to)])
+    for override in overrides:
+        if override.partition(".")[0] not in _SECTIONS:
+            raise ConfigError(
+                f"{override}: derive does not compute scores, so only keys of the sections "
+                f"{', '.join(_SECTIONS)} can change"
+            )
+    overrides = (*overrides, f"output.path={to}")
+    base = None if config else configuration_like(output, overrides)
+    loaded = load_config(config, overrides, base=base)
+    # Late, so that --help and wrong options answer at once.
+    from reranker_core.output.derivation import prepare_derivation
+    from reranker_core.report.summary import print_proof
+    from reranker_core.storage.store import Store
+
+    start = time.monotonic()
+    target = Store(to)
+    if target.url == Store(output).url:
+        raise ConfigError(f"--to {to} is OUTPUT itself; data files are never changed. Name another")
+    target.check_writable()
+    derivation = prepare_derivation(Store(output), loaded)
+    from reranker_core.pipeline.derive import derive as run
+
+    totals = run(derivation)
+    print_proof(totals, target, time.monotonic() - start, make_console())

@@ -1,0 +1,200 @@
+"""A new output from the scores of a finished one: other columns, without the model.
+
+The new output is what the job would have written with these `output.*` keys. Its parts may have
+other bounds than those of the old one (`output.rank` moves them to the starts of queries).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from reranker_core.config import Config
+from reranker_core.encode.part import carried_rows
+from reranker_core.errors import ConfigError, Incomplete
+from reranker_core.input.columns import typed
+from reranker_core.input.pairs import Status
+from reranker_core.input.plan import Part, Plan, make_plan
+from reranker_core.input.schema import InputSchema
+from reranker_core.output.checksums import unchanged
+from reranker_core.output.commit import open_data
+from reranker_core.output.contents import Columns
+from reranker_core.output.identity import (
+    fingerprint_for,
+    identity,
+    refuse_differences,
+    require_recorded,
+)
+from reranker_core.output.inventory import take_inventory
+from reranker_core.output.manifest import SUCCESS
+from reranker_core.output.receipts import Receipt, read_receipts
+from reranker_core.output.results import ScoredPart
+from reranker_core.storage.store import Store
+
+_COPIED = ("tokens_lost", "chunks")  # columns that only a run with the model can make
+_MEASURES = ("distinct", "tokens", "special_tokens_in_text")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the scores of each row are.
+
+    Attributes:
+        store: the old output.
+        columns: of its scores.
+        copied: names of its columns `tokens_lost` and `chunks`, if it has them.
+        cutoffs: layers of its lower scores, in the order of `columns.layers`.
+        parts: receipts of its parts by shard, in the order of the rows.
+
+    """
+
+    store: Store
+    columns: Columns
+    copied: dict[str, str]
+    cutoffs: tuple[int, ...]
+    parts: dict[str, list[Receipt]]
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """A derivation that is ready to start.
+
+    Attributes:
+        source: the old scores.
+        config: of the new output.
+        plan: parts of the new output.
+        fingerprint: of the new output.
+
+    """
+
+    source: Source
+    config: Config
+    plan: Plan
+    fingerprint: dict[str, Any]
+
+
+def prepare_derivation(source: Store, config: Config) -> Derivation:
+    """Compare the old output with the input, and plan the parts of the new one.
+
+    Args:
+        source: the old output.
+        config: of the run that wrote it, with `output.*` of the new one.
+
+    Raises:
+        Incomplete: the old output is not complete.
+        ConfigError: a column is asked for that only the model can give.
+        OutputConflict: the input has changed since the old output was written.
+
+    """
+    run = require_recorded(source)
+    if not source.exists(SUCCESS):
+        raise Incomplete(
+            f"{source.url}: has no {SUCCESS}, so there are no complete scores. Finish this output "
+            "first"
+        )
+    copied = {name: run["output"]["columns"][name] for name in _COPIED if run["output"][name]}
+    missing = [name for name in _COPIED if getattr(config.output, name) and name not in copied]
+    if missing:
+        raise ConfigError(
+            f"output.{missing[0]}=true: {source.url} does not have this column, and only a run "
+            "with the model can compute it. Leave it out"
+        )
+    plan = make_plan(config, run["input"].get("snapshots"))
+    plan = plan.known_as(unchanged(source, run["input"]["shards"], plan))
+    scoring = fingerprint_for(run["fingerprint"], config)
+    now = identity(scoring, plan, config, run)
+    refuse_differences(source, _input_of(run), _input_of(now))
+    cutoffs = run["fingerprint"].get("cutoff_layer")
+    columns = Columns.of_run(run)
+    parts: dict[str, list[Receipt]] = defaultdict(list)
+    for _, receipt in read_receipts(source, take_inventory(source).receipts):
+        if receipt is not None and receipt.etag == run["input"]["shards"].get(
+            receipt.shard, {}
+        ).get("etag"):
+            parts[receipt.shard].append(receipt)
+    for found in parts.values():
+        found.sort(key=lambda receipt: receipt.start)
+    layers = tuple(cutoffs[:-1]) if isinstance(cutoffs, list) else ()
+    return Derivation(Source(source, columns, copied, layers, dict(parts)), config, plan, scoring)
+
+
+def take_scores(
+    source: Source, part: Part, table: pa.Table, schema: InputSchema, config: Config
+) -> tuple[ScoredPart, dict[str, Any]]:
+    """The rows of a part with their old scores, and the measures for its receipt.
+
+    Raises:
+        Incomplete: rows have no score in the old output.
+
+    """
+    old, measures = _rows(source, part)
+    flat = {name: _flat(old, name, source.columns.nested) for name in old.column_names}
+    codes = {kind.label: kind for kind in Status}
+    status = np.array([codes[each] for each in flat[source.columns.status].to_pylist()], np.int8)
+    lists = old.column(source.columns.status).combine_chunks()
+    numbers = {
+        key: flat[name].fill_null(0).to_numpy().astype(np.int32)
+        for key, name in source.copied.items()
+    }
+    zeros = np.zeros(len(status), np.int32)
+    return (
+        ScoredPart(
+            rows=carried_rows(typed(table, schema), schema, config.output.text),
+            per_row=lists.value_lengths().fill_null(0).to_numpy().astype(np.int64)
+            if source.columns.nested
+            else None,
+            status=status,
+            score=_scores(flat[source.columns.score]),
+            rescued=round(measures.pop("rescued")),
+            lost=numbers.get("tokens_lost", zeros),
+            chunks=numbers.get("chunks", zeros),
+            layers={
+                layer: _scores(flat[name])
+                for layer, name in zip(source.cutoffs, source.columns.layers, strict=True)
+            },
+        ),
+        {name: round(value) for name, value in measures.items()}
+        | {"computed_tokens": 0, "seconds": 0.0, "waited": 0.0},
+    )
+
+
+def _rows(source: Source, part: Part) -> tuple[pa.Table, dict[str, float]]:
+    """The old rows of a part, and its share of what the old receipts count."""
+    names = [source.columns.score, *source.columns.layers, source.columns.status]
+    names += source.copied.values()
+    measures = dict.fromkeys((*_MEASURES, "rescued"), 0.0)
+    tables, next_row = [], part.start
+    for receipt in source.parts.get(part.shard_name, []):
+        start, stop = max(part.start, receipt.start), min(part.stop, receipt.stop)
+        if start >= stop or start != next_row:
+            continue
+        with open_data(source.store, receipt.part) as file:
+            table = file.read(columns=names)
+        tables.append(table.slice(start - receipt.start, stop - start))
+        for name in measures:
+            measures[name] += getattr(receipt, name) * (stop - start) / receipt.rows
+        next_row = stop
+    if next_row != part.stop:
+        raise Incomplete(
+            f"{source.store.url}: has no scores of rows {next_row} to {part.stop} of {part.shard}. "
+            "Run `batch-reranker verify` to see what is missing"
+        )
+    return pa.concat_tables(tables), measures
+
+
+def _input_of(run: dict[str, Any]) -> dict[str, Any]:
+    """The input in an identity, without the columns that are copied."""
+    return {"input": {key: run["input"][key] for key in run["input"] if key != "schema"}}
+
+
+def _flat(table: pa.Table, name: str, nested: bool) -> pa.Array:
+    values = table.column(name).combine_chunks()
+    return values.flatten() if nested else values
+
+
+def _scores(values: pa.Array) -> np.ndarray:
+    return values.to_numpy(zero_copy_only=False).astype(np.float32)

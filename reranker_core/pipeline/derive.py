@@ -1,0 +1,160 @@
+"""Deriving an output from another one's scores on Ray: read → take scores → commit → manifest."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import pyarrow as pa
+import ray
+from ray.actor import ActorHandle
+
+from reranker_core.errors import count
+from reranker_core.input.plan import read_groups
+from reranker_core.output.attempts import Recorder
+from reranker_core.output.derivation import Derivation, Source, take_scores
+from reranker_core.output.identity import (
+    digest,
+    identity,
+    recorded,
+    refuse_differences,
+    temperature,
+)
+from reranker_core.output.inventory import outstanding
+from reranker_core.output.lease import Lease
+from reranker_core.output.manifest import begin, conclude, recorded_manifest
+from reranker_core.output.proof import Totals
+from reranker_core.output.receipts import Gatherer, Receipt
+from reranker_core.pipeline import code, wire
+from reranker_core.pipeline.cluster import hardware, living_nodes
+from reranker_core.pipeline.connection import connected
+from reranker_core.pipeline.coordinator import coordinated, silence_of
+from reranker_core.pipeline.datasource import PartSource
+from reranker_core.pipeline.failures import our_errors
+from reranker_core.pipeline.job import Job
+from reranker_core.pipeline.run import PREFLIGHT, write_report
+from reranker_core.pipeline.tasks import commit_parts
+from reranker_core.pipeline.watch import watched
+from reranker_core.report.progress import Progress
+from reranker_core.report.provenance import configuration, provenance, software
+from reranker_core.stopping import stop_on_signals
+from reranker_core.storage.store import Store
+
+log = logging.getLogger(__name__)
+
+# Of the old manifest: what is still true of the new output.
+_KEPT = ("scored_as", "preflight_not_enforced")
+
+
+def derive(derivation: Derivation) -> Totals:
+    """Write the new output, or what is missing of it, with manifest and `_SUCCESS`.
+
+    Raises:
+        RerankError: a subclass, each with its exit code.
+
+    """
+    config, plan, scoring = derivation.config, derivation.plan, derivation.fingerprint
+    started, store = time.time(), Store(config.output.path)
+    with Lease.acquire(store) as lease:
+        before = recorded(store)
+        whose = identity(scoring, plan, config, before)
+        if before is not None:
+            refuse_differences(store, before, whose, config)
+        left = outstanding(store, plan, digest(whose))
+        lease.confirm()
+        begin(store, whose, before, left)
+        source = derivation.source.store
+        if source.exists(PREFLIGHT):
+            store.write(PREFLIGHT, source.read(PREFLIGHT))
+        if left.todo:
+            with connected(config), our_errors():
+                stop_on_signals()  # again: ray.init sets handlers of its own
+                job = Job(
+                    config,
+                    plan.schema,
+                    digest(whose),
+                    scoring["model"],
+                    store,
+                    lease.fence,
+                    0.0,
+                    temperature(scoring),
+                    code.digest(),
+                )
+                recorder = Recorder(
+                    store,
+                    lease.fence.number,
+                    started,
+                    parts_to_score=len(left.todo),
+                    pairs_to_score=sum(part.pairs for part in left.todo),
+                    hardware=hardware(living_nodes()),
+                    software=software(),
+                    configuration=configuration(plan, scoring, config),
+                )
+                with recorder, our_errors(), coordinated(1, False) as coordinator:
+                    gatherer = Gatherer(store, list(left.singles))
+                    _take(derivation, left.todo, job, lease, coordinator, gatherer, recorder)
+        lease.confirm()
+        old = recorded_manifest(source)
+        facts = {
+            **provenance(plan, scoring, config),
+            "fingerprint": scoring,
+            "derived_from": source.url,
+            "passed_over": plan.passed_over,
+            "not_kept": list(plan.not_kept),
+            **{name: old[name] for name in _KEPT if name in old},
+        }
+        try:
+            return conclude(store, whose, config, facts)
+        finally:
+            write_report(store)
+
+
+def _take(
+    derivation: Derivation,
+    todo: tuple[Any, ...],
+    job: Job,
+    lease: Lease,
+    coordinator: Any,
+    gatherer: Gatherer,
+    recorder: Recorder,
+) -> None:
+    plan = derivation.plan
+    groups = list(read_groups(todo, plan))
+    one = {"batch_size": 1, "batch_format": "pyarrow", "num_cpus": 1}
+    # The receipts of all parts: sent once, in a list, where Ray leaves the reference alone.
+    taking = {"job": job, "source": [ray.put(derivation.source)], "coordinator": coordinator}
+    rows = (
+        ray.data.read_datasource(
+            PartSource(groups, plan.schema.columns, coordinator),
+            override_num_blocks=len(groups),
+            num_cpus=1,
+        )
+        .map_batches(_with_scores, fn_kwargs=taking, **one)
+        .map_batches(commit_parts, fn_kwargs={"job": job, "coordinator": coordinator}, **one)
+        .iter_rows()
+    )
+    longest = job.config.guard.max_stall_seconds
+    with Progress(plan, todo) as progress:
+        log.info("%s to derive from %s", count(len(todo), "part"), derivation.source.store.url)
+        for row in watched(
+            rows, lease.check, lambda: "parts", longest, lambda: silence_of(coordinator)
+        ):
+            receipt = Receipt.from_json(row["receipt"])
+            gatherer.add(receipt)
+            progress.advance(receipt)
+            recorder.add(receipt)
+
+
+def _with_scores(
+    block: pa.Table, job: Job, source: list[ray.ObjectRef], coordinator: ActorHandle
+) -> pa.Table:
+    """Parts as read → parts with their old scores."""
+    found: Source = ray.get(source[0])
+    scored = []
+    for row in wire.rows(block):
+        part, table = wire.table_of_row(row)
+        taken, measures = take_scores(found, part, table, job.schema, job.config)
+        notes = {"measures": measures, "replica": ""}
+        scored.append(wire.row_of_scored(part, taken, notes))
+    return pa.concat_tables(scored)
