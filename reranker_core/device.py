@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import functools
+import gc
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from reranker_core.errors import ConfigError
+from reranker_core.errors import ConfigError, RerankError
 
 DTYPES = {
     "float32": torch.float32,
@@ -21,6 +24,45 @@ DTYPES = {
 # Rows and columns of the matrices that measure a CPU, and how much faster bfloat16 must be, for
 # only products gain by it.
 _MEASURED, _ROUNDS, _FASTER = 512, 7, 1.5
+# What errors say that are for want of memory. cuBLAS and cuDNN have no memory for their own work
+# where they cannot allocate or be initialized.
+_NO_MEMORY = (
+    "DefaultCPUAllocator",
+    "CUDA out of memory",
+    "HIP out of memory",
+    "CUDA error: out of memory",
+    "cudaErrorMemoryAllocation",
+    "CUDA_ERROR_OUT_OF_MEMORY",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_NOT_INITIALIZED",
+    "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    "CUSOLVER_STATUS_ALLOC_FAILED",
+    "CUFFT_ALLOC_FAILED",
+    "unable to find an engine to execute this computation",
+)
+# Of a share of a GPU; the CUDA context of each process needs some memory, too.
+_OWN = 0.95
+_MAY_PASS = {
+    errno.EAGAIN,
+    errno.EBUSY,
+    errno.EINTR,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.ENOSPC,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+    errno.ECONNRESET,
+    errno.ECONNREFUSED,
+    errno.EHOSTUNREACH,
+    errno.ENETUNREACH,
+    errno.ENETDOWN,
+    errno.EREMOTEIO,
+}
 
 
 def resolve_device(configured: str) -> str:
@@ -90,6 +132,16 @@ def keep_order_of_sums() -> None:
     """
     torch.set_num_threads(torch.get_num_threads())  # also: no fewer when cores are busy
     os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as cuBLAS documents
+
+
+def one_attention(wanted: bool) -> AbstractContextManager[None]:
+    """One kernel of attention for all batches within the `with` block, with and without a mask; on
+    a CPU there is one anyway.
+    """
+    if not wanted or not torch.cuda.is_available():
+        return nullcontext()
+    return sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH])
 
 
 @contextmanager
@@ -103,20 +155,72 @@ def torch_threads(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def is_lost(error: Exception) -> bool:
-    """Whether an error leaves the device useless for this process, as a CUDA assertion does."""
-    return isinstance(error, torch.AcceleratorError)
+def exact_float32() -> None:
+    """Compute float32 products in float32. Containers may set TORCH_ALLOW_TF32_CUBLAS_OVERRIDE,
+    which leaves 10 of 23 bits.
+    """
+    torch.set_float32_matmul_precision("highest")
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether a forward failed for want of memory, and can be tried with less."""
-    # On a CPU torch raises no class of its own, so that only the text tells.
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
-    )
+def take_share(share: float) -> None:
+    """Use no more than this share of the GPU, whose other parts belong to other processes."""
+    if 0 < share < 1 and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(share * _OWN)
+
+
+def total_memory(device: torch.device) -> int:
+    """Bytes of a GPU that this process may use."""
+    _, total = torch.cuda.mem_get_info(device)
+    return int(total * torch.cuda.get_per_process_memory_fraction(device))
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes of a GPU that this process could use now: free, or held by torch and not in use."""
+    free, _ = torch.cuda.mem_get_info(device)
+    used = torch.cuda.memory_allocated(device)
+    held = torch.cuda.memory_reserved(device) - used
+    return min(free + held, total_memory(device) - used)
+
+
+def is_lost(error: Exception, device: torch.device) -> bool:
+    """Whether an error leaves the device useless for this process, as a CUDA assertion does.
+
+    The class of the error does not tell: libraries of CUDA report a dead device as a RuntimeError,
+    and torch reports wrong arguments as an AcceleratorError. So a GPU is asked to compute.
+    """
+    if device.type != "cuda":
+        return isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error)
+    return isinstance(error, RuntimeError) and not _computes(device)
+
+
+def _computes(device: torch.device) -> bool:
+    try:
+        torch.cuda.synchronize(device)
+        return torch.ones(2, device=device).sum().item() == 2
+    except Exception as error:  # noqa: BLE001 - of a dead device all fail, each in its own way
+        return is_out_of_memory(error)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether something failed for want of memory, and can be tried with less."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # Neither the allocator of a CPU nor the libraries of CUDA have a class of their own.
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _NO_MEMORY)
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether loading a model may succeed later without a change: another process may still hold
+    memory, a disk or a network may fail for a moment.
+    """
+    if is_out_of_memory(error) or (isinstance(error, RerankError) and error.retryable):
+        return True
+    return isinstance(error, OSError) and error.errno in _MAY_PASS
 
 
 def release_memory(device: torch.device) -> None:
     """Give memory that is cached, but not used, back to where it came from."""
+    gc.collect()
     if device.type == "cuda":
+        torch.cuda.synchronize(device)  # raises where the device is lost
         torch.cuda.empty_cache()

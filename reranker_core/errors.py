@@ -82,6 +82,14 @@ class PreflightRefused(RerankError):
         super().__init__(message, report)
         self.report = report or {}
 
+    def failed(self, group: str) -> list[str]:
+        """Names of the checks of a group that did not pass: `group/name`."""
+        return [
+            f"{group}/{check['name']}"
+            for check in self.report.get("checks", ())
+            if check["group"] == group and not check["passed"]
+        ]
+
     def __str__(self) -> str:
         return str(self.args[0])
 

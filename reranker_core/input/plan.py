@@ -23,6 +23,10 @@ from reranker_core.input.schema import InputSchema
 from reranker_core.input.shards import ShardFile, list_shards
 from reranker_core.input.survey import survey
 
+# Of a part with `plan.part_rows=auto`. One driver handles about 27 parts a second; 64 fast GPUs
+# score 36 small parts in that time.
+_ROWS, _ROWS_ON_GPUS = 8192, 65_536
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -144,7 +148,7 @@ def make_plan(config: Config, begun: Mapping[str, int] | None = None) -> Plan:
         if by_query and footer.rows and schema.query_id not in footer.arrow.names
     }
     for shard in shards:
-        cuts = cut(shard.row_groups, config.plan.part_rows, config.plan.part_bytes)
+        cuts = cut(shard.row_groups, part_rows(config), config.plan.part_bytes)
         if shard.file.url in query_of:  # a shard whose folder names the query has but one
             cuts = [(0, shard.rows)]
         elif by_query:
@@ -162,6 +166,18 @@ def make_plan(config: Config, begun: Mapping[str, int] | None = None) -> Plan:
         found.as_first,
         found.not_kept,
     )
+
+
+def part_rows(config: Config) -> int:
+    """`plan.part_rows`. `auto` looks at keys alone: the parts of an output that is resumed or grows
+    stay as they are.
+    """
+    if config.plan.part_rows != "auto":
+        return config.plan.part_rows
+    gpus = config.model.device != "cpu" and (
+        config.model.device == "cuda" or bool(config.replicas.num_gpus)
+    )
+    return _ROWS_ON_GPUS if gpus else _ROWS
 
 
 def cut(row_groups: Iterable[RowGroup], part_rows: int, part_bytes: int) -> list[tuple[int, int]]:

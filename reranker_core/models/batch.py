@@ -29,3 +29,4 @@ class Batch:
     mask: torch.Tensor  # int64, 1 for tokens and 0 for padding, shape (R, W)
     passage_starts: torch.Tensor  # int64, shape (R,)
     prefix: Prefix | None = None
+    padded: bool = True  # whether a row is shorter than W

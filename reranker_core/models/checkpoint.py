@@ -13,8 +13,9 @@ from typing import Any
 from reranker_core.config import ModelConfig
 from reranker_core.errors import ConfigError
 from reranker_core.models.adapter import Adapter, linked, read_adapter
+from reranker_core.models.digests import digest_of
 from reranker_core.models.hub import download
-from reranker_core.models.model_files import digest_of, read_config, weight_files
+from reranker_core.models.model_files import read_config, weight_files
 from reranker_core.models.modules import BODY_FILE, LIST_FILE, Module, read_json, read_modules
 from reranker_core.models.native import native_settings
 from reranker_core.models.weight_names import tensor_names

@@ -10,7 +10,7 @@ import torch
 
 from reranker_core.checks import Check, refusal
 from reranker_core.config import ModelConfig
-from reranker_core.device import is_out_of_memory
+from reranker_core.device import may_pass
 from reranker_core.errors import PreflightRefused, RerankError, brief
 from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.family import LoadedModel
@@ -95,7 +95,9 @@ def load_weights(
             ignore_mismatched_sizes=True,  # reported by preflight, with the keys
             **options,
         )
-    except Exception as error:  # noqa: BLE001 - loaders raise whatever they meet
+    except Exception as error:
+        if may_pass(error):
+            raise
         other = fault(checkpoint, model, error, architecture)
         raise other or unloadable(family, checkpoint, error) from None
     found = _with_account(loaded, info)
@@ -117,7 +119,7 @@ def _adapted(found: LoadedModel, checkpoint: Checkpoint, dtype: torch.dtype | No
     except RerankError:
         raise
     except Exception as error:
-        if is_out_of_memory(error):
+        if may_pass(error):
             raise
         raise refusal(
             Check(
@@ -228,7 +230,9 @@ def _load_native(
             output_loading_info=True,
             ignore_mismatched_sizes=True,
         )
-    except Exception as error:  # noqa: BLE001 - loaders raise whatever they meet
+    except Exception as error:
+        if may_pass(error):
+            raise
         raise unloadable(family, checkpoint, error) from None
     return _with_account(loaded, info)
 

@@ -1,17 +1,15 @@
-"""The files of a model folder: settings, weights, and their digests."""
+"""The files of a model folder: settings and weights."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from reranker_core.errors import ConfigError, brief
 
-_DIGEST_CHUNK = 1 << 22
 CONFIG_FILE = "config.json"
 LFS_POINTER = b"version https://git-lfs"
 # Keys of config.json that are read here, what they are in Python, and in words.
@@ -104,17 +102,3 @@ def weight_files(folder: Path) -> tuple[tuple[Path, ...], dict[str, set[str]]]:
                 )
             return tuple(folder / file for file in sorted(tensors)), tensors
     return (), {}
-
-
-def digest_of(paths: Iterable[Path]) -> str:
-    """SHA-256 of the names and contents of files, in hexadecimal; of an absent one, of its name."""
-    total = hashlib.sha256()
-    for path in paths:
-        total.update(f"{path.name}\0".encode())
-        try:
-            with open(path, "rb") as file:
-                while chunk := file.read(_DIGEST_CHUNK):
-                    total.update(chunk)
-        except FileNotFoundError:
-            total.update(b"absent\0")  # preflight names it
-    return total.hexdigest()

@@ -33,6 +33,11 @@ def read_tensors(files: Iterable[Path]) -> dict[str, Any]:
     return found
 
 
+def shape_of(tensor: Any) -> tuple[int, ...]:
+    """Of a value of `read_tensors`, without reading it."""
+    return tuple(tensor.get_shape() if hasattr(tensor, "get_shape") else tensor.shape)
+
+
 def unwrapped(
     names: Iterable[str], expected: Iterable[str], missing: Iterable[str]
 ) -> dict[str, str]:

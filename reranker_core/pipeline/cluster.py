@@ -65,7 +65,7 @@ def settle_numbers(config: Config, placement: Placement, own: bool) -> Config:
         dtype, why = next(iter(formats.items()))
     else:  # the driver need not have the hardware that replicas will have
         log.info("a worker loads the model to choose the number format for all replicas")
-        ask = ray.remote(num_cpus=placement.num_cpus, num_gpus=placement.num_gpus)(_settle)
+        ask = ray.remote(**placement.options)(_settle)
         dtype, why = _answer(ask.remote(config), config.guard.max_stall_seconds)
     log.info("model.device=%s model.dtype=%s (%s)", device, dtype, why)
     return config.model_copy(update={"model": model.model_copy(update={"dtype": dtype})})

@@ -22,6 +22,7 @@ from reranker_core.pipeline import prose
 from reranker_core.pipeline.cores import usable_cores
 from reranker_core.pipeline.logs import log_folder, no_worker_starts, startup_problem
 from reranker_core.pipeline.placement import TASK_SLOTS
+from reranker_core.pipeline.pool import autoscaling
 
 log = logging.getLogger(__name__)
 
@@ -228,3 +229,4 @@ def _set_up() -> None:
     # A part is one row, and each is handed on as soon as it is there.
     context.target_max_block_size = 1
     context.target_min_block_size = 0
+    context.autoscaling_config = autoscaling()

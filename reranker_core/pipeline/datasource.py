@@ -29,7 +29,7 @@ class PartSource(Datasource):
 
     def get_name(self) -> str:
         """The name of the stage in Ray's dashboard."""
-        return "ReadParts"
+        return "Parts"  # Ray puts "Read" before it
 
     def estimate_inmemory_data_size(self) -> int | None:
         """Unknown before decoding."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from reranker_core.config import Config
 from reranker_core.errors import ConfigError
@@ -13,6 +14,9 @@ log = logging.getLogger(__name__)
 # Extra slots of an own Ray beside a CPU forward that has all cores: reading, tokenizing and
 # committing then run in between, instead of waiting for a core of their own.
 TASK_SLOTS = 2
+# Of a replica whose node is not known yet: it uses its CPU to start kernels and to fill batches.
+_CPUS_BESIDE_A_GPU = 0.5
+_TYPE, _ANY = "accelerator_type:", "any"
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,8 @@ class Placement:
         fitting: number of replicas that fit when the run starts; at least 1.
         max: number of replicas that are requested.
         num_cpus, num_gpus: resources of each replica.
+        accelerator_type: of their GPUs; None for those that are there, `any` for all.
+        commits: number of parts that are written at once, so that encoding finds free CPUs.
 
     """
 
@@ -32,10 +38,34 @@ class Placement:
     max: int
     num_cpus: float
     num_gpus: float
+    accelerator_type: str | None = None
+    commits: int = 2
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The resources of a replica, as Ray's options."""
+        chosen = self.accelerator_type not in (None, _ANY)
+        return {
+            "num_cpus": self.num_cpus,
+            "num_gpus": self.num_gpus,
+            "accelerator_type": self.accelerator_type if chosen else None,
+        }
+
+    def of_each_type(self, nodes: list[dict[str, float]]) -> list[dict[str, Any]]:
+        """`options` for each type of GPU that replicas may use on these nodes."""
+        if self.accelerator_type != _ANY:
+            return [self.options]
+        found = [{**self.options, "accelerator_type": kind} for kind in types(nodes)]
+        return found or [self.options]
 
     def __str__(self) -> str:
         noun = "replica" if self.max == 1 else "replicas"
         return f"{self.max} {noun} with {resources(self.num_cpus, self.num_gpus)}"
+
+    def at_most(self, replicas: int) -> Placement:
+        """The same with fewer replicas."""
+        fewer = {name: min(getattr(self, name), replicas) for name in ("min", "fitting", "max")}
+        return replace(self, **fewer)
 
     @property
     def threads(self) -> int:
@@ -55,16 +85,18 @@ def place(config: Config, parts: int, own: bool, nodes: list[dict[str, float]]) 
         nodes: resources of each node, see `living_nodes`.
 
     Raises:
-        ConfigError: the cluster has no room for a replica, and `replicas.max` does not let it grow.
+        ConfigError: the cluster has no room for a replica, and `replicas.max` does not let it grow;
+            or it has GPUs of several types, and none is chosen.
 
     """
     wanted, device = config.replicas, config.model.device
-    gpus = sum(node.get("GPU", 0) for node in nodes)
-    most_cpus = max(node.get("CPU", 0) for node in nodes)
+    kind = wanted.accelerator_type
+    usable = [node for node in nodes if kind in (None, _ANY) or types([node]) == [kind]]
+    gpus = sum(node.get("GPU", 0) for node in usable)
     num_gpus = wanted.num_gpus
     if num_gpus is None:
-        num_gpus = 1 if gpus and device != "cpu" else 0
-        if device == "auto" and not gpus and not own:
+        num_gpus = 1 if (gpus or kind) and device != "cpu" else 0
+        if device == "auto" and not num_gpus and not own:
             _tell_of_cpus(len(nodes))
     if device == "cuda" and not num_gpus:
         raise ConfigError(
@@ -73,13 +105,13 @@ def place(config: Config, parts: int, own: bool, nodes: list[dict[str, float]]) 
         )
     # Reading, tokenizing and committing must always find a free core.
     spare = TASK_SLOTS if own else 1
-    num_cpus = wanted.num_cpus
-    if num_cpus is None and num_gpus:
-        free = sum(max(node.get("CPU", 0) - spare, 0) for node in nodes)
-        num_cpus = min(1, free / gpus) if gpus else 1
-    elif num_cpus is None:
-        num_cpus = max(1, most_cpus - spare)
-    fitting = sum(_room(node, num_cpus, num_gpus, spare) for node in nodes)
+    if num_gpus:
+        _refuse_mixed(nodes, kind)
+        num_cpus = _cpus_beside_gpus(wanted.num_cpus, num_gpus, usable, spare)
+    else:
+        most_cpus = max(node.get("CPU", 0) for node in nodes)
+        num_cpus = wanted.num_cpus or max(1, most_cpus - spare)
+    fitting = sum(_room(node, num_cpus, num_gpus, spare) for node in usable)
     most = wanted.max or fitting
     awaited = num_gpus and not gpus and not own  # nodes with GPUs may be started on demand
     if not fitting and awaited and wanted.max:
@@ -89,17 +121,7 @@ def place(config: Config, parts: int, own: bool, nodes: list[dict[str, float]]) 
             *(most, resources(num_cpus, num_gpus), config.guard.max_stall_seconds),
         )
     elif not fitting:
-        advice = "Lower replicas.num_cpus or replicas.num_gpus, or use larger nodes"
-        if awaited:
-            advice = (
-                "If nodes with GPUs are started on demand, set replicas.max. Then the run waits "
-                "for them"
-            )
-        raise ConfigError(
-            f"no node of the cluster has room for a replica with {resources(num_cpus, num_gpus)} "
-            f"and {resources(spare, 0)} for other stages; the largest node has "
-            f"{resources(most_cpus, 0)}, all nodes together have {gpus:g} GPUs. {advice}"
-        )
+        raise _no_room(nodes, kind, resources(num_cpus, num_gpus), spare, bool(awaited))
     elif own:  # no node will join
         most = min(most, fitting)
     elif not num_gpus and fitting < min(most, sum(_room(n, num_cpus, 0, 0) for n in nodes)):
@@ -112,7 +134,76 @@ def place(config: Config, parts: int, own: bool, nodes: list[dict[str, float]]) 
         most = fitting
     most = max(1, min(most, parts))
     fitting = min(most, max(fitting, 1))
-    return Placement(min(wanted.min or 1, fitting), fitting, most, num_cpus, num_gpus)
+    least = wanted.min or (fitting if num_gpus else 1)
+    free = sum(node.get("CPU", 0) for node in nodes) - fitting * num_cpus
+    commits = max(2, int(free / 2 * most / fitting))
+    return Placement(min(least, fitting), fitting, most, num_cpus, num_gpus, kind, commits)
+
+
+def types(nodes: list[dict[str, float]]) -> list[str]:
+    """The types of the GPUs of these nodes, as Ray names them, sorted."""
+    with_gpus = [node for node in nodes if node.get("GPU")]
+    return sorted(
+        {name.removeprefix(_TYPE) for node in with_gpus for name in node if name.startswith(_TYPE)}
+    )
+
+
+def _refuse_mixed(nodes: list[dict[str, float]], kind: str | None) -> None:
+    """One type of GPU: the number format of a run and its last bits depend on it."""
+    found = types(nodes)
+    if kind is None and len(found) > 1:
+        raise ConfigError(
+            f"the cluster has GPUs of several types ({', '.join(found)}), and number format, "
+            f"speed and last digits of scores depend on the type. Set replicas.accelerator_type "
+            f"to one of them, or to {_ANY} to use all"
+        )
+
+
+def _cpus_beside_gpus(
+    wanted: float | None, num_gpus: float, nodes: list[dict[str, float]], spare: int
+) -> float:
+    """CPUs of a replica with a GPU: so few that each node keeps `spare` CPUs when all of its GPUs
+    have replicas.
+    """
+    shares = [
+        max(node.get("CPU", 0) - spare, 0) / _on_gpus(node, num_gpus)
+        for node in nodes
+        if _on_gpus(node, num_gpus)
+    ]
+    share = min(shares, default=_CPUS_BESIDE_A_GPU)
+    if wanted is None:
+        return min(1.0, share)
+    alone = max(
+        (max(node.get("CPU", 0) - spare, 0) for node in nodes if node.get("GPU")), default=0
+    )
+    if not shares or wanted <= share or wanted > alone:  # or no replica fits, which is told
+        return wanted
+    log.warning(
+        "replicas.num_cpus=%g is lowered to %g: otherwise replicas would leave GPUs unused, or "
+        "take the CPUs that reading and tokenizing need",
+        *(wanted, share),
+    )
+    return share
+
+
+def _no_room(
+    nodes: list[dict[str, float]], kind: str | None, needs: str, spare: int, awaited: bool
+) -> ConfigError:
+    advice = "Lower replicas.num_cpus or replicas.num_gpus, or use larger nodes"
+    if awaited:
+        advice = (
+            "If nodes with GPUs are started on demand, set replicas.max. Then the run waits "
+            "for them"
+        )
+    gpus = sum(node.get("GPU", 0) for node in nodes)
+    of_type = f" of the type {kind}" if kind not in (None, _ANY) else ""
+    there = ", ".join(types(nodes))
+    return ConfigError(
+        f"no node of the cluster has room for a replica with {needs}{of_type} and "
+        f"{resources(spare, 0)} for other stages; the largest node has "
+        f"{resources(max(node.get('CPU', 0) for node in nodes), 0)}, all nodes together have "
+        f"{gpus:g} GPUs{f' ({there})' if there else ''}. {advice}"
+    )
 
 
 def resources(cpus: float, gpus: float) -> str:
@@ -125,10 +216,16 @@ def resources(cpus: float, gpus: float) -> str:
     return " and ".join(texts)
 
 
+def _on_gpus(node: dict[str, float], num_gpus: float) -> int:
+    """How many replicas the GPUs of a node hold; a fraction does not reach over two GPUs."""
+    # 1 / 0.1 and 3 * 0.1 are not whole in binary.
+    return int(node.get("GPU", 0)) * int(1 / num_gpus + 1e-9)
+
+
 def _room(node: dict[str, float], num_cpus: float, num_gpus: float, spare: int) -> int:
     """How many replicas a node holds and still has `spare` CPUs."""
-    limits = [node.get("GPU", 0) / num_gpus] if num_gpus else []
-    limits += [max(node.get("CPU", 0) - spare, 0) / num_cpus] if num_cpus else []
+    limits: list[float] = [_on_gpus(node, num_gpus)] if num_gpus else []
+    limits += [max(node.get("CPU", 0) - spare, 0) / num_cpus + 1e-9] if num_cpus else []
     return int(min(limits))
 
 

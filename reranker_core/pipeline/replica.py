@@ -14,7 +14,7 @@ import ray
 import torch
 from ray.actor import ActorHandle
 
-from reranker_core.device import is_lost
+from reranker_core.device import is_lost, take_share
 from reranker_core.encode.sequences import TokenSequences
 from reranker_core.errors import PreflightRefused
 from reranker_core.models.scores import Scores
@@ -101,7 +101,7 @@ class Replica:
         try:
             scores = self._scores(part.name, encoded.sequences, caution)
         except Exception as error:
-            if is_lost(error):
+            if is_lost(error, self._scorer.device):
                 log.exception("part %s: the device failed; this process ends", part.name)
                 os._exit(1)
             raise
@@ -139,4 +139,5 @@ def _load(job: Job, threads: int) -> Scorer:
     from reranker_core.score.scorer import Scorer
 
     torch.set_num_threads(threads)
+    take_share(job.config.replicas.num_gpus or 1)
     return Scorer.load(job.config, job.model, job.pairs)

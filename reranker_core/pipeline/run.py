@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 import ray
-from ray.data import ActorPoolStrategy, Dataset
+from ray.data import Dataset, TaskPoolStrategy
 
 from reranker_core.checks import Check
 from reranker_core.config import Config
@@ -37,6 +37,7 @@ from reranker_core.pipeline.failures import our_errors
 from reranker_core.pipeline.job import Job
 from reranker_core.pipeline.news import News
 from reranker_core.pipeline.placement import Placement, place
+from reranker_core.pipeline.pool import pool
 from reranker_core.pipeline.replica import Replica
 from reranker_core.pipeline.tasks import commit_parts, encode
 from reranker_core.pipeline.watch import watched
@@ -52,8 +53,6 @@ from reranker_core.storage.store import Store
 log = logging.getLogger(__name__)
 
 PREFLIGHT = "_preflight.json"
-# A replica has its next part at hand while it scores one; more would only fill memory.
-_PARTS_IN_FLIGHT = 2
 
 
 def run(prepared: Prepared) -> Totals:
@@ -202,19 +201,17 @@ def _stages(job: Job, prepared: Prepared, placement: Placement, coordinator: Any
         .map_batches(
             Replica,
             fn_constructor_args=(job, placement.threads, coordinator),
-            num_cpus=placement.num_cpus,
-            num_gpus=placement.num_gpus,
-            compute=ActorPoolStrategy(
-                min_size=placement.min,
-                max_size=placement.max,
-                # Those that find no room start as nodes join. Ray Data alone would add none to a
-                # pool of large CPU replicas: its other stages' shares leave too little for one.
-                initial_size=placement.max,
-                max_tasks_in_flight_per_actor=_PARTS_IN_FLIGHT,
-            ),
+            compute=pool(placement),
+            **placement.options,
             **one,
         )
-        .map_batches(commit_parts, num_cpus=1, fn_kwargs=committing, **one)
+        .map_batches(
+            commit_parts,
+            num_cpus=1,
+            fn_kwargs=committing,
+            compute=TaskPoolStrategy(size=placement.commits),
+            **one,
+        )
     )
 
 

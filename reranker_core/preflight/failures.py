@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
+import torch
+
 from reranker_core.checks import Check, refusal
-from reranker_core.device import is_out_of_memory
+from reranker_core.device import may_pass
 from reranker_core.errors import RerankError, brief
 
 
@@ -25,7 +27,7 @@ def as_check(group: str, name: str, expected: str, remedy: str) -> Iterator[None
     except RerankError:
         raise
     except Exception as error:
-        if is_out_of_memory(error):
+        if may_pass(error) or isinstance(error, torch.AcceleratorError):
             raise
         raise refusal(Check(group, name, False, brief(error), expected, remedy)) from None
 

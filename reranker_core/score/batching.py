@@ -16,8 +16,15 @@ from reranker_core.models.batch import Batch
 # gives for a batch is to stay in the caches of its cores.
 _CACHED_BYTES, _MOST_A_THREAD, _FEWEST, _MOST = 8 << 20, 2048, 1024, 4096
 _WIDE_BYTES = 8192  # a token, where layers are of an unknown kind
-_TOKENS_CUDA = 16_384
+# On a GPU, products are to be large: a small model needs more tokens for that, as long as they take
+# no more than a quarter of the free memory. A layer holds about eight times its widest output.
+_TOKENS_CUDA, _MOST_CUDA = 16_384, 131_072
+_LARGE_MODEL = 300_000_000  # weights of its layers, for which the smallest number is enough
+_MEMORY_SHARE, _OUTPUTS_HELD = 4, 8
+_ENOUGH = 64 << 30
 _STEP_AMX, _STEP_CUDA = 16, 8
+# Keys and values of a token of a prefix take about this part of what a computed token takes.
+_PREFIX_SHARE = 4
 # The last batch of each width is filled up, so that smaller batches waste less.
 _TOKENS_FIXED_CUDA, _STEP_FIXED = 4096, 16
 # A head with one output takes rows in fours on CPUs without AVX-512, and sums what is left over
@@ -45,17 +52,25 @@ class Shapes:
 
     @classmethod
     def of(
-        cls, device: str, longest: int, score: ScoreConfig, model: torch.nn.Module, threads: int = 1
+        cls,
+        device: str,
+        longest: int,
+        score: ScoreConfig,
+        model: torch.nn.Module,
+        threads: int = 1,
+        free: int = _ENOUGH,
     ) -> Shapes:
         """The shapes for a model on a device, `cpu` or `cuda`, with this number of CPU threads a
-        batch.
+        batch, or this number of bytes of free memory on a GPU.
         """
         cached = min(_CACHED_BYTES // _widest_layer(model), _MOST_A_THREAD)
         if score.reproducible:  # whatever the threads, the same shapes
             tokens = _TOKENS_FIXED_CUDA if device == "cuda" else max(_FEWEST, cached)
             step = _STEP_FIXED
         elif device == "cuda":
-            tokens, step = _TOKENS_CUDA, _STEP_CUDA
+            layers = [part for part in model.modules() if isinstance(part, torch.nn.Linear)]
+            weights = sum(layer.weight.numel() for layer in layers)
+            tokens, step = tokens_on_cuda(weights, _widest_layer(model), free), _STEP_CUDA
         else:
             tokens = min(max(_FEWEST, threads * cached), _MOST)
             step = _STEP_AMX if torch.cpu.get_capabilities().get("amx_bf16") else 1
@@ -65,12 +80,29 @@ class Shapes:
         """The width of a batch whose longest sequence has this length."""
         return max(length, min(-(-length // self.step) * self.step, self.longest))
 
-    def rows(self, width: int) -> int:
-        """Maximum number of rows of a batch of this width; the exact number if shapes are fixed."""
-        rows = self.max_tokens // width
+    def rows(self, width: int, prefix: int = 0) -> int:
+        """Maximum number of rows of a batch of this width; the exact number if shapes are fixed.
+        Each row continues a prefix of this number of tokens.
+        """
+        rows = self.max_tokens // (width + prefix // _PREFIX_SHARE)
         if self.fixed:
             rows -= rows % _ROWS_FIXED
         return max(1, rows)
+
+
+def tokens_on_cuda(weights: int, widest: int, free: int) -> int:
+    """Tokens of a batch on a GPU.
+
+    Args:
+        weights: number of weights in the layers of the model.
+        widest: bytes that the widest layer gives for a token.
+        free: bytes of memory that are free once the model is loaded.
+
+    """
+    useful = _TOKENS_CUDA * _LARGE_MODEL // max(weights, 1)
+    fitting = free // _MEMORY_SHARE // (_OUTPUTS_HELD * widest)
+    most = min(max(useful, _TOKENS_CUDA), _MOST_CUDA, fitting)
+    return max(most // _STEP_CUDA * _STEP_CUDA, _FEWEST)
 
 
 def _widest_layer(model: torch.nn.Module) -> int:
@@ -80,8 +112,9 @@ def _widest_layer(model: torch.nn.Module) -> int:
     return max(widths, default=_WIDE_BYTES)
 
 
-def plan_batches(lengths: Int64s, shapes: Shapes) -> Iterator[tuple[Int64s, int]]:
-    """Rows and padded width of each batch, in descending order of width.
+def plan_batches(lengths: Int64s, shapes: Shapes, prefix: int = 0) -> Iterator[tuple[Int64s, int]]:
+    """Rows and padded width of each batch, in descending order of width; `prefix` as in
+    `Shapes.rows`.
 
     Lazy, so that a budget that is lowered meanwhile holds for the batches that follow.
     """
@@ -89,7 +122,7 @@ def plan_batches(lengths: Int64s, shapes: Shapes) -> Iterator[tuple[Int64s, int]
     begin = 0
     while begin < len(order):
         width = shapes.width(int(lengths[order[begin]]))
-        rows = order[begin : begin + shapes.rows(width)]
+        rows = order[begin : begin + shapes.rows(width, prefix)]
         if shapes.fixed:
             rows = rows[[shapes.width(int(length)) == width for length in lengths[rows]]]
         yield rows, width
@@ -100,17 +133,32 @@ def make_batch(
     sequences: TokenSequences, rows: Int64s, width: int, pad_id: int, device: torch.device
 ) -> Batch:
     """Pad the chosen rows to `width` and move them to `device`, in one transfer."""
+    return moved_batch(sequences, rows, width, pad_id, device, np.empty((len(rows), 0)))[0]
+
+
+def moved_batch(
+    sequences: TokenSequences,
+    rows: Int64s,
+    width: int,
+    pad_id: int,
+    device: torch.device,
+    beside: np.ndarray,
+) -> tuple[Batch, torch.Tensor]:
+    """As `make_batch`; in the same transfer, integers that stand beside the rows, shape (R, k)."""
     tokens = sequences.tokens
     lengths = tokens.lengths[rows]
     columns = np.arange(width)
     inside = columns < lengths[:, None]
-    packed = np.full((len(rows), width + 2), pad_id, np.int32)
+    packed = np.full((len(rows), width + 2 + beside.shape[1]), pad_id, np.int32)
     packed[:, :width][inside] = tokens.values[(tokens.starts[rows][:, None] + columns)[inside]]
     packed[:, width] = lengths
     packed[:, width + 1] = sequences.passage_starts[rows]
+    packed[:, width + 2 :] = beside
     moved = torch.from_numpy(packed)
     if device.type == "cuda":
         moved = moved.pin_memory().to(device, non_blocking=True)
     moved = moved.long()
     mask = torch.arange(width, device=device) < moved[:, width, None]
-    return Batch(moved[:, :width].contiguous(), mask.long(), moved[:, width + 1])
+    padded = bool((lengths < width).any())
+    batch = Batch(moved[:, :width].contiguous(), mask.long(), moved[:, width + 1], padded=padded)
+    return batch, moved[:, width + 2 :]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,16 +13,22 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from reranker_core.device import is_out_of_memory, release_memory
+from reranker_core.device import free_memory, is_out_of_memory, one_attention, release_memory
 from reranker_core.encode.sequences import Int64s, TokenSequences
 from reranker_core.errors import Incomplete
+from reranker_core.models.batch import Batch
 from reranker_core.models.family import Family
+from reranker_core.models.networks.padding import padding_known
 from reranker_core.score.batching import Shapes, make_batch, plan_batches
 from reranker_core.score.prefixes import SharedPrefixes, shared_prefixes
 from reranker_core.score.streams import side_by_side, threads_of
 from reranker_core.score.work import Work
 
 log = logging.getLogger(__name__)
+
+_GOOD_BATCHES = 50  # before larger ones are tried again
+_UNREAD = 3  # failures to read prefixes for want of memory, after which none are shared
+_FOR_A_COPY = 0.9  # of the free memory; the rest is for the arithmetic
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,8 @@ class Engine:
         self._family = family
         self._pad_id = pad_id
         self.streams = streams
+        self._budget, self._good, self._patience = shapes.max_tokens, 0, _GOOD_BATCHES
+        self._unread = 0  # how often there was too little memory to read prefixes
         # What a sequence is computed in depends on its length only, where shapes are fixed.
         self._read = getattr(family, "read_prefixes", None)
         if not share_prefixes or shapes.fixed:
@@ -88,7 +96,8 @@ class Engine:
         order, outputs, tokens = [], [], 0
         for work in self._works(sequences):
             tokens += work.tokens_read
-            batches = self.batches(work.sequences, work.rows)
+            prefix = int(work.lengths.max(initial=0))
+            batches = self.batches(work.sequences, work.rows, prefix)
             compute = partial(self._computed, work)
             for rows, width, output in side_by_side(compute, batches, self.streams):
                 order.append(rows)
@@ -117,19 +126,22 @@ class Engine:
         lengths = shared.prefixes.tokens.lengths[chosen]
         width = self.shapes.width(int(lengths.max()))
         batch = make_batch(shared.prefixes, chosen, width, self._pad_id, self.device)
+        states = None
         try:
-            states = self._read(self.model, batch) if self._read else None
+            with padding_known(batch.padded):
+                states = self._read(self.model, batch) if self._read else None
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            states = None
+            self._unread += 1
             log.warning(
                 "%s has too little memory to share prefixes; each sequence is computed completely",
                 self.device,
             )
         if states is None:
-            self._read = None
             release_memory(self.device)
+            if not self._unread or self._unread >= _UNREAD:  # the model cannot, or never has memory
+                self._read = None
             return None
         number = np.empty(len(shared.prefixes), np.int64)
         number[chosen] = np.arange(len(chosen))
@@ -137,13 +149,15 @@ class Engine:
         return Work(shared.rests, rows, states, of, lengths)
 
     def batches(
-        self, sequences: TokenSequences, chosen: Int64s | None = None
+        self, sequences: TokenSequences, chosen: Int64s | None = None, prefix: int = 0
     ) -> Iterator[tuple[Int64s, int]]:
-        """Rows and width of each batch of the chosen sequences, or of all."""
+        """Rows and width of each batch of the chosen sequences, or of all, that go on from prefixes
+        of at most `prefix` tokens.
+        """
         if chosen is None:
-            yield from plan_batches(sequences.tokens.lengths, self.shapes)
+            yield from plan_batches(sequences.tokens.lengths, self.shapes, prefix)
             return
-        for rows, width in plan_batches(sequences.tokens.lengths[chosen], self.shapes):
+        for rows, width in plan_batches(sequences.tokens.lengths[chosen], self.shapes, prefix):
             yield chosen[rows], width
 
     @torch.inference_mode()
@@ -166,7 +180,7 @@ class Engine:
         width = int(sequences.tokens.lengths[row])
         device = next(model.parameters()).device
         batch = make_batch(sequences, np.array([row]), width, self._pad_id, device)
-        found: npt.NDArray[np.float32] = self._family.forward(model, batch)[0].cpu().numpy()
+        found: npt.NDArray[np.float32] = self._run(model, batch)[0].cpu().numpy()
         return found
 
     def _computed(self, work: Work, batch: tuple[Int64s, int]) -> tuple[Int64s, int, torch.Tensor]:
@@ -182,6 +196,7 @@ class Engine:
             try:
                 outputs.append(self._forward(work, piece, width))
                 begin += len(piece)
+                self._raise_budget()
                 self.on_batch()
                 continue
             except Exception as error:
@@ -198,23 +213,42 @@ class Engine:
 
     def _lower(self, tokens: int) -> None:
         self.shapes.max_tokens = min(self.shapes.max_tokens, tokens // 2)
+        self._good, self._patience = 0, 2 * self._patience
         log.warning(
-            "%s had too little memory for a batch of %d tokens; from now on batches have at most "
-            "%d. To avoid this in later runs, set score.max_batch_tokens=%d",
+            "%s had too little memory for a batch of %d tokens. The next batches have at most %d. "
+            "To avoid this in later runs, set score.max_batch_tokens=%d",
             self.device,
             tokens,
             self.shapes.max_tokens,
             self.shapes.max_tokens,
         )
 
+    def _raise_budget(self) -> None:
+        """After enough good batches, try larger ones again: another process may have had the memory
+        for a while. Each failure doubles the number of batches until the next attempt.
+        """
+        if self.shapes.max_tokens >= self._budget:
+            return
+        self._good += 1
+        if self._good >= self._patience:
+            self._good = 0
+            self.shapes.max_tokens = min(self._budget, 2 * self.shapes.max_tokens)
+            log.info("%s: batches have up to %d tokens again", self.device, self.shapes.max_tokens)
+
     def _forward(self, work: Work, rows: Int64s, width: int) -> torch.Tensor:
         # Where shapes are fixed, the batch is filled up with repetitions.
         filled = np.resize(rows, self._height(rows, width))
-        batch = make_batch(work.sequences, filled, width, self._pad_id, self.device)
-        batch = replace(batch, prefix=work.prefix(rows, self.device))
+        batch = work.batch(filled, width, self._pad_id, self.device)
         alike = len(filled) > 1 and torch.get_num_threads() in self.compiled_threads
         model = self.compiled if alike and self.compiled is not None else self.model
-        return self._family.forward(model, batch)[: len(rows)]
+        return self._run(model, batch)[: len(rows)]
+
+    def _run(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        """The forward, which does not wait for the device. Where shapes are fixed, a batch always
+        has a mask, so that the kernel of attention does not depend on the company of a sequence.
+        """
+        with padding_known(batch.padded or self.shapes.fixed), one_attention(self.shapes.fixed):
+            return self._family.forward(model, batch)
 
     def _height(self, rows: Int64s, width: int) -> int:
         return self.shapes.rows(width) if self.shapes.fixed else len(rows)
@@ -240,8 +274,14 @@ def float32_copy(model: torch.nn.Module) -> torch.nn.Module:
     weights = list(model.parameters())
     device = weights[0].device
     if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        if sum(weight.numel() for weight in weights) * 4 > free / 2:
+        release_memory(device)
+        needed = sum(weight.numel() for weight in weights) * 4
+        if needed > _FOR_A_COPY * free_memory(device):
             device = torch.device("cpu")
+            log.warning(
+                "there is no room on the GPU for a copy of the model in float32 (%.1f GiB), so "
+                "what is computed in float32 is computed on the CPU, which is slow",
+                needed / 2**30,
+            )
     memo = {id(w): torch.nn.Parameter(w.detach().to(device), w.requires_grad) for w in weights}
     return copy.deepcopy(model, memo).to(device).float()

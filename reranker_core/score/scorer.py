@@ -17,8 +17,11 @@ from reranker_core.checks import Inspection, Report
 from reranker_core.config import Config, ScoringConfig
 from reranker_core.device import (
     DTYPES,
+    exact_float32,
+    free_memory,
     keep_order_of_sums,
     number_formats,
+    release_memory,
     resolve_device,
     torch_threads,
 )
@@ -39,6 +42,7 @@ from reranker_core.preflight.head import check_alignment
 from reranker_core.preflight.meaning import check_meaning
 from reranker_core.preflight.numerics import check_numerics
 from reranker_core.preflight.prompt import check_prompt
+from reranker_core.preflight.room import check_room
 from reranker_core.preflight.settings import check_length, check_settings
 from reranker_core.preflight.structure import check_structure
 from reranker_core.preflight.tokenizer import check_tokenizer
@@ -59,6 +63,7 @@ class Scorer:
         report: what preflight measured.
         pair_format: how a pair becomes ids.
         max_length, largest_batch, dtype, reproducible: as `preflight.probe.Probe` wants them.
+        device: where the model is.
 
     """
 
@@ -66,6 +71,7 @@ class Scorer:
 
     def __init__(self, engine: Engine, pair_format: PairFormat, dtype: str) -> None:
         self._engine = engine
+        self.device = engine.device
         self.pair_format = pair_format
         self.dtype = dtype
         self.max_length = pair_format.max_length
@@ -92,13 +98,16 @@ class Scorer:
         """
         if config.score.reproducible:
             keep_order_of_sums()
+        exact_float32()
         checkpoint = open_checkpoint(config.model)
         inspection = Inspection(config.preflight.checks)
-        if expected is not None:
-            inspection.add([check_same_files(checkpoint, expected)])
         inspection.add(check_checkpoint(checkpoint, config.model))
         device = resolve_device(config.model.device)
         formats = number_formats(config.model.dtype, device)
+        # Before the files are read for the first time, which may take minutes.
+        inspection.add(check_room(checkpoint, next(iter(formats)), device))
+        if expected is not None:
+            inspection.add([check_same_files(checkpoint, expected)])
         failed: list[str] = []
         for dtype, reason in formats.items():
             try:
@@ -106,10 +115,13 @@ class Scorer:
                 copy = inspection.copy()
                 return cls._load(config, checkpoint, copy, device, dtype, reason, pairs)
             except PreflightRefused as refused:
-                names = _failed_numerics(refused)
+                # Others may have failed because of these.
+                names = refused.failed("numerics")
                 if not names or dtype == list(formats)[-1]:
                     raise
                 failed.append(f"{dtype} failed {', '.join(names)}")
+            # Not in the handler: there, the traceback holds the model.
+            release_memory(torch.device(device))
         raise AssertionError("there is always a number format")
 
     @classmethod
@@ -145,8 +157,14 @@ class Scorer:
         at_once = device == "cpu" and loaded.reentrant
         threads = torch.get_num_threads()
         streams = streams_for(threads) if at_once else 1
+        where = next(loaded.model.parameters()).device
         shapes = Shapes.of(
-            device, pair_format.max_length, config.score, loaded.model, threads // streams
+            device,
+            pair_format.max_length,
+            config.score,
+            loaded.model,
+            threads // streams,
+            free_memory(where) if device == "cuda" else 0,
         )
         pad_id = int(pair_format.tokenizer.pad_id or 0)
         engine = Engine(loaded.model, family, pad_id, shapes, config.score.share_prefixes, streams)
@@ -304,7 +322,9 @@ class Scorer:
         return lambda index: self._in_float32(sequences, int(rows[index]))
 
     def _in_float32(self, sequences: TokenSequences, index: int) -> np.ndarray:
-        return self._engine.plain(self._float32, sequences, index)
+        found = self._engine.plain(self._float32, sequences, index)
+        self._engine.on_batch()  # on a CPU, one takes seconds
+        return found
 
     @cached_property
     def _float32(self) -> torch.nn.Module:
@@ -314,12 +334,3 @@ class Scorer:
 def _last(values: np.ndarray) -> np.ndarray:
     """The last of the k scores of each pair."""
     return values if values.ndim == 1 else values[:, -1]
-
-
-def _failed_numerics(refused: PreflightRefused) -> list[str]:
-    """The failed numerics checks. Other checks may have failed because of them."""
-    return [
-        f"numerics/{check['name']}"
-        for check in refused.report["checks"]
-        if check["group"] == "numerics" and not check["passed"]
-    ]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from reranker_core.encode.sequences import Int64s, TokenSequences
-from reranker_core.models.batch import Prefix
+from reranker_core.models.batch import Batch, Prefix
+from reranker_core.score.batching import make_batch, moved_batch
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,11 @@ class Work:
         """Number of tokens that were computed for the prefixes, padding included."""
         return int(len(self.lengths) * self.lengths.max(initial=0))
 
-    def prefix(self, rows: Int64s, device: torch.device) -> Prefix | None:
-        """The prefix that a batch of these rows continues."""
+    def batch(self, rows: Int64s, width: int, pad_id: int, device: torch.device) -> Batch:
+        """These rows as a batch on the device, with the prefixes that they continue."""
         if self.states is None:
-            return None
+            return make_batch(self.sequences, rows, width, pad_id, device)
         index = self.of[rows]
-        moved = torch.from_numpy(np.stack([index, self.lengths[index]])).to(device)
-        return Prefix(self.states, moved[0], moved[1])
+        following = np.stack([index, self.lengths[index]], 1)
+        batch, moved = moved_batch(self.sequences, rows, width, pad_id, device, following)
+        return replace(batch, prefix=Prefix(self.states, moved[:, 0], moved[:, 1]))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from reranker_core.config.sections.section import Section, Text
 
@@ -19,7 +19,24 @@ class ReplicasConfig(Section):
     num_cpus: float | None = Field(
         None, gt=0, description="CPUs of each replica; on a CPU also its number of threads."
     )
-    num_gpus: float | None = Field(None, ge=0, description="GPUs of each replica.")
+    num_gpus: float | None = Field(
+        None, ge=0, description="GPUs of each replica: 1, or a fraction if replicas share a GPU."
+    )
+    accelerator_type: Text | None = Field(
+        None,
+        description="Type of GPU to use, as Ray names it (`H100`, `A100-80G`, `T4`), or `any`; "
+        "null: the type that all nodes with GPUs have.",
+    )
+
+    @field_validator("num_gpus")
+    @classmethod
+    def _at_most_one(cls, value: float | None) -> float | None:
+        if value and value > 1:
+            raise ValueError(
+                "a replica uses one GPU. Set 1, and use more replicas; a model that does not fit "
+                "one GPU cannot be scored by this job"
+            )
+        return value
 
     @model_validator(mode="after")
     def _min_below_max(self) -> ReplicasConfig:
@@ -31,10 +48,10 @@ class ReplicasConfig(Section):
 class PlanConfig(Section):
     """How input is split into parts. A part is read, scored, written and retried as a unit."""
 
-    part_rows: int = Field(
+    part_rows: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         8192,
-        ge=1,
-        description="Maximum number of pairs in a part; a single larger row is not split.",
+        description="Maximum number of pairs in a part; a single larger row is not split. `auto`: "
+        "65536 if `replicas.num_gpus` or `model.device=cuda` is set, otherwise 8192.",
     )
     part_bytes: int = Field(
         268_435_456,

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from reranker_core.errors import InputError
-from reranker_core.input.plan import Plan, RowGroup, cut, make_plan, read_groups
+from reranker_core.input.plan import Plan, RowGroup, cut, make_plan, part_rows, read_groups
 from tests.tables import STRUCT_COLUMNS, config, flat, nested, structs, write
 
 HUGE = 1 << 40
@@ -321,3 +321,19 @@ def test_a_schema_is_resolved_from_the_first_shard(tmp_path: Path):
     write(tmp_path / "a.parquet", flat(2, year=pa.array([1, 2])))
     assert "year" in plan(tmp_path).schema.carried
     assert pq.read_schema(tmp_path / "a.parquet").names == list(plan(tmp_path).schema.columns)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rows"),
+    [
+        ([], 8192),
+        (["plan.part_rows=100"], 100),
+        (["plan.part_rows=auto"], 8192),
+        (["plan.part_rows=auto", "replicas.num_gpus=0"], 8192),
+        (["plan.part_rows=auto", "replicas.num_gpus=0.5"], 65_536),
+        (["plan.part_rows=auto", "model.device=cuda"], 65_536),
+        (["plan.part_rows=auto", "model.device=cpu", "replicas.num_gpus=1"], 8192),
+    ],
+)
+def test_parts_are_larger_where_replicas_have_gpus(settings: list[str], rows: int):
+    assert part_rows(config("in", "out", *settings)) == rows

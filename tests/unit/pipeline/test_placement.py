@@ -6,28 +6,115 @@ import logging
 
 import pytest
 
+from reranker_core.config import load_config
 from reranker_core.errors import ConfigError
 from reranker_core.pipeline.placement import Placement, place
 from tests.tables import config
 
 CPUS, GPU = {"CPU": 8.0}, {"CPU": 16.0, "GPU": 1.0}
+EIGHT = {"CPU": 8.0, "GPU": 8.0}
 
 
 def placed(nodes: list[dict[str, float]], *settings: str, own: bool = False) -> Placement:
     return place(config("in", "out", *settings), 1000, own, nodes)
 
 
+def sizes(found: Placement) -> tuple[float, ...]:
+    """Numbers of replicas, and what each needs."""
+    return (found.min, found.fitting, found.max, found.num_cpus, found.num_gpus)
+
+
 def test_a_cpu_replica_takes_a_node_but_for_what_reading_needs():
-    assert placed([CPUS, CPUS]) == Placement(1, 2, 2, 7, 0)
-    assert placed([CPUS], own=True) == Placement(1, 1, 1, 6, 0)
+    assert sizes(placed([CPUS, CPUS])) == (1, 2, 2, 7, 0)
+    assert sizes(placed([CPUS], own=True)) == (1, 1, 1, 6, 0)
 
 
-def test_a_gpu_replica_takes_a_gpu():
-    assert placed([CPUS, GPU, GPU]) == Placement(1, 2, 2, 1, 1)
+def test_a_gpu_replica_takes_a_gpu_and_stays():
+    assert sizes(placed([CPUS, GPU, GPU])) == (2, 2, 2, 1, 1)
+    assert sizes(placed([CPUS, GPU, GPU], "replicas.min=1")) == (1, 2, 2, 1, 1)
 
 
 def test_gpus_are_left_alone_where_the_cpu_is_asked_for():
-    assert placed([GPU], "model.device=cpu") == Placement(1, 1, 1, 15, 0)
+    assert sizes(placed([GPU], "model.device=cpu")) == (1, 1, 1, 15, 0)
+
+
+@pytest.mark.parametrize("head", [{"CPU": 16.0}, {"CPU": 0.0}, {}])
+@pytest.mark.parametrize("settings", [[], ["replicas.num_cpus=1"]])
+@pytest.mark.parametrize("most", [[], ["replicas.max=64"], ["replicas.max=200"]])
+def test_all_gpus_have_a_replica_and_each_node_a_free_cpu(
+    head: dict[str, float], settings: list[str], most: list[str]
+):
+    found = placed([head, *[EIGHT] * 8], "replicas.num_gpus=1", *settings, *most)
+    assert found.fitting == 64
+    assert 8 * found.num_cpus <= EIGHT["CPU"] - 1
+
+
+def test_fewer_cpus_than_configured_are_told(caplog: pytest.LogCaptureFixture):
+    placed([EIGHT], "replicas.num_gpus=1", "replicas.num_cpus=1")
+    assert "replicas.num_cpus=1 is lowered to 0.875" in caplog.text
+
+
+def test_the_smallest_node_decides_how_many_cpus_a_replica_has():
+    assert placed([GPU, {"CPU": 5.0, "GPU": 8.0}]).num_cpus == 0.5
+    assert placed([{"CPU": 1.0, "GPU": 1.0}]).num_cpus == 0
+
+
+@pytest.mark.parametrize(
+    ("fraction", "fitting"), [(0.5, 16), (0.25, 32), (0.3, 24), (0.1, 80), (0.6, 8)]
+)
+def test_a_fraction_does_not_reach_over_two_gpus(fraction: float, fitting: int):
+    node = {"CPU": 200.0, "GPU": 8.0}
+    found = placed([node], f"replicas.num_gpus={fraction}")
+    assert (found.fitting, found.num_gpus) == (fitting, fraction)
+
+
+def test_fractions_leave_a_cpu_too():
+    found = placed([{"CPU": 4.0, "GPU": 1.0}], "replicas.num_gpus=0.25", "replicas.max=4")
+    assert sizes(found) == (4, 4, 4, 0.75, 0.25)
+
+
+def test_a_replica_with_several_gpus_is_refused():
+    given = ["input.path=in", "output.path=out", "model.path=m", "replicas.num_gpus=2"]
+    with pytest.raises(ConfigError, match="a replica uses one GPU"):
+        load_config(None, given)
+
+
+OLD = {"CPU": 48.0, "GPU": 4.0, "accelerator_type:T4": 1.0}
+NEW = {"CPU": 192.0, "GPU": 8.0, "accelerator_type:H100": 1.0}
+
+
+def test_gpus_of_several_types_are_told_apart():
+    with pytest.raises(ConfigError, match=r"several types \(H100, T4\).*accelerator_type"):
+        placed([CPUS, OLD, NEW])
+    chosen = placed([CPUS, OLD, NEW], "replicas.accelerator_type=H100")
+    assert chosen.fitting == 8
+    assert chosen.options["accelerator_type"] == "H100"
+    both = placed([CPUS, OLD, NEW], "replicas.accelerator_type=any")
+    assert both.fitting == 12
+    assert both.options["accelerator_type"] is None
+    assert placed([OLD, OLD]).fitting == 8
+    assert placed([OLD, NEW], "model.device=cpu").num_gpus == 0
+
+
+def test_a_type_that_is_not_there_is_told_with_those_that_are():
+    with pytest.raises(ConfigError, match=r"type L4.*12 GPUs \(H100, T4\)"):
+        placed([OLD, NEW], "replicas.accelerator_type=L4")
+    waiting = placed([OLD], "replicas.accelerator_type=H100", "replicas.max=8")
+    assert (waiting.fitting, waiting.max) == (1, 8)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "commits"), [([CPUS], 2), ([{"CPU": 64.0, "GPU": 8.0}], 28), ([EIGHT] * 8, 4)]
+)
+def test_writing_leaves_half_of_the_free_cpus_to_encoding(
+    nodes: list[dict[str, float]], commits: int
+):
+    assert placed(nodes).commits == commits
+
+
+def test_writing_grows_with_the_cluster():
+    node = {"CPU": 16.0, "GPU": 1.0}
+    assert placed([node], "replicas.max=10").commits >= 10 * placed([node]).commits
 
 
 def test_there_are_no_more_replicas_than_parts():
@@ -57,7 +144,7 @@ def test_gpus_that_are_not_there_yet_are_waited_for_where_all_is_said(
     node: dict[str, float], caplog: pytest.LogCaptureFixture
 ):
     found = placed([node], "replicas.num_gpus=1", "replicas.max=4")
-    assert found == Placement(1, 1, 4, 1, 1)
+    assert sizes(found) == (1, 1, 4, 0.5, 1)
     assert "no node has a GPU yet" in caplog.text
     with pytest.raises(ConfigError, match=r"started on demand, set replicas\.max"):
         placed([node], "replicas.num_gpus=1")
@@ -68,7 +155,6 @@ def test_gpus_that_are_not_there_yet_are_waited_for_where_all_is_said(
     [
         ([CPUS], ["replicas.num_cpus=8"]),
         ([{}], ["replicas.num_cpus=4"]),
-        ([CPUS, GPU], ["replicas.num_gpus=2"]),
         ([CPUS, GPU], ["replicas.num_cpus=16", "replicas.num_gpus=1"]),
     ],
 )

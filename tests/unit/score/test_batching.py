@@ -10,7 +10,7 @@ import torch
 
 from reranker_core.config import ScoreConfig
 from reranker_core.encode.sequences import Ragged, TokenSequences
-from reranker_core.score.batching import Shapes, make_batch, plan_batches
+from reranker_core.score.batching import Shapes, make_batch, plan_batches, tokens_on_cuda
 
 CPU = torch.device("cpu")
 PAD = 7
@@ -172,3 +172,31 @@ def test_all_batches_together_hold_all_tokens():
         for row, ids, mask in zip(rows.tolist(), batch.ids, batch.mask, strict=True):
             found[row] = ids[mask.bool()].tolist()
     assert [found[row] for row in range(200)] == runs
+
+
+def test_rows_that_go_on_from_a_prefix_count_a_part_of_it():
+    shapes = Shapes(16_384, 2048, 8)
+    assert shapes.rows(8) == 2048
+    assert shapes.rows(8, prefix=1000) == 16_384 // (8 + 250)
+    [*batches] = plan_batches(np.full(4000, 8), shapes, prefix=1000)
+    assert max(len(rows) for rows, _ in batches) == 63
+
+
+GIB = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("model", "weights", "widest", "free", "expected"),
+    [
+        ("MiniLM-L6", 10_600_000, 1536 * 2, 78 * GIB, 131_072),
+        ("bge-reranker-base", 85_000_000, 3072 * 2, 78 * GIB, 57_824),
+        ("bge-reranker-v2-m3", 303_000_000, 4096 * 2, 78 * GIB, 16_384),
+        ("Qwen3-Reranker-8B", 7_000_000_000, 12_288 * 2, 60 * GIB, 16_384),
+        ("Qwen3-Reranker-8B on a GPU of 24 GB", 7_000_000_000, 12_288 * 2, 5 * GIB, 6824),
+        ("a GPU with next to no memory left", 303_000_000, 4096 * 2, 1 << 20, 1024),
+    ],
+)
+def test_a_budget_on_a_gpu_suits_model_and_memory(
+    model: str, weights: int, widest: int, free: int, expected: int
+):
+    assert tokens_on_cuda(weights, widest, free) == expected

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from reranker_core.device import is_out_of_memory
 from reranker_core.encode.sequences import Ragged, TokenSequences
 from reranker_core.errors import Incomplete
 from reranker_core.models.batch import Batch
@@ -115,6 +114,20 @@ def test_other_errors_are_raised_as_they_are(error: Exception):
     assert ours.shapes.max_tokens == 512
 
 
-def test_what_an_accelerator_says_counts_as_out_of_memory():
-    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
-    assert not is_out_of_memory(torch.AcceleratorError("device-side assert"))
+def test_a_budget_that_was_lowered_for_a_while_is_raised_again():
+    ours = engine(fits=300)
+    ours.compute(SEQUENCES)
+    assert ours.shapes.max_tokens < 300
+    ours.model.fits = 10**9  # whoever had the memory has given it back
+    for _ in range(20):
+        ours.compute(SEQUENCES)
+    assert ours.shapes.max_tokens == 512
+
+
+def test_a_budget_that_never_fits_is_tried_less_and_less_often():
+    ours = engine(fits=300)
+    for _ in range(60):
+        assert ours.compute(SEQUENCES).values.tolist() == SUMS.tolist()
+    too_large = sum(rows * width > 300 for rows, width in ours.model.seen)
+    assert 1 < too_large < 8
+    assert too_large < len(ours.model.seen) / 100
