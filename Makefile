@@ -46,10 +46,9 @@ bench: setup-dev
 reference: setup
 	$(BIN)/python -m reranker_core.command.reference
 
-# The picture in docs/report.md: the page of the demo, in an installed chromium.
+# The picture in docs/report.md: a page of made-up scores, in an installed chromium.
 screenshot: setup-dev
-	test -e out/demo/scores/_report.html || $(BIN)/python -m demo.run
-	$(BIN)/python scripts/screenshot.py out/demo/scores/_report.html docs/plots/report.png
+	$(BIN)/python -m scripts.screenshot
 
 setup: $(VENV)/.installed
 
