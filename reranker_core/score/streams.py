@@ -41,8 +41,7 @@ def side_by_side(
     """Results of `function` for each item, in the order of the items.
 
     Up to `streams` calls run at the same time, at most one a thread of torch. They share the
-    threads.
-    Items are taken when they are needed, by one stream at a time.
+    threads. Items are taken when they are needed, by one stream at a time.
 
     An error of the function is raised here, after the other streams have finished their item.
     """
@@ -58,6 +57,7 @@ def side_by_side(
     taking, found, failed = threading.Lock(), dict[int, Result](), list[BaseException]()
 
     def stream(own_threads: int) -> None:
+        torch.get_num_threads()  # the first call in a thread sets it to the number of another one
         torch.set_num_threads(own_threads)
         try:
             while not failed:

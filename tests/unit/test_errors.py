@@ -16,6 +16,7 @@ CODES = {
     errors.QuarantineExceeded: 4,
     errors.Incomplete: 5,
     errors.OutputConflict: 6,
+    errors.LimitExceeded: 7,
 }
 
 

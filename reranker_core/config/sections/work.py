@@ -50,7 +50,7 @@ class PlanConfig(Section):
 
     part_rows: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         8192,
-        description="Maximum number of pairs in a part; a single larger row is not split. `auto`: "
+        description="Maximum number of pairs in a part; a single larger row is not split; `auto`: "
         "65536 if `replicas.num_gpus` or `model.device=cuda` is set, otherwise 8192.",
     )
     part_bytes: int = Field(

@@ -38,7 +38,8 @@ def test_only_keys_that_the_subcommand_reads_are_offered():
         ("score.compile=", ["score.compile=auto", "score.compile=true", "score.compile=false"]),
         ("preflight.checks.meaning=o", ["preflight.checks.meaning=off"]),
         ("output.passthrough=", ["output.passthrough=all"]),
-        ("plan.part_rows=", []),
+        ("plan.part_rows=", ["plan.part_rows=auto"]),
+        ("plan.part_bytes=", []),
         ("zzz=", []),
     ],
 )
