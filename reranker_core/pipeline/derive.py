@@ -33,9 +33,10 @@ from reranker_core.pipeline.coordinator import coordinated, silence_of
 from reranker_core.pipeline.datasource import PartSource
 from reranker_core.pipeline.failures import our_errors
 from reranker_core.pipeline.job import Job
-from reranker_core.pipeline.run import PREFLIGHT, write_report
+from reranker_core.pipeline.run import write_report
 from reranker_core.pipeline.tasks import commit_parts
 from reranker_core.pipeline.watch import watched
+from reranker_core.report.night import PREFLIGHT
 from reranker_core.report.progress import Progress
 from reranker_core.report.provenance import configuration, provenance, software
 from reranker_core.stopping import stop_on_signals

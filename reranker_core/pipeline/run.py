@@ -43,7 +43,7 @@ from reranker_core.pipeline.tasks import commit_parts, encode
 from reranker_core.pipeline.watch import watched
 from reranker_core.prepare import Prepared, compare
 from reranker_core.report.assessment import assess
-from reranker_core.report.night import read_night
+from reranker_core.report.night import PREFLIGHT, read_night
 from reranker_core.report.page import write_page
 from reranker_core.report.progress import Progress
 from reranker_core.report.provenance import configuration, provenance, software
@@ -51,8 +51,6 @@ from reranker_core.stopping import stop_on_signals
 from reranker_core.storage.store import Store
 
 log = logging.getLogger(__name__)
-
-PREFLIGHT = "_preflight.json"
 
 
 def run(prepared: Prepared) -> Totals:

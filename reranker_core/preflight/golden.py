@@ -65,7 +65,8 @@ def check_golden(report: Report, path: str, tolerance: float, any_dtype: bool) -
         f"the model, the number format and the canary scores of the approved run, within "
         f"{tolerance:.2%} of their range (preflight.golden_tolerance={tolerance:g})"
     )
-    other = sorted(k for k in report.model or {} if (model or {}).get(k) != report.model[k])  # type: ignore[index]
+    now = (report.model or {}).items()
+    other = sorted(name for name, digest in now if (model or {}).get(name) != digest)
     if other:
         return _check(False, f"recorded for another {' and '.join(other)}", expected)
     if len(recorded) != len(report.canaries) or len(own) not in (0, len(report.own_canaries)):

@@ -287,7 +287,7 @@ def _quality(found: dict[str, Any]) -> Section:
         for each in found["comparisons"]
     )
     judged, absent = found["judged"], found["absent"]
-    whole = f"{judged:,} of {found['share_of_queries']:.1%} of all queries"
+    whole = f"{judged:,}, in a sample of {found['share_of_queries']:.1%} of all queries"
     facts = {
         "judged queries": f"{judged:,}" if found["share_of_queries"] == 1 else whole,
         "without candidates": f"{absent:,}, which count as 0" if absent else "",

@@ -51,8 +51,8 @@ class Reranker:
     same time; the model computes one call after the other, for all Rerankers of a process. After a
     fork, load a new Reranker in the child process.
 
-    Nothing global is changed: no logging, no progress bars, no environment variables (only
-    `score.reproducible` sets `MKL_CBWR`).
+    Logging and progress bars of the process stay as they are. Loading switches TF32 off for float32
+    products on GPUs. `score.reproducible` sets `MKL_CBWR` and `CUBLAS_WORKSPACE_CONFIG`.
 
     Args:
         path: a model folder, or a hub id.
