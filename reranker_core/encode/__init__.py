@@ -1,1 +1,1 @@
-"""Texts to token ids. Needs neither torch nor transformers."""
+"""From texts to token ids. Imports neither torch nor transformers."""

@@ -1,4 +1,4 @@
-"""A part on its way from text to token ids. Afterwards its text is gone, unless asked for."""
+"""From the rows of a part to token ids. The text is dropped, unless `output.text` keeps it."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:  # for who commits parts, and needs no tokenizer
 
 @dataclass(frozen=True)
 class EncodedPart:
-    """What a replica needs to score a part, and what the output repeats of the input.
+    """A part with R rows and P pairs, ready to be scored.
 
     Attributes:
-        rows: the columns that are carried to the output, shape (rows,).
-        per_row: candidates of each row; None for flat parts.
+        rows: the columns that are copied to the output, R rows.
+        per_row: number of candidates of each row, shape (R,); None for flat input.
         status: `pairs.Status` of each pair, shape (P,).
-        distinct_of: index into `sequences` of each pair, or -1, shape (P,).
+        distinct_of: index into `sequences` for each pair; -1 without a score; shape (P,).
         sequences: ids of the distinct pairs.
-        special_tokens: how many pairs have the text of a special token in query or passage.
+        special_tokens: number of pairs whose query or passage contains the text of a special token.
 
     """
 
@@ -55,20 +55,23 @@ def encode_part(
     caution: tuple[Iterable[int], Iterable[int]] | None = None,
     before: Before = lambda texts, characters: None,
 ) -> EncodedPart:
-    """Tokenize each distinct text of a part once, and each distinct pair's ids once.
+    """Tokenize a part: each distinct text once, and the ids of each distinct pair once.
 
-    Texts that the tokenizer raises an error for are left out; the status of their pairs is
-    ENDS_PROCESS.
+    If the tokenizer raises an error for a text, its pairs get the status ENDS_PROCESS.
 
     Args:
-        table: the part as it was read.
-        schema: of the input.
+        table: the rows of the part.
+        schema: the columns of the input.
         pair_format: how a pair becomes ids.
-        config: the run's.
-        caution: for a part that ended the process which tokenized it, so that each text is tried
-            first: the texts to leave out, and those to try alone (numbered as in `trial`).
-        before: called before each try with its texts, and with none before all are tokenized; and
-            with the number of characters to tokenize.
+        config: the configuration of the run.
+        caution: set if an earlier attempt at this part ended the process. Then texts are tried in
+            small groups first. It has the texts to leave out, and the texts to try alone, as
+            numbers (see `trial`).
+        before: called before texts are tokenized, with their numbers (none if all are tokenized)
+            and with the number of characters.
+
+    Raises:
+        RerankError: a text cannot be read, or as `pair_format` raises it.
 
     """
     table = typed(table, schema)
@@ -105,7 +108,9 @@ def _with_special_tokens(pairs: Pairs, pair_format: PairFormat) -> int:
 
 
 def carried_rows(table: pa.Table, schema: InputSchema, with_text: bool) -> pa.Table:
-    """The columns that go on to the output, without passages in structs unless `with_text`."""
+    """The columns that are copied to the output. Unless `with_text`, a passage inside a struct is
+    removed.
+    """
     rows = table.select(list(schema.carried))
     column, member = schema.passage.column, schema.passage.member
     named_as_id = schema.doc_id == schema.passage

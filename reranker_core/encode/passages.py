@@ -1,4 +1,4 @@
-"""Long passages: which of its tokens each sequence of a pair has, and one score from several."""
+"""Long passages: how they are cut into chunks, and one score from the scores of the chunks."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Prepared:
     """D pairs before their passages are cut.
 
     Attributes:
-        before, passage, after: the ids up to the passage, its own, and those behind it.
-        room: most ids of a passage beside the others, shape (D,).
-        lost: tokens that the query has lost already, shape (D,).
+        before, passage, after: the ids before the passage, of the passage, and after it.
+        room: maximum number of ids of the passage in one sequence, shape (D,).
+        lost: number of tokens that were cut from the query, shape (D,).
 
     """
 
@@ -31,12 +31,12 @@ class Prepared:
 
 
 def in_chunks(model: ModelConfig) -> bool:
-    """Whether a long passage becomes several sequences."""
+    """Whether a long passage is scored in several sequences (`model.long_passage`)."""
     return model.long_passage in ("max", "mean_top_k")
 
 
 def long_passages(model: ModelConfig) -> dict[str, Any]:
-    """What of the configuration changes the scores of long passages; nothing by default."""
+    """The settings of long passages, for the fingerprint; empty for the default."""
     if not in_chunks(model):
         return {}
     names = ["long_passage", "chunk_overlap", "max_chunks"]
@@ -45,8 +45,13 @@ def long_passages(model: ModelConfig) -> dict[str, Any]:
 
 
 def assemble(pairs: Prepared, model: ModelConfig, side: str) -> TokenSequences:
-    """The sequences of each pair, one behind the other: one, or where `in_chunks` as many as its
-    passage needs. `side` is where a passage is cut if it has but one.
+    """The sequences of all pairs: one per pair, or with chunks as many as its passage needs.
+
+    Args:
+        pairs: D pairs.
+        model: the configuration: chunks, their overlap and maximum number.
+        side: where a passage is cut without chunks: `left` or `right`.
+
     """
     count = len(pairs.room)
     room = np.maximum(pairs.room, 0)
@@ -90,10 +95,17 @@ def assemble(pairs: Prepared, model: ModelConfig, side: str) -> TokenSequences:
 def combine(
     values: npt.NDArray[np.float32], chunks: npt.NDArray[np.int32], model: ModelConfig
 ) -> npt.NDArray[np.float32]:
-    """One score a pair from those of its sequences, shape (S,) → (D,); NaN where one is NaN.
+    """One score per pair from the scores of its sequences, shape (S,) → (D,).
 
-    `max` is the best sequence's score, `mean_top_k` the mean of the `model.top_k` best. Where a
-    sequence has k scores, (S, k) → (D, k), each of the k by itself.
+    `model.long_passage=max` takes the best score, `mean_top_k` the mean of the `model.top_k` best.
+    If one of the scores is NaN, the result is NaN. If each sequence has k scores, (S, k) → (D, k):
+    each of the k columns is combined separately.
+
+    Args:
+        values: scores, in the order of the sequences.
+        chunks: number of sequences of each pair, shape (D,).
+        model: the configuration.
+
     """
     if len(values) == len(chunks):
         return values

@@ -1,4 +1,4 @@
-"""Many token sequences of different lengths, without padding, as three flat arrays."""
+"""Many token sequences of different lengths, without padding, in flat arrays."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ Int64s = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Ragged:
-    """N runs of token ids laid end to end."""
+    """N sequences of token ids in one array, one after the other."""
 
     values: Int32s  # shape (sum of lengths,)
     lengths: Int64s  # shape (N,)
 
     @cached_property
     def starts(self) -> Int64s:
-        """Where each run begins in `values`, shape (N,)."""
+        """Index in `values` of the first id of each sequence, shape (N,)."""
         return np.cumsum(self.lengths) - self.lengths
 
     @classmethod
     def of(cls, runs: Sequence[Sequence[int]]) -> Ragged:
-        """From lists of ids."""
+        """From N lists of ids."""
         lengths = np.fromiter(map(len, runs), np.int64, len(runs))
         values = np.fromiter(chain.from_iterable(runs), np.int32, int(lengths.sum()))
         return cls(values, lengths)
@@ -37,29 +37,29 @@ class Ragged:
 
 @dataclass(frozen=True)
 class Runs:
-    """A run of `source` for each of N pairs; pairs may share runs."""
+    """One sequence of `source` for each of N pairs; pairs may share a sequence."""
 
     source: Ragged
     index: Int64s  # shape (N,)
 
     @property
     def lengths(self) -> Int64s:
-        """Length of each pair's run, shape (N,)."""
+        """Length of each pair's sequence, shape (N,)."""
         return self.source.lengths[self.index]
 
     @classmethod
     def same(cls, ids: Sequence[int], count: int) -> Runs:
-        """The same run for all of `count` pairs."""
+        """The same ids for all of `count` pairs."""
         return cls(Ragged.of([ids]), np.zeros(count, np.int64))
 
     @classmethod
     def joined(cls, pieces: Sequence[Runs]) -> Runs:
-        """The pieces of each pair, one behind the other."""
+        """The pieces of each pair, concatenated."""
         count = len(pieces[0].index)
         return cls(concatenate([piece.all() for piece in pieces], count), np.arange(count))
 
     def all(self) -> Ragged:
-        """A run of its own for each pair."""
+        """A copy of the sequence of each pair."""
         return take(self.source, self.index, self.lengths)
 
 
@@ -68,11 +68,11 @@ class TokenSequences:
     """The model inputs of D distinct pairs, special tokens included, truncated, unpadded.
 
     Attributes:
-        tokens: S sequences; a pair's stand together, in the order of the pairs.
-        passage_starts: where a sequence's second segment begins, shape (S,).
-        chunks: sequences of each pair, shape (D,).
-        lost: tokens of each pair that are in none of them, shape (D,); of texts that were not
-            tokenized to their end it counts what is known.
+        tokens: S sequences, in the order of the pairs; S >= D, because a pair may have several.
+        passage_starts: index of the first token of the passage in each sequence, shape (S,).
+        chunks: number of sequences of each pair, shape (D,).
+        lost: number of tokens of each pair that are in no sequence, shape (D,). If a text was not
+            tokenized to its end, only the tokens that are known are counted.
 
     """
 
@@ -86,18 +86,18 @@ class TokenSequences:
 
     @classmethod
     def one_each(cls, tokens: Ragged, passage_starts: Int32s) -> TokenSequences:
-        """One sequence a pair, and nothing lost."""
+        """One sequence per pair, and no token lost."""
         ones = np.ones(len(tokens.lengths), np.int32)
         return cls(tokens, passage_starts, ones, np.zeros_like(ones))
 
     def to_table(self) -> pa.Table:
-        """As Arrow, a row a sequence."""
+        """`tokens` and `passage_starts` as an Arrow table with S rows."""
         offsets = np.concatenate([[0], np.cumsum(self.tokens.lengths)])
         tokens = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(self.tokens.values))
         return pa.table({"tokens": tokens, "passage_start": self.passage_starts})
 
     def pairs_to_table(self) -> pa.Table:
-        """The rest as Arrow, a row a pair."""
+        """`chunks` and `lost` as an Arrow table with D rows."""
         return pa.table({"chunks": self.chunks, "lost": self.lost})
 
     @classmethod
@@ -115,9 +115,12 @@ class TokenSequences:
 
 
 def concatenate(pieces: Sequence[Ragged | Sequence[int]], count: int) -> Ragged:
-    """Join pieces sequence by sequence: piece 0 of each, then piece 1 of each, …
+    """Concatenate pieces: sequence i is piece 0 of i, then piece 1 of i, and so on.
 
-    A plain list of ids is the same for all `count` sequences.
+    Args:
+        pieces: each has `count` sequences, or is a list of ids that all sequences get.
+        count: number of sequences.
+
     """
     ragged = [
         piece
@@ -141,8 +144,9 @@ def take(
     cut: str = "right",
     skip: Int64s | int = 0,
 ) -> Ragged:
-    """`lengths[i]` ids of run `index[i]`, for each i, behind the first `skip[i]`; the last ones if
-    `cut` is left.
+    """For each i, `lengths[i]` ids of sequence `index[i]`, after skipping the first `skip[i]`.
+
+    If `cut` is `left`, the last `lengths[i]` ids instead.
     """
     starts = source.starts[index] + skip
     if cut == "left":

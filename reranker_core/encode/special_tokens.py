@@ -1,4 +1,4 @@
-"""Users' texts that hold special tokens, such as `[SEP]`, `</s>` or `<|im_end|>`."""
+"""Texts of users that contain special tokens, such as `[SEP]`, `</s>` or `<|im_end|>`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ MARK = "\ufffe\ufffe"
 
 
 def special_tokens(backend: Tokenizer) -> tuple[str, ...]:
-    """The texts of a tokenizer's special tokens, the longest first. Those of single bytes are left
-    out: models look for them by these texts.
+    """The texts of a tokenizer's special tokens, the longest first. Tokens for single bytes
+    (`<0x0A>`) are left out.
     """
     added = backend.get_added_tokens_decoder().values()
     found = {token.content for token in added if token.special and token.content}
@@ -25,7 +25,7 @@ def special_tokens(backend: Tokenizer) -> tuple[str, ...]:
 
 
 def pattern(tokens: Iterable[str]) -> re.Pattern[str]:
-    """Finds any of the tokens in a text, where it is not marked; nothing if there are none."""
+    """A pattern that finds each of these tokens in a text, except after a mark."""
     names = "|".join(map(re.escape, tokens))
     return re.compile(f"(?<!{MARK})(?:{names})" if names else r"(?!)")
 
@@ -36,16 +36,17 @@ def marked(text: str, tokens: re.Pattern[str]) -> str:
 
 
 def without_marks(text: str) -> str:
-    """The text without what marks consist of."""
+    """The text without the character that marks consist of."""
     return text.replace(MARK[0], "") if MARK[0] in text else text
 
 
 def reading_marked(backend: Tokenizer, tokens: Iterable[str]) -> Tokenizer:
-    """A copy of a tokenizer that knows its special tokens by their marked text only, with the same
-    ids. Without a mark they are text like any other, also for vocabularies that hold them as words.
+    """A copy of a tokenizer that recognises special tokens only after a mark; the ids are the same.
+
+    Without a mark, they are plain text, also if the vocabulary contains them as words.
 
     Raises:
-        ConfigError: such a copy would have other ids.
+        ConfigError: the copy would give other ids.
 
     """
     names = set(tokens)

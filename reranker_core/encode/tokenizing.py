@@ -1,4 +1,4 @@
-"""Texts to token ids, in bulk, without special tokens."""
+"""Many texts to token ids, without special tokens around them."""
 
 from __future__ import annotations
 
@@ -27,19 +27,21 @@ _TEXTS_AT_ONCE = 512
 
 @dataclass(frozen=True)
 class TextTokenizer:
-    """A checkpoint's tokenizer without what transformers puts around it. Can be pickled, if no part
-    of it is Python code. Threads may share one, because its backend never changes.
+    """A checkpoint's tokenizer as an object of the tokenizers library, without transformers.
+
+    It can be pickled, unless a part of it is Python code. Threads can share it, because its
+    settings never change.
 
     Attributes:
-        backend: what makes ids of text. It neither cuts nor pads.
+        backend: converts text to ids. It neither truncates nor pads.
         truncation_side: where texts that are too long are cut, `left` or `right`.
-        pad_id, unknown_id: of its special tokens; None where there is none.
+        pad_id, unknown_id: ids of these special tokens; None if there is none.
         splits_specials: whether special tokens in a text are read as plain text.
-        specials: the texts of its special tokens.
-        marks: whether special tokens are read as such only where they are marked
-            (`special_tokens`), which users' texts are not.
-        rebuilt: kinds of texts of which the tokenizer that transformers makes of tokenizer.json has
-            other ids than this one.
+        specials: the texts of the special tokens.
+        marks: whether special tokens are recognised only after a mark (`special_tokens`), which
+            texts of users never have.
+        rebuilt: kinds of texts for which transformers' tokenizer gives other ids than
+            tokenizer.json.
 
     """
 
@@ -66,11 +68,15 @@ class TextTokenizer:
     def of(
         cls, tokenizer: Any, special_tokens: str = "as_tokens", rebuilt: tuple[str, ...] = ()
     ) -> TextTokenizer:
-        """That of a fast tokenizer of transformers', which reads special tokens in users' texts
-        `as_tokens` or `as_text`.
+        """From a fast tokenizer of transformers.
+
+        Args:
+            tokenizer: the tokenizer.
+            special_tokens: `as_tokens` or `as_text`: how special tokens in texts of users are read.
+            rebuilt: see the attribute.
 
         Raises:
-            ConfigError: this one cannot read them as text.
+            ConfigError: this tokenizer cannot read special tokens as text.
 
         """
         backend, marks = tokenizer.backend_tokenizer, special_tokens == "as_text"
@@ -88,7 +94,9 @@ class TextTokenizer:
 
     @property
     def record(self) -> dict[str, str]:
-        """For the fingerprint: where the ids come from, if transformers would make other ones."""
+        """The entry of the fingerprint, if transformers' tokenizer would give other ids; else
+        empty.
+        """
         return {"tokenizer": "tokenizer.json"} if self.rebuilt else {}
 
     @cached_property
@@ -96,15 +104,15 @@ class TextTokenizer:
         return special.pattern(self.specials)
 
     def own(self, text: str) -> str:
-        """A text of ours, whose special tokens are meant, for the backend."""
+        """Prepare a text of this package, such as a template, whose special tokens are meant."""
         return special.marked(text, self._special) if self.marks else text
 
     def foreign(self, texts: list[str]) -> list[str]:
-        """Texts of users for the backend."""
+        """Prepare texts of users."""
         return [special.without_marks(text) for text in texts] if self.marks else texts
 
     def holds_specials(self, texts: list[str]) -> npt.NDArray[np.bool_]:
-        """Whether the text of a special token is in each text, shape (texts,)."""
+        """Whether each text contains the text of a special token, shape (texts,)."""
         begin = {name[0] for name in self.specials}  # few texts have one of these at all
         found = (
             any(map(text.__contains__, begin)) and bool(self._special.search(text))
@@ -113,7 +121,7 @@ class TextTokenizer:
         return np.fromiter(found, bool, len(texts))
 
     def ids(self, text: str) -> list[int]:
-        """All ids of a text of ours, without special tokens around it."""
+        """All ids of a text of this package, without special tokens around it."""
         found: list[int] = self.backend.encode(self.own(text), add_special_tokens=False).ids
         return found
 
@@ -124,7 +132,7 @@ class TextTokenizer:
 
 
 def tokenize(tokenizer: TextTokenizer, texts: list[str], limit: int | None) -> Ragged:
-    """Token ids of each text, at most `limit`, from the tokenizer's side of truncation."""
+    """Token ids of each text. Texts with more than `limit` ids are cut at `truncation_side`."""
     if limit is not None and tokenizer.truncation_side == "right":
         texts = [beginning(tokenizer, text, limit) for text in texts]
     return _ids(tokenizer, texts, limit)
@@ -146,10 +154,10 @@ def _ids(tokenizer: TextTokenizer, texts: list[str], limit: int | None) -> Ragge
 
 
 def beginning(tokenizer: TextTokenizer, text: str, limit: int) -> str:
-    """A prefix of `text` that gives the same first `limit` tokens.
+    """A prefix of a very long text that has the same first `limit` tokens as the whole text.
 
-    It ends at white space where there is some, and is lengthened until it has some tokens more
-    than are needed, because only the last tokens of a prefix can differ from the whole text's.
+    Only the last tokens of a prefix can differ from those of the whole text. So the prefix is made
+    longer until it has 128 more tokens than are needed. It ends at white space, if there is any.
     """
     size = _LONG_TEXT
     while size < len(text):

@@ -1,6 +1,6 @@
-"""Texts that cannot be tokenized: found one by one, and left out of their part.
+"""Find the texts of a part that cannot be tokenized, and leave them out.
 
-A text is named by its number: first the part's distinct queries, then its distinct passages.
+A text has a number: first the distinct queries of the part are counted, then its distinct passages.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Before = Callable[[list[int], int], None]
 
 
 def tokenized(pairs: Pairs, pair_format: PairFormat, whole: bool) -> TokenSequences:
-    """Ids of the distinct pairs."""
+    """Ids of the distinct pairs; `whole`: tokenize texts to their end."""
     return pair_format.encode(
         pairs.queries,
         pairs.passages,
@@ -44,19 +44,19 @@ def unreadable(
     suspects: Iterable[int] = (),
     before: Before = lambda items, characters: None,
 ) -> list[int]:
-    """Tokenize each text for a trial; the numbers of those that the tokenizer raises an error for.
+    """Try to tokenize all texts in small groups; the numbers of the texts that raise an error.
 
     Args:
-        pairs: of the part.
-        pair_format: how they become ids.
+        pairs: the pairs of the part.
+        pair_format: how a pair becomes ids.
         whole: whether texts are tokenized to their end.
-        fatal: texts that are not tried.
-        suspects: texts that are tried alone, after all others.
-        before: called before each try.
+        fatal: numbers of texts that are not tried.
+        suspects: numbers of texts that are tried alone, after all others.
+        before: called before each attempt with the numbers of its texts and their characters.
 
     Raises:
-        RerankError: as the format raises it.
-        BaseException: the tokenizer raises it for an empty text, too: the texts are not the cause.
+        RerankError: as `pair_format` raises it.
+        BaseException: what the tokenizer raises for an empty text: then texts are not the cause.
 
     """
     trial = _Trial(pairs, pair_format, whole)
@@ -78,7 +78,7 @@ def unreadable(
 
 
 def without(pairs: Pairs, texts: Iterable[int]) -> Pairs:
-    """The pairs without these texts; those that had one of them end the process."""
+    """The pairs without these texts. Pairs with one of them get the status ENDS_PROCESS."""
     left_out = np.array(sorted(texts), np.int64)
     if not len(left_out):
         return pairs

@@ -1,5 +1,5 @@
-"""Reranker families: how a pair becomes ids, and how a forward becomes a score.
+"""Reranker families: how a pair becomes ids, and how the output of a model becomes a score.
 
-A new family is one new file in this folder and one line in `families.FAMILIES`; a new prompt for
-language models is one entry in `templates.TEMPLATES`.
+To add a family, add a file to this folder and a line to `families.FAMILIES`. To add a prompt for
+language models, add an entry to `templates.TEMPLATES`.
 """

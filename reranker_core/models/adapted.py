@@ -14,14 +14,21 @@ from reranker_core.models.family import LoadedModel
 
 
 def with_adapter(loaded: LoadedModel, adapter: Adapter, dtype: torch.dtype | None) -> LoadedModel:
-    """The base, loaded in float32, with the adapter merged into it, in the number format `dtype`.
+    """Merge an adapter into its base.
 
-    Weights that only the adapter has, such as a new head, are not missing any more. What the
-    adapter lacks or brings beside what the base has a place for, is missing or unexpected.
+    Args:
+        loaded: the base in float32.
+        adapter: the adapter.
+        dtype: number format of the result; None: that of each weight.
+
+    Returns:
+        The merged model. `missing` no longer lists weights that the adapter provides, such as a new
+        head, but weights that the adapter should have. `unexpected` also lists weights of the
+        adapter for which the base has no place.
 
     Raises:
         ConfigError: peft is not installed.
-        Exception: as peft raises it for an adapter that does not fit the base.
+        Exception: what peft raises if the adapter does not fit the base.
 
     """
     try:

@@ -1,8 +1,8 @@
-"""LoRA adapters as peft saves them: their files, and the checkpoint that they make with their base.
+"""LoRA adapters as peft saves them: their files, and one folder for base and adapter together.
 
-The base's files and the adapter's are linked into one folder, which is then read like any
-checkpoint. Files that training saved beside the adapter (tokenizer, chat template, prompts) go
-before those of the base. `adapted.py` adds the adapter to the weights.
+This folder has links to the files of both, and is then read like any checkpoint. If both have a
+file (tokenizer, chat template, prompts), the adapter's is used. `adapted.py` adds the adapter to
+the weights.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Adapter:
     """An adapter's folder.
 
     Attributes:
-        folder: with adapter_config.json and the adapter's weights.
-        settings: adapter_config.json; empty where it cannot be read.
-        base: `model.path` of the model that it was trained from, '' where it names none.
+        folder: the folder with adapter_config.json and the adapter's weights.
+        settings: content of adapter_config.json; empty if it cannot be read.
+        base: folder, URL or hub id of the model that it was trained from; '' if unknown.
 
     """
 
@@ -49,18 +49,18 @@ class Adapter:
 
     @property
     def files(self) -> list[Path]:
-        """Settings and weights."""
+        """adapter_config.json and the weight file, those of them that exist."""
         named = [self.folder / SETTINGS_FILE, *(self.folder / name for name in WEIGHT_FILES)]
         return [path for path in named if path.exists()][:2]
 
     @property
     def weights(self) -> list[Path]:
-        """The file with the weights; none if it is missing."""
+        """The weight file, in a list; empty if it is missing."""
         return self.files[1:]
 
     @property
     def problem(self) -> str:
-        """Why it cannot be used, whatever its base is; or ''."""
+        """Why the adapter cannot be used with any base, or ''."""
         kind = self.settings.get("peft_type")
         if not self.settings:
             return f"{SETTINGS_FILE} cannot be read"
@@ -71,8 +71,10 @@ class Adapter:
         return "" if self.base else f"{SETTINGS_FILE} names no base_model_name_or_path"
 
     def adapted(self, config: dict[str, Any]) -> dict[str, Any]:
-        """config.json of the base, as that of the model with the adapter: where the adapter brings
-        a classification head, the class has one, with as many labels.
+        """config.json of base and adapter together, from that of the base (`config`).
+
+        If the adapter has a classification head (`task_type` SEQ_CLS), the class becomes
+        `…ForSequenceClassification`, with as many labels as the head has rows.
         """
         if self.settings.get("task_type") != _CLASSIFIES:
             return config
@@ -88,8 +90,9 @@ class Adapter:
 
 
 def read_adapter(folder: Path, base: str | None) -> Adapter | None:
-    """The adapter of a folder, of the `base` that is configured or that it names itself; None where
-    the folder holds none, or a whole model beside it.
+    """The adapter in a folder; None if there is no adapter, or a whole model beside it.
+
+    `base` is `model.base`; None: the base that adapter_config.json names.
     """
     whole = any(path for name in _WHOLE for path in folder.glob(name))
     if not (folder / SETTINGS_FILE).exists() or whole:
@@ -100,8 +103,10 @@ def read_adapter(folder: Path, base: str | None) -> Adapter | None:
 
 
 def linked(base: Path, adapter: Adapter, config: dict[str, Any]) -> Path:
-    """A folder with links to the files of the base and, before these, of the adapter; its
-    config.json is the adapted one.
+    """A folder with links to the files of base and adapter, and with the adapted config.json.
+
+    `config` is config.json of the base. The folder is in the cache of this machine and is used
+    again.
 
     Raises:
         ConfigError: the folder cannot be written.

@@ -1,4 +1,4 @@
-"""What a family's forward is given."""
+"""The input of a family's forward."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ LONGEST_WITH_PREFIX = 1024
 
 @dataclass(frozen=True)
 class Prefix:
-    """What R sequences go on from."""
+    """The common beginnings of R sequences, which are computed already."""
 
-    states: Any  # of N prefixes, as the family has read them
-    index: torch.Tensor  # int64, which of them each sequence follows, shape (R,)
-    lengths: torch.Tensor  # int64, their tokens, shape (R,)
+    states: Any  # keys and values of N beginnings, from the family's `read_prefixes`
+    index: torch.Tensor  # int64, the beginning of each sequence, shape (R,)
+    lengths: torch.Tensor  # int64, number of tokens of that beginning, shape (R,)
 
 
 @dataclass(frozen=True)

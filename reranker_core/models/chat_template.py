@@ -1,9 +1,10 @@
-"""What a reranker of sentence-transformers says of its own prompt and answers.
+"""Prompt and answers of a reranker that sentence-transformers saved.
 
-Its `LogitScore` names the answers' ids. Its chat template makes a prompt of messages: the query,
-the document, and as `system` the prompt in `config_sentence_transformers.json`. The template is
-rendered with marks in place of these, which shows where they go; and again with other texts, to see
-that no more than that happens to them.
+Its module `LogitScore` has the vocabulary ids of the answers. Its chat template builds the prompt
+from messages: the query, the document, and as `system` the prompt in
+`config_sentence_transformers.json`. Here the template is rendered with marks instead of these
+texts, which shows their places. It is then rendered with other texts, to check that it inserts them
+unchanged.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ PROBES = (
 
 
 def answers_of(checkpoint: Checkpoint) -> dict[int, float] | None:
-    """Vocabulary ids of the answers and their weights; None where no LogitScore names them.
+    """Vocabulary id of each answer -> weight of its logit; None if there is no `LogitScore`.
 
     Raises:
-        ConfigError: it names none that can be used.
+        ConfigError: an id is not a number.
 
     """
     last = checkpoint.modules[-1] if checkpoint.modules else None
@@ -49,7 +50,9 @@ def answers_of(checkpoint: Checkpoint) -> dict[int, float] | None:
 
 
 def renderer(checkpoint: Checkpoint, tokenizer: Any) -> Render:
-    """(query, document, system or None) → the whole prompt, as sentence-transformers renders it."""
+    """A function (query, document, system or None) → prompt, as sentence-transformers renders
+    it.
+    """
     body = read_body(checkpoint.folder)
     message_kind = (body.get("modality_config") or {}).get("message", {})
     flat = message_kind.get("format") != "structured"
@@ -71,10 +74,10 @@ def renderer(checkpoint: Checkpoint, tokenizer: Any) -> Render:
 
 
 def template_of(render: Render, answers: dict[int, float], prompt: str | None) -> Template:
-    """The chat template as one of ours; `prompt` is the one that is used by default.
+    """The chat template as a `Template`; `prompt` is the default of the checkpoint, or None.
 
     Raises:
-        ConfigError: it does more than put the texts into their places.
+        ConfigError: the chat template fails, or does more than insert the texts.
 
     """
     try:
@@ -136,7 +139,7 @@ def _with_instruction(render: Render, prompt: str | None) -> tuple[str, dict[str
 
 
 def whole(template: Template, query: str, passage: str) -> str:
-    """All that a template makes of a pair, as text."""
+    """The whole prompt of a pair, as text."""
     if template.strip:
         query, passage = query.strip(), passage.strip()
     return "".join(filled(template, segment, query, passage) for segment in template.segments)

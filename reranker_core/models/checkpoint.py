@@ -1,4 +1,4 @@
-"""A model folder: where it is, what it says of itself, and digests of what it holds."""
+"""A model folder: where it is, what its files say, and the digests of its files."""
 
 from __future__ import annotations
 
@@ -50,16 +50,17 @@ class Checkpoint:
     Attributes:
         folder: where the files are on this machine.
         source: `model.path` as configured.
-        revision: the hub commit, or None for a folder.
-        config: config.json; empty where it cannot be read.
-        weights: the weight files that would be loaded; those of an index may be absent.
-        indexed: the tensors that an index expects in each weight file, by its name.
+        revision: the commit on the hub; None for a folder.
+        config: content of config.json; empty if it cannot be read.
+        weights: the weight files to load. Files that an index lists may be missing on the disk.
+        indexed: name of a weight file -> names of the tensors that an index expects in it.
         config_problem: why `config` is empty, or ''.
-        is_native: whether the file names code of its own, and `config` is in the words of a class
-            of transformers' that computes the same.
-        adapter: the LoRA adapter that is added to the weights; `folder` holds both then.
-        base: the checkpoint that the adapter was trained from, if it could be opened.
-        base_problem: why not, or ''.
+        is_native: True if config.json names code of the checkpoint, but a class of transformers
+            computes the same. `config` then has the settings of that class.
+        adapter: the LoRA adapter that is added to the weights, or None. With an adapter, `folder`
+            has links to the files of the base and of the adapter.
+        base: the checkpoint that the adapter was trained from; None if it cannot be opened.
+        base_problem: why the base cannot be opened, or ''.
 
     """
 
@@ -77,8 +78,9 @@ class Checkpoint:
 
     @property
     def pinned(self) -> dict[str, str | None]:
-        """What the keys of `model` are for workers, which have another working directory, and for
-        later runs: an absolute folder, a URL, or a hub id and its commit.
+        """Values for `model.path`, `model.revision` and `model.base` that mean the same model in
+        another working directory and at a later time: an absolute folder, a URL, or a hub id with
+        its commit.
         """
         folder = self.folder if self.adapter is None else self.adapter.folder
         elsewhere = self.revision or is_url(self.source)
@@ -90,13 +92,14 @@ class Checkpoint:
 
     @property
     def architecture(self) -> str:
-        """The class that wrote the checkpoint, by its own word, or ''."""
+        """The first class name in `architectures` of config.json, or ''."""
         return str((self.config.get("architectures") or [""])[0])
 
     @property
     def needs_remote_code(self) -> bool:
-        """Whether only code that lies in the checkpoint can build the model: its type or its class
-        is none of transformers'. A class of its own under a known type loads there as another one.
+        """Whether only Python code in the checkpoint can build the model, because transformers does
+        not know its model type or its class. (Under a known type, transformers would load a class
+        that it does not know as a different model.)
         """
         import transformers
         from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
@@ -108,7 +111,9 @@ class Checkpoint:
 
     @property
     def has_head_in_modules(self) -> bool:
-        """Whether the score is made by modules behind the model that config.json describes."""
+        """Whether the head is in modules of sentence-transformers, after the model of
+        config.json.
+        """
         return any(module.makes_scores for module in self.modules)
 
     @property
@@ -120,8 +125,8 @@ class Checkpoint:
 
     @property
     def names_own_code(self) -> bool:
-        """Whether config.json names code, and no class here or in transformers is known to compute
-        the same.
+        """Whether config.json names Python code, and neither this package nor transformers has a
+        class that computes the same.
         """
         return bool(self.config.get("auto_map"))
 
@@ -134,7 +139,7 @@ class Checkpoint:
 
     @property
     def foreign_code(self) -> list[str]:
-        """Other repositories whose code config.json or the tokenizer's settings name."""
+        """Other hub repositories from which config.json or tokenizer_config.json takes code."""
         settings = [self.config, read_json(self.folder / "tokenizer_config.json") or {}]
         maps = [found.get("auto_map") for found in settings if isinstance(found, dict)]
         text = json.dumps(maps)
@@ -142,18 +147,18 @@ class Checkpoint:
 
     @property
     def digest(self) -> str:
-        """One short name for everything in the folder that changes a score."""
+        """`model.digest`: one digest of all files that can change a score."""
         return short_digest(self.digests)
 
     @cached_property
     def modules(self) -> tuple[Module, ...]:
-        """What sentence-transformers makes the model of; none where it did not save it."""
+        """The entries of modules.json; empty if sentence-transformers did not save the model."""
         return read_modules(self.folder)
 
     @cached_property
     def digests(self) -> dict[str, str]:
-        """SHA-256 of the weights, the tokenizer's files, config.json, code of its own, and the
-        modules of a head.
+        """SHA-256 by kind of file: `weights`, `tokenizer`, `config`, and where the checkpoint has
+        them `code`, `modules` and `adapter`.
         """
         tokenizer = [self.folder / name for name in _TOKENIZER_FILES]
         return {
@@ -169,8 +174,11 @@ class Checkpoint:
 
 
 def open_checkpoint(model: ModelConfig, is_base: bool = False) -> Checkpoint:
-    """Find the model folder. A hub id is downloaded to the local cache of the hub, a URL of a store
-    is copied to this machine (`local_copy`). The base of an adapter must be no adapter (`is_base`).
+    """Find or fetch the model folder, and read its settings.
+
+    A hub id is downloaded to the local cache of the hub. The files of a URL are copied to this
+    machine (`local_copy`). `is_base` is set for the base of an adapter, which must not be an
+    adapter.
 
     Raises:
         ConfigError: there is no such folder, URL or hub id, or its index of weights is damaged.
@@ -275,6 +283,6 @@ def _fetch(model: ModelConfig) -> Path:
 
 
 def short_digest(digests: dict[str, str]) -> str:
-    """The value of `model.digest` for the digests of a model's files."""
+    """The value of `model.digest` for `Checkpoint.digests`: `sha256:` and 32 hex digits."""
     whole = json.dumps(digests, sort_keys=True).encode()
     return f"sha256:{hashlib.sha256(whole).hexdigest()[:32]}"

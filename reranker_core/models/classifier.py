@@ -1,8 +1,8 @@
 """Decoders with a classification head: llama-nemotron-rerank, Qwen3-Reranker saved as a classifier.
 
-The pair's ids are the template's business. Stock classes read the head behind the last token; a
-class of the checkpoint's own (nemotron's attends both ways and averages) is run as it is, and so is
-a stock one that computes more than that.
+The template makes the ids of a pair. Most classes of transformers apply the head to the last token.
+Classes that compute more than that run unchanged, and so does the checkpoint's own code (nemotron's
+attention is bidirectional, and it averages all tokens).
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ from reranker_core.models.reentrancy import is_reentrant
 
 
 def fits(checkpoint: Checkpoint) -> bool:
-    """Whether the class that wrote a checkpoint is a decoder with a classification head."""
+    """Whether config.json names a decoder with a classification head."""
     return has_head(checkpoint) and is_decoder(checkpoint)
 
 
 def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PromptFormat:
-    """The prompt format of a checkpoint; its answers are in the head.
+    """The prompt format of a checkpoint. It has no answer tokens, because the head gives the score.
 
     Raises:
-        ConfigError: template, tokenizer, or lengths do not fit.
+        ConfigError: the template, a length or `model.label` does not fit the model.
+        PreflightRefused: the tokenizer cannot be loaded.
 
     """
     record = label_record(checkpoint, model)
@@ -44,10 +45,11 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PromptFormat:
 def load(
     checkpoint: Checkpoint, model: ModelConfig, dtype: torch.dtype, device: str
 ) -> LoadedModel:
-    """The decoder with its head, which stays in float32 so that scores keep their digits.
+    """The decoder in `dtype`; its head computes in float32, so that no digits of scores are lost.
 
     Raises:
-        PreflightRefused: transformers cannot make a classification model of the folder.
+        ConfigError: the head has no label `model.label`.
+        PreflightRefused: transformers cannot load a classification model from the folder.
 
     """
     from reranker_core.models.networks.last_token import (

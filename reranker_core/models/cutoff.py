@@ -1,4 +1,4 @@
-"""What the families with a head a layer share."""
+"""What the families with one head per layer have in common."""
 
 from __future__ import annotations
 
@@ -12,10 +12,16 @@ from reranker_core.models.checkpoint import Checkpoint
 
 
 def cutoffs_of(config: dict[str, Any], model: ModelConfig, first: int, step: int = 1) -> list[int]:
-    """The configured cutoff layers, ascending; the last layer if there are none.
+    """The cutoff layers, ascending: those of `model.cutoff_layer`, or the last layer.
+
+    Args:
+        config: config.json of the checkpoint.
+        model: the configuration.
+        first: the lowest layer that has a head, counted from 1.
+        step: number of layers from one head to the next.
 
     Raises:
-        ConfigError: no head stands behind one of them.
+        ConfigError: one of these layers has no head.
 
     """
     layers = config["num_hidden_layers"]
@@ -30,23 +36,23 @@ def cutoffs_of(config: dict[str, Any], model: ModelConfig, first: int, step: int
 
 
 def runs_own_code(checkpoint: Checkpoint, model: ModelConfig) -> bool:
-    """Whether the checkpoint brings its own code, and may run it."""
+    """Whether the checkpoint has its own code, and `model.trust_remote_code` allows it."""
     own = "AutoModelForCausalLM" in (checkpoint.config.get("auto_map") or {})
     return own and model.trust_remote_code
 
 
 def own_code_record(checkpoint: Checkpoint, model: ModelConfig) -> dict[str, bool]:
-    """For the fingerprint, which stays what it is without such code."""
+    """The entry of the fingerprint for the checkpoint's own code; empty if none runs."""
     return {"own_code": True} if runs_own_code(checkpoint, model) else {}
 
 
 def as_configured(cutoffs: list[int]) -> int | list[int]:
-    """A single layer without its list, for messages and the fingerprint."""
+    """A single layer as a number, several as a list; for messages and the fingerprint."""
     return cutoffs[0] if len(cutoffs) == 1 else cutoffs
 
 
 def used_keys(keys: Iterable[str], cutoffs: list[int]) -> tuple[str, ...]:
-    """Without those of the layers above the last cutoff, and of other heads."""
+    """The keys without those of layers above the last cutoff, and without those of other heads."""
 
     def skipped(key: str) -> bool:
         layer = re.match(r"model\.layers\.(\d+)\.", key)

@@ -1,4 +1,4 @@
-"""Which classes with a classification head are decoders: they read a prompt."""
+"""Which classes with a classification head are decoders. Decoders need a prompt."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from reranker_core.models.checkpoint import Checkpoint
 _NAMED = re.compile(
     "Bloom|Falcon|GPT|Gemma|Llama|Ministral|Mistral|Mixtral|OPT|Olmo|Phi|Qwen|SmolLM|StableLm"
 )
-# They write text, and read both ways.
+# They generate text, but their attention is bidirectional.
 _BOTH_WAYS = ("xlm", "xlnet")
 
 
 def is_decoder(checkpoint: Checkpoint) -> bool:
-    """Whether the class that wrote a checkpoint is one of a language model's: its type writes text
-    in transformers, and is no encoder that may be set to do so (`is_decoder`).
+    """Whether config.json names a class of a language model: one that generates text in
+    transformers, and that is not an encoder with the option `is_decoder`.
     """
     if _NAMED.match(checkpoint.architecture):
         return True

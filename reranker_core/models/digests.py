@@ -1,4 +1,4 @@
-"""SHA-256 of files. Large ones are read once on a machine, not once by each process."""
+"""SHA-256 of files. Large files are read once per machine, not once per process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ _LARGE = 64 << 20  # bytes; smaller files take less time to read than to look up
 
 
 def digest_of(paths: Iterable[Path]) -> str:
-    """One digest of the names and contents of files; absent ones count as such."""
+    """One SHA-256, as 64 hex digits, of the names and contents of files. A missing file changes
+    it.
+    """
     paths = [*paths]
     key = _state(paths)
     if key is None:

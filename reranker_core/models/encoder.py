@@ -1,8 +1,8 @@
-"""Encoder rerankers: any `…ForSequenceClassification` with one label, or one that means relevant.
+"""Encoder rerankers: encoders of any class `…ForSequenceClassification`.
 
 BERT, XLM-RoBERTa (bge-reranker-base, -large, -v2-m3), ModernBERT, DistilBERT, ELECTRA and others.
-A pair becomes ids as in FlagEmbedding's FlagReranker (`formats/joined.py`); the score is the one
-logit, or the log-odds of the label that means relevant.
+A pair becomes ids as in FlagEmbedding's FlagReranker (`formats/joined.py`). The score is the logit
+of the only label, or the log-odds of the label that means relevant (`labels.py`).
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ DEFAULT_MAX_LENGTH = 512
 
 
 def fits(checkpoint: Checkpoint) -> bool:
-    """Whether the class that wrote a checkpoint is an encoder with a classification head."""
+    """Whether config.json names an encoder with a classification head."""
     return has_head(checkpoint) and not is_decoder(checkpoint)
 
 
 def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> JoinedFormat:
-    """The pair format of a checkpoint under the configured length rules.
+    """The pair format of a checkpoint. If `model.max_length` is null, at most 512 ids per pair.
 
     Raises:
         PreflightRefused: the tokenizer cannot be loaded.
-        ConfigError: the lengths do not fit model or each other.
+        ConfigError: a length does not fit the model or another length.
 
     """
     return joined_format(checkpoint, model, DEFAULT_MAX_LENGTH)
 
 
 def joined_format(checkpoint: Checkpoint, model: ModelConfig, most: int) -> JoinedFormat:
-    """The same, of at most `most` ids where `model.max_length` is null."""
+    """As `pair_format`, with `most` instead of 512."""
     tokenizer = load_tokenizer(checkpoint, model)
     longest = longest_input(checkpoint, tokenizer.named, model.max_length)
     max_length = model.max_length or min(most, longest)
@@ -73,11 +73,13 @@ def joined_format(checkpoint: Checkpoint, model: ModelConfig, most: int) -> Join
 def load(
     checkpoint: Checkpoint, model: ModelConfig, dtype: torch.dtype, device: str
 ) -> LoadedModel:
-    """Load with a classification head, which stays in float32 so that scores keep their digits.
-    What no head reads is not computed.
+    """The encoder in `dtype`; its head computes in float32, so that no digits of scores are lost.
+
+    States that the head does not read are not computed (`networks/first_token_layer.py`).
 
     Raises:
-        PreflightRefused: transformers cannot make a classification model of the folder.
+        ConfigError: the head has no label `model.label`.
+        PreflightRefused: transformers cannot load a classification model from the folder.
 
     """
     from reranker_core.models.networks.first_token_layer import read_first_token_only
@@ -101,7 +103,9 @@ def forward(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
 
 
 def inputs(model: torch.nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
-    """What an encoder's forward takes, token types where it has some."""
+    """The arguments of an encoder's forward, each of shape (R, W); with token types if it has
+    them.
+    """
     given = {"input_ids": batch.ids, "attention_mask": batch.mask}
     if getattr(model.config, "type_vocab_size", 0) > 1:
         positions = torch.arange(batch.ids.shape[1], device=batch.ids.device)

@@ -1,4 +1,4 @@
-"""The table of families, and which one a checkpoint belongs to."""
+"""The table of families, and how the family of a checkpoint is found."""
 
 from __future__ import annotations
 
@@ -23,9 +23,8 @@ FAMILIES: dict[str, Family] = {
 
 
 def recognise(checkpoint: Checkpoint, configured: str) -> str:
-    """The name of a checkpoint's family, or the configured one.
-
-    A checkpoint that fits none is given to `encoder`, whose preflight says what it is instead.
+    """Name of a checkpoint's family: `configured` (`model.family`), or with `auto` the first one in
+    `FAMILIES` that fits. If none fits, it is `encoder`, and preflight reports what the model is.
     """
     if configured != "auto":
         return configured
@@ -34,14 +33,17 @@ def recognise(checkpoint: Checkpoint, configured: str) -> str:
 
 
 def choose(checkpoint: Checkpoint, model: ModelConfig) -> tuple[str, str | Template, str]:
-    """Family and template of a checkpoint, and why these, in a line for log and manifest.
+    """Family and template of a checkpoint, and one line for log and manifest that says why.
 
-    The template is what `model.template` would be to name it; `auto` where there is none.
+    Returns:
+        The family's name; the value of `model.template` that selects the same template (`auto` for
+        families without templates); the line.
 
     Raises:
-        ConfigError: a key is set that the family does not heed, or the checkpoint's chat template
-            cannot be followed.
-        PreflightRefused: the checkpoint names its answers, and its tokenizer cannot be loaded.
+        ConfigError: a key is set that has no effect for this family, or the checkpoint's chat
+            template is not supported.
+        PreflightRefused: the checkpoint names its answer tokens, and its tokenizer cannot be
+            loaded.
 
     """
     family = recognise(checkpoint, model.family)
@@ -84,10 +86,10 @@ _HEEDED = {
 
 
 def refuse_unused(family: str, model: ModelConfig) -> None:
-    """See that the family heeds all keys that are set.
+    """Check that each key that is set has an effect for the family.
 
     Raises:
-        ConfigError: it does not.
+        ConfigError: a key has no effect.
 
     """
     for key, families in _HEEDED.items():

@@ -15,13 +15,18 @@ from reranker_core.models.checkpoint import Checkpoint
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model, and how its weights matched the checkpoint's.
+    """A model, and how its weights match those in the files.
 
-    `missing` are drawn at random by transformers; `unexpected` are in the file and not used;
-    `mismatched` have another shape. `head` are the prefixes of the parameters that training adds
-    to a base model to make it a reranker. `reentrant`: forwards may run side by side. `renamed`
-    says which names of the file were read as others, or is empty. `ignored_code`: config.json names
-    code that was not run.
+    Attributes:
+        model: a `torch.nn.Module`.
+        missing: names of weights that no file has; transformers fills them with random numbers.
+        unexpected: names in the files that the model does not use.
+        mismatched: names whose shape differs between model and file.
+        head: prefixes of the parameter names of the head, which turns a base model into a reranker.
+        reentrant: whether several threads may call the forward at the same time.
+        renamed: which names in the files were read under other names, in words; '' if none.
+        ignored_code: whether config.json names code that was not run.
+
     """
 
     model: Any
@@ -35,28 +40,29 @@ class LoadedModel:
 
 
 class Family(Protocol):
-    """A module of this package.
+    """The functions of a family; each family is a module of this package.
 
-    Whatever a tokenizer's own padding side is, batches are padded on the right: causal models
-    then need no mask, and positions count from the first token.
+    Batches are always padded on the right, whatever the tokenizer's setting is. Then causal models
+    need no mask, and positions count from the first token.
 
-    A family of causal models may also have `read_prefixes(model, batch)`, which gives what the
-    forward of sequences that begin like those of the batch goes on from (`Prefix.states`), or None.
+    A family of causal models may also have `read_prefixes(model, batch)`. It computes the sequences
+    of a batch as common beginnings of other sequences, and returns `Prefix.states`, or None if the
+    model does not support this.
     """
 
     def pair_format(self, checkpoint: Checkpoint, model: ModelConfig) -> PairFormat:
-        """The pair format of a checkpoint. Needs no weights, so that encode tasks can call it."""
+        """How a pair becomes ids. Reads the tokenizer and settings, not the weights."""
 
     def fits(self, checkpoint: Checkpoint) -> bool:
-        """Whether a checkpoint, by its class and its modules, belongs to the family."""
+        """Whether the checkpoint's class and modules belong to the family."""
 
     def load(
         self, checkpoint: Checkpoint, model: ModelConfig, dtype: torch.dtype, device: str
     ) -> LoadedModel:
-        """The model with its weights."""
+        """The model with its weights: the body in `dtype`, heads in float32, on `device`."""
 
     def forward(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
-        """Float32 scores, shape (rows of the batch,), or (rows, k) where a pair has k of them.
+        """Float32 scores (logits), shape (R,); or (R, k) if a pair has k scores.
 
-        Of k scores the last is the one that counts; the others are columns beside it.
+        The last of k scores is the score of the pair. The others are additional output columns.
         """

@@ -1,4 +1,4 @@
-"""Downloading a checkpoint from a hub. A hub that is busy is asked again for two minutes."""
+"""Downloading a checkpoint from a hub. Failed requests are retried for up to two minutes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reranker_core.errors import ConfigError, Incomplete, RerankError
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 120.0  # seconds that a download is tried again
+PATIENCE = 120.0  # seconds for which a download is retried
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 20.0
 _TOLD_AFTER = 3.0  # seconds of waiting
 _BUSY = (408, 425, 429, 500, 502, 503, 504)
@@ -26,15 +26,16 @@ _ELSE = "or download the model once and set model.path to its folder"
 
 
 def download(path: str, revision: str | None, patterns: list[str]) -> Path:
-    """The folder of a hub id's files in the local cache of the hub.
+    """Download a model to the local cache of the hub; its folder there.
 
     Args:
         path: the hub id.
         revision: branch, tag or commit; None for the main branch.
-        patterns: which files.
+        patterns: glob patterns of the files to download.
 
     Raises:
-        ConfigError: the hub has no such model or revision, does not permit it, or is out of reach.
+        ConfigError: the hub has no such model or revision, does not permit the download, or cannot
+            be reached.
         Incomplete: the hub is still busy after two minutes.
 
     """

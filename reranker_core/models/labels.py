@@ -1,7 +1,8 @@
 """Classification heads with several labels: which of them means relevant, and the score from it.
 
-The score is the log-odds of that label: its sigmoid is the label's probability by softmax.
-Of two labels that is the difference of their logits, as monoBERT is scored (arXiv:1910.14424).
+The score is the log-odds of that label. The sigmoid of the score is the probability that softmax
+gives this label. For two labels, the score is the difference of their logits, as in monoBERT
+(arXiv:1910.14424).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _IRRELEVANT = re.compile(r"(ir|un|not?[ _-]?|non[ _-]?|is[ _-]?not[ _-]?)relevan
 
 
 def label_names(checkpoint: Checkpoint) -> list[str]:
-    """Names of a head's labels, in the order of its rows."""
+    """Names of the labels, in the order of the rows of the head."""
     config = checkpoint.config
     if checkpoint.modules and checkpoint.modules[-1].makes_scores:
         config = {"num_labels": checkpoint.modules[-1].settings.get("out_features")}
@@ -33,8 +34,8 @@ def label_names(checkpoint: Checkpoint) -> list[str]:
 
 
 def relevant_label(checkpoint: Checkpoint, model: ModelConfig) -> int | None:
-    """Which row of the head means relevant: `model.label`, or the one of two that is named so. None
-    where there is but one row, and where it is not known.
+    """The row of the head that means relevant: `model.label`, or of two labels the one that is
+    named relevant. None if there is only one row, or if it is not known which one it is.
 
     Raises:
         ConfigError: the head has no such label.
@@ -59,24 +60,27 @@ def relevant_label(checkpoint: Checkpoint, model: ModelConfig) -> int | None:
 
 
 def label_record(checkpoint: Checkpoint, model: ModelConfig) -> dict[str, int]:
-    """For the fingerprint, which stays what it is for heads with one label."""
+    """The entry of the fingerprint for the label; empty for a head with one label."""
     label = relevant_label(checkpoint, model)
     return {} if label is None else {"label": label}
 
 
 def label_of(model: Any) -> int | None:
-    """What `relevant_label` was when a model was loaded; None for a model made in memory."""
+    """The `relevant_label` that a family has stored in the model when it was loaded, or None."""
     label: int | None = getattr(model.config, "label", None)
     return label
 
 
 def describe_labels(names: list[str]) -> str:
-    """For messages."""
+    """Number and names of labels, for messages."""
     return f"{len(names)} labels: {_listed(names)}" if len(names) > 1 else "1 label"
 
 
 def log_odds(logits: torch.Tensor, label: int | None) -> torch.Tensor:
-    """Logits of shape (R, labels) → float32 scores, shape (R,); of a single label its logit."""
+    """Logits, shape (R, labels) → float32 log-odds of `label`, shape (R,).
+
+    If `label` is None, the result is the first logit.
+    """
     logits = logits.float()
     if label is None:
         return logits[:, 0]

@@ -1,7 +1,7 @@
-"""bge-reranker-v2-minicpm-layerwise: a head behind each layer, so that upper ones need not run.
+"""bge-reranker-v2-minicpm-layerwise: one head per layer, so the layers above it need not run.
 
-MiniCPM is a Llama whose embeddings and residuals are scaled, which is what transformers' Granite
-computes. The code that comes with the checkpoint is run where `model.trust_remote_code` allows it.
+MiniCPM is a Llama with scaled embeddings and residuals. transformers' Granite computes the same. If
+`model.trust_remote_code` allows it, the code that comes with the checkpoint runs instead.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _HEAD_TYPE = "simple"
 
 
 def fits(checkpoint: Checkpoint) -> bool:
-    """Whether the class that wrote a checkpoint is the layerwise MiniCPM."""
+    """Whether config.json names the layerwise MiniCPM."""
     return checkpoint.architecture == "LayerWiseMiniCPMForCausalLM"
 
 
@@ -39,7 +39,8 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PromptFormat:
     """The prompt format of a checkpoint.
 
     Raises:
-        ConfigError: template, tokenizer, lengths or cutoff layers do not fit.
+        ConfigError: the template, a length or a cutoff layer does not fit the model.
+        PreflightRefused: the tokenizer cannot be loaded.
 
     """
     return prompt_format(
@@ -54,12 +55,13 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PromptFormat:
 def load(
     checkpoint: Checkpoint, model: ModelConfig, dtype: torch.dtype, device: str
 ) -> LoadedModel:
-    """The layers below the last cutoff, and the heads of all cutoffs; of its own code all it has.
+    """The layers up to the last cutoff, and the heads of the cutoffs. The checkpoint's own code
+    loads all layers and heads.
 
     Raises:
-        ConfigError: the checkpoint has heads of another kind.
-        PreflightRefused: transformers cannot make the model of the folder, or its code does not
-            run.
+        ConfigError: the checkpoint has another kind of heads.
+        PreflightRefused: transformers cannot load the model from the folder, or the checkpoint's
+            own code does not run.
 
     """
     cutoffs = _cutoffs(checkpoint, model)
@@ -86,7 +88,7 @@ def load(
 
 
 def forward(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
-    """Float32 scores of a batch, shape (rows,), or (rows, cutoffs) of several."""
+    """Float32 scores, shape (R,); with several cutoff layers (R, cutoffs)."""
     scores: torch.Tensor = model(batch.ids, batch.mask.sum(1))
     return scores.squeeze(1)
 

@@ -1,8 +1,9 @@
-"""bge-reranker-v2.5-gemma2-lightweight: a head a layer, and passages that shrink on the way up.
+"""bge-reranker-v2.5-gemma2-lightweight: one head per layer, and passages compressed between layers.
 
-Before each layer of `model.compress_layers` the states of the passage are averaged in windows of
-`model.compress_ratio` tokens; query and prompt stay as they are, and positions are numbered anew.
-Computed with transformers' Gemma2 layers; the checkpoint's own code is not needed.
+Before each layer in `model.compress_layers`, each `model.compress_ratio` neighbouring states of the
+passage are replaced by their mean. The states of query and prompt do not change. Then positions are
+counted again from 0. The layers are those of transformers' Gemma2; the checkpoint's own code is not
+needed.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _START_LAYER = _LAYER_STEP = 28  # CostWiseGemmaConfig's defaults
 
 
 def fits(checkpoint: Checkpoint) -> bool:
-    """Whether the class that wrote a checkpoint is the lightweight Gemma2."""
+    """Whether config.json names the lightweight Gemma2."""
     return checkpoint.architecture == "CostWiseGemmaForCausalLM"
 
 
@@ -40,7 +41,8 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PromptFormat:
     """The prompt format of a checkpoint.
 
     Raises:
-        ConfigError: template, tokenizer, lengths or layers do not fit.
+        ConfigError: the template, a length or a layer does not fit the model.
+        PreflightRefused: the tokenizer cannot be loaded.
 
     """
     found = prompt_format(
@@ -66,12 +68,14 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PromptFormat:
 def load(
     checkpoint: Checkpoint, model: ModelConfig, dtype: torch.dtype, device: str
 ) -> LoadedModel:
-    """The layers below the last cutoff, and a head for each cutoff.
+    """The layers up to the last cutoff, and a head for each cutoff. The checkpoint's own code loads
+    all layers and heads.
 
     Raises:
-        ConfigError: the checkpoint has no head a layer, or its own code takes others.
-        PreflightRefused: transformers cannot make the model of the folder, or its code does not
-            run.
+        ConfigError: the checkpoint does not have one head per layer, or its own code cannot use the
+            heads of `model.lightweight_head`.
+        PreflightRefused: transformers cannot load the model from the folder, or the checkpoint's
+            own code does not run.
 
     """
     found = pair_format(checkpoint, model)
@@ -113,7 +117,7 @@ def load(
 
 
 def forward(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
-    """Float32 scores of a batch, shape (rows,), or (rows, cutoffs) of several."""
+    """Float32 scores, shape (R,); with several cutoff layers (R, cutoffs)."""
     scores: torch.Tensor = model(batch.ids, batch.mask.sum(1), batch.passage_starts)
     return scores.squeeze(1)
 
@@ -130,8 +134,9 @@ def _cutoffs(checkpoint: Checkpoint, model: ModelConfig) -> list[int]:
 
 
 def _heads(config: dict[str, Any], cutoffs: list[int], choice: str) -> list[int]:
-    """Which head for each cutoff. FlagEmbedding 1.4.2 numbers heads by the place of a cutoff among
-    those asked for, so a single one always gets the first, which stands for the start layer.
+    """The number of the head for each cutoff. FlagEmbedding 1.4.2 numbers the heads by the position
+    of a cutoff in the requested list. So a single cutoff always gets the first head, which belongs
+    to the start layer.
     """
     if choice == "flag_embedding":
         return list(range(len(cutoffs)))

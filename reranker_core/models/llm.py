@@ -1,7 +1,8 @@
-"""Language-model rerankers: the logits of answer tokens behind the last token make the score.
+"""Language-model rerankers: the score is a weighted sum of the logits of answer tokens after the
+last token of the prompt.
 
-bge-reranker-v2-gemma, Qwen3-Reranker, mxbai-rerank-v2, zerank, contextual-rerank, and others by a
-template of one's own. The pair's ids are the template's business; this module's is the model.
+bge-reranker-v2-gemma, Qwen3-Reranker, mxbai-rerank-v2, zerank, contextual-rerank, and others with
+your own template. The template makes the ids of a pair; this module loads and runs the model.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _OTHERS = ("LayerWise", "CostWise")  # families of their own
 
 
 def fits(checkpoint: Checkpoint) -> bool:
-    """Whether the class that wrote a checkpoint is a language model with a vocabulary head."""
+    """Whether config.json names a language model with an output vocabulary."""
     # An embedding model made from a decoder says …Model, though its weights would load here.
     name = checkpoint.architecture
     return name.endswith(_LANGUAGE_MODELS) and not name.startswith(_OTHERS)
@@ -35,7 +36,9 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PromptFormat:
     """The prompt format of a checkpoint.
 
     Raises:
-        ConfigError: template, tokenizer, or lengths do not fit; or the template has no answers.
+        ConfigError: the template or a length does not fit the model, or the template has no answer
+            tokens.
+        PreflightRefused: the tokenizer cannot be loaded.
 
     """
     found = prompt_format(checkpoint, model, "llm")
@@ -46,10 +49,11 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PromptFormat:
 def load(
     checkpoint: Checkpoint, model: ModelConfig, dtype: torch.dtype, device: str
 ) -> LoadedModel:
-    """The language model's layers, and its output embeddings of the answers in float32.
+    """The layers in `dtype`, and the output embeddings of the answer tokens in float32.
 
     Raises:
-        PreflightRefused: transformers cannot make a language model of the folder.
+        ConfigError: the model computes its logits in a way that is not supported.
+        PreflightRefused: transformers cannot load a language model from the folder.
 
     """
     from transformers import AutoModelForCausalLM
@@ -76,5 +80,5 @@ def forward(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
 
 
 def read_prefixes(model: Any, batch: Batch) -> Any:
-    """What a forward can go on from, for `Prefix.states`; None where this model cannot."""
+    """Keys and values of the sequences of a batch, for `Prefix.states`; None if not supported."""
     return model.read(batch.ids)

@@ -1,4 +1,4 @@
-"""Loading the weights of a checkpoint, with our errors instead of the libraries'."""
+"""Loading the weights of a checkpoint; errors of the libraries become errors of this package."""
 
 from __future__ import annotations
 
@@ -29,16 +29,17 @@ _N_POSITIONS = {"gpt2", "gpt_bigcode", "openai-gpt", "ctrl"}  # a table of so ma
 
 
 def has_head(checkpoint: Checkpoint) -> bool:
-    """Whether the class that wrote a checkpoint has a classification head."""
+    """Whether config.json names a class with a classification head."""
     return checkpoint.architecture.endswith("ForSequenceClassification")
 
 
 def longest_input(checkpoint: Checkpoint, tokenizer: Any, configured: int | None = None) -> int:
-    """Most ids that both the position table and the tokenizer allow; that the table allows, where a
-    length is `configured`.
+    """Maximum number of ids per sequence: the smaller of the number of positions in config.json and
+    `model_max_length` of the tokenizer. If `model.max_length` is set (`configured`), the
+    tokenizer's limit is ignored.
 
     Raises:
-        PreflightRefused: that is too few for a pair.
+        PreflightRefused: fewer than 32.
 
     """
     allowed = {
@@ -78,10 +79,22 @@ def _positions(config: dict[str, Any]) -> int:
 def load_weights(
     architecture: Any, family: str, checkpoint: Checkpoint, model: ModelConfig, **options: Any
 ) -> LoadedModel:
-    """`architecture.from_pretrained`, on the CPU, with its account of the weights.
+    """Call `architecture.from_pretrained` on the CPU, and collect which weights matched.
+
+    If names do not match because training tools have added prefixes, they are read without these. A
+    LoRA adapter is merged.
+
+    Args:
+        architecture: a class of transformers, or an `Auto…` class.
+        family: name of the family, for messages.
+        checkpoint: the files.
+        model: the configuration.
+        options: passed on to `from_pretrained`.
 
     Raises:
-        PreflightRefused: transformers cannot make such a model of the folder.
+        PreflightRefused: transformers cannot load such a model from the folder, or the adapter does
+            not fit.
+        ConfigError: the package for adapters is not installed.
 
     """
     dtype = options.get("dtype")
@@ -171,7 +184,7 @@ def _with_account(model: Any, info: dict[str, Any], renamed: str = "") -> Loaded
 
 
 def unloadable(family: str, checkpoint: Checkpoint, error: Exception) -> PreflightRefused:
-    """The refusal of a folder whose weights cannot be read."""
+    """The error for a folder whose weights cannot be loaded; `error` is that of the library."""
     return refusal(
         Check(
             "weights",
@@ -188,10 +201,10 @@ def unloadable(family: str, checkpoint: Checkpoint, error: Exception) -> Preflig
 def load_classifier(
     family: str, checkpoint: Checkpoint, model: ModelConfig, dtype: torch.dtype
 ) -> LoadedModel:
-    """The model with its classification head, on the CPU.
+    """The model with its classification head in `dtype`, on the CPU.
 
     Raises:
-        PreflightRefused: transformers cannot make a classification model of the folder.
+        PreflightRefused: transformers cannot load a classification model from the folder.
 
     """
     # Here, for tokenizing needs no layers, and they take seconds to import.
@@ -238,7 +251,9 @@ def _load_native(
 
 
 def inputs_to_float32(module: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A forward pre-hook for heads that stay in float32, so that scores keep their digits."""
+    """A forward pre-hook for heads that compute in float32, so that no digits of scores are
+    lost.
+    """
     return tuple(
         value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
         for value in inputs

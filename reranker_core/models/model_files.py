@@ -35,7 +35,9 @@ _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
 def read_config(folder: Path) -> tuple[dict[str, Any], str]:
-    """The settings, or none and why: they cannot be read, or hold a value that no model has."""
+    """Content of config.json and ''; or {} and the problem, if it is unreadable or has an
+    impossible value.
+    """
     path = folder / CONFIG_FILE
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -51,7 +53,7 @@ def read_config(folder: Path) -> tuple[dict[str, Any], str]:
 
 
 def unreadable(path: Path, error: Exception) -> str:
-    """Why a file cannot be read."""
+    """Why a file cannot be read, for messages."""
     if path.is_file() and path.read_bytes()[: len(LFS_POINTER)] == LFS_POINTER:
         return f"{path.name} is a git-lfs pointer, not the file itself (run `git lfs pull`)"
     return f"{path.name} cannot be read: {brief(error)}"
@@ -77,8 +79,15 @@ def _wrong(settings: dict[str, Any]) -> Iterator[str]:
 
 
 def weight_files(folder: Path) -> tuple[tuple[Path, ...], dict[str, set[str]]]:
-    """The files that transformers would load, in its order of preference, and what an index says
-    that they hold.
+    """The weight files that transformers loads from a folder, and their tensors by an index.
+
+    Returns:
+        The files, empty if there are none; and name of a file -> names of its tensors, empty if
+        there is no index.
+
+    Raises:
+        ConfigError: the index is damaged, or names a file outside the folder.
+
     """
     for name in _WEIGHTS:
         if (folder / name).exists():

@@ -1,7 +1,7 @@
-"""Cross-encoders of sentence-transformers with a head in modules: ettin-reranker and its kin.
+"""Cross-encoders of sentence-transformers whose head is in modules, such as ettin-reranker.
 
-A Transformer, Pooling, and any number of Dense and LayerNorm, the last of them a Dense that writes
-`scores` (`modules.json`). A pair becomes ids as for the family `encoder`.
+`modules.json` lists a Transformer, Pooling, and any number of Dense, LayerNorm and Dropout. The
+last one is a Dense whose output is `scores`. A pair becomes ids as in the family `encoder`.
 """
 
 from __future__ import annotations
@@ -28,16 +28,17 @@ _HEAD = "head."
 
 
 def fits(checkpoint: Checkpoint) -> bool:
-    """Whether the chain is a reranker's, of modules that are known here."""
+    """Whether modules.json lists a reranker of supported modules."""
     return checkpoint.has_head_in_modules and is_known(checkpoint.modules)
 
 
 def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> JoinedFormat:
-    """The pair format of a checkpoint; as long as its own file says, where nothing else is set.
+    """The pair format of a checkpoint. If `model.max_length` is null, the maximum number of ids is
+    `max_seq_length` of `sentence_bert_config.json`, else 512.
 
     Raises:
         PreflightRefused: the tokenizer cannot be loaded.
-        ConfigError: the lengths do not fit model or each other.
+        ConfigError: a length does not fit the model or another length.
 
     """
     most = body_length(checkpoint.folder) or encoder.DEFAULT_MAX_LENGTH
@@ -47,12 +48,12 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> JoinedFormat:
 def load(
     checkpoint: Checkpoint, model: ModelConfig, dtype: torch.dtype, device: str
 ) -> LoadedModel:
-    """The body, and the modules behind it in float32.
+    """The Transformer in `dtype`, and the modules after it in float32.
 
     Raises:
-        ConfigError: a module computes in a way that is not known here.
-        PreflightRefused: transformers cannot make a model of the folder, or a module's weights
-            cannot be read.
+        ConfigError: the settings of a module are not supported.
+        PreflightRefused: transformers cannot load the model from the folder, or the weights of a
+            module cannot be read.
 
     """
     from transformers import AutoModel

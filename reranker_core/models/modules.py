@@ -1,8 +1,8 @@
-"""The modules that sentence-transformers makes a model of, as `modules.json` lists them.
+"""The modules of a model that sentence-transformers saved, as `modules.json` lists them.
 
-A reranker's chain is a Transformer alone; with LogitScore, whose ids are its answers; or a
-Transformer and Pooling, Dense and LayerNorm, of which the last is a Dense that writes `scores`. An
-embedding model has a similar chain without such a Dense.
+A reranker has a Transformer only; or a Transformer and LogitScore, which has the ids of its answer
+tokens; or a Transformer, Pooling, and then Dense and LayerNorm, with a Dense at the end whose
+output is `scores`. An embedding model has similar modules without such a Dense.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 @dataclass(frozen=True)
 class Module:
-    """One of the list.
+    """One entry of modules.json.
 
     Attributes:
-        kind: the last part of its class, such as `Pooling`, if that is sentence-transformers';
-            else the whole name of the class.
-        path: its folder within the checkpoint's, '' for that one itself.
-        settings: its config.json, empty where there is none.
-        weights: its weight file, None where it has none or is the checkpoint's body.
+        kind: name of the class, such as `Pooling`; with its package, if that is not
+            sentence-transformers.
+        path: its folder inside the checkpoint; '' for the checkpoint's folder itself.
+        settings: content of its config.json; empty if there is none.
+        weights: its weight file; None if it has none, and for the Transformer.
 
     """
 
@@ -38,17 +38,17 @@ class Module:
 
     @property
     def name(self) -> str:
-        """Of the folder, as a part of its weights' names."""
+        """Name of the folder, as it stands in the names of its weights."""
         return self.path.replace(".", "_").replace("/", "_")
 
     @property
     def makes_scores(self) -> bool:
-        """Whether a cross-encoder's chain ends here."""
+        """Whether the output of this module is the score."""
         return self.settings.get("module_output_name") == "scores"
 
 
 def read_modules(folder: Path) -> tuple[Module, ...]:
-    """All in order; none where there is no list, or it cannot be read."""
+    """All entries, in order; empty if there is no modules.json, or if it cannot be read."""
     found = []
     listed = read_json(folder / LIST_FILE)
     for entry in listed if isinstance(listed, list) else []:
@@ -74,20 +74,23 @@ def _kind(name: str) -> str:
 
 
 def read_body(folder: Path) -> dict[str, Any]:
-    """What sentence-transformers says of the Transformer; empty where it says nothing."""
+    """Content of sentence_bert_config.json, the settings of the Transformer; empty if there is
+    none.
+    """
     found = read_json(folder / BODY_FILE)
     return found if isinstance(found, dict) else {}
 
 
 def body_length(folder: Path) -> int | None:
-    """Most tokens of a pair, as sentence-transformers says; None where it says nothing."""
+    """`max_seq_length` in sentence_bert_config.json: maximum tokens per pair; None if not set."""
     told = read_body(folder).get("max_seq_length")
     return told if isinstance(told, int) and told is not True and told > 0 else None
 
 
 def default_prompt(folder: Path) -> str | None:
-    """What `config_sentence_transformers.json` puts before a query, or gives a chat template as
-    instruction, where nothing else is asked for; None where it names nothing.
+    """The default prompt in `config_sentence_transformers.json`, or None.
+
+    It is put before each query, or is the instruction of a chat template.
     """
     found = read_json(folder / SETTINGS_FILE)
     if not isinstance(found, dict) or not isinstance(found.get("prompts"), dict):
@@ -97,8 +100,8 @@ def default_prompt(folder: Path) -> str | None:
 
 
 def takes_messages(folder: Path) -> bool:
-    """Whether pairs go through a chat template: the files say so, or they say nothing and there is
-    one.
+    """Whether sentence-transformers applies a chat template to a pair: `modality_config` lists
+    `message`, or there is no `modality_config` and the tokenizer has a chat template.
     """
     kinds = read_body(folder).get("modality_config")
     if isinstance(kinds, dict):
@@ -109,7 +112,7 @@ def takes_messages(folder: Path) -> bool:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds; None where it cannot be read."""
+    """Content of a JSON file; None if it cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,10 +1,10 @@
-"""Checkpoints with code of their own that a class of transformers computes without that code:
-jina-reranker-v2 and gte-multilingual-reranker, in that class's words.
+"""Checkpoints that bring their own code, but that a class of transformers computes without it:
+jina-reranker-v2 and gte-multilingual-reranker.
 
-jina-reranker-v2-base-multilingual is XLM-RoBERTa in the names of flash attention's own modules.
-gte-multilingual-reranker-base is transformers' Gte, but for its rotary positions: `ntk` multiplies
-the base by a factor f and divides all frequencies by f^(2 / width of a head), in new-impl's
-`NTKScalingRotaryEmbedding`.
+jina-reranker-v2-base-multilingual is XLM-RoBERTa; its weights have the names of the modules of
+flash attention. gte-multilingual-reranker-base is transformers' Gte with other rotary positions:
+`ntk` multiplies the base by a factor f and divides all frequencies by f^(2 / width of a head).
+Source: `NTKScalingRotaryEmbedding` in modeling.py of Alibaba-NLP/new-impl.
 """
 
 from __future__ import annotations
@@ -35,11 +35,15 @@ _GTE_ONLY = {
 
 
 def native_settings(config: dict[str, Any], names: Iterable[str]) -> dict[str, Any] | None:
-    """config.json in the words of transformers' own class; None where there is none. `names` are
-    those of the weights.
+    """The settings of the class in transformers that computes the same; None if there is no such
+    class.
+
+    Args:
+        config: config.json of the checkpoint.
+        names: names of the weights; empty if unknown.
 
     Raises:
-        ConfigError: the checkpoint is of a known kind, with settings that are not known here.
+        ConfigError: the checkpoint is of a known kind, but a setting is not supported.
 
     """
     if not config.get("auto_map"):
@@ -56,7 +60,7 @@ def native_settings(config: dict[str, Any], names: Iterable[str]) -> dict[str, A
 
 
 def native_tensors(tensors: dict[str, Any]) -> dict[str, Any]:
-    """The same weights under the names of transformers' own class; those of others as they are."""
+    """The weights under the names of the class in transformers; other checkpoints' unchanged."""
     if _JINA_MARK not in tensors:
         return tensors
     found: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Classes whose code comes with a checkpoint; which file is at fault where loading fails."""
+"""Classes whose code comes with a checkpoint, and which file is the cause if loading fails."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _REMEDY = (
 
 
 def is_own_code(model: Any) -> bool:
-    """Whether the class of a model comes with its checkpoint."""
+    """Whether the code of an object's class comes with a checkpoint."""
     return type(model).__module__.startswith(f"{_MODULES}.")
 
 
 def is_at_fault(error: BaseException) -> bool:
-    """Whether an error arose in such code, or on the way to it."""
+    """Whether an error was raised in such code, or while it was imported."""
     files = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
     return any(_MODULES in file.parts or file.name == _LOADER for file in files)
 
@@ -38,9 +38,14 @@ def is_at_fault(error: BaseException) -> bool:
 def fault(
     checkpoint: Checkpoint, model: ModelConfig, error: BaseException, architecture: Any = None
 ) -> PreflightRefused | None:
-    """The refusal that names code or config.json, where one of these is why a loader failed.
+    """The error to raise if the checkpoint's code or config.json is why a loader failed; else None.
 
-    `architecture` is the class, or one of transformers' `Auto…`, that was to be loaded.
+    Args:
+        checkpoint: what was loaded.
+        model: the configuration.
+        error: what the loader raised.
+        architecture: the class, or `Auto…` class of transformers, that the loader was called for.
+
     """
     if is_at_fault(error):
         code = checkpoint.config.get("auto_map")
@@ -75,7 +80,7 @@ def _whole(error: BaseException) -> str:
 
 
 def does_not_run(name: str, error: BaseException, remedy: str = _REMEDY) -> PreflightRefused:
-    """The refusal of code that fails."""
+    """The error for code that fails; `name` says which code."""
     return refusal(
         Check(
             "architecture",
@@ -90,10 +95,10 @@ def does_not_run(name: str, error: BaseException, remedy: str = _REMEDY) -> Pref
 
 
 def constructed(loaded: Any, dtype: torch.dtype | None) -> Any:
-    """The same model with what its constructor computes, on the CPU.
+    """The same model, constructed again on the CPU and filled with the loaded weights.
 
-    `from_pretrained` constructs on the meta device, where tables that are in no weight file, such
-    as rotary frequencies, are not computed: they would be uninitialised memory.
+    `from_pretrained` constructs models on the meta device. There, tables that are in no weight
+    file, such as rotary frequencies, are not computed; they would be uninitialised memory.
 
     Raises:
         PreflightRefused: the constructor fails.

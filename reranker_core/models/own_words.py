@@ -1,4 +1,4 @@
-"""The template that a checkpoint's own files describe, where sentence-transformers saved it."""
+"""The template that the files of sentence-transformers in a checkpoint describe."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from reranker_core.models.tokenizer import load_tokenizer
 
 
 def template_for(checkpoint: Checkpoint, model: ModelConfig, family: str) -> tuple[str, Template]:
-    """The template that a checkpoint is scored with, and its name: the configured one, that of its
-    own files, or a built-in one.
+    """Name and template for a checkpoint: the configured one, that of its own files, or a built-in
+    one.
 
     Raises:
-        ConfigError: there is no such template, it has no place for what is configured, or the
-            checkpoint's chat template cannot be followed.
+        ConfigError: there is no such template; it has no place for the configured prompt or
+            instruction; or the checkpoint's chat template is not supported.
         PreflightRefused: the tokenizer cannot be loaded.
 
     """
@@ -35,11 +35,12 @@ def template_for(checkpoint: Checkpoint, model: ModelConfig, family: str) -> tup
 
 
 def own_template(checkpoint: Checkpoint, model: ModelConfig, family: str) -> tuple[str, Template]:
-    """The template that `LogitScore` and the chat template describe, under a built-in one's name
-    where that says the same.
+    """The template that `LogitScore` and the chat template describe. If a built-in template gives
+    the same ids and scores, the built-in one with its name.
 
     Raises:
-        ConfigError: the chat template cannot be followed, or has no place for what is configured.
+        ConfigError: the chat template is not supported, or has no place for the configured prompt
+            or instruction.
         PreflightRefused: the tokenizer cannot be loaded.
 
     """

@@ -16,12 +16,18 @@ from reranker_core.models.tokenizer import AROUND_TEXT, CheckpointTokenizer, loa
 def prompt_format(
     checkpoint: Checkpoint, model: ModelConfig, family: str, **settings: Any
 ) -> PromptFormat:
-    """The prompt format of a checkpoint under the configured template and length rules.
+    """The prompt format of a checkpoint.
 
-    `settings` are what else of the family changes a score; they go into the record.
+    Args:
+        checkpoint: the model's files.
+        model: the configuration.
+        family: name of the family.
+        settings: other settings of the family that change a score; they become part of the
+            fingerprint.
 
     Raises:
-        ConfigError: no such template, no tokenizer, or the lengths do not fit.
+        ConfigError: the template, or a length, does not fit the model.
+        PreflightRefused: the tokenizer cannot be loaded.
 
     """
     if model.truncation != "only_passage":

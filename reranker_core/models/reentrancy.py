@@ -1,4 +1,4 @@
-"""Whether a model may compute several batches at once."""
+"""Whether several threads may run a model at the same time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _STATELESS = {
 
 
 def is_reentrant(model: Any) -> bool:
-    """Whether the forward of a model, as transformers loads it, is known to leave it as it is."""
+    """Whether the forward of a model of transformers is known not to change the model."""
     if not type(model).__module__.startswith("transformers.models."):
         return False
     # These scale positions by what they have seen, and keep it.

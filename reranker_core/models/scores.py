@@ -1,4 +1,4 @@
-"""What a model gives for many pairs."""
+"""Scores of many pairs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class Scores:
     """Scores of D distinct pairs.
 
     Attributes:
-        values: float32, shape (D,); NaN exactly where no finite score could be had. Of models that
-            give each pair k scores: shape (D, k), and NaN for all of them where one is not finite.
-        rescued: how many were not finite at first, and finite in float32.
-        fatal: those that were not computed, because computing them ended the process.
-        computed_tokens: tokens that were run through the model, padding included.
+        values: float32 logits, shape (D,); NaN if the score is not finite even in float32. For
+            models that give each pair k scores: shape (D, k); all k are NaN if one is not finite.
+        rescued: number of pairs whose score was not finite at first, but finite in float32.
+        fatal: indices of the pairs that were not computed, because they end the process.
+        computed_tokens: number of tokens in all batches, padding included.
 
     """
 

@@ -1,7 +1,8 @@
-"""Encoder-decoders that answer with their first token: monoT5 and its kin.
+"""Encoder-decoders whose first output token is the answer: monoT5 and similar models.
 
-Raw scores are the difference of the answers' logits, true - false; its sigmoid is the probability
-of `true`, and the logarithm of that is what pygaggle returns.
+The raw score is the difference of the answers' logits, true - false (Nogueira et al. 2020,
+arXiv:2003.06713). Its sigmoid is the probability of `true`; pygaggle returns the logarithm of this
+probability.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _T5 = re.compile(r"(U?M)?T5ForConditionalGeneration")
 
 
 def fits(checkpoint: Checkpoint) -> bool:
-    """Whether the class that wrote a checkpoint is a T5 with a vocabulary head."""
+    """Whether config.json names a T5 with an output vocabulary."""
     return bool(_T5.fullmatch(checkpoint.architecture))
 
 
@@ -31,7 +32,9 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PromptFormat:
     """The prompt format of a checkpoint.
 
     Raises:
-        ConfigError: template, tokenizer, or lengths do not fit; or the template has no answers.
+        ConfigError: the template or a length does not fit the model, or the template has no answer
+            tokens.
+        PreflightRefused: the tokenizer cannot be loaded.
 
     """
     found = prompt_format(checkpoint, model, "seq2seq")
@@ -42,10 +45,10 @@ def pair_format(checkpoint: Checkpoint, model: ModelConfig) -> PromptFormat:
 def load(
     checkpoint: Checkpoint, model: ModelConfig, dtype: torch.dtype, device: str
 ) -> LoadedModel:
-    """The model, with the rows of the answers for its output embeddings, in float32.
+    """The model in `dtype`, and the output embeddings of the answer tokens in float32.
 
     Raises:
-        PreflightRefused: transformers cannot make an encoder-decoder of the folder.
+        PreflightRefused: transformers cannot load an encoder-decoder from the folder.
 
     """
     from transformers import AutoModelForSeq2SeqLM

@@ -1,7 +1,7 @@
-"""The built-in templates of language-model rerankers, and which checkpoint gets which.
+"""The built-in templates of language-model rerankers, and which checkpoint uses which.
 
-A template is data (`config.Template`). A new one is an entry here, or a mapping at `model.template`
-of one's own configuration.
+A template is data (`config.Template`). To add one, add an entry here, or write a mapping at
+`model.template` in your configuration.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ OF_CHECKPOINT = "of the checkpoint"
 
 
 def choose_template(checkpoint: Checkpoint, model: ModelConfig, family: str) -> tuple[str, str]:
-    """Name of the template for a language model, and why it is that one."""
+    """Name of the template for a language model, and the reason for the choice."""
     if isinstance(model.template, Template):
         return "own", "model.template defines it"
     if model.template != "auto":
@@ -144,7 +144,7 @@ def choose_template(checkpoint: Checkpoint, model: ModelConfig, family: str) -> 
 
 
 def has_own_words(checkpoint: Checkpoint) -> bool:
-    """Whether sentence-transformers' files name the answers."""
+    """Whether the files of sentence-transformers name the answer tokens."""
     return bool(checkpoint.modules) and checkpoint.modules[-1].kind == "LogitScore"
 
 
@@ -163,13 +163,13 @@ def _built_in(checkpoint: Checkpoint, family: str) -> tuple[str, str]:
 
 
 def is_guessed(checkpoint: Checkpoint, model: ModelConfig, family: str) -> bool:
-    """Whether `choose_template` has nothing but the kind of the model to go by."""
+    """Whether only the model type decides which template is used."""
     unset = model.template == "auto" and family in ("llm", "seq2seq", "classifier")
     return unset and named_template(checkpoint) is None and not has_own_words(checkpoint)
 
 
 def named_template(checkpoint: Checkpoint) -> tuple[str, str] | None:
-    """The template that a checkpoint's name calls for, and why; None if it calls for none."""
+    """The template for a checkpoint's name, and the reason; None if the name is not known."""
     path = checkpoint.source.rstrip("/").replace("\\", "/")
     names = {
         # A hub cache has models--org--name/snapshots/<commit>.
@@ -187,11 +187,12 @@ def named_template(checkpoint: Checkpoint) -> tuple[str, str] | None:
 def resolve_template(
     checkpoint: Checkpoint, model: ModelConfig, family: str
 ) -> tuple[str, Template]:
-    """The configured or built-in template with the prompt and instruction that are asked for, and
-    its name.
+    """Name and template: the configured or a built-in one, with the configured prompt and
+    instruction.
 
     Raises:
-        ConfigError: there is no template of that name, or it has no place for what is configured.
+        ConfigError: there is no template of that name, or it has no place for the configured prompt
+            or instruction.
 
     """
     if isinstance(model.template, Template):
@@ -215,7 +216,7 @@ def asked(template: Template, name: str, model: ModelConfig) -> Template:
     """The template with the configured prompt and instruction.
 
     Raises:
-        ConfigError: it has no place for what is configured.
+        ConfigError: it has no place for one of these.
 
     """
     for key in ("prompt", "instruction"):

@@ -1,4 +1,4 @@
-"""Tensors of a checkpoint's weight files, and the names that training tools put around theirs."""
+"""Tensors of weight files, and the prefixes that training tools add to their names."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ _WRAPPERS = re.compile(
 
 
 def read_tensors(files: Iterable[Path]) -> dict[str, Any]:
-    """Name → tensor, or what a safetensors file gives to read it later (`PySafeSlice`).
+    """Name → tensor; for safetensors files a `PySafeSlice`, which reads the tensor later.
 
-    Raises whatever the two libraries raise for damaged files.
+    Raises:
+        Exception: what torch and safetensors raise for damaged files.
+
     """
     found: dict[str, Any] = {}
     for path in files:
@@ -34,15 +36,25 @@ def read_tensors(files: Iterable[Path]) -> dict[str, Any]:
 
 
 def shape_of(tensor: Any) -> tuple[int, ...]:
-    """Of a value of `read_tensors`, without reading it."""
+    """Shape of a value of `read_tensors`, without reading it."""
     return tuple(tensor.get_shape() if hasattr(tensor, "get_shape") else tensor.shape)
 
 
 def unwrapped(
     names: Iterable[str], expected: Iterable[str], missing: Iterable[str]
 ) -> dict[str, str]:
-    """New names for those of a file that a model does not expect: without wrappers, and without the
-    one prefix that hides missing names. Empty if there is none, or if two fit equally well.
+    """New names for tensors that a model does not expect: without the prefixes of training tools,
+    and without one common prefix, if names that are missing follow it.
+
+    Args:
+        names: names in the files.
+        expected: names in the model.
+        missing: names in the model that are not in the files.
+
+    Returns:
+        Name in the files -> name in the model. Empty if there is no such prefix, or if two prefixes
+        fit equally well.
+
     """
     names, expected, missing = set(names), set(expected), set(missing)
     plain = {name: _WRAPPERS.sub("", name) for name in sorted(names - expected)}
@@ -59,7 +71,7 @@ def unwrapped(
 
 
 def describe(renamed: Mapping[str, str]) -> str:
-    """What was left out of which names, for people."""
+    """What was removed from how many names, for messages."""
     old, new = next(iter(renamed.items()))
     return f"{len(renamed)} names without the wrapper prefixes of training, such as {old} for {new}"
 

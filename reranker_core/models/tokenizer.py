@@ -1,9 +1,9 @@
-"""A checkpoint's tokenizer: the one that tokenizer.json holds, where there is this file.
+"""A checkpoint's tokenizer. If there is a tokenizer.json, it is used as it is.
 
-transformers 5 takes the vocabulary from tokenizer.json. For many classes it builds normalizer,
-pre-tokenizer and post-processor anew, from the defaults of the class that tokenizer_config.json
-names. Here the file is used as it is. transformers gives what the file does not hold: the names of
-special tokens, the chat template, and lengths.
+transformers 5 reads only the vocabulary from tokenizer.json. For many classes it builds normalizer,
+pre-tokenizer and post-processor from the defaults of the class that tokenizer_config.json names.
+From transformers' tokenizer this module takes only what tokenizer.json does not contain: the names
+of special tokens, the chat template, and lengths.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ TYPES = "token types of a pair"
 
 @dataclass(frozen=True)
 class CheckpointTokenizer:
-    """What makes ids of texts, and what stands around them.
+    """A checkpoint's tokenizer, with the settings that only transformers knows.
 
     Attributes:
-        named: transformers' tokenizer, with the same backend: names of special tokens, chat
-            template, lengths.
-        gives_types: whether the model gets the token types of the pair's texts.
-        differences: in what transformers' own tokenizer would differ: kinds of texts, as in
-            `PROBES`, and what stands around them.
+        named: transformers' tokenizer with the same backend; it has the names of special tokens,
+            the chat template and lengths.
+        gives_types: whether the model gets token types, which tell query and passage apart.
+        differences: where the tokenizer that transformers builds gives other ids: the keys of
+            `PROBES`, `AROUND_PAIR`, `AROUND_TEXT`, `TYPES`.
 
     """
 
@@ -75,22 +75,30 @@ class CheckpointTokenizer:
 
     @property
     def backend(self) -> Tokenizer:
-        """What makes ids."""
+        """The object of the tokenizers library that converts text to ids."""
         found: Tokenizer = self.named.backend_tokenizer
         return found
 
     def text(self, special_tokens: str = "as_tokens", *uses: str) -> TextTokenizer:
-        """That of single texts, as `TextTokenizer.of`, for a format that `uses` what stands around
-        them: `AROUND_PAIR` and `TYPES`, or `AROUND_TEXT`.
+        """The tokenizer of single texts, without special tokens around them.
+
+        Args:
+            special_tokens: `as_tokens` or `as_text` (`model.special_tokens`).
+            uses: what else the pair format takes from this tokenizer: `AROUND_PAIR` and `TYPES`, or
+                `AROUND_TEXT`. It decides which differences are recorded in the fingerprint.
+
+        Raises:
+            ConfigError: this tokenizer cannot read special tokens as text.
+
         """
         rebuilt = tuple(kind for kind in self.differences if kind in PROBES or kind in uses)
         return TextTokenizer.of(self.named, special_tokens, rebuilt)
 
     def around_pair(self) -> Surroundings:
-        """What stands around the two texts of a pair.
+        """The special tokens before, between and after the two texts of a pair.
 
         Raises:
-            PreflightRefused: the tokenizer makes nothing of a letter.
+            PreflightRefused: the tokenizer gives no token for the text 'a'.
 
         """
         if not self.backend.encode("a", add_special_tokens=False).ids:
@@ -107,7 +115,7 @@ class CheckpointTokenizer:
         return Surroundings.of(self.backend, self.gives_types)
 
     def around_text(self) -> tuple[list[int], list[int]]:
-        """The ids before and behind a single text."""
+        """The ids of the special tokens before and after a single text."""
         encoded = self.backend.encode("a")
         text = [i for i, segment in enumerate(encoded.sequence_ids) if segment == 0]
         return encoded.ids[: text[0]], encoded.ids[text[-1] + 1 :]
@@ -117,7 +125,7 @@ def load_tokenizer(checkpoint: Checkpoint, model: ModelConfig) -> CheckpointToke
     """The checkpoint's tokenizer.
 
     Raises:
-        PreflightRefused: it cannot be loaded, or only a slow one can.
+        PreflightRefused: it cannot be loaded, or it is a slow tokenizer (written in Python).
 
     """
     file = checkpoint.folder / TOKENIZER_FILE

@@ -1,6 +1,7 @@
-"""What a checkpoint's chain of modules asks for, and what scores made here would not heed.
+"""Options in the files of sentence-transformers that this package does not support.
 
-Names of options and their defaults as in sentence_transformers 6.2.
+A model with such an option is refused, because its scores would differ. Names and defaults of the
+options are those of sentence_transformers 6.2.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _OF_TEXTS = {"padding", "return_tensors", "return_attention_mask", "return_token
 
 
 def is_known(modules: tuple[Module, ...]) -> bool:
-    """Whether a chain is one of those that scores are made of here."""
+    """Whether a list of modules is one that this package can compute."""
     kinds = [module.kind for module in modules]
     if kinds[:1] != ["Transformer"] or modules[0].path:
         return False
@@ -44,7 +45,7 @@ def is_known(modules: tuple[Module, ...]) -> bool:
 
 
 def unheeded(checkpoint: Checkpoint) -> list[str]:
-    """Each module or option that is not heeded, with its file; none where all are."""
+    """Each module and option that is not supported, with its file; empty if all are supported."""
     modules = checkpoint.modules
     if not modules:
         listed = (checkpoint.folder / LIST_FILE).exists()

@@ -1,4 +1,4 @@
-"""Names and shapes of the tensors in weight files, from their headers alone."""
+"""Names and shapes of the tensors in safetensors files; only the headers are read."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ HEADER_BYTES = 8
 
 
 def tensor_names(files: Iterable[Path]) -> set[str]:
-    """Of safetensors files; those of other kinds, and of damaged ones, are left out."""
+    """Names of the tensors; files of other kinds and damaged files are ignored."""
     return set(tensor_shapes(files))
 
 
 def tensor_shapes(files: Iterable[Path]) -> dict[str, list[int]]:
-    """The same names, with the shape of each."""
+    """Name -> shape; files of other kinds and damaged files are ignored."""
     shapes: dict[str, list[int]] = {}
     for path in files:
         if path.suffix != ".safetensors":

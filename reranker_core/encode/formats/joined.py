@@ -1,6 +1,6 @@
-"""A pair whose texts are joined by the tokenizer's own special tokens, as encoders read them.
+"""The pair format of encoders: query and passage with the tokenizer's special tokens around them.
 
-As in FlagEmbedding's FlagReranker: query and passage are tokenized apart, cut, and joined.
+As in FlagEmbedding's FlagReranker, query and passage are tokenized separately, cut, and joined.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from reranker_core.errors import ConfigError
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the tokenizer puts around the two texts of a pair.
+    """The special tokens that the tokenizer puts around the two texts of a pair.
 
     Attributes:
-        prefix, middle, suffix: ids before, between and behind them.
-        token_types: whether the second one has a type of its own.
+        prefix, middle, suffix: ids before, between and after the texts.
+        token_types: whether the second text has another token type than the first.
 
     """
 
@@ -36,8 +36,9 @@ class Surroundings:
 
     @classmethod
     def of(cls, backend: Tokenizer, gives_types: bool) -> Surroundings:
-        """Those of a tokenizer, learnt from what it makes of a pair; without the types of its
-        tokens, unless it `gives_types` to the model.
+        """Take them from the ids that a tokenizer gives for a pair of letters.
+
+        `gives_types`: whether the model gets token types.
         """
         encoded = backend.encode("a", "b")
         segments = encoded.sequence_ids
@@ -54,10 +55,11 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class JoinedFormat:
-    """How a pair becomes ids: `prefix q middle p suffix`, at most `max_length` ids.
+    """A pair becomes `prefix query middle passage suffix`, at most `max_length` ids.
 
     Raises:
-        ConfigError: the query may take so many of them that no passage fits.
+        ConfigError: `query_max_length` leaves no room for a passage, or chunks are combined with
+            `model.truncation=longest_first`.
 
     """
 
@@ -88,12 +90,12 @@ class JoinedFormat:
 
     @property
     def truncation(self) -> str:
-        """What is cut of a pair that is too long."""
+        """`model.truncation`: what is cut if a pair is too long."""
         return self.model.truncation
 
     @property
     def answers(self) -> tuple[Answer, ...]:
-        """None: the head gives the score."""
+        """Empty: the head gives the score."""
         return ()
 
     @property
@@ -105,12 +107,12 @@ class JoinedFormat:
 
     @property
     def takes_instructions(self) -> bool:
-        """No: there is no place for one."""
+        """False: there is no place for an instruction."""
         return False
 
     @property
     def record(self) -> dict[str, Any]:
-        """The lengths, and what is cut."""
+        """Lengths, truncation and other settings that change ids, for the fingerprint."""
         return {
             "max_length": self.max_length,
             "query_max_length": self.query_max_length,
@@ -131,8 +133,8 @@ class JoinedFormat:
         whole: bool = False,
         instructions: list[str | None] | None = None,
     ) -> TokenSequences:
-        """Ids of the pairs (queries[query_of[i]], passages[passage_of[i]]), each text tokenized
-        once.
+        """Ids of the pairs (queries[query_of[i]], passages[passage_of[i]]). Each text is tokenized
+        once. `instructions` are ignored.
         """
         queries, passages = self.tokenizer.foreign(queries), self.tokenizer.foreign(passages)
         if self.prompt:
@@ -179,11 +181,12 @@ class JoinedFormat:
 
 
 def longest_first(first: Int64s, second: Int64s, room: int) -> tuple[Int64s, Int64s]:
-    """Lengths after cutting the longer of two sequences until both fit in `room`.
+    """Lengths after cutting the longer of two sequences until both together fit in `room`.
 
-    As `truncation="longest_first"` of Hugging Face tokenizers (the default of
-    sentence-transformers): when both must be cut they share the room, the odd token going to the
-    longer one.
+    As `truncation="longest_first"` of Hugging Face tokenizers, the default of
+    sentence-transformers: if both must be cut, each gets half of the room; if the room is odd, the
+        longer one gets one
+    more. `first`, `second` and both results have shape (pairs,).
     """
     short, long = np.minimum(first, second), np.maximum(first, second)
     long_cut = np.maximum(short, room - short)

@@ -12,12 +12,12 @@ from reranker_core.encode.tokenizing import TextTokenizer
 
 @dataclass(frozen=True)
 class Answer:
-    """A token that a language model may answer with.
+    """An answer token of a language model.
 
     Attributes:
-        text: as the template has it; None for an answer that is given by its id.
-        ids: all ids of the text. Only the first one is used, so there should be one.
-        weight: of its logit in the score.
+        text: the text in the template; None for an answer that is given by its id.
+        ids: all ids of the text. Only the first one is used, so there should be only one.
+        weight: weight of its logit in the score.
 
     """
 
@@ -27,15 +27,13 @@ class Answer:
 
 
 def specials_in_texts(model: ModelConfig) -> dict[str, Any]:
-    """What of the configuration changes how special tokens in texts are read; nothing by
-    default.
-    """
+    """The setting `model.special_tokens`, for the fingerprint; empty for the default."""
     read = model.special_tokens
     return {} if read == "as_tokens" else {"special_tokens": read}
 
 
 class PairFormat(Protocol):
-    """Turns texts of pairs into the model's input ids. Can be pickled as its tokenizer can."""
+    """Converts the texts of pairs to input ids. It can be pickled if its tokenizer can."""
 
     @property
     def tokenizer(self) -> TextTokenizer:
@@ -43,19 +41,19 @@ class PairFormat(Protocol):
 
     @property
     def model(self) -> ModelConfig:
-        """What is configured, as of long passages."""
+        """The section `model` of the configuration."""
 
     @property
     def max_length(self) -> int:
-        """Most ids of a sequence, prompt and special tokens included."""
+        """Maximum number of ids of a sequence, prompt and special tokens included."""
 
     @property
     def query_max_length(self) -> int:
-        """Most ids of a query."""
+        """Maximum number of ids of a query."""
 
     @property
     def answers(self) -> tuple[Answer, ...]:
-        """Whose logits make the score; empty for families with a head."""
+        """The tokens whose logits give the score; empty for families with a head."""
 
     @property
     def layout(self) -> str:
@@ -63,7 +61,7 @@ class PairFormat(Protocol):
 
     @property
     def takes_instructions(self) -> bool:
-        """Whether a row may bring an instruction of its own."""
+        """Whether rows can have their own instruction."""
 
     @property
     def record(self) -> dict[str, Any]:
@@ -80,7 +78,13 @@ class PairFormat(Protocol):
     ) -> TokenSequences:
         """Ids of the pairs (queries[query_of[i]], passages[passage_of[i]]).
 
-        `whole` tokenizes texts to their end, so that all that is lost is counted. `instructions`
-        are the queries' own ones, None for the configured one; only for formats that
-        `takes_instructions`.
+        Args:
+            queries: distinct queries.
+            passages: distinct passages.
+            query_of: index of the query of each pair, shape (D,).
+            passage_of: index of the passage of each pair, shape (D,).
+            whole: tokenize texts to their end, so that all tokens that are lost are counted.
+            instructions: the instruction of each query, None for the configured one; only if
+                `takes_instructions`.
+
         """

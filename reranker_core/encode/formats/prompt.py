@@ -1,9 +1,10 @@
-"""How a pair becomes a prompt's ids, by a template.
+"""The pair format of language models: a template makes a prompt from a pair.
 
-Each segment of the template is tokenized on its own. A segment with the query, or the passage,
-alone is tokenized once for each distinct text; one that holds both, once for each pair, because
-there tokens may reach over the seams. What is cut is the end of the passage, and of a query that is
-too long; never what the template says itself.
+Each segment of the template is tokenized separately. A segment with only the query or only the
+passage is tokenized once for each distinct text. A segment with both is tokenized once for each
+pair, because a token may contain the end of one text and the beginning of the next. If a prompt is
+too long, the end of the passage is cut, and the end of a query that is too long. The text of the
+template is never cut.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from reranker_core.errors import ConfigError
 
 @dataclass(frozen=True)
 class PromptFormat:
-    """A template, its literal segments as ids, and the lengths that it allows.
+    """A template with the ids of its fixed segments, and the maximum lengths.
 
     Attributes:
-        max_length: most ids of a whole sequence.
-        query_max_length: most ids of the query's segment, or where query and passage share one, of
-            the query in a pair that is too long.
+        max_length: maximum number of ids of a sequence.
+        query_max_length: maximum number of ids of the query's segment. If query and passage are in
+            the same segment, that of the query in a pair that is too long.
 
     """
 
@@ -58,10 +59,19 @@ class PromptFormat:
         longest: int,
         settings: dict[str, Any],
     ) -> PromptFormat:
-        """Work out the lengths. `specials` are the ids of special tokens before and behind all.
+        """Tokenize the fixed segments and compute the lengths.
+
+        Args:
+            tokenizer: the tokenizer of the checkpoint.
+            specials: ids of the special tokens before and after the prompt.
+            template: the template.
+            name: its name, for messages.
+            model: the configuration.
+            longest: maximum number of ids that the model allows.
+            settings: other settings of the family that change a score.
 
         Raises:
-            ConfigError: the prompt leaves no room for texts, or does not fit the model.
+            ConfigError: the prompt leaves no room for a passage, or does not fit the model.
 
         """
         prefix, suffix = specials
@@ -122,7 +132,7 @@ class PromptFormat:
 
     @property
     def answers(self) -> tuple[Answer, ...]:
-        """The answer tokens; by text first, then by id."""
+        """The answer tokens; first those given by text, then those given by id."""
         texts = [
             Answer(text, tuple(self.tokenizer.ids(text)), weight)
             for text, weight in self.template.answers.items()
@@ -141,12 +151,12 @@ class PromptFormat:
 
     @property
     def takes_instructions(self) -> bool:
-        """Whether the template has a place for one."""
+        """Whether the template has a place for an instruction."""
         return any("{instruction}" in segment for segment in self.template.segments)
 
     @property
     def record(self) -> dict[str, Any]:
-        """The template and the lengths."""
+        """Template, lengths and other settings that change ids or score, for the fingerprint."""
         return {
             "max_length": self.max_length,
             "query_max_length": self.query_max_length,
@@ -158,10 +168,10 @@ class PromptFormat:
         }
 
     def refuse_missing_answers(self) -> None:
-        """For families whose score is made of them.
+        """Check the answer tokens, for families whose score is computed from them.
 
         Raises:
-            ConfigError: the template names none, or one without a token.
+            ConfigError: the template has no answer, or an answer has no token.
 
         """
         if not self.answers:

@@ -1,4 +1,4 @@
-"""Texts in the segments of a template, and which tokens are whose."""
+"""Texts in the segments of a template, and which tokens belong to which text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reranker_core.encode.sequences import Int64s, Ragged, Runs
 from reranker_core.encode.tokenizing import TextTokenizer
 
 _PLACEHOLDER = re.compile(r"\{(query|passage|instruction|prompt)\}")
-Span = tuple[int, int]  # first character, and the one behind the last
+Span = tuple[int, int]  # index of the first character, and of the one after the last
 
 
 def filled(
@@ -22,15 +22,16 @@ def filled(
     passage: str = "",
     instruction: str | None = None,
 ) -> str:
-    """A segment as text."""
+    """A segment with the texts in place of its placeholders."""
     return with_spans(template, segment, query, passage, instruction)[0]
 
 
 def with_spans(
     template: Template, segment: str, query: str, passage: str, own: str | None
 ) -> tuple[str, Span, Span]:
-    """The segment with its texts in place, and where query and passage are; `own` is the row's
-    instruction, None for the template's.
+    """As `filled`, with the positions of query and passage in the result.
+
+    `own` is the instruction of the row; None: that of the template.
     """
     instruction = template.instruction if own is None else own
     values = {
@@ -62,18 +63,19 @@ def split_joint(
     room: int,
     query_max_length: int,
 ) -> tuple[Runs, Runs, Runs, Int64s]:
-    """Segments that hold both texts of their pair: ids before the passage, of it, and behind it.
+    """Tokenize segments with both texts of a pair: ids before, in and after the passage.
 
     Args:
-        tokenizer: of the checkpoint.
+        tokenizer: the tokenizer of the checkpoint.
         texts: the segments, one for each pair.
-        spans: where query and passage are in each.
-        room: ids that a segment may have. The passage of a longer one is not cut here, but its
-            query is, to `query_max_length` and to what the rest leaves.
-        query_max_length: most ids of a query in such a segment.
+        spans: positions of query and passage in each segment.
+        room: maximum number of ids of a segment. If a segment has more, its query is cut to
+            `query_max_length` and to the room that is left. The passage is not cut here.
+        query_max_length: maximum number of ids of a query in such a segment.
 
     Returns:
-        The three, and how many ids of its query each pair has lost, shape (pairs,).
+        The ids before, in and after the passage, and the number of ids that were cut from each
+        query, shape (pairs,).
 
     """
     backend = tokenizer.backend

@@ -1,5 +1,6 @@
-"""What computes the scores: transformers' layers, and heads that compute no more than a score.
+"""Networks that compute scores: layers of transformers, and heads that compute only what a score
+needs.
 
-A family imports its network when a model is loaded, not before: the driver needs none, and
-transformers' layers take seconds to import.
+A family imports its network only when it loads a model. The driver loads no model, and importing
+transformers' layers takes seconds.
 """

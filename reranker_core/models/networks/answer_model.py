@@ -1,4 +1,4 @@
-"""A language model that computes nothing but the logits of its answer tokens."""
+"""A language model that computes only the logits of its answer tokens."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ _SAME = 0.05
 
 
 class AnswerModel(torch.nn.Module):
-    """The layers of a causal language model, and the rows of its output embeddings that matter.
+    """The layers of a causal language model, and the rows of its output embeddings for the answers.
 
-    A vocabulary has up to 256,000 rows, a score needs one or two, at the last token only. They are
-    kept in float32, so that scores keep their digits.
+    A vocabulary has up to 256,000 rows. A score needs one or two of them, at the last token only.
+    These rows are kept in float32, so that no digits of scores are lost.
+
+    Raises:
+        ConfigError: the model computes its logits in another way than from its output embeddings.
+
     """
 
     def __init__(self, model: Any, answers: Sequence[Answer]) -> None:
@@ -44,20 +48,22 @@ class AnswerModel(torch.nn.Module):
         return self.body.get_input_embeddings()
 
     def read(self, ids: torch.Tensor) -> PrefixStates | None:
-        """The states of prefixes, shape (N, P); None where these layers cannot go on from them."""
+        """Keys and values of N prefixes, ids of shape (N, P); None if these layers cannot use
+        them.
+        """
         return PrefixStates.read(self.body, ids) if self.goes_on else None
 
     def forward(
         self, ids: torch.Tensor, lengths: torch.Tensor, prefix: Prefix | None = None
     ) -> torch.Tensor:
-        """Float32 scores, shape (R,), of sequences that are padded on the right, shape (R, W)."""
+        """Float32 scores, shape (R,), of sequences padded on the right, shape (R, W)."""
         logits = self.logits(ids, lengths, prefix)
         return (logits * self.weights).sum(-1)
 
     def logits(
         self, ids: torch.Tensor, lengths: torch.Tensor, prefix: Prefix | None = None
     ) -> torch.Tensor:
-        """Float32 logits of the answers behind the last token, shape (R, answers)."""
+        """Float32 logits of the answers after the last token, shape (R, answers)."""
         if prefix is None:
             # No mask: the padding stands behind all tokens, and causal attention looks back only.
             last = last_states(self.body, ids, lengths, use_cache=False)

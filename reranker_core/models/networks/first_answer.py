@@ -1,4 +1,4 @@
-"""An encoder-decoder that answers with its first token."""
+"""An encoder-decoder whose first output token is the answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from reranker_core.models.loading import inputs_to_float32
 
 
 class FirstAnswer(torch.nn.Module):
-    """An encoder-decoder that computes the answers' logits at its first step, and no others."""
+    """An encoder-decoder that computes only the logits of the answers at the decoder's first
+    step.
+    """
 
     def __init__(self, model: Any, answers: Sequence[Answer]) -> None:
         super().__init__()
@@ -32,7 +34,7 @@ class FirstAnswer(torch.nn.Module):
         return table
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Float32 scores, shape (R,), of sequences that are padded on the right, shape (R, W)."""
+        """Float32 scores, shape (R,), of sequences padded on the right, ids and mask (R, W)."""
         start = torch.full((len(ids), 1), self.config.decoder_start_token_id, device=ids.device)
         logits = self.inner(
             input_ids=ids, attention_mask=mask, decoder_input_ids=start, use_cache=False

@@ -1,4 +1,4 @@
-"""The last layer of an encoder, for the one token that its head reads."""
+"""The last layer of an encoder, computed only for the token that the head reads."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ _LIKE_BERT = {"bert", "roberta", "xlm-roberta", "camembert", "ernie", "electra"}
 
 
 class FirstTokenLayer(torch.nn.Module):
-    """A BERT layer whose attention asks for the first token only: of six layers' work, a seventh
-    less. Keys and values are those of all tokens, so the first token's state stays what it was.
+    """A BERT layer that computes only the state of the first token.
+
+    Keys and values are those of all tokens, so this state does not change. A model with six layers
+    needs a seventh less time.
     """
 
     def __init__(self, layer: Any) -> None:
@@ -47,8 +49,8 @@ class FirstTokenLayer(torch.nn.Module):
 
 @torch.inference_mode()
 def read_first_token_only(model: Any) -> None:
-    """Give a classifier such a last layer, where its layers and its head are known to allow it, and
-    do so in this version of transformers.
+    """Replace the last layer of a classifier by a `FirstTokenLayer`, if its layers and head are
+    known to allow this and the scores of a test input do not change.
     """
     config = model.config
     if (

@@ -1,4 +1,4 @@
-"""Gemma2 with a head a layer, and passages that shrink on the way up."""
+"""Gemma2 with one head per layer, and passages compressed between layers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reranker_core.models.networks.layer_head import LayerHead
 
 
 class LightweightGemma2(Gemma2PreTrainedModel):
-    """Gemma2 up to the last cutoff layer, with compression between layers and a head a cutoff."""
+    """Gemma2 up to the last cutoff layer, with compression, and a head for each cutoff."""
 
     def __init__(self, config: Gemma2Config) -> None:
         super().__init__(config)
@@ -26,7 +26,10 @@ class LightweightGemma2(Gemma2PreTrainedModel):
     def forward(
         self, ids: torch.Tensor, lengths: torch.Tensor, passage_starts: torch.Tensor
     ) -> torch.Tensor:
-        """Float32 scores of sequences that are padded on the right, shape (R, W) → (R, cutoffs)."""
+        """Ids padded on the right, shape (R, W) → float32 scores, shape (R, cutoffs).
+
+        `lengths` and `passage_starts` have shape (R,).
+        """
         config = self.config
         heads = dict(zip(config.cutoffs, self.lm_head.values(), strict=True))
         scores = []
@@ -55,17 +58,17 @@ class LightweightGemma2(Gemma2PreTrainedModel):
 def compress(
     hidden: torch.Tensor, lengths: torch.Tensor, starts: torch.Tensor, behind: int, ratio: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Average the passage's states in windows of `ratio`.
+    """Replace each `ratio` neighbouring states of a passage by their mean.
 
     Args:
         hidden: shape (R, W, width), padded on the right.
         lengths: shape (R,).
-        starts: where the passages begin, shape (R,).
-        behind: how many states stand behind each passage, and stay.
-        ratio: states that become one; the last window of a passage may have fewer.
+        starts: index of the first state of each passage, shape (R,).
+        behind: number of states after each passage; they do not change.
+        ratio: number of states that become one; the last group of a passage may have fewer.
 
     Returns:
-        The states that are left, shape (R, W', width), and their lengths, shape (R,).
+        The new states, shape (R, W', width), and their lengths, shape (R,).
 
     """
     passages = lengths - starts - behind
@@ -100,7 +103,7 @@ def _causal_mask(hidden: torch.Tensor) -> torch.Tensor:
 
 
 def gemma2_config(config: dict[str, Any], cutoffs: list[int]) -> Gemma2Config:
-    """The checkpoint's settings in transformers' own words, of the layers below the last cutoff."""
+    """The checkpoint's config.json as a `Gemma2Config`, with the layers up to the last cutoff."""
     of_the_file = ("architectures", "auto_map", "model_type", "transformers_version", "dtype")
     kept = {key: value for key, value in config.items() if key not in of_the_file}
     kept["num_hidden_layers"] = cutoffs[-1]

@@ -16,8 +16,9 @@ _SAME = 0.05  # of 1 + |logit|, in half precision
 
 @torch.inference_mode()
 def reads_last_token(model: Any) -> bool:
-    """Whether a classifier's logits are its `score` of the last token's state: of stock ones most
-    are, and some have layers in between.
+    """Whether a classifier only applies its linear layer `score` to the state of the last token.
+
+    Most classes of transformers do; some have other layers in between.
     """
     if type(model).__module__.startswith("transformers_modules.") or not hasattr(model, "score"):
         return False
@@ -31,8 +32,10 @@ def reads_last_token(model: Any) -> bool:
 
 
 class LastToken(torch.nn.Module):
-    """A decoder, and its head behind the last token alone, where the stock class would run the head
-    on all tokens and find the last by what is no padding token, which a text may hold itself.
+    """A decoder whose head is applied to the last token only.
+
+    The class of transformers applies the head to all tokens, and finds the last one by looking for
+    padding tokens, which a text may contain itself.
     """
 
     reads_by_length = True  # so no token need be told from padding
@@ -58,8 +61,8 @@ class LastToken(torch.nn.Module):
 
 
 class WholeClassifier(torch.nn.Module):
-    """A class of the checkpoint's own, which pools in its own way. Its head is computed in float32
-    where it has the usual name.
+    """A classifier that runs unchanged, such as the checkpoint's own code, which pools in its own
+    way. If its head has the usual name `score`, it computes in float32.
     """
 
     def __init__(self, model: Any, label: int | None) -> None:

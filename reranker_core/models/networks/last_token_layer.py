@@ -1,4 +1,4 @@
-"""The last layer of a causal model, for the one token that its head reads."""
+"""The last layer of a causal model, computed only for the token that the head reads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LIKE_LLAMA = {"gemma", "llama", "mistral", "qwen2", "qwen3"}
 
 
 class LastTokenLayer(torch.nn.Module):
-    """A Llama layer whose feed-forward, most of its work, is computed for one token a row."""
+    """A Llama layer whose feed-forward network, most of its work, runs for one token per row."""
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class LastTokenLayer(torch.nn.Module):
         self.post_attention_layernorm, self.mlp = layer.post_attention_layernorm, layer.mlp
 
     def forward(self, hidden: torch.Tensor, last: torch.Tensor, **how: Any) -> torch.Tensor:
-        """States of shape (R, W, H), the place of each row's token, shape (R,) → (R, 1, H)."""
+        """States, shape (R, W, H), and the index of one token per row, shape (R,) → (R, 1, H)."""
         attended, _ = self.self_attn(hidden_states=self.input_layernorm(hidden), **how)
         rows = torch.arange(len(hidden), device=hidden.device)
         state = (hidden + attended)[rows, last][:, None]
@@ -30,7 +30,9 @@ class LastTokenLayer(torch.nn.Module):
 
 
 def read_last_token_only(body: Any) -> None:
-    """Give a decoder such a last layer, where its layers are known to allow it."""
+    """Replace the last layer of a decoder by a `LastTokenLayer`, if its layers are known to allow
+    it.
+    """
     layer = _last_layer(body)
     stock = type(layer).__module__.startswith("transformers.models.")
     if stock and body.config.model_type in _LIKE_LLAMA:
@@ -38,7 +40,7 @@ def read_last_token_only(body: Any) -> None:
 
 
 def last_states(body: Any, ids: torch.Tensor, lengths: torch.Tensor, **how: Any) -> torch.Tensor:
-    """States behind the last token of sequences padded on the right, shape (R, W) → (R, H)."""
+    """States of the last token of sequences padded on the right, shape (R, W) → (R, H)."""
     last = lengths - 1
     if _reads_last_only(body):
         hidden: torch.Tensor = body(input_ids=ids, last=last, **how).last_hidden_state
@@ -48,7 +50,7 @@ def last_states(body: Any, ids: torch.Tensor, lengths: torch.Tensor, **how: Any)
 
 
 def read_into(body: Any, ids: torch.Tensor, cache: Any) -> None:
-    """Keys and values of all layers and tokens into `cache`; no states are wanted."""
+    """Write the keys and values of all layers and tokens into `cache`; no states are computed."""
     last = {"last": torch.zeros_like(ids[:, 0])} if _reads_last_only(body) else {}
     body(input_ids=ids, past_key_values=cache, use_cache=True, **last)
 

@@ -1,4 +1,4 @@
-"""MiniCPM with a head behind each layer, in transformers' Granite."""
+"""MiniCPM with one head per layer, computed with transformers' Granite."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LayerwiseMiniCPM(GranitePreTrainedModel):
         """None: the heads are no vocabulary."""
 
     def forward(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Float32 scores of sequences that are padded on the right, shape (R, W) → (R, cutoffs)."""
+        """Ids padded on the right, shape (R, W), lengths (R,) → float32 scores, (R, cutoffs)."""
         heads = dict(zip(self.config.cutoffs, self.lm_head.values(), strict=True))
         scores = []
         hidden = self.model.embed_tokens(ids) * self.model.embedding_multiplier
@@ -41,7 +41,7 @@ class LayerwiseMiniCPM(GranitePreTrainedModel):
 
 
 def granite_config(config: dict[str, Any], cutoffs: list[int], heads: list[int]) -> GraniteConfig:
-    """The same arithmetic in Granite's terms."""
+    """The `GraniteConfig` that computes the same as MiniCPM with this config.json."""
     attention_heads = config["num_attention_heads"]
     scaling = config.get("rope_scaling")
     rope = {"rope_type": "default", "rope_theta": config.get("rope_theta", 10_000.0)}

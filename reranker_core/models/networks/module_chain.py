@@ -1,6 +1,6 @@
-"""A transformer's body, and sentence-transformers' modules behind it.
+"""A transformer, and the modules of sentence-transformers after it.
 
-Arithmetic as in sentence_transformers 6.2 (`Pooling`, `Dense`, `LayerNorm`).
+Formulas as in sentence_transformers 6.2 (`Pooling`, `Dense`, `LayerNorm`).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _FLAGS = {
 
 
 class ModuleChain(torch.nn.Module):
-    """The body in the run's number format; what stands behind it in float32, so that scores keep
-    their digits.
+    """A transformer in the number format of the run. The modules after it compute in float32, so
+    that no digits of scores are lost.
     """
 
     def __init__(self, body: Any, modules: Sequence[Module]) -> None:
@@ -43,7 +43,9 @@ class ModuleChain(torch.nn.Module):
         return table
 
     def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
-        """What the last Dense gives, shape (R, labels), of sequences padded on the right."""
+        """Output of the last Dense, shape (R, labels), of sequences padded on the right, shape (R,
+        W).
+        """
         states = self.body(**inputs).last_hidden_state.float()
         mask = inputs["attention_mask"]
         found = torch.cat([pool(states, mask, mode) for mode in self.pooling], dim=-1)
@@ -53,7 +55,7 @@ class ModuleChain(torch.nn.Module):
 
 
 class Dense(torch.nn.Module):
-    """A linear layer, its activation, and perhaps what came in added to it."""
+    """A linear layer and an activation; with `use_residual` the input is added."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__()
@@ -73,23 +75,23 @@ class Dense(torch.nn.Module):
 
 
 class Norm(torch.nn.Module):
-    """A LayerNorm under sentence-transformers' name."""
+    """A LayerNorm with the parameter names of sentence-transformers."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__()
         self.norm = torch.nn.LayerNorm(settings["dimension"])
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
-        """Shape (R, width) both."""
+        """Shape (R, width) → (R, width)."""
         found: torch.Tensor = self.norm(states)
         return found
 
 
 def pooling_modes(module: Module) -> list[str]:
-    """How states of tokens become one, several laid end to end.
+    """The pooling modes of a module. The results of several modes are concatenated.
 
     Raises:
-        ConfigError: in a way that is not known here.
+        ConfigError: a mode is not supported.
 
     """
     settings = module.settings
@@ -106,7 +108,7 @@ def pooling_modes(module: Module) -> list[str]:
 
 
 def pool(states: torch.Tensor, mask: torch.Tensor, mode: str) -> torch.Tensor:
-    """States of shape (R, W, H) and the mask of what is no padding, (R, W) → (R, H)."""
+    """States, shape (R, W, H), and mask, shape (R, W), 0 for padding → one state, shape (R, H)."""
     inside, lengths = mask[..., None].to(states.dtype), mask.sum(1)
     if mode == "cls":
         return states[:, 0]
@@ -123,10 +125,10 @@ def pool(states: torch.Tensor, mask: torch.Tensor, mode: str) -> torch.Tensor:
 
 
 def activation(path: str) -> torch.nn.Module:
-    """A class of torch.nn by its path, such as torch.nn.modules.activation.GELU.
+    """A module for the path of a class, such as torch.nn.modules.activation.GELU.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: the path is not that of a class of torch.nn.
 
     """
     name = path.rpartition(".")[2]

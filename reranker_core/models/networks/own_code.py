@@ -1,4 +1,4 @@
-"""Layered rerankers in code that comes with the checkpoint, called as FlagEmbedding calls it."""
+"""Rerankers with one head per layer, run with the checkpoint's own code as FlagEmbedding does."""
 
 from __future__ import annotations
 
@@ -23,9 +23,13 @@ _REMEDY = (
 
 
 class OwnLayers(torch.nn.Module):
-    """A class of the checkpoint's own, with a head behind each layer.
+    """A model class from the checkpoint's own code, with one head per layer.
 
-    `behind` tokens stand behind each passage. `asked` goes to each forward as it is.
+    Args:
+        model: an object of this class.
+        behind: number of tokens after each passage.
+        asked: further arguments of each forward.
+
     """
 
     def __init__(self, model: Any, behind: int, asked: dict[str, Any]) -> None:
@@ -44,7 +48,10 @@ class OwnLayers(torch.nn.Module):
     def forward(
         self, ids: torch.Tensor, lengths: torch.Tensor, passage_starts: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Float32 scores of sequences that are padded on the right, shape (R, W) → (R, cutoffs)."""
+        """Ids padded on the right, shape (R, W) → float32 scores, shape (R, cutoffs).
+
+        `lengths` and `passage_starts` have shape (R,).
+        """
         mask = (torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]).long()
         asked = dict(self._asked)
         if passage_starts is not None:
@@ -75,10 +82,18 @@ def load_own_layers(
     behind: int = 0,
     **asked: Any,
 ) -> LoadedModel:
-    """The class that the checkpoint names, with all its layers and heads; `heads` are those used.
+    """Load the class that config.json names, with all its layers and heads.
 
-    Not by `from_pretrained`, which leaves what such code computes on construction, such as rotation
-    tables, unfilled.
+    This does not call `from_pretrained`, which would not compute what such code computes in its
+    constructor, such as rotation tables.
+
+    Args:
+        checkpoint: the files.
+        dtype: number format of the layers; heads are float32.
+        device: where the model runs.
+        heads: numbers of the heads that give scores.
+        behind: number of tokens after each passage.
+        asked: further arguments of each forward.
 
     Raises:
         PreflightRefused: the code does not run on this transformers, or the weights cannot be read.

@@ -1,7 +1,8 @@
-"""What transformers asks of a mask on the device, answered from lengths that the host knows.
+"""Tell transformers whether rows have padding, so that it does not read this from the GPU.
 
-transformers leaves out the mask where no row is padded, and looks for sequences that are packed
-into one row. Both read values from the device, which then waits for the host in each forward.
+transformers makes no mask if no row has padding, and checks whether a row contains several packed
+sequences. For both it reads values from the device. Then host and device wait for each other in
+each forward. The host knows the lengths, so it can answer instead.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ _known = threading.local()
 
 @contextmanager
 def padding_known(padded: bool) -> Iterator[None]:
-    """For forwards of this thread within the `with` block.
+    """Set the answer for all forwards of this thread inside the `with` block.
 
     Args:
-        padded: whether a mask is made. It must be where a row has padding. A mask without padding
-            changes no score but for rounding: attention may use another kernel.
+        padded: whether transformers makes a mask. It must be True if a row has padding. A mask
+            without padding changes scores only by rounding, because attention may use another
+            kernel.
 
     """
     _answer()

@@ -1,4 +1,4 @@
-"""Keys and values of prefixes, and going on from them in transformers' causal models."""
+"""Keys and values of common prefixes, and forwards that continue from them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from reranker_core.models.networks.last_token_layer import last_states, read_int
 
 
 class PrefixStates:
-    """What each layer's attention keeps of N prefixes, padded on the right to a common length P.
+    """Keys and values of N prefixes, padded on the right to a common length P.
 
     Attributes:
-        layers: keys and values of each layer, shape (N, heads, P, width of a head) both.
+        layers: keys and values of each layer, each of shape (N, heads, P, width of a head).
 
     """
 
@@ -24,15 +24,21 @@ class PrefixStates:
 
     @classmethod
     def read(cls, body: Any, ids: torch.Tensor) -> PrefixStates:
-        """Run the layers on prefixes, shape (N, P)."""
+        """Run the layers `body` on the ids of prefixes, shape (N, P)."""
         cache: Any = DynamicCache(config=body.config)
         read_into(body, ids, cache)
         return cls([(layer.keys, layer.values) for layer in cache.layers])
 
 
 def go_on(body: Any, ids: torch.Tensor, lengths: torch.Tensor, prefix: Prefix) -> torch.Tensor:
-    """States behind the last token, shape (R, width), of sequences that follow their prefixes,
-    shape (R, W).
+    """States of the last token, shape (R, width), of sequences that continue a prefix.
+
+    Args:
+        body: the layers of a causal model.
+        ids: the tokens after the prefix, padded on the right, shape (R, W).
+        lengths: number of these tokens, shape (R,).
+        prefix: the prefix of each sequence.
+
     """
     rows, width = ids.shape
     longest = prefix.states.layers[0][0].shape[-2]
@@ -57,8 +63,9 @@ def go_on(body: Any, ids: torch.Tensor, lengths: torch.Tensor, prefix: Prefix) -
 
 
 def can_go_on(model: Any) -> bool:
-    """Whether a language model's layers take a mask of ours: transformers' own, whose attention is
-    torch's and reaches back over all of a sequence that may share a prefix.
+    """Whether a language model can continue from prefixes: its class is one of transformers, it
+    uses torch's attention, and its attention window is at least as long as a sequence with a
+    prefix.
     """
     config = model.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ())

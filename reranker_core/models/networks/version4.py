@@ -1,4 +1,5 @@
-"""What code written for transformers 4 finds changed in 5, put back for that code alone.
+"""What transformers 5 changed, restored for code of checkpoints that was written for transformers
+4.
 
 Named after what FlagEmbedding 1.3.5 imports, and the code on the hub from which it was taken.
 """
