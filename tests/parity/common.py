@@ -64,7 +64,9 @@ def words(count: int, rng: random.Random) -> str:
 
 
 @cache
-def load(folder: Path, max_length: int, query_max_length: int | None, *overrides: str) -> Scorer:
+def load(
+    folder: Path, max_length: int | None, query_max_length: int | None, *overrides: str
+) -> Scorer:
     """A scorer without preflight, which random weights cannot pass and which takes its time."""
     config = load_config(
         None,
@@ -72,7 +74,7 @@ def load(folder: Path, max_length: int, query_max_length: int | None, *overrides
             "input.path=none",
             "output.path=none",
             f"model.path={folder}",
-            f"model.max_length={max_length}",
+            f"model.max_length={max_length or 'null'}",
             f"model.query_max_length={query_max_length or 'null'}",
             "model.dtype=float32",
             "model.device=cpu",
@@ -86,7 +88,8 @@ def load(folder: Path, max_length: int, query_max_length: int | None, *overrides
     model = family.load(checkpoint, config.model, DTYPES[dtype], "cpu").model
     shapes = Shapes.of("cpu", pair_format.max_length, config.score, model)
     pad_id = int(pair_format.tokenizer.pad_id or 0)
-    return Scorer(Engine(model, family, pad_id, shapes), pair_format, dtype)
+    engine = Engine(model, family, pad_id, shapes, config.score.share_prefixes)
+    return Scorer(engine, pair_format, dtype)
 
 
 def encode(scorer: Scorer, pairs: list[Pair]) -> list[list[int]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch._inductor.config as inductor
 from torch._dynamo.utils import counters
 
 from reranker_core.errors import ConfigError
@@ -21,6 +22,7 @@ from tests.tables import config
 SETTINGS = ("model.device=cpu", "model.dtype=float32")
 RELAXED = ("preflight.checks.meaning=off", "preflight.checks.tokenizer=off")
 SMALL = "score.max_batch_tokens=512"
+inductor.compile_threads = 1  # more are processes, each of which imports torch
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +102,6 @@ def test_without_a_compiler_there_is_a_warning_and_the_same_scores(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ):
-    import torch._inductor.config as inductor
-
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # nothing compiled before
     monkeypatch.setattr(inductor.cpp, "cxx", (None, "no-such-compiler"))
     with caplog.at_level(logging.WARNING):

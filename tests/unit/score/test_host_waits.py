@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from reranker_core.score.scorer import Scorer
-from tests.tables import config
+from tests.parity.common import load
 from tests.texts import WORDS
 
 READS = {"aten::_local_scalar_dense", "aten::is_nonzero", "aten::nonzero", "aten::equal"}
 ENCODERS = ["bert", "xlm_roberta", "modernbert", "distilbert", "electra"]
 DECODERS = ["gemma", "gemma2", "qwen3", "llama", "qwen3_classifier"]
+LIMITS = (None, None, "score.max_batch_tokens=256")
 # Two queries, with candidates of several lengths: rows with and without padding, shared prefixes.
 PAIRS = [
     (f"how to {' '.join(WORDS[:5])} {query}", " ".join(WORDS[: 3 + 4 * (rest // 2)]))
@@ -23,25 +23,10 @@ PAIRS = [
 ]
 
 
-def load(model: Path, *settings: str) -> Scorer:
-    return Scorer.load(
-        config(
-            "in",
-            "out",
-            "model.device=cpu",
-            "model.dtype=float32",
-            "score.max_batch_tokens=256",
-            "preflight.checks.meaning=off",
-            *settings,
-            model=model,
-        )
-    )
-
-
 @pytest.mark.parametrize("family", [*ENCODERS, *DECODERS])
 def test_no_value_is_read(family: str, request: pytest.FixtureRequest):
     template = ["model.template=qwen3-reranker"] if family == "qwen3" else []
-    scorer = load(request.getfixturevalue(family), *template)
+    scorer = load(request.getfixturevalue(family), *LIMITS, *template)
     sequences = scorer._encode(PAIRS)
     with profile(activities=[ProfilerActivity.CPU]) as recorded:
         scorer._engine.compute(sequences)
@@ -50,7 +35,7 @@ def test_no_value_is_read(family: str, request: pytest.FixtureRequest):
 
 
 def test_what_is_not_asked_changes_no_score(bert: Path, monkeypatch: pytest.MonkeyPatch):
-    scorer = load(bert)
+    scorer = load(bert, *LIMITS)
     expected = scorer.score_pairs(PAIRS)
     monkeypatch.setattr("reranker_core.models.networks.padding._unknown", lambda: True)
     assert scorer.score_pairs(PAIRS).tobytes() == expected.tobytes()
@@ -60,7 +45,7 @@ def test_what_is_not_asked_changes_no_score(bert: Path, monkeypatch: pytest.Monk
 def test_batches_of_a_width_have_one_kind_of_mask_where_scores_are_reproducible(
     family: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ):
-    scorer = load(request.getfixturevalue(family), "score.reproducible=true")
+    scorer = load(request.getfixturevalue(family), *LIMITS, "score.reproducible=true")
     attention, seen = torch.nn.functional.scaled_dot_product_attention, {}
 
     def spy(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, **more: object) -> object:

@@ -17,7 +17,7 @@ from reranker_core.score.batching import Shapes
 from reranker_core.score.engine import Engine
 from reranker_core.score.prefixes import shared_prefixes
 from reranker_core.score.scorer import Scorer
-from tests.tables import config
+from tests.parity.common import load
 
 RNG = np.random.default_rng(0)
 PREFIXES = [RNG.integers(10, 99, size).tolist() for size in (20, 33, 20, 7, 40)]
@@ -143,13 +143,8 @@ PAIRS = [(query, text) for query in QUERIES for text in TEXTS]
 
 
 def scorer(model: Path, share: bool, dtype: str = "float32") -> Scorer:
-    settings = (
-        f"model.dtype={dtype}",
-        "preflight.checks.meaning=off",  # the weights are random
-        "preflight.checks.numerics=warn",  # canaries of random weights span next to nothing
-        f"score.share_prefixes={str(share).lower()}",
-    )
-    return Scorer.load(config("in", "out", *settings, model=model))
+    shared = f"score.share_prefixes={str(share).lower()}"
+    return load(model, None, None, f"model.dtype={dtype}", shared)
 
 
 @pytest.mark.parametrize("name", ["gemma", "qwen3", "qwen2", "llama"])
