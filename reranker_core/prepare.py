@@ -17,6 +17,8 @@ from reranker_core.input.plan import Part, Plan, make_plan
 from reranker_core.models.checkpoint import open_checkpoint
 from reranker_core.models.families import FAMILIES, choose
 from reranker_core.output.checksums import unchanged
+from reranker_core.output.derivation import Derivation, derivation_in_place
+from reranker_core.output.differences import are_derived, differences
 from reranker_core.output.identity import (
     digest,
     fingerprint,
@@ -28,6 +30,7 @@ from reranker_core.output.identity import (
 )
 from reranker_core.output.inventory import Outstanding, outstanding
 from reranker_core.output.manifest import SUCCESS
+from reranker_core.output.replacement import derived_store, is_pending
 from reranker_core.preflight.checkpoint import check_checkpoint
 from reranker_core.preflight.failures import tokenizes
 from reranker_core.preflight.prompt import check_prompt
@@ -51,6 +54,8 @@ class Prepared:
         choice: family and template, with the reason.
         pair_format: how a pair becomes token ids.
         before: the identity in the output; None for a new output.
+        derivation: what gives the scores in the output the columns of this run; None if they have
+            them.
 
     """
 
@@ -62,6 +67,7 @@ class Prepared:
     choice: str
     pair_format: PairFormat
     before: dict[str, Any] | None
+    derivation: Derivation | None = None
 
     @property
     def todo(self) -> tuple[Part, ...]:
@@ -160,20 +166,34 @@ def compare(prepared: Prepared) -> Prepared:
         prepared.store,
         prepared.fingerprint,
     )
-    before = recorded(store)
+    holder = derived_store(store) if is_pending(store) else store  # of the scores
+    before = recorded(holder)
     if before is None:
-        return prepared
+        return replace(prepared, derivation=None)
     if config.model.dtype == "auto":
         settled = {"dtype": before["fingerprint"]["dtype"]}
         config = config.model_copy(update={"model": config.model.model_copy(update=settled)})
         scoring = {**scoring, **settled}
     plan = plan.known_as(unchanged(store, before["input"]["shards"], plan))
     now = identity(scoring, plan, config, before)
-    if config.input.changed == "rescore":
-        refuse_differences(store, without_shards(before), without_shards(now), config)
+    whole = config.input.changed != "rescore"
+    old, new = (run if whole else without_shards(run) for run in (before, now))
+    derivation = None
+    if are_derived(differences(old, new, config)):
+        derivation = derivation_in_place(holder, config, plan, scoring)
+        derived = {part.name for part in derivation.parts}
+        left = Outstanding(
+            tuple(part for part in plan.parts if part.name not in derived), len(plan.parts)
+        )
     else:
-        refuse_differences(store, before, now, config)
-    left = outstanding(store, plan, digest(now))
+        refuse_differences(store, old, new, config)
+        left = outstanding(holder, plan, digest(now))
     return replace(
-        prepared, config=config, plan=plan, outstanding=left, fingerprint=scoring, before=before
+        prepared,
+        config=config,
+        plan=plan,
+        outstanding=left,
+        fingerprint=scoring,
+        before=before,
+        derivation=derivation,
     )

@@ -1,12 +1,13 @@
-"""A new output from the scores of a finished one: other columns, without the model.
+"""Output with other columns from the scores of another one, without the model.
 
-The new output is what the job would have written with these `output.*` keys. Its parts may have
-other bounds than those of the old one (`output.rank` moves them to the starts of queries).
+It is what the job would have written with these `output.*` keys. Its parts may have other bounds
+than those of the old one (`output.rank` moves them to the starts of queries).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from reranker_core.output.checksums import unchanged
 from reranker_core.output.commit import open_data
 from reranker_core.output.contents import Columns
 from reranker_core.output.identity import (
+    digest,
     fingerprint_for,
     identity,
     refuse_differences,
@@ -36,7 +38,8 @@ from reranker_core.output.results import ScoredPart
 from reranker_core.storage.store import Store
 
 _COPIED = ("tokens_lost", "chunks")  # columns that only a run with the model can make
-_MEASURES = ("distinct", "tokens", "special_tokens_in_text")
+_MEASURES = ("distinct", "tokens", "special_tokens_in_text", "rescued")
+_TIMES = ("computed_tokens", "seconds", "waited")  # of replicas
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Source:
         copied: names of its columns `tokens_lost` and `chunks`, if it has them.
         cutoffs: layers of its lower scores, in the order of `columns.layers`.
         parts: receipts of its parts by shard, in the order of the rows.
+        replaced: whether the new output takes its place, and so tells of its replicas.
 
     """
 
@@ -57,6 +61,33 @@ class Source:
     copied: dict[str, str]
     cutoffs: tuple[int, ...]
     parts: dict[str, list[Receipt]]
+    replaced: bool = False
+
+    def overlapping(self, part: Part) -> Iterator[tuple[Receipt, int, int]]:
+        """The old parts with rows of `part`, and which rows of the shard these are.
+
+        Raises:
+            Incomplete: rows have no score in the old output.
+
+        """
+        next_row = part.start
+        for receipt in self.parts.get(part.shard_name, []):
+            start, stop = max(part.start, receipt.start), min(part.stop, receipt.stop)
+            if start < stop and start == next_row:
+                yield receipt, start, stop
+                next_row = stop
+        if next_row != part.stop:
+            raise Incomplete(
+                f"{self.store.url}: has no scores of rows {next_row} to {part.stop} of "
+                f"{part.shard}. Run `batch-reranker verify` to see what is missing"
+            )
+
+    def covers(self, part: Part) -> bool:
+        """Whether all rows of `part` have scores."""
+        try:
+            return bool(list(self.overlapping(part))) or part.start == part.stop
+        except Incomplete:
+            return False
 
 
 @dataclass(frozen=True)
@@ -66,8 +97,9 @@ class Derivation:
     Attributes:
         source: the old scores.
         config: of the new output.
-        plan: parts of the new output.
+        plan: of the new output.
         fingerprint: of the new output.
+        parts: those that are derived; not all of the plan where the old output is not complete.
 
     """
 
@@ -75,6 +107,7 @@ class Derivation:
     config: Config
     plan: Plan
     fingerprint: dict[str, Any]
+    parts: tuple[Part, ...]
 
 
 def prepare_derivation(source: Store, config: Config) -> Derivation:
@@ -108,18 +141,47 @@ def prepare_derivation(source: Store, config: Config) -> Derivation:
     scoring = fingerprint_for(run["fingerprint"], config)
     now = identity(scoring, plan, config, run)
     refuse_differences(source, _input_of(run), _input_of(now))
-    cutoffs = run["fingerprint"].get("cutoff_layer")
-    columns = Columns.of_run(run)
+    return Derivation(_source(source, run, plan, copied), config, plan, scoring, plan.parts)
+
+
+def derivation_in_place(
+    source: Store, config: Config, plan: Plan, fingerprint: dict[str, Any]
+) -> Derivation:
+    """The derivation that gives an output, complete or not, the columns of `config`.
+
+    Args:
+        source: the output; it differs from the new one in such columns only.
+        config: of the new output.
+        plan: of the new output.
+        fingerprint: of the new output.
+
+    """
+    run = require_recorded(source)
+    copied = {name: run["output"]["columns"][name] for name in _COPIED if run["output"][name]}
+    found = _source(source, run, plan, copied, replaced=True)
+    return Derivation(
+        found, config, plan, fingerprint, tuple(part for part in plan.parts if found.covers(part))
+    )
+
+
+def _source(
+    store: Store, run: dict[str, Any], plan: Plan, copied: dict[str, str], replaced: bool = False
+) -> Source:
+    inventory, etags = take_inventory(store), {part.shard_name: part.etag for part in plan.parts}
     parts: dict[str, list[Receipt]] = defaultdict(list)
-    for _, receipt in read_receipts(source, take_inventory(source).receipts):
-        if receipt is not None and receipt.etag == run["input"]["shards"].get(
-            receipt.shard, {}
-        ).get("etag"):
+    for _, receipt in read_receipts(store, inventory.receipts):
+        if (
+            receipt is not None
+            and receipt.run == digest(run)
+            and receipt.etag == etags.get(receipt.shard)
+            and (inventory.matches(receipt) or not replaced)
+        ):
             parts[receipt.shard].append(receipt)
     for found in parts.values():
         found.sort(key=lambda receipt: receipt.start)
+    cutoffs = run["fingerprint"].get("cutoff_layer")
     layers = tuple(cutoffs[:-1]) if isinstance(cutoffs, list) else ()
-    return Derivation(Source(source, columns, copied, layers, dict(parts)), config, plan, scoring)
+    return Source(store, Columns.of_run(run), copied, layers, dict(parts), replaced)
 
 
 def take_scores(
@@ -149,7 +211,7 @@ def take_scores(
             else None,
             status=status,
             score=_scores(flat[source.columns.score]),
-            rescued=round(measures.pop("rescued")),
+            rescued=round(measures["rescued"]),
             lost=numbers.get("tokens_lost", zeros),
             chunks=numbers.get("chunks", zeros),
             layers={
@@ -157,8 +219,12 @@ def take_scores(
                 for layer, name in zip(source.cutoffs, source.columns.layers, strict=True)
             },
         ),
-        {name: round(value) for name, value in measures.items()}
-        | {"computed_tokens": 0, "seconds": 0.0, "waited": 0.0},
+        {name: round(measures[name]) for name in _MEASURES if name != "rescued"}
+        | {
+            "computed_tokens": round(measures["computed_tokens"]),
+            "seconds": round(measures["seconds"], 4),
+            "waited": round(measures["waited"], 4),
+        },
     )
 
 
@@ -166,23 +232,14 @@ def _rows(source: Source, part: Part) -> tuple[pa.Table, dict[str, float]]:
     """The old rows of a part, and its share of what the old receipts count."""
     names = [source.columns.score, *source.columns.layers, source.columns.status]
     names += source.copied.values()
-    measures = dict.fromkeys((*_MEASURES, "rescued"), 0.0)
-    tables, next_row = [], part.start
-    for receipt in source.parts.get(part.shard_name, []):
-        start, stop = max(part.start, receipt.start), min(part.stop, receipt.stop)
-        if start >= stop or start != next_row:
-            continue
+    measures = dict.fromkeys((*_MEASURES, *_TIMES), 0.0)
+    tables = []
+    for receipt, start, stop in source.overlapping(part):
         with open_data(source.store, receipt.part) as file:
             table = file.read(columns=names)
         tables.append(table.slice(start - receipt.start, stop - start))
-        for name in measures:
+        for name in (*_MEASURES, *(_TIMES if source.replaced else ())):
             measures[name] += getattr(receipt, name) * (stop - start) / receipt.rows
-        next_row = stop
-    if next_row != part.stop:
-        raise Incomplete(
-            f"{source.store.url}: has no scores of rows {next_row} to {part.stop} of {part.shard}. "
-            "Run `batch-reranker verify` to see what is missing"
-        )
     return pa.concat_tables(tables), measures
 
 

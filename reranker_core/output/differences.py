@@ -100,8 +100,7 @@ def explain(url: str, found: list[Difference]) -> str:
             f"{also} input.changed=rescore to score new and changed shards and to remove the "
             "results of the old ones, or restore the shards."
         )
-    derived = (*_DERIVED, *_CHOOSE_COLUMNS[1:])
-    if others and not shards and all(one.key.startswith(derived) for one in others):
+    if not shards and are_derived(others):
         remedies.append(
             f"To get these columns from the existing scores, run `batch-reranker derive {url} --to "
             "NEW` with these keys."
@@ -112,6 +111,12 @@ def explain(url: str, found: list[Difference]) -> str:
         what = "differently"
     first = f"output.path={url} belongs to another run, which was started {what}:"
     return "\n".join([first, *shown, " ".join(remedies)])
+
+
+def are_derived(found: list[Difference]) -> bool:
+    """Whether there are differences, and they are only columns that can be made of the scores."""
+    derived = (*_DERIVED, *_CHOOSE_COLUMNS[1:])
+    return bool(found) and all(one.key.startswith(derived) for one in found)
 
 
 def shard_differences(before: dict[str, Any], now: dict[str, Any]) -> Iterator[Difference]:

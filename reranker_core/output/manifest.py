@@ -19,6 +19,7 @@ from reranker_core.output.attempts import read_attempts
 from reranker_core.output.identity import claim, digest
 from reranker_core.output.inventory import Outstanding, retire
 from reranker_core.output.proof import RESUME, Totals, prove
+from reranker_core.output.replacement import is_pending
 from reranker_core.storage.store import Store
 
 MANIFEST = "_manifest.json"
@@ -43,11 +44,16 @@ def begin(
     """
     # Not where there is none: a network may deliver a deletion after the run is over.
     if (left.todo or left.discard or before != run) and store.exists(SUCCESS):
-        store.delete(SUCCESS)
-        store.delete(PAGE)
+        withdraw(store)
     # Before the new state is recorded: what is removed must never be taken for a part of it.
     retire(store, left.discard)
     claim(store, run, before, left.planned)
+
+
+def withdraw(store: Store) -> None:
+    """Take back that the output is complete."""
+    store.delete(SUCCESS)
+    store.delete(PAGE)
 
 
 def conclude(
@@ -130,6 +136,11 @@ def verify(store: Store, run: dict[str, Any], config: Config) -> Totals:
             the output is not marked as finished.
 
     """
+    if is_pending(store):
+        raise Incomplete(
+            f"output.path={store.url} is not finished: files with other columns are being put in "
+            f"place. To finish this, {RESUME}"
+        )
     totals = prove(store, run, config.verify.read == "all")
     if _exceeded(totals, config):
         raise _over_the_limit(store, totals, config)

@@ -87,11 +87,12 @@ class Totals:
         return self.quarantined_pairs / max(self.pairs, 1)
 
 
-def prove(store: Store, run: dict[str, Any], read_all: bool) -> Totals:
+def prove(store: Store, run: dict[str, Any], read_all: bool, may_lack_rows: bool = False) -> Totals:
     """Check receipts, listing and contents of the output of `run` against each other.
 
     If the listing shows the MD5 of the receipt, the file is unchanged since its content was checked
-    at the commit. It is read again only if `read_all` is set.
+    at the commit. It is read again only if `read_all` is set. `may_lack_rows` is for outputs whose
+    run is not over.
 
     Raises:
         Incomplete: rows of a shard are in no part or in two parts, or a file does not match its
@@ -146,7 +147,7 @@ def prove(store: Store, run: dict[str, Any], read_all: bool) -> Totals:
     problems.extend(doubled)
     if problems:
         raise _damaged(store, problems)
-    if missing:
+    if missing and not may_lack_rows:
         raise _incomplete(store, run, totals, missing)
     if unknown:
         raise Incomplete(

@@ -23,9 +23,17 @@ from reranker_core.output.identity import (
 )
 from reranker_core.output.inventory import outstanding
 from reranker_core.output.lease import Lease
-from reranker_core.output.manifest import begin, conclude, recorded_manifest
-from reranker_core.output.proof import Totals
+from reranker_core.output.manifest import begin, conclude, recorded_manifest, withdraw
+from reranker_core.output.proof import Totals, prove
 from reranker_core.output.receipts import Gatherer, Receipt
+from reranker_core.output.replacement import (
+    begun,
+    derived_store,
+    discard,
+    is_pending,
+    make_ready,
+    put_in_place,
+)
 from reranker_core.pipeline import code, wire
 from reranker_core.pipeline.cluster import hardware, living_nodes
 from reranker_core.pipeline.connection import connected
@@ -33,10 +41,11 @@ from reranker_core.pipeline.coordinator import coordinated, silence_of
 from reranker_core.pipeline.datasource import PartSource
 from reranker_core.pipeline.failures import our_errors
 from reranker_core.pipeline.job import Job
-from reranker_core.pipeline.run import write_report
 from reranker_core.pipeline.tasks import commit_parts
 from reranker_core.pipeline.watch import watched
+from reranker_core.prepare import Prepared, compare
 from reranker_core.report.night import PREFLIGHT
+from reranker_core.report.page import write_report
 from reranker_core.report.progress import Progress
 from reranker_core.report.provenance import configuration, provenance, software
 from reranker_core.stopping import stop_on_signals
@@ -56,45 +65,12 @@ def derive(derivation: Derivation) -> Totals:
 
     """
     config, plan, scoring = derivation.config, derivation.plan, derivation.fingerprint
-    started, store = time.time(), Store(config.output.path)
+    store = Store(config.output.path)
     with Lease.acquire(store) as lease:
-        before = recorded(store)
-        whose = identity(scoring, plan, config, before)
-        if before is not None:
-            refuse_differences(store, before, whose, config)
-        left = outstanding(store, plan, digest(whose))
-        lease.confirm()
-        begin(store, whose, before, left)
+        whose = _commit_all(derivation, store, recorded(store), lease, (store, lease))
         source = derivation.source.store
         if source.exists(PREFLIGHT):
             store.write(PREFLIGHT, source.read(PREFLIGHT))
-        if left.todo:
-            with connected(config), our_errors():
-                stop_on_signals()  # again: ray.init sets handlers of its own
-                job = Job(
-                    config,
-                    plan.schema,
-                    digest(whose),
-                    scoring["model"],
-                    store,
-                    lease.fence,
-                    0.0,
-                    temperature(scoring),
-                    code.digest(),
-                )
-                recorder = Recorder(
-                    store,
-                    lease.fence.number,
-                    started,
-                    parts_to_score=len(left.todo),
-                    pairs_to_score=sum(part.pairs for part in left.todo),
-                    hardware=hardware(living_nodes()),
-                    software=software(),
-                    configuration=configuration(plan, scoring, config),
-                )
-                with recorder, our_errors(), coordinated(1, False) as coordinator:
-                    gatherer = Gatherer(store, list(left.singles))
-                    _take(derivation, left.todo, job, lease, coordinator, gatherer, recorder)
         lease.confirm()
         old = recorded_manifest(source)
         facts = {
@@ -111,11 +87,101 @@ def derive(derivation: Derivation) -> Totals:
             write_report(store)
 
 
+def with_columns(prepared: Prepared, lease: Lease) -> Prepared:
+    """The run, once the parts in its output have the columns of this run.
+
+    What a change of columns needs is derived to a folder in the output, proven there, and then put
+    in place. Killed at any moment, the next run goes on with it.
+    """
+    store = prepared.store
+    if is_pending(store):
+        prepared = _put_in_place(prepared, lease)
+    if prepared.derivation is not None:
+        _derive_within(prepared.derivation, store, lease)
+        prepared = _put_in_place(prepared, lease)
+    else:
+        discard(store)  # of a change that was given up
+    return prepared
+
+
+def _derive_within(derivation: Derivation, store: Store, lease: Lease) -> None:
+    target = derived_store(store)
+    with Lease.acquire(target) as inner:
+        before = begun(store)
+        whose = identity(derivation.fingerprint, derivation.plan, derivation.config, before)
+        if before != whose:
+            discard(store, but_lease=True)
+            before = None
+        whose = _commit_all(derivation, target, before, inner, (store, lease))
+        prove(target, whose, derivation.config.verify.read == "all", may_lack_rows=True)
+        inner.confirm()
+        lease.confirm()
+        make_ready(store)
+
+
+def _put_in_place(prepared: Prepared, lease: Lease) -> Prepared:
+    withdraw(prepared.store)
+    put_in_place(prepared.store, lease.check)
+    return compare(prepared)
+
+
+def _commit_all(
+    derivation: Derivation,
+    store: Store,
+    before: dict[str, Any] | None,
+    lease: Lease,
+    told: tuple[Store, Lease],
+) -> dict[str, Any]:
+    """Commit the parts that are missing in `store`, and return the identity of the new output.
+
+    `told` is the output that records the attempt, and the lease on it.
+    """
+    config, plan, scoring = derivation.config, derivation.plan, derivation.fingerprint
+    started = time.time()
+    whose = identity(scoring, plan, config, before)
+    if before is not None:
+        refuse_differences(store, before, whose, config)
+    left = outstanding(store, plan, digest(whose))
+    derived = {part.name for part in derivation.parts}
+    todo = tuple(part for part in left.todo if part.name in derived)
+    lease.confirm()
+    begin(store, whose, before, left)
+    if not todo:
+        return whose
+    with connected(config), our_errors():
+        stop_on_signals()  # again: ray.init sets handlers of its own
+        job = Job(
+            config,
+            plan.schema,
+            digest(whose),
+            scoring["model"],
+            store,
+            lease.fence,
+            0.0,
+            temperature(scoring),
+            code.digest(),
+        )
+        recorder = Recorder(
+            told[0],
+            told[1].fence.number,
+            started,
+            parts_to_score=len(todo),
+            pairs_to_score=sum(part.pairs for part in todo),
+            hardware=hardware(living_nodes()),
+            software=software(),
+            configuration=configuration(plan, scoring, config),
+        )
+        with recorder, our_errors(), coordinated(1, False) as coordinator:
+            gatherer = Gatherer(store, list(left.singles))
+            _take(derivation, todo, job, (lease, told[1]), coordinator, gatherer, recorder)
+    return whose
+
+
 def _take(
     derivation: Derivation,
     todo: tuple[Any, ...],
     job: Job,
-    lease: Lease,
+    leases: tuple[Lease, Lease],
     coordinator: Any,
     gatherer: Gatherer,
     recorder: Recorder,
@@ -138,9 +204,12 @@ def _take(
     longest = job.config.guard.max_stall_seconds
     with Progress(plan, todo) as progress:
         log.info("%s to derive from %s", count(len(todo), "part"), derivation.source.store.url)
-        for row in watched(
-            rows, lease.check, lambda: "parts", longest, lambda: silence_of(coordinator)
-        ):
+
+        def check() -> None:
+            for lease in leases:
+                lease.check()
+
+        for row in watched(rows, check, lambda: "parts", longest, lambda: silence_of(coordinator)):
             receipt = Receipt.from_json(row["receipt"])
             gatherer.add(receipt)
             progress.advance(receipt)

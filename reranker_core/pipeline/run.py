@@ -19,7 +19,7 @@ from ray.data import Dataset, TaskPoolStrategy
 
 from reranker_core.checks import Check
 from reranker_core.config import Config
-from reranker_core.errors import PreflightRefused, brief, count
+from reranker_core.errors import PreflightRefused, count
 from reranker_core.input.plan import read_groups
 from reranker_core.output.attempts import Recorder
 from reranker_core.output.checksums import recording
@@ -33,6 +33,7 @@ from reranker_core.pipeline.cluster import describe, hardware, living_nodes, set
 from reranker_core.pipeline.connection import connected
 from reranker_core.pipeline.coordinator import coordinated, silence_of
 from reranker_core.pipeline.datasource import PartSource
+from reranker_core.pipeline.derive import with_columns
 from reranker_core.pipeline.failures import our_errors
 from reranker_core.pipeline.job import Job
 from reranker_core.pipeline.news import News
@@ -43,8 +44,8 @@ from reranker_core.pipeline.tasks import commit_parts, encode
 from reranker_core.pipeline.watch import watched
 from reranker_core.prepare import Prepared, compare
 from reranker_core.report.assessment import assess
-from reranker_core.report.night import PREFLIGHT, read_night
-from reranker_core.report.page import write_page
+from reranker_core.report.night import PREFLIGHT
+from reranker_core.report.page import write_report
 from reranker_core.report.progress import Progress
 from reranker_core.report.provenance import configuration, provenance, software
 from reranker_core.stopping import stop_on_signals
@@ -62,7 +63,7 @@ def run(prepared: Prepared) -> Totals:
     """
     with Lease.acquire(prepared.store) as lease:
         # Another driver may have worked on the output since it was looked at.
-        return _run(compare(prepared), lease)
+        return _run(with_columns(compare(prepared), lease), lease)
 
 
 def _run(prepared: Prepared, lease: Lease) -> Totals:
@@ -230,16 +231,6 @@ def _log_relaxed(preflight: dict[str, Any], config: Config) -> None:
                 preflight["replica"],
                 Check(**check),
             )
-
-
-def write_report(store: Store) -> None:
-    """Write the page of a finished output. It is a report: without it, the scores are no worse."""
-    try:
-        night = read_night(store)
-        if night.manifest:
-            write_page(store, night)
-    except Exception as error:  # noqa: BLE001
-        log.warning("the report was not written: %s", brief(error))
 
 
 def _write_preflight(store: Store, content: dict[str, Any]) -> None:

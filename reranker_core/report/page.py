@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from functools import cache
 from typing import TYPE_CHECKING
 
+from reranker_core.errors import brief
 from reranker_core.output.manifest import PAGE
-from reranker_core.report.night import Night
+from reranker_core.report.night import Night, read_night
 from reranker_core.report.outcome import outcome
 from reranker_core.report.sections import Link, sections
 from reranker_core.storage.store import Store
@@ -15,10 +17,22 @@ from reranker_core.storage.store import Store
 if TYPE_CHECKING:
     from jinja2 import Template
 
+log = logging.getLogger(__name__)
+
 
 def write_page(store: Store, night: Night) -> None:
     """Write the page of `night` beside the data."""
     store.write(PAGE, page(night).encode(errors="replace"))
+
+
+def write_report(store: Store) -> None:
+    """Write the page of a finished output. It is a report: without it, the scores are no worse."""
+    try:
+        night = read_night(store)
+        if night.manifest:
+            write_page(store, night)
+    except Exception as error:  # noqa: BLE001
+        log.warning("the report was not written: %s", brief(error))
 
 
 def page(night: Night) -> str:

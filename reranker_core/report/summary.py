@@ -36,7 +36,11 @@ def print_plan(prepared: Prepared, console: Console) -> None:
     about = "about " if plan.schema.nested else ""
     table.add_row("rows", f"{plan.rows:,} ({about}{plan.pairs:,} pairs)")
     table.add_row("parts", f"{len(plan.parts):,}")
-    table.add_row("already committed", f"{count(done, 'part')}, which a run would skip")
+    if prepared.derivation is None:
+        table.add_row("already committed", f"{count(done, 'part')}, which a run would skip")
+    else:
+        told = f"{count(done, 'part')}: their scores stay, their columns are made again"
+        table.add_row("columns change", told)
     table.add_row("to score", count(len(prepared.todo), "part"))
     if prepared.changes:
         table.add_row("shards changed", f"{len(prepared.changes):,}")

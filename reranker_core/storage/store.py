@@ -11,6 +11,7 @@ import copy
 import itertools
 import logging
 import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -67,6 +68,12 @@ class Store:
         """The same store with a different retry time."""
         store = copy.copy(self)
         store._patience = seconds
+        return store
+
+    def below(self, folder: str) -> Store:
+        """The folder `folder` of this store, as a store."""
+        store = copy.copy(self)
+        store.root, store.url = f"{self.root}/{folder}", f"{self.url}/{folder}"
         return store
 
     def path(self, name: str) -> str:
@@ -166,6 +173,13 @@ class Store:
             left = self._delete_many(names)
         for _ in in_parallel(self._delete_one, left):
             pass
+
+    def clear(self, but: str | None = None) -> None:
+        """Delete all objects but those in the folder `but`; on a disk also the empty folders."""
+        names = (listed.name for listed in self.list())
+        self.delete(*(name for name in names if not (but and name.startswith(f"{but}/"))))
+        if self._local and but is None:
+            shutil.rmtree(self.root, ignore_errors=True)
 
     def list(self, folder: str = "") -> Iterator[Listed]:
         """All objects below `folder`, from a new listing, in the order of the store. Hidden files,

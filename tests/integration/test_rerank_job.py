@@ -113,6 +113,14 @@ def test_flat_shards_come_out_row_for_row_with_their_scores(rerank, score, bert,
     assert told["derived_from"] == str(tmp_path / "out")
     rerank(tmp_path / "in", tmp_path / "derived", "plan.part_rows=200", settings[2], *changes)
 
+    (partly,) = (tmp_path / "out/_receipts").glob("b.parquet-0000000000-*")
+    partly.unlink()  # so the scores of one part are lost
+    rerank(tmp_path / "in", tmp_path / "out", *settings, *changes)
+    changed = read(tmp_path / "out")
+    assert changed.column_names == derived.column_names
+    np.testing.assert_allclose(changed["relevance"], found["score"], rtol=1e-5, atol=1e-5)
+    rerank(tmp_path / "in", tmp_path / "out", *settings)
+
     before = times(tmp_path / "out")
     printed = rerank(tmp_path / "in", tmp_path / "out", *settings, "model.max_length=32", expect=6)
     assert "  model.max_length: 130 before, 32 now" in printed
