@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -202,7 +203,7 @@ def _take(
         .iter_rows()
     )
     longest = job.config.guard.max_stall_seconds
-    with Progress(plan, todo) as progress:
+    with Progress(replace(plan, parts=derivation.parts), todo) as progress:
         log.info("%s to derive from %s", count(len(todo), "part"), derivation.source.store.url)
 
         def check() -> None:

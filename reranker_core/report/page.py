@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from reranker_core.errors import brief
 from reranker_core.output.manifest import PAGE
+from reranker_core.report.glance import figures
 from reranker_core.report.night import Night, read_night
 from reranker_core.report.outcome import outcome
 from reranker_core.report.sections import Link, sections
@@ -41,6 +42,7 @@ def page(night: Night) -> str:
         night=night,
         configuration=json.dumps(night.configuration, indent=1, ensure_ascii=False),
         outcome=outcome(night),
+        figures=figures(night),
         sections=list(sections(night)),
         is_link=lambda cell: isinstance(cell, Link),
     )

@@ -113,8 +113,9 @@ def print_totals(totals: Totals, prepared: Prepared, seconds: float, console: Co
         f"{totals.waiting_fraction:.1%} of the time was spent waiting for parts",
     )
     skipped = totals.parts - len(prepared.todo)
+    how = "resumed" if prepared.derivation is None else "not scored again; their columns changed"
     table.add_row(
-        "time", f"{seconds:,.1f} s" + (f", {count(skipped, 'part')} resumed" if skipped else "")
+        "time", f"{seconds:,.1f} s" + (f", {count(skipped, 'part')} {how}" if skipped else "")
     )
     relaxed = [
         f"{group}={action}"

@@ -116,16 +116,18 @@ def test_a_browser_shows_all_of_the_page_and_runs_nothing_of_the_data(
         assert abs(brightness(ink) - brightness(paper)) > 120
     headings = shown.locator("h2").all_inner_texts()
     assert headings == [
-        "What ran",
-        "Time and resources",
-        "Scores",
-        "Shards",
         "Pairs without a score",
         "Compared with the earlier output",
+        "Scores",
+        "Shards",
+        "Time and resources",
+        "What ran",
         "Preflight",
         "Configuration",
     ]
-    for heading in shown.locator("h2, dt, td").all():
+    alarms = shown.locator(".figures .alarm strong").all_inner_texts()
+    assert alarms == ["3", "0.400"]
+    for heading in shown.locator("h2, dt, td:not(:empty), .figures li").all():
         assert heading.bounding_box()["height"] > 0
     context.close()
 
