@@ -36,7 +36,7 @@ def night(folder, *overrides, shards=3, rows=40, bad=0, name="out", replica="nod
     )
     with recorder:
         report = {"replica": replica, **asdict(REPORT)}
-        recorder.replica(report, [])
+        recorder.replica(report)
         output.store.write(PREFLIGHT, json.dumps({"replicas": [report]}).encode())
         for number, part in enumerate(output.plan.parts):
             recorder.add(output.commit(part, bad=bad if number == 0 else 0))

@@ -178,12 +178,15 @@ class Recorder:
         attempt.end = _utc(time.time())
         self._write()
 
-    def replica(self, report: dict[str, Any], replaced: list[dict[str, Any]]) -> None:
-        """Record the preflight report of a new replica, and all replicas that were sent away."""
+    def replica(self, report: dict[str, Any]) -> None:
+        """Record the preflight report of a new replica."""
         names = ("replica", "device", "dtype", "compiled", "products", "loading_seconds", "seconds")
         self.attempt.replicas.append({name: report.get(name) for name in names})
         self.attempt.loading_seconds += report["loading_seconds"] + report["seconds"]
-        self.attempt.replaced = replaced
+
+    def aside(self, replaced: list[dict[str, Any]], parked: list[dict[str, Any]]) -> None:
+        """Record all replicas that were sent away, and all that were set aside."""
+        self.attempt.replaced, self.attempt.parked = replaced, parked
 
     def add(self, receipt: Receipt) -> None:
         """Count a committed part."""

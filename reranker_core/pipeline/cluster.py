@@ -49,26 +49,35 @@ def describe(nodes: int, placement: Placement) -> str:
     )
 
 
-def settle_numbers(config: Config, placement: Placement, own: bool) -> Config:
-    """The configuration with the device and number format that all replicas will use.
-
-    If several formats are possible, one worker loads the model and chooses the first format that
-    passes its checks. So the model is loaded once more per run, not once more per replica.
-    """
+def on_device(config: Config, placement: Placement) -> Config:
+    """The configuration with the device that all replicas will use."""
     device = config.model.device
     if device == "auto":
         device = "cuda" if placement.num_gpus else "cpu"
     model = config.model.model_copy(update={"device": device})
-    config = config.model_copy(update={"model": model})
-    formats = number_formats(config.model.dtype, "cpu")
-    if config.model.dtype != "auto" or (own and device == "cpu" and len(formats) == 1):
-        dtype, why = next(iter(formats.items()))
-    else:  # the driver need not have the hardware that replicas will have
-        log.info("a worker loads the model to choose the number format for all replicas")
-        ask = ray.remote(**placement.options)(_settle)
-        dtype, why = _answer(ask.remote(config), config.guard.max_stall_seconds)
-    log.info("model.device=%s model.dtype=%s (%s)", device, dtype, why)
-    return config.model_copy(update={"model": model.model_copy(update={"dtype": dtype})})
+    return config.model_copy(update={"model": model})
+
+
+def possible_formats(config: Config, placement: Placement, own: bool) -> dict[str, str]:
+    """The number formats to try, in this order, each with the reason; one if it is configured.
+
+    The hardware decides, so a worker with the resources of a replica is asked, without loading the
+    model: for each type of GPU, if replicas may use several. Whether a format suits the model is
+    seen by the checks of all replicas.
+
+    Raises:
+        Incomplete: no worker could be asked.
+
+    """
+    dtype, device = config.model.dtype, config.model.device
+    if dtype != "auto" or (own and device == "cpu"):
+        return number_formats(dtype, device)
+    longest = config.guard.max_stall_seconds
+    answers: list[dict[str, str]] = []
+    for options in placement.of_each_type(living_nodes()):
+        ask = ray.remote(**options)(_formats)
+        answers.append(_answer(ask.remote(device, config.score.reproducible), longest))
+    return {name: why for name, why in answers[0].items() if all(name in a for a in answers)}
 
 
 def _answer(asked: Any, longest: float) -> Any:
@@ -85,27 +94,14 @@ def _answer(asked: Any, longest: float) -> Any:
         if waited >= longest:
             ray.cancel(asked, force=True)
             raise Incomplete(
-                "stalled: the worker that chooses the number format has not answered for "
-                f"{waited} s (guard.max_stall_seconds={longest:g}): no node has free resources, "
-                "or loading the model takes longer. Free GPUs, add nodes, set model.dtype, or "
-                "raise the limit. Then run the same command again"
+                f"stalled: no node had free resources for a replica for {waited} s "
+                f"(guard.max_stall_seconds={longest:g}). Free GPUs, add nodes, or raise the limit. "
+                "Then run the same command again"
             )
-        log.warning(
-            "the worker that chooses the number format has not answered for %d s: it is waiting "
-            "for a node with free resources, or is loading the model",
-            waited,
-        )
+        log.warning("no node has had free resources for a replica for %d s", waited)
 
 
-def _settle(config: Config) -> tuple[str, str]:
-    # On a worker; the driver needs no layers of transformers.
-    from reranker_core.score.scorer import Scorer
-
-    if config.score.reproducible:
+def _formats(device: str, reproducible: bool) -> dict[str, str]:
+    if reproducible:  # Ray may make a replica of this process
         keep_order_of_sums()
-    device = resolve_device(config.model.device)
-    formats = number_formats(config.model.dtype, device)
-    if len(formats) == 1:
-        return next(iter(formats.items()))
-    report = Scorer.load(config).report
-    return report.dtype, report.dtype_reason
+    return number_formats("auto", resolve_device(device))

@@ -1,5 +1,5 @@
-"""The one actor that outlives all workers: whether replicas agree, which rows and texts end
-processes, and when a run is over.
+"""The one actor that outlives all workers: whether replicas agree, which of them are set aside,
+which rows and texts end processes, and when a run is over.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.actor import ActorHandle
-from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayError, RayTaskError
+from ray.exceptions import GetTimeoutError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from reranker_core.errors import ConfigError, Incomplete
+from reranker_core.errors import ConfigError, Incomplete, RerankError
 from reranker_core.pipeline import code
 from reranker_core.pipeline.logs import log_folder, no_worker_starts, startup_problem
-from reranker_core.preflight.agreement import Agreement, Finding, Verdict
+from reranker_core.pipeline.state import SetAside, State
+from reranker_core.preflight.agreement import Agreement, Finding, Origin, Verdict
+from reranker_core.score.devices import Devices
 from reranker_core.score.poison import (
     COMMITTING,
     LOADING,
@@ -35,26 +35,9 @@ log = logging.getLogger(__name__)
 
 # Seconds to wait, from the first finding on, for the others of the replicas a run starts with.
 _PATIENCE = 120.0
-_POLL = 0.05
-_ANSWER_SECONDS = 5.0
+_POLL, _SLOW_POLL = 0.05, 0.5
 _STARTING_SECONDS, _LOOK_SECONDS = 300.0, 20.0
 _CALLS = 100_000  # at once: each replica has one waiting for the end of the run
-
-
-@dataclass(frozen=True)
-class State:
-    """Of a run's workers.
-
-    Attributes:
-        loading: number of replicas that are loading and checking the model.
-        ready: number of replicas that are ready.
-        troubles: messages about processes that have ended.
-
-    """
-
-    loading: int
-    ready: int
-    troubles: list[str]
 
 
 class Coordinator:
@@ -62,28 +45,88 @@ class Coordinator:
 
     def __init__(self, replicas: int, agreement_enforced: bool) -> None:
         self._agreement = Agreement(replicas, _PATIENCE, agreement_enforced, time.monotonic)
-        works = (READING, TOKENIZING, LOADING, SCORING, COMMITTING)
+        self._devices = Devices()
+        works = (READING, TOKENIZING, LOADING, COMMITTING)
         self._attempts = {work.name: Attempts(work) for work in works}
-        self._loading: dict[str, str] = {}  # what a replica does, by its actor
+        self._attempts[SCORING.name] = Attempts(SCORING, self._devices)
+        self._doing: dict[str, str] = {}  # what a replica does, by its actor
+        self._admitted: set[str] = set()  # actors that Ray has given parts
+        self._holding: set[str] = set()
+        self._released = False
+        self._again = False  # whether parts are scored that others have left
+        self._set_aside: list[SetAside] = []
+        self._last_error: RerankError | None = None  # of a replica that was set aside
         self._troubles: dict[str, str] = {}
         self._last_batch = time.monotonic()
 
+    async def load(self, origin: Origin) -> Verdict | None:
+        """A replica begins to load the model. None if it may; otherwise as `admit`."""
+        self._doing[origin.actor] = "loading"
+        self._devices.add(origin.device)
+        problem = self._devices.sickness(origin.device) or self._unwelcome(origin.device)
+        if not problem:
+            try:
+                await self.begin("load", _seat(origin))
+                return None
+            except Incomplete as ended:
+                problem = str(ended)
+        error = Incomplete(problem)
+        self._agreement.add(Finding(origin, "", (), error, problem, {}))
+        return await self._park(origin, Verdict("set_aside", problem, error))
+
     async def admit(self, finding: Finding) -> Verdict:
-        """Whether a replica may score, once enough others have reported."""
+        """What a replica is to do, once enough others have reported. A replica that is set aside
+        gets no answer before the run ends, unless Ray has given it parts: then it is to `hold`
+        them.
+        """
+        actor = finding.origin.actor
+        self._doing[actor] = "waiting"
+        await self.finish("load", _seat(finding.origin))
         self._agreement.add(finding)
-        while (verdict := self._agreement.verdict(finding)) is None:
+        while (verdict := self._agreement.verdict(finding, self._count("loading"))) is None:
             await asyncio.sleep(_POLL)
+        if verdict.action == "score":
+            self._doing[actor] = "ready"
+            self._admitted.add(actor)
+        elif verdict.action == "restart":
+            self._doing[actor] = "loading"
+        elif verdict.action == "set_aside":
+            return await self._park(finding.origin, verdict)
         return verdict
 
-    async def report(self, replica: str) -> dict[str, Any]:
-        """What a replica's preflight measured."""
-        return self._agreement.report(replica)
+    async def hold(self, actor: str) -> None:
+        """A replica that is set aside has a part; returns when it is to give it back unscored.
 
-    async def begin(self, work: str, part: str) -> Caution | None:
+        Raises:
+            RerankError: no replica can score any more.
+
+        """
+        self._holding.add(actor)
+        while not self._released:
+            self._raise_if_none_can_score()
+            await asyncio.sleep(_SLOW_POLL)
+
+    async def release(self) -> None:
+        """Nothing is left but parts that replicas hold."""
+        self._released = True
+
+    async def score_again(self, replicas: int) -> None:
+        """Parts that were given back are scored by other replicas, so many of which fit."""
+        self._agreement.expected = replicas
+        self._doing.clear()
+        self._admitted.clear()
+        self._holding.clear()
+        self._released, self._again = False, True
+
+    async def report(self, process: str) -> dict[str, Any]:
+        """What a replica's preflight measured."""
+        return self._agreement.report(process)
+
+    async def begin(self, work: str, part: str, device: str = "") -> Caution | None:
         """See `Attempts.begin`; `work` is the name of what is done with the part."""
         self._last_batch = time.monotonic()
         attempts = self._attempts[work]
-        caution = attempts.begin(part)
+        caution = attempts.begin(part, device)
         if caution is not None:
             self._troubles[f"{work} {part}"] = attempts.told(part)
         return caution
@@ -97,33 +140,41 @@ class Coordinator:
         """See `Attempts.finish`."""
         self._attempts[work].finish(part)
 
-    async def load(self, replica: str) -> None:
-        """A replica begins to load the model; `replica` names it and its node.
+    async def fails(self, part: str, origin: Origin, problem: str) -> bool:
+        """See `Attempts.fails`; a part could not be scored."""
+        if not self._attempts[SCORING.name].fails(part, origin.device):
+            return False
+        self._troubles[f"fails {part} {origin}"] = (
+            f"part {part} failed on {origin.device} ({problem}) and is scored on another one later"
+        )
+        return True
 
-        Raises:
-            Incomplete: that has ended too many processes, and no replica has loaded it yet.
-
-        """
-        self._loading[replica] = "loading"
-        try:
-            await self.begin("load", replica)
-        except Incomplete:
-            if "ready" not in self._loading.values():
-                raise
-
-    async def loaded(self, replica: str) -> None:
-        """A replica has loaded and checked the model."""
-        self._loading[replica] = "ready"
-        await self.finish("load", replica)
+    async def lost(self, part: str, origin: Origin, problem: str) -> None:
+        """A replica has lost its device; its process ends, and Ray starts another one."""
+        self._troubles[f"lost {origin}"] = (
+            f"replica {origin.process} lost {origin.device or 'its device'} while it scored part "
+            f"{part} ({problem}); it is started again"
+        )
 
     async def code(self) -> tuple[str, str]:
         """Digest and folder of the code that this process has loaded."""
         return code.digest(), str(code.FOLDER)
 
+    async def warn(self, kind: str, text: str) -> None:
+        """A replica has logged a warning. The first one of each kind is told."""
+        self._troubles.setdefault(f"warning {kind}", text)
+
     async def state(self) -> State:
         """What the user may want to know."""
-        doing = list(self._loading.values())
-        return State(doing.count("loading"), doing.count("ready"), list(self._troubles.values()))
+        return State(
+            self._count("loading"),
+            self._count("ready"),
+            len(self._holding),
+            len(self._suspected()),
+            list(self._troubles.values()),
+            self._agreement.replaced,
+            self._set_aside,
+        )
 
     async def batch_done(self) -> None:
         """A replica has computed a batch."""
@@ -133,34 +184,55 @@ class Coordinator:
         """Seconds since a worker last began or computed something."""
         return time.monotonic() - self._last_batch
 
-    async def outliers(self) -> list[dict[str, str]]:
-        """The replicas that were sent away, and why."""
-        return self._agreement.outliers
-
     async def run_over(self) -> None:
         """Never returns; raises where it is awaited when the run is over."""
         await asyncio.Event().wait()
 
+    def _count(self, state: str) -> int:
+        return list(self._doing.values()).count(state)
 
-def silence_of(coordinator: Any) -> float:
-    """Seconds since a worker last started or computed something; infinite if unknown."""
-    try:
-        return float(ray.get(coordinator.silence.remote(), timeout=_ANSWER_SECONDS))
-    except RayError:
-        return float("inf")
+    def _suspected(self) -> set[str]:
+        accuses = self._attempts[SCORING.name].accuses
+        aside = {each.device for each in self._set_aside}
+        return aside | {device for device in self._devices.names() if accuses(device)}
+
+    def _unwelcome(self, device: str) -> str:
+        """Why other devices are to score the parts that were given back, or ''."""
+        if not self._again or not device:
+            return ""
+        aside = {each.device for each in self._set_aside}
+        if device in aside:
+            return f"{device} was set aside before"
+        suspected = self._suspected()
+        if device in suspected and self._devices.names() - suspected:
+            return f"{device} ended processes in the parts that are left"
+        return ""
+
+    async def _park(self, origin: Origin, verdict: Verdict) -> Verdict:
+        self._doing[origin.actor] = "set aside"
+        self._last_error = verdict.error
+        if not self._unwelcome(origin.device):  # of these, nothing is new
+            self._set_aside.append(
+                SetAside(origin.process, origin.node, origin.device, verdict.reason)
+            )
+        if origin.actor in self._admitted:
+            return Verdict("hold", verdict.reason)
+        while True:
+            try:
+                self._raise_if_none_can_score()
+            except RerankError as error:
+                return Verdict("end", error=error)
+            await asyncio.sleep(_SLOW_POLL)
+
+    def _raise_if_none_can_score(self) -> None:
+        """The error of the last one, if all replicas that the run started with are set aside."""
+        aside = self._count("set aside")
+        if aside == len(self._doing) and aside >= self._agreement.expected and self._last_error:
+            raise self._last_error
 
 
-def ask(coordinator: Any, method: str, *values: Any) -> Any:
-    """The answer of the coordinator. Raises its original errors without the wrapper of Ray."""
-    return answer(getattr(coordinator, method).remote(*values))
-
-
-def answer(asked: Any) -> Any:
-    """The answer to an earlier call; errors as in `ask`."""
-    try:
-        return ray.get(asked)
-    except RayTaskError as error:
-        raise error.cause from None
+def _seat(origin: Origin) -> str:
+    return f"{origin.device or origin.node}, replica {origin.actor[:8]}"
 
 
 @contextmanager
@@ -201,19 +273,3 @@ def _wait_for(coordinator: Any) -> None:
         f"no worker of Ray started within {_STARTING_SECONDS:g} s. Its logs are in {log_folder()}. "
         "Nothing was scored; run the same command again"
     )
-
-
-def end_with(coordinator: ActorHandle) -> None:
-    """Wait until the run is over, then end the actor that this is called in.
-
-    Ray keeps an actor, and its GPU, while anything in the driver's process refers to it: after a
-    failure, until garbage is collected there.
-    """
-    while True:
-        try:
-            ray.get(coordinator.run_over.remote())
-        except ActorUnavailableError:
-            time.sleep(1)
-        except RayError:
-            ray.kill(ray.get_runtime_context().current_actor)
-            return

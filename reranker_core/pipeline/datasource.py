@@ -13,7 +13,7 @@ from ray.data.datasource import Datasource, ReadTask
 
 from reranker_core.input.plan import Part
 from reranker_core.input.reading import read_parts
-from reranker_core.pipeline.coordinator import ask
+from reranker_core.pipeline.asking import ask
 from reranker_core.pipeline.wire import row_of_table
 
 

@@ -45,8 +45,8 @@ def our_errors() -> Iterator[None]:
         raise as_ours(error) from None
 
 
-def as_ours(error: BaseException) -> RerankError:
-    """The error of this package for an error of Ray or its cause."""
+def as_ours(error: BaseException, doing: str = "") -> RerankError:
+    """The error of this package for an error of Ray or its cause, raised by `doing` something."""
     cause = _innermost(error)
     if isinstance(cause, RerankError):
         return cause
@@ -81,7 +81,7 @@ def as_ours(error: BaseException) -> RerankError:
         return _died(cause)
     if isinstance(cause, RayError):
         return Incomplete(f"Ray failed: {_line(cause)}{_in_logs()}. {_RESUME}")
-    where = "a worker" if isinstance(error, RayError) else "the run"
+    where = doing or ("a worker" if isinstance(error, RayError) else "the run")
     return Incomplete(f"{where} failed: {_line(cause)}{_in_logs()}. {_RESUME}")
 
 

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -14,15 +14,18 @@ import ray
 import torch
 from ray.actor import ActorHandle
 
-from reranker_core.device import is_lost, take_share
+from reranker_core.device import is_lost, may_pass, release_memory, resolve_device, take_share
 from reranker_core.encode.sequences import TokenSequences
-from reranker_core.errors import PreflightRefused
+from reranker_core.errors import PreflightRefused, brief
 from reranker_core.models.scores import Scores
 from reranker_core.output.results import ScoredPart
 from reranker_core.pipeline import code, wire
-from reranker_core.pipeline.coordinator import answer, ask, end_with
+from reranker_core.pipeline.asking import ask, end_with
+from reranker_core.pipeline.failures import as_ours
 from reranker_core.pipeline.job import Job
-from reranker_core.preflight.agreement import Finding, Verdict
+from reranker_core.pipeline.life import signs_of_life
+from reranker_core.pipeline.telling import Telling
+from reranker_core.preflight.agreement import Finding, Origin, Verdict
 from reranker_core.score.poison import Caution
 
 if TYPE_CHECKING:
@@ -31,79 +34,90 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BEAT_SECONDS = 10.0  # at least, between two signs of life of a replica
+_PAUSES = (5.0, 30.0)  # seconds, between attempts to load the model
 
 
 class Replica:
     """A scorer that asks the coordinator first.
 
-    It asks for permission to score at the first part. Errors while loading are also raised there,
-    because Ray converts errors of an actor's constructor to text, and the driver needs the
-    original error.
+    It asks for permission to score in its constructor. If it is set aside there, the constructor
+    does not return: so Ray gives it no part, and its GPU to nobody else. An error that ends the run
+    is raised at the first part, because Ray converts errors of an actor's constructor to text, and
+    the driver needs the original error.
     """
 
     def __init__(self, job: Job, threads: int, coordinator: ActorHandle) -> None:
         self._coordinator = coordinator
-        self._model = job.config.model
+        self._job = job
         self._error: Exception | None = None
-        self._name = f"{os.uname().nodename}:{os.getpid()}"
-        self._admitted = False
+        self._holds = False
         self._told = 0.0
         self._free_since: float | None = None
+        self._origin = _origin()
         threading.Thread(target=end_with, args=(coordinator,), daemon=True, name="end").start()
-        context = ray.get_runtime_context()
-        node = f"node {os.uname().nodename} ({context.get_node_id()[:8]})"
-        replica = f"{node}, replica {context.get_actor_id()[:8]}"
+        Telling(coordinator, self._origin.process).begin()
         try:
-            code.require(job.code)
-            ask(coordinator, "load", replica)
-            self._scorer = _load(job, threads)
-            ask(coordinator, "loaded", replica)
-        except PreflightRefused as refused:
-            ask(coordinator, "finish", "load", replica)
-            finding = self._finding("", (), str(refused), refused.report)
+            self._follow(ask(coordinator, "load", self._origin) or self._start(threads))
         except Exception as error:  # noqa: BLE001 - it is raised, later
             self._error = error
-            return
-        else:
-            report = self._scorer.report
-            finding = self._finding(report.dtype, report.canaries, "", report.as_dict())
-            self._scorer.on_batch(self._batch_done)
-        self._verdict: Any = coordinator.admit.remote(finding)
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Score the parts of a block."""
-        if not self._admitted:
-            self._ask()
-        return pa.concat_tables([self._score(row) for row in wire.rows(block)])
-
-    def _finding(
-        self, dtype: str, canaries: tuple[float, ...], refused: str, report: dict[str, Any]
-    ) -> Finding:
-        node = ray.get_runtime_context().get_node_id()
-        name = f"{os.uname().nodename} ({node[:8]})"
-        return Finding(self._name, name, dtype, canaries, refused, report)
-
-    def _ask(self) -> None:
+        """Score the parts of a block; none where others are to score them."""
         if self._error is not None:
             raise self._error
-        verdict: Verdict = answer(self._verdict)
-        if verdict.action == "refuse":
-            raise PreflightRefused(verdict.reason, verdict.report)
-        if verdict.action == "leave":
-            os._exit(1)  # Ray starts another one in its place
-        self._admitted = True
+        if self._holds:
+            ask(self._coordinator, "hold", self._origin.actor)
+            return wire.nothing()
+        scored = [self._score(row) for row in wire.rows(block)]
+        return pa.concat_tables([row for row in scored if row is not None] or [wire.nothing()])
 
-    def _score(self, row: dict[str, pa.Scalar]) -> pa.Table:
+    def _start(self, threads: int) -> Verdict:
+        """Load and check the model; what the coordinator says to the outcome."""
+        try:
+            code.require(self._job.code)
+            with signs_of_life(self._coordinator.batch_done.remote):
+                self._scorer = _load(self._job, threads)
+        except PreflightRefused as refused:
+            failed = [check for check in refused.report.get("checks", ()) if not check["passed"]]
+            kind = " ".join(f"{check['group']}/{check['name']}" for check in failed)
+            finding = Finding(self._origin, "", (), refused, kind, refused.report)
+        except Exception as error:
+            log.exception("the model cannot be loaded here")
+            ours = as_ours(error, "loading the model")
+            finding = Finding(self._origin, "", (), ours, type(error).__name__, {})
+        else:
+            report = self._scorer.report
+            finding = Finding(
+                self._origin, report.dtype, report.canaries, None, "", report.as_dict()
+            )
+            self._scorer.on_batch(self._batch_done)
+        found: Verdict = ask(self._coordinator, "admit", finding)
+        return found
+
+    def _follow(self, verdict: Verdict) -> None:
+        if verdict.action == "restart":
+            os._exit(1)  # Ray starts another process in its place
+        if verdict.action == "end" and verdict.error is not None:
+            raise verdict.error
+        self._holds = verdict.action == "hold"
+
+    def _score(self, row: dict[str, pa.Scalar]) -> pa.Table | None:
         part, encoded = wire.encoded_of_row(row)
         start = time.perf_counter()
         waited = start - (self._free_since or start)
-        caution = ask(self._coordinator, "begin", "score", part.name)
+        caution = ask(self._coordinator, "begin", "score", part.name, self._origin.device)
+        if caution is not None and caution.elsewhere:
+            return None
         try:
             scores = self._scores(part.name, encoded.sequences, caution)
         except Exception as error:
             if is_lost(error, self._scorer.device):
                 log.exception("part %s: the device failed; this process ends", part.name)
+                ask(self._coordinator, "lost", part.name, self._origin, brief(error))
                 os._exit(1)
+            if ask(self._coordinator, "fails", part.name, self._origin, brief(error)):
+                log.exception("part %s failed here; another device is to score it", part.name)
+                return None
             raise
         measures = {
             "distinct": len(encoded.sequences.chunks),
@@ -115,8 +129,10 @@ class Replica:
         }
         ask(self._coordinator, "finish", "score", part.name)
         self._free_since = time.perf_counter()
-        notes = {"measures": measures, "replica": self._name}
-        return wire.row_of_scored(part, ScoredPart.of(encoded, scores, self._model), notes)
+        notes = {"measures": measures, "replica": self._origin.process}
+        return wire.row_of_scored(
+            part, ScoredPart.of(encoded, scores, self._job.config.model), notes
+        )
 
     def _scores(self, part: str, sequences: TokenSequences, caution: Caution | None) -> Scores:
         if caution is None:
@@ -134,10 +150,34 @@ class Replica:
             self._coordinator.batch_done.remote()
 
 
+def _origin() -> Origin:
+    context = ray.get_runtime_context()
+    host = os.uname().nodename
+    node = f"{host} ({context.get_node_id()[:8]})"
+    gpus = context.get_accelerator_ids().get("GPU", [])
+    device = f"GPU {', '.join(map(str, gpus))} of node {node}" if gpus else ""
+    return Origin(context.get_actor_id(), f"{host}:{os.getpid()}", node, device)
+
+
 def _load(job: Job, threads: int) -> Scorer:
+    """The scorer. What may pass is tried again: memory that another process still holds, a disk or
+    a network that fails.
+    """
     # Here: the driver, which names the class `Replica`, need not import transformers' layers.
     from reranker_core.score.scorer import Scorer
 
     torch.set_num_threads(threads)
     take_share(job.config.replicas.num_gpus or 1)
+    for pause in _PAUSES:
+        try:
+            return Scorer.load(job.config, job.model, job.pairs)
+        except Exception as error:
+            if not may_pass(error):
+                raise
+            log.warning(
+                "the model cannot be loaded (%s); trying again in %g s", brief(error), pause
+            )
+        # Not in the handler: there, the traceback holds what was loaded.
+        release_memory(torch.device(resolve_device(job.config.model.device)))
+        time.sleep(pause)
     return Scorer.load(job.config, job.model, job.pairs)

@@ -14,7 +14,7 @@ from reranker_core.encode.formats.pair_format import PairFormat
 from reranker_core.encode.part import EncodedPart, encode_part
 from reranker_core.output.commit import commit
 from reranker_core.pipeline import code, wire
-from reranker_core.pipeline.coordinator import ask
+from reranker_core.pipeline.asking import ask
 from reranker_core.pipeline.job import Job
 from reranker_core.pipeline.limit import Limit
 

@@ -89,6 +89,11 @@ def scored_of_row(row: dict[str, pa.Scalar]) -> tuple[Part, ScoredPart, dict[str
     return _part(row), scored, json.loads(row["notes"].as_py())
 
 
+def nothing() -> pa.Table:
+    """A block without parts."""
+    return pa.table({"part": pa.array([], pa.string())})
+
+
 def rows(block: pa.Table) -> Iterator[dict[str, pa.Scalar]]:
     """The parts of a block, without copying their tables."""
     for index in range(block.num_rows):

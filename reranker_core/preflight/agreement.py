@@ -1,32 +1,33 @@
-"""Agreement: all replicas compute the same scores, on all nodes.
+"""Agreement: all replicas compute the same thing, on whatever node.
 
-Each replica reports the results of its preflight. No replica scores a row before the replicas that
-start with the run have reported, or a time limit has passed. The largest group of replicas with the
-same canary scores is taken as correct. A replica that joins later must agree with this group. A
-replica that disagrees ends its process, and another one takes its place. A node on which this
-happens several times stops the run.
+Each replica reports what its own preflight found, or why it cannot load the model. None scores a
+row before those that the run starts with have reported, or have been waited for. The largest group
+that agrees is right. A replica that fails or does not agree starts once more in a new process; then
+it is set aside. The run ends only where no replica passes, or nearly all fail alike.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from reranker_core.checks import Check
+from reranker_core.errors import PreflightRefused, RerankError
 from reranker_core.models.checkpoint import Checkpoint
 
-# Shares of the range of the canary scores. Replicas on equal hardware differ only in rounding.
+# Of the canaries' span. Replicas on equal hardware differ in rounding only.
 _TOLERANCE = {"float32": 0.01}
 _HALF_TOLERANCE = 0.03
-_STRIKES = 3
+# Fewer than one in so many may pass where all others fail alike: then the cause is not their nodes.
+_NEARLY_ALL = 10
 
 
 def check_same_files(checkpoint: Checkpoint, expected: dict[str, str]) -> Check:
-    """Check that the files of the model on this node are those that the run started with."""
+    """The checkpoint here holds the files that the run began with."""
     differing = [name for name in expected if checkpoint.digests.get(name) != expected[name]]
     return Check(
         "agreement",
@@ -34,118 +35,179 @@ def check_same_files(checkpoint: Checkpoint, expected: dict[str, str]) -> Check:
         not differing,
         f"{' and '.join(differing) or 'all files'} in {checkpoint.folder} "
         f"{'differ' if differing else 'are the same as on the driver'}",
-        "the files that the driver had when the run started",
+        "the files that the driver saw when the run began",
         "This node has a different or damaged copy of the model, or the folder was changed "
         "during the run. Copy the model to this node again.",
     )
 
 
 @dataclass(frozen=True)
-class Finding:
-    """Result of the preflight of one replica.
+class Origin:
+    """Which replica, and where it is.
 
     Attributes:
-        replica, node: names.
-        dtype: number format of the scores.
-        canaries: scores of the built-in canaries; empty if the model was refused.
-        refused: message of the refusal, or ''.
+        actor: the same before and after a restart.
+        process: host and process id.
+        node: host and id of the node.
+        device: the GPU and its node; '' on a CPU.
+
+    """
+
+    actor: str
+    process: str
+    node: str
+    device: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.process} ({self.device or self.node})"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one replica's preflight found.
+
+    Attributes:
+        origin: whose.
+        dtype: the number format of the scores.
+        canaries: its scores of the built-in canaries; empty where it failed.
+        failure: why it cannot score; None if its preflight passed.
+        kind: what failures have in common that are alike; '' without a failure.
         report: all checks, as plain data.
 
     """
 
-    replica: str
-    node: str
+    origin: Origin
     dtype: str
     canaries: tuple[float, ...]
-    refused: str
+    failure: RerankError | None
+    kind: str
     report: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Next action of a replica: `score`, `leave` (end the process) or `refuse` (stop the run)."""
+    """What a replica is to do.
+
+    Attributes:
+        action: `score`; `restart` (end its process, Ray starts another one); `set_aside`; or `end`
+            (the run, with the error).
+        reason: in words, for `restart` and `set_aside`.
+        error: for all but `score`.
+
+    """
 
     action: str
     reason: str = ""
-    report: dict[str, Any] = field(default_factory=dict)
+    error: RerankError | None = None
 
 
 class Agreement:
-    """The findings of all replicas of a run, and a verdict for each of them.
+    """The findings of a run's replicas, and the verdict on each.
 
-    Args:
-        expected: number of replicas to wait for.
-        patience: maximum seconds to wait, from the first finding on.
-        enforced: whether replicas must agree. If not, each replica that passed its own preflight
-            may score.
-        clock: returns the time in seconds.
-
+    `expected` replicas are waited for: for `patience` seconds from the first that passed, or while
+    others load if none has passed; `clock` gives seconds. With `enforced` off all replicas whose
+    own preflight passed may score.
     """
 
     def __init__(
         self, expected: int, patience: float, enforced: bool, clock: Callable[[], float]
     ) -> None:
-        self._expected, self._patience = expected, patience
-        self._enforced, self._clock = enforced, clock
-        self._findings: list[Finding] = []
-        self._first = 0.0
+        self.expected = expected
+        self._patience, self._enforced, self._clock = patience, enforced, clock
+        self._latest: dict[str, Finding] = {}  # by actor
+        self._reports: dict[str, dict[str, Any]] = {}  # by process
+        self._last = 0.0
+        self._first_pass: float | None = None
+        self._decided = False
         self._right: Finding | None = None
-        self._strikes: Counter[str] = Counter()
-        self.outliers: list[dict[str, str]] = []
+        self._restarted: set[str] = set()
+        self.replaced: list[dict[str, str]] = []
 
     def add(self, finding: Finding) -> None:
-        """Record the finding of a replica."""
-        if not self._findings:
-            self._first = self._clock()
-        self._findings.append(finding)
+        """A replica has finished its preflight, or has failed."""
+        self._latest[finding.origin.actor] = finding
+        self._reports[finding.origin.process] = finding.report
+        self._last = self._clock()
+        if finding.failure is None and self._first_pass is None:
+            self._first_pass = self._last
 
-    def report(self, replica: str) -> dict[str, Any]:
-        """All checks of a replica, as plain data. The replica must have reported."""
-        return next(f.report for f in reversed(self._findings) if f.replica == replica)
+    def report(self, process: str) -> dict[str, Any]:
+        """All checks of a replica that has reported, as plain data."""
+        return self._reports[process]
 
-    def verdict(self, finding: Finding) -> Verdict | None:
-        """The next action of the replica; None if it must wait for others."""
-        if self._right is None:
-            waited = self._clock() - self._first >= self._patience
-            if len(self._findings) < self._expected and not waited:
+    def verdict(self, finding: Finding, loading: int = 0) -> Verdict | None:
+        """What the replica is to do; None while others are waited for. `loading` is the number of
+        replicas that are still loading the model.
+        """
+        if not self._decided:
+            if not self._heard_enough(loading):
                 return None
-            self._right = self._majority()
-        if self._right is None:  # nobody passed
-            return Verdict("refuse", finding.refused, finding.report)
+            self._decided, self._right = True, self._majority()
+        if self._right is None:
+            return Verdict("end", error=self.common_failure())
         reason = self._objection(finding)
         if not reason:
             return Verdict("score")
-        self._strikes[finding.node] += 1
-        self.outliers.append({"replica": finding.replica, "node": finding.node, "reason": reason})
-        if self._strikes[finding.node] >= _STRIKES:
-            return Verdict("refuse", self._last_word(finding, reason), finding.report)
-        return Verdict("leave", reason)
+        error = finding.failure or PreflightRefused(reason, finding.report)
+        actor = finding.origin.actor
+        if actor in self._restarted:
+            return Verdict("set_aside", reason, error)
+        self._restarted.add(actor)
+        self.replaced.append(
+            {"replica": finding.origin.process, "node": finding.origin.node, "reason": reason}
+        )
+        return Verdict("restart", reason, error)
+
+    def common_failure(self) -> RerankError:
+        """The first error of the kind that most failed replicas have."""
+        failed = [found for found in self._latest.values() if found.failure is not None]
+        [(kind, _)] = Counter(found.kind for found in failed).most_common(1)
+        return next(found.failure for found in failed if found.kind == kind and found.failure)
+
+    def _heard_enough(self, loading: int) -> bool:
+        heard = len(self._latest)
+        if heard >= self.expected:
+            return True
+        if self._first_pass is not None:
+            return self._clock() - self._first_pass >= self._patience
+        kinds = Counter(found.kind for found in self._latest.values())
+        if max(kinds.values()) >= self.expected - self.expected // _NEARLY_ALL:
+            return True
+        return not loading and self._clock() - self._last >= self._patience
 
     def _majority(self) -> Finding | None:
-        """The first member of the largest group with the same scores."""
-        passed = [finding for finding in self._findings if not finding.refused]
-        support = [sum(_agree(one, other) for other in passed) for one in passed]
-        return passed[support.index(max(support))] if passed else None
+        """A member of the largest group that agrees; the earliest of equally large ones. None where
+        none passed, or nearly all failed alike.
+        """
+        groups: list[list[Finding]] = []
+        kinds: Counter[str] = Counter()
+        for finding in self._latest.values():
+            if finding.failure is not None:
+                kinds[finding.kind] += 1
+                continue
+            # Compared with one of each group: rounding is far below the tolerance.
+            group = next((group for group in groups if _agree(group[0], finding)), None)
+            if group is None:
+                groups.append([finding])
+            else:
+                group.append(finding)
+        passed = sum(map(len, groups))
+        if not passed or max(kinds.values(), default=0) > passed * (_NEARLY_ALL - 1):
+            return None
+        return max(groups, key=len)[0]
 
     def _objection(self, finding: Finding) -> str:
         assert self._right is not None
-        if finding.refused:
-            return finding.refused
+        if finding.failure is not None:
+            return str(finding.failure)
         if not self._enforced or _agree(self._right, finding):
             return ""
         apart = _apart(self._right, finding)
         return (
-            "agreement/same_scores: the canary scores differ from those of "
-            f"{self._right.replica} by {apart:.2%} of their range; expected at most "
+            "agreement/same_scores: its canary scores differ from those of "
+            f"{self._right.origin.process} by {apart:.2%} of their span; expected at most "
             f"{_tolerance(finding):.0%}. The hardware or the libraries of this node compute "
             "different values"
-        )
-
-    def _last_word(self, finding: Finding, reason: str) -> str:
-        return (
-            f"{self._strikes[finding.node]} replicas on node {finding.node} did not agree with "
-            "the others. Repair this node or remove it from the cluster, then run the same "
-            f"command again. The last failure: {reason}"
         )
 
 

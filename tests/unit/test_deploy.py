@@ -1,6 +1,7 @@
 """What `deploy/` holds is valid, and retries what can be helped by another attempt."""
 
 import json
+import re
 import shlex
 import subprocess
 
@@ -8,6 +9,7 @@ import jsonschema
 import pytest
 import yaml
 
+from reranker_core.pipeline.metrics import _COUNTERS, _GAUGES
 from tests.running import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -89,3 +91,13 @@ def test_exit_code_5_alone_is_retried(codes, ended, attempts, tmp_path):
     )
     assert done.returncode == ended
     assert (tmp_path / "calls").read_text() == "a b c\n" * attempts
+
+
+def test_the_dashboard_shows_metrics_that_there_are():
+    dashboard = json.loads((DEPLOY / "grafana.json").read_text(encoding="utf-8"))
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    names = set(re.findall(r"ray_reranker_(\w+)\{", " ".join(asked)))
+    there = {f"{name}_total" for name in _COUNTERS} | set(_GAUGES)
+    assert names
+    assert names <= there
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])

@@ -29,7 +29,7 @@ def recorder(output, number=1, started=1_000_000_000.0, **facts):
 def test_an_attempt_counts_what_it_committed_and_says_how_it_ended(output):
     report = {"replica": "host:1", "device": "cpu", "loading_seconds": 3.0, "seconds": 1.0}
     with recorder(output, cpus=2.0, gpus=0.5) as record:
-        record.replica(report, [])
+        record.replica(report)
         for part in output.plan.parts[:2]:
             record.add(output.commit(part))
     (found,) = read_attempts(output.store)

@@ -1,8 +1,9 @@
-"""Which replicas may score, which are replaced, and when the run stops."""
+"""Which replicas may score, which start again or are set aside, and when the run ends."""
 
 import pytest
 
-from reranker_core.preflight.agreement import Agreement, Finding
+from reranker_core.errors import Incomplete, PreflightRefused
+from reranker_core.preflight.agreement import Agreement, Finding, Origin
 
 GOOD = (0.0, 5.0, 10.0)
 NEAR = (0.01, 5.02, 9.99)
@@ -16,8 +17,18 @@ class Clock:
         return self.now
 
 
-def finding(name, canaries=GOOD, node="n", refused="", dtype="float32"):
-    return Finding(name, node, dtype, () if refused else canaries, refused, {"checks": []})
+def finding(name, canaries=GOOD, dtype="float32"):
+    origin = Origin(name, f"host:{name}", "n", f"GPU {name}")
+    return Finding(origin, dtype, canaries, None, "", {"checks": []})
+
+
+def failed(name, reason="no memory", kind="OutOfMemoryError", error=Incomplete):
+    origin = Origin(name, f"host:{name}", "n", f"GPU {name}")
+    return Finding(origin, "", (), error(reason), kind, {"checks": []})
+
+
+def refused(name, reason="weights/finite: damaged"):
+    return failed(name, reason, "weights/finite", PreflightRefused)
 
 
 def agreement(expected=1, patience=60.0, enforced=True):
@@ -25,10 +36,16 @@ def agreement(expected=1, patience=60.0, enforced=True):
     return Agreement(expected, patience, enforced, clock), clock
 
 
-def act(group, found):
+def act(group, found, loading=0):
     group.add(found)
-    verdict = group.verdict(found)
+    verdict = group.verdict(found, loading)
     return verdict and verdict.action
+
+
+def actions(group, found):
+    for one in found:
+        group.add(one)
+    return [group.verdict(one).action for one in found]
 
 
 def test_one_replica_agrees_with_itself():
@@ -56,19 +73,17 @@ def test_others_are_waited_for_only_so_long():
 def test_the_majority_is_right_whoever_comes_first(order):
     group, _ = agreement(expected=3)
     found = [finding(str(i), canaries) for i, canaries in enumerate(order)]
-    for one in found:
-        group.add(one)
-    actions = [group.verdict(one).action for one in found]
-    assert actions == ["leave" if canaries is BAD else "score" for canaries in order]
-    assert [o["replica"] for o in group.outliers] == [str(order.index(BAD))]
+    expected = ["restart" if canaries is BAD else "score" for canaries in order]
+    assert actions(group, found) == expected
+    assert [each["replica"] for each in group.replaced] == [f"host:{order.index(BAD)}"]
 
 
 def test_a_replica_that_joins_later_must_agree():
     group, _ = agreement()
     act(group, finding("a"))
     assert act(group, finding("b", NEAR)) == "score"
-    assert act(group, finding("c", BAD)) == "leave"
-    assert "20.00%" in group.outliers[0]["reason"]
+    assert act(group, finding("c", BAD)) == "restart"
+    assert "20.00%" in group.replaced[0]["reason"]
 
 
 def test_half_precision_may_differ_by_more():
@@ -77,32 +92,94 @@ def test_half_precision_may_differ_by_more():
     assert act(group, finding("b", (0.0, 5.2, 10.0), dtype="bfloat16")) == "score"
 
 
-def test_a_node_that_disagrees_again_and_again_stops_the_run_by_name():
+@pytest.mark.parametrize("bad", [finding("b", BAD), failed("b"), refused("b")])
+def test_a_replica_that_cannot_score_starts_again_once_and_is_then_set_aside(bad):
     group, _ = agreement()
     act(group, finding("a"))
-    actions = [act(group, finding(f"b{i}", BAD, node="bad-node")) for i in range(3)]
-    assert actions == ["leave", "leave", "refuse"]
-    assert "bad-node" in group.verdict(finding("b3", BAD, node="bad-node")).reason
+    assert act(group, bad) == "restart"
+    assert act(group, bad) == "set_aside"
+    verdict = group.verdict(bad)
+    assert verdict.reason
+    assert verdict.error.exit_code == (5 if bad.kind == "OutOfMemoryError" else 3)
+    assert act(group, finding("b")) == "score"  # in a new process it may be well
 
 
-def test_a_replica_refused_by_its_own_preflight_is_replaced_where_others_passed():
+def test_a_failure_is_not_the_runs_while_others_load():
+    group, clock = agreement(expected=8)
+    early = failed("a")
+    assert act(group, early, loading=7) is None
+    clock.now = 3600  # the others need an hour
+    assert group.verdict(early, loading=7) is None
+    for name in "bcdefgh":
+        group.add(finding(name))
+    assert group.verdict(early).action == "restart"
+
+
+@pytest.mark.parametrize("bad", [1, 4, 7])
+def test_the_run_goes_on_with_those_that_pass(bad):
+    group, _ = agreement(expected=8)
+    found = [failed(str(i)) if i < bad else finding(str(i)) for i in range(8)]
+    assert actions(group, found) == ["restart"] * bad + ["score"] * (8 - bad)
+
+
+def test_when_all_are_refused_the_run_is_with_the_first_reason():
     group, _ = agreement(expected=2)
-    damaged = finding("a", refused="weights/finite: damaged")
-    group.add(damaged)
-    assert act(group, finding("b")) == "score"
-    assert group.verdict(damaged).action == "leave"
-    assert group.outliers[0]["reason"] == "weights/finite: damaged"
-
-
-def test_when_all_are_refused_the_run_is():
-    group, _ = agreement(expected=2)
-    one, two = finding("a", refused="one"), finding("b", refused="two")
+    one, two = refused("a", "one"), refused("b", "two")
     assert act(group, one) is None
-    assert act(group, two) == "refuse"
-    assert group.verdict(one).reason == "one"
+    assert act(group, two) == "end"
+    verdict = group.verdict(one)
+    assert str(verdict.error) == "one"
+    assert isinstance(verdict.error, PreflightRefused)
+
+
+def test_a_refused_model_is_told_before_the_last_of_many_replicas_has_loaded():
+    group, _ = agreement(expected=64)
+    for number in range(57):
+        assert act(group, refused(str(number)), loading=7) is None
+    assert act(group, refused("57"), loading=6) == "end"
+
+
+def test_many_that_fail_in_different_ways_do_not_end_the_run_early():
+    group, _ = agreement(expected=64)
+    for number in range(60):
+        assert act(group, failed(str(number), kind=f"{number % 2}"), loading=4) is None
+
+
+def test_a_run_in_which_nearly_all_fail_alike_ends_with_their_error():
+    group, _ = agreement(expected=64)
+    found = [failed(str(i)) for i in range(62)] + [finding("x"), finding("y")]
+    assert set(actions(group, found)) == {"end"}
+    assert isinstance(group.verdict(found[-1]).error, Incomplete)
+
+
+def test_replicas_that_never_report_are_not_waited_for_if_none_passed():
+    group, clock = agreement(expected=4)
+    only = failed("a")
+    assert act(group, only) is None
+    clock.now = 61
+    assert group.verdict(only, loading=0).action == "end"
 
 
 def test_scores_are_not_compared_where_that_is_not_enforced():
     group, _ = agreement(enforced=False)
     act(group, finding("a"))
     assert act(group, finding("b", BAD)) == "score"
+
+
+def test_a_thousand_replicas_are_compared_with_one_of_each_group():
+    compared = []
+
+    class Watched(tuple):
+        __slots__ = ()
+
+        def __array__(self, dtype=None, copy=None):
+            import numpy as np
+
+            compared.append(1)
+            return np.array(list(self))
+
+    group, _ = agreement(expected=1000)
+    found = [finding(str(i), Watched(NEAR if i % 2 else GOOD)) for i in range(1000)]
+    found[500] = finding("500", Watched(BAD))
+    assert actions(group, found).count("score") == 999
+    assert len(compared) < 20_000  # two for each comparison; all with all would be a million

@@ -3,6 +3,7 @@
 import pytest
 
 from reranker_core.errors import Incomplete, InputError
+from reranker_core.score.devices import Devices
 from reranker_core.score.poison import READING, SCORING, TOKENIZING, Attempts, Caution
 
 ROWS, BATCH = 100, 16
@@ -111,3 +112,73 @@ def test_what_happened_is_told_in_words():
     assert attempts.told("p") == (
         "4 processes ended while tokenizing part p; 1 cause was found and left out"
     )
+
+
+def gpus(*names):
+    devices = Devices()
+    for name in names:
+        devices.add(name)
+    return Attempts(SCORING, devices)
+
+
+def end(attempts, device, *rows, part="p"):
+    """A process takes up the part, announces rows one by one, and ends at the last; its caution."""
+    caution = attempts.begin(part, device)
+    for row in rows:
+        attempts.announce(part, [row])
+    return caution
+
+
+def test_a_row_that_ended_a_process_on_one_gpu_is_tried_on_another():
+    attempts = gpus("a", "b")
+    end(attempts, "a")
+    end(attempts, "a", 7)
+    assert attempts.begin("p", "a").elsewhere
+    assert attempts.accuses("a")
+    assert not attempts.accuses("b")
+    assert end(attempts, "b", 7) == Caution(suspects=(7,))
+    assert attempts.begin("p", "b") == Caution(fatal=(7,))
+
+
+def test_a_sick_gpu_convicts_no_row():
+    attempts = gpus("a", "b")
+    end(attempts, "a")
+    end(attempts, "a", 7)
+    for _ in range(3):
+        assert attempts.begin("p", "a").elsewhere
+    assert end(attempts, "b", 7, 8) == Caution(suspects=(7,))  # it goes well there
+    attempts.finish("p")
+    assert not attempts.accuses("a")
+    assert attempts.begin("p", "a") == Caution(suspects=(7,))
+
+
+def test_where_there_is_one_gpu_only_two_ends_there_suffice():
+    attempts = gpus("a")
+    end(attempts, "a")
+    end(attempts, "a", 7)
+    end(attempts, "a", 7)
+    assert attempts.begin("p", "a") == Caution(fatal=(7,))
+
+
+def test_on_a_cpu_each_process_counts():
+    attempts = gpus("a", "b")
+    end(attempts, "")
+    end(attempts, "", 7)
+    end(attempts, "", 7)
+    assert attempts.begin("p", "") == Caution(fatal=(7,))
+
+
+def test_a_part_that_raises_an_error_is_tried_on_one_other_gpu():
+    attempts = gpus("a", "b", "c")
+    attempts.begin("p", "a")
+    assert attempts.fails("p", "a")
+    assert attempts.begin("p", "a").elsewhere
+    assert attempts.begin("p", "b") is None
+    assert not attempts.fails("p", "b")
+
+
+@pytest.mark.parametrize("device", ["", "a"])
+def test_an_error_is_the_runs_where_no_other_gpu_could_try(device):
+    attempts = gpus("a")
+    attempts.begin("p", device)
+    assert not attempts.fails("p", device)

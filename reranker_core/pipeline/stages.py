@@ -1,0 +1,65 @@
+"""The stages of a run on Ray Data: read, encode, score, commit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+from ray.data import Dataset, TaskPoolStrategy
+
+from reranker_core.input.plan import Part, read_groups
+from reranker_core.pipeline.datasource import PartSource
+from reranker_core.pipeline.job import Job
+from reranker_core.pipeline.placement import Placement
+from reranker_core.pipeline.pool import pool
+from reranker_core.pipeline.replica import Replica
+from reranker_core.pipeline.tasks import commit_parts, encode
+from reranker_core.prepare import Prepared
+
+
+def stages(
+    job: Job,
+    prepared: Prepared,
+    parts: tuple[Part, ...],
+    placement: Placement,
+    coordinator: Any,
+) -> Dataset:
+    """Receipts of the parts, as they are committed, with the names of the replicas.
+
+    Args:
+        job: the facts of the run.
+        prepared: the plan and the pair format.
+        parts: the parts to score.
+        placement: number and resources of the replicas.
+        coordinator: the coordinator of the run.
+
+    """
+    plan = prepared.plan
+    groups = list(read_groups(parts, plan))
+    source = PartSource(groups, plan.schema.columns, coordinator)
+    one = {"batch_size": 1, "batch_format": "pyarrow"}
+    # It may have megabytes, and is fetched once a process: in a list, where Ray leaves it alone.
+    tokenizing = {
+        "job": job,
+        "pair_format": [ray.put(prepared.pair_format)],
+        "coordinator": coordinator,
+    }
+    committing = {"job": job, "coordinator": coordinator}
+    return (
+        ray.data.read_datasource(source, override_num_blocks=len(groups), num_cpus=1)
+        .map_batches(encode, num_cpus=1, fn_kwargs=tokenizing, **one)
+        .map_batches(
+            Replica,
+            fn_constructor_args=(job, placement.threads, coordinator),
+            compute=pool(placement),
+            **placement.options,
+            **one,
+        )
+        .map_batches(
+            commit_parts,
+            num_cpus=1,
+            fn_kwargs=committing,
+            compute=TaskPoolStrategy(size=placement.commits),
+            **one,
+        )
+    )

@@ -1,0 +1,37 @@
+"""A cluster that all tests here share."""
+
+import pyarrow.parquet as pq
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from tests.fleet.runs import PARTS, ROWS
+from tests.texts import flat_table
+
+NODE = {"num_cpus": 2, "num_gpus": 2}
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """Two nodes with two made-up GPUs each: Ray believes in GPUs that it is told of."""
+    found = Cluster(initialize_head=True, head_node_args=NODE)
+    found.add_node(**NODE)
+    ray.init(address=found.address, log_to_driver=False, logging_level="ERROR")
+    yield found
+    ray.shutdown()
+    found.shutdown()
+
+
+@pytest.fixture
+def gpus(cluster):
+    """The places of these GPUs: node id and number."""
+    nodes = [cluster.head_node, *cluster.worker_nodes]
+    return [f"{node.node_id}:{gpu}" for node in nodes for gpu in range(2)]
+
+
+@pytest.fixture
+def table(tmp_path):
+    """The input of a run."""
+    found = flat_table(PARTS * ROWS, seed=3)
+    pq.write_table(found, tmp_path / "in.parquet")
+    return found

@@ -1,0 +1,73 @@
+"""Replicas that cannot score are set aside and named; the others complete the run."""
+
+import json
+import re
+from unittest import mock
+
+import pytest
+
+from tests import damage
+from tests.fleet.runs import assert_undisturbed, name_of, rerank
+from tests.fleet.troubled_model import set_troubles, troubled_model
+
+pytestmark = pytest.mark.whole_job
+
+
+def test_one_that_fails_one_that_is_lost_and_one_that_disagrees_do_not_end_a_run(
+    gpus, bert, table, tmp_path
+):
+    model = troubled_model(bert, tmp_path, seconds=0.02)
+    lost, fails, disagrees = gpus[:3]
+    set_troubles(tmp_path, {lost: "is lost", fails: "fails", disagrees: "disagrees"})
+    # Two of four agree, whichever comes first.
+    printed = rerank(tmp_path, model)
+    assert (tmp_path / lost).exists()
+    assert_undisturbed(tmp_path, bert, table)
+    aside = json.loads((tmp_path / "out/_preflight.json").read_text())["set_aside"]
+    reasons = {each["device"]: each["reason"] for each in aside}
+    for place, reason in (
+        (lost, "ECC error"),
+        (fails, "this GPU computes nothing"),
+        (disagrees, "agreement/same_scores"),
+    ):
+        assert reason in reasons.pop(name_of(place))
+        assert re.search(f"{re.escape(name_of(place))} is set aside: .*{reason}", printed, re.S)
+    assert not reasons
+    manifest = json.loads((tmp_path / "out/_manifest.json").read_text())
+    assert manifest["attempts"][-1]["parked"] == aside
+
+
+def test_when_the_last_is_lost_the_run_ends_with_the_cause_and_resumes(gpus, bert, table, tmp_path):
+    model = troubled_model(bert, tmp_path, seconds=0.02)
+    set_troubles(tmp_path, dict.fromkeys(gpus, "is lost"))
+    printed = rerank(tmp_path, model, expect=5)
+    assert "uncorrectable ECC error" in printed
+    assert not (tmp_path / "out/_SUCCESS").exists()
+    set_troubles(tmp_path, {})
+    rerank(tmp_path, model)
+    assert_undisturbed(tmp_path, bert, table)
+
+
+def overflow(weights):
+    weights["bert.encoder.layer.0.output.dense.weight"] *= 8e3
+
+
+def test_a_number_format_that_all_refuse_is_followed_by_the_next(gpus, bert, table, tmp_path):
+    model = damage.with_weights(bert, tmp_path / "model", overflow)
+    formats = {"float16": "fast", "float32": "the fallback"}
+    settings = ("model.dtype=auto", "model.trust_remote_code=false", "replicas.max=2")
+    with mock.patch("reranker_core.pipeline.run.possible_formats", return_value=formats):
+        printed = rerank(tmp_path, model, *settings)
+    assert "model.dtype=float16: numerics/finite" in printed
+    manifest = json.loads((tmp_path / "out/_manifest.json").read_text())
+    assert manifest["fingerprint"]["dtype"] == "float32"
+    assert_undisturbed(tmp_path, model, table)
+
+
+def test_a_model_that_all_refuse_is_refused_at_once(gpus, bert, table, tmp_path):
+    model = troubled_model(bert, tmp_path)
+    set_troubles(tmp_path, dict.fromkeys(gpus, "fails"))
+    printed = rerank(tmp_path, model, expect=3)
+    assert "this GPU computes nothing" in printed
+    assert "is started again" not in printed
+    assert "architecture/computes" in (tmp_path / "out/_preflight.json").read_text()
