@@ -14,7 +14,8 @@ NODE = {"num_cpus": 2, "num_gpus": 2}
 @pytest.fixture(scope="session")
 def cluster():
     """Two nodes with two made-up GPUs each: Ray believes in GPUs that it is told of."""
-    found = Cluster(initialize_head=True, head_node_args=NODE)
+    # Without hooks at exit, which only the main thread may set: a test adds a node in another one.
+    found = Cluster(initialize_head=True, head_node_args=NODE, shutdown_at_exit=False)
     found.add_node(**NODE)
     ray.init(address=found.address, log_to_driver=False, logging_level="ERROR")
     yield found

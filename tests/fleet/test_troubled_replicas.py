@@ -70,4 +70,7 @@ def test_a_model_that_all_refuse_is_refused_at_once(gpus, bert, table, tmp_path)
     printed = rerank(tmp_path, model, expect=3)
     assert "this GPU computes nothing" in printed
     assert "is started again" not in printed
-    assert "architecture/computes" in (tmp_path / "out/_preflight.json").read_text()
+    refused = json.loads((tmp_path / "out/_preflight.json").read_text())["refused"]
+    assert {"architecture/computes"} == {
+        f"{check['group']}/{check['name']}" for check in refused["checks"] if not check["passed"]
+    }
