@@ -71,7 +71,7 @@ class Coordinator:
             except Incomplete as ended:
                 problem = str(ended)
         error = Incomplete(problem)
-        self._agreement.add(Finding(origin, "", (), error, problem, {}))
+        self._agreement.add(Finding(origin, "", (), error, problem, problem, {}))
         return await self._park(origin, Verdict("set_aside", problem, error))
 
     async def admit(self, finding: Finding) -> Verdict:

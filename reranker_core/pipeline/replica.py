@@ -79,16 +79,20 @@ class Replica:
                 self._scorer = _load(self._job, threads)
         except PreflightRefused as refused:
             failed = [check for check in refused.report.get("checks", ()) if not check["passed"]]
-            kind = " ".join(f"{check['group']}/{check['name']}" for check in failed)
-            finding = Finding(self._origin, "", (), refused, kind, refused.report)
+            names = [f"{check['group']}/{check['name']}" for check in failed]
+            pairs = zip(names, failed, strict=True)
+            problem = "; ".join(f"{name}: {check['measured']}" for name, check in pairs)
+            finding = Finding(
+                self._origin, "", (), refused, " ".join(names), problem, refused.report
+            )
         except Exception as error:
             log.exception("the model cannot be loaded here")
             ours = as_ours(error, "loading the model")
-            finding = Finding(self._origin, "", (), ours, type(error).__name__, {})
+            finding = Finding(self._origin, "", (), ours, type(error).__name__, brief(error), {})
         else:
             report = self._scorer.report
             finding = Finding(
-                self._origin, report.dtype, report.canaries, None, "", report.as_dict()
+                self._origin, report.dtype, report.canaries, None, "", "", report.as_dict()
             )
             self._scorer.on_batch(self._batch_done)
         found: Verdict = ask(self._coordinator, "admit", finding)

@@ -72,6 +72,7 @@ class Finding:
         canaries: its scores of the built-in canaries; empty where it failed.
         failure: why it cannot score; None if its preflight passed.
         kind: what failures have in common that are alike; '' without a failure.
+        problem: the failure in one line; '' without one.
         report: all checks, as plain data.
 
     """
@@ -81,6 +82,7 @@ class Finding:
     canaries: tuple[float, ...]
     failure: RerankError | None
     kind: str
+    problem: str
     report: dict[str, Any]
 
 
@@ -199,7 +201,7 @@ class Agreement:
     def _objection(self, finding: Finding) -> str:
         assert self._right is not None
         if finding.failure is not None:
-            return str(finding.failure)
+            return finding.problem
         if not self._enforced or _agree(self._right, finding):
             return ""
         apart = _apart(self._right, finding)

@@ -24,11 +24,19 @@ def origin(name, process=1):
 
 
 def good(name, process=1):
-    return Finding(origin(name, process), "float32", CANARIES, None, "", {"checks": []})
+    return Finding(origin(name, process), "float32", CANARIES, None, "", "", {"checks": []})
 
 
 def bad(name, process=1, error=Incomplete):
-    return Finding(origin(name, process), "", (), error(f"{name} is broken"), "OSError", {})
+    return Finding(
+        origin(name, process),
+        "",
+        (),
+        error(f"{name} is broken"),
+        "OSError",
+        f"{name} is broken",
+        {},
+    )
 
 
 async def starts(coordinator, finding):

@@ -19,12 +19,12 @@ class Clock:
 
 def finding(name, canaries=GOOD, dtype="float32"):
     origin = Origin(name, f"host:{name}", "n", f"GPU {name}")
-    return Finding(origin, dtype, canaries, None, "", {"checks": []})
+    return Finding(origin, dtype, canaries, None, "", "", {"checks": []})
 
 
 def failed(name, reason="no memory", kind="OutOfMemoryError", error=Incomplete):
     origin = Origin(name, f"host:{name}", "n", f"GPU {name}")
-    return Finding(origin, "", (), error(reason), kind, {"checks": []})
+    return Finding(origin, "", (), error(reason), kind, reason, {"checks": []})
 
 
 def refused(name, reason="weights/finite: damaged"):
