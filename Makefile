@@ -18,7 +18,7 @@ demo: setup
 # first.
 test: setup-dev check
 	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not whole_job"
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m whole_job tests/faults tests/integration
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m whole_job tests/faults tests/integration tests/fleet
 
 check: setup-dev
 	$(BIN)/ruff check .

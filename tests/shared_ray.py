@@ -85,14 +85,22 @@ def _wait_for(port):
     pytest.fail(f"Ray did not answer on port {port}")
 
 
-@pytest.fixture(scope="session")
-def joined(shared_ray):
-    """This process as a driver of the shared Ray, whose workers then outlive single runs."""
+def join(address):
+    """Make this process a driver of a Ray, whose workers then outlive single runs. It stays one
+    until it joins another Ray.
+    """
     import ray  # not wherever fixtures are known
 
-    ray.init(address=shared_ray.address, log_to_driver=False, logging_level="ERROR")
-    yield
+    if ray.is_initialized() and ray.get_runtime_context().gcs_address == address:
+        return
     ray.shutdown()
+    ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+
+
+@pytest.fixture
+def joined(shared_ray):
+    """This process as a driver of the shared Ray."""
+    join(shared_ray.address)
 
 
 @pytest.fixture

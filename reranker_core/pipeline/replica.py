@@ -82,6 +82,7 @@ class Replica:
             names = [f"{check['group']}/{check['name']}" for check in failed]
             pairs = zip(names, failed, strict=True)
             problem = "; ".join(f"{name}: {check['measured']}" for name, check in pairs)
+            problem = problem or brief(refused)
             finding = Finding(
                 self._origin, "", (), refused, " ".join(names), problem, refused.report
             )

@@ -2,25 +2,30 @@
 
 import pyarrow.parquet as pq
 import pytest
-import ray
 from ray.cluster_utils import Cluster
 
 from tests.fleet.runs import PARTS, ROWS
+from tests.shared_ray import join
 from tests.texts import flat_table
 
 NODE = {"num_cpus": 2, "num_gpus": 2}
 
 
 @pytest.fixture(scope="session")
-def cluster():
+def two_nodes():
     """Two nodes with two made-up GPUs each: Ray believes in GPUs that it is told of."""
     # Without hooks at exit, which only the main thread may set: a test adds a node in another one.
     found = Cluster(initialize_head=True, head_node_args=NODE, shutdown_at_exit=False)
     found.add_node(**NODE)
-    ray.init(address=found.address, log_to_driver=False, logging_level="ERROR")
     yield found
-    ray.shutdown()
     found.shutdown()
+
+
+@pytest.fixture
+def cluster(two_nodes):
+    """These nodes, with this process as a driver."""
+    join(two_nodes.address)
+    return two_nodes
 
 
 @pytest.fixture
