@@ -210,7 +210,9 @@ class Coordinator:
 
     async def _park(self, origin: Origin, verdict: Verdict) -> Verdict:
         self._doing[origin.actor] = "set aside"
-        self._last_error = verdict.error
+        if (error := verdict.error) is not None:
+            error.args = (f"{error} (found by replica {origin})", *error.args[1:])
+            self._last_error = error
         if not self._unwelcome(origin.device):  # of these, nothing is new
             self._set_aside.append(
                 SetAside(origin.process, origin.node, origin.device, verdict.reason)

@@ -38,9 +38,10 @@ def our_errors() -> Iterator[None]:
     """
     try:
         yield
-    except RerankError:
-        raise
     except Exception as error:
+        # What Ray makes of an error of a worker is of our class, too, but has a traceback as text.
+        if isinstance(error, RerankError) and not isinstance(error, RayError):
+            raise
         log.debug("a run ended by %s", type(error).__name__, exc_info=True)
         raise as_ours(error) from None
 

@@ -23,7 +23,8 @@ class SetAside:
     reason: str
 
     def __str__(self) -> str:
-        return f"replica {self.replica} on {self.device or self.node} is set aside: {self.reason}"
+        place = self.device or f"node {self.node}"
+        return f"replica {self.replica} on {place} is set aside: {self.reason}"
 
 
 @dataclass(frozen=True)

@@ -58,8 +58,13 @@ class Origin:
     node: str
     device: str = ""
 
+    @property
+    def place(self) -> str:
+        """The GPU if there is one, and the node."""
+        return self.device or f"node {self.node}"
+
     def __str__(self) -> str:
-        return f"{self.process} ({self.device or self.node})"
+        return f"{self.process} ({self.place})"
 
 
 @dataclass(frozen=True)

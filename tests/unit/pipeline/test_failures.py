@@ -120,9 +120,10 @@ def test_an_actor_that_died_is_explained_by_what_ray_told_of_it_before():
 
 def test_errors_of_ours_come_out_as_they_are():
     refused = PreflightRefused("no reranker", {"checks": []})
-    with pytest.raises(PreflightRefused) as caught, our_errors():
-        raise wrapped(refused)
-    assert caught.value.report == {"checks": []}
+    for error in (wrapped(refused), task_error(refused).as_instanceof_cause()):
+        with pytest.raises(PreflightRefused) as caught, our_errors():
+            raise error
+        assert (str(caught.value), caught.value.report) == ("no reranker", {"checks": []})
     with pytest.raises(ConfigError, match="as it is"), our_errors():
         raise ConfigError("as it is")
 
