@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from reranker_core.device import free_memory, is_out_of_memory, one_attention, release_memory
+from reranker_core.device import is_out_of_memory, one_attention, release_memory
 from reranker_core.encode.sequences import Int64s, TokenSequences
 from reranker_core.errors import Incomplete
 from reranker_core.models.batch import Batch
@@ -28,7 +27,6 @@ log = logging.getLogger(__name__)
 
 _GOOD_BATCHES = 50  # before larger ones are tried again
 _UNREAD = 3  # failures to read prefixes for want of memory, after which none are shared
-_FOR_A_COPY = 0.9  # of the free memory; the rest is for the arithmetic
 
 
 @dataclass(frozen=True)
@@ -173,14 +171,11 @@ class Engine:
         return Computed(self._split(Work(sequences), rows, width).cpu().numpy(), tokens)
 
     @torch.inference_mode()
-    def plain(
-        self, model: torch.nn.Module, sequences: TokenSequences, row: int
-    ) -> npt.NDArray[np.float32]:
-        """The score, or the k scores, of one sequence alone, without padding, from `model`."""
+    def alone(self, sequences: TokenSequences, row: int) -> npt.NDArray[np.float32]:
+        """The score, or the k scores, of one sequence alone, without padding."""
         width = int(sequences.tokens.lengths[row])
-        device = next(model.parameters()).device
-        batch = make_batch(sequences, np.array([row]), width, self._pad_id, device)
-        found: npt.NDArray[np.float32] = self._run(model, batch)[0].cpu().numpy()
+        batch = make_batch(sequences, np.array([row]), width, self._pad_id, self.device)
+        found: npt.NDArray[np.float32] = self._run(self.model, batch)[0].cpu().numpy()
         return found
 
     def _computed(self, work: Work, batch: tuple[Int64s, int]) -> tuple[Int64s, int, torch.Tensor]:
@@ -264,24 +259,3 @@ class Engine:
             f"{self.device} has too little memory for a batch of {tokens} tokens. {remedy}, or use "
             "a device with more free memory. Finished parts are kept"
         )
-
-
-def float32_copy(model: torch.nn.Module) -> torch.nn.Module:
-    """A copy of the model that computes in float32 with the same weights.
-
-    It is on the CPU if the model's device has too little free memory.
-    """
-    weights = list(model.parameters())
-    device = weights[0].device
-    if device.type == "cuda":
-        release_memory(device)
-        needed = sum(weight.numel() for weight in weights) * 4
-        if needed > _FOR_A_COPY * free_memory(device):
-            device = torch.device("cpu")
-            log.warning(
-                "there is no room on the GPU for a copy of the model in float32 (%.1f GiB), so "
-                "what is computed in float32 is computed on the CPU, which is slow",
-                needed / 2**30,
-            )
-    memo = {id(w): torch.nn.Parameter(w.detach().to(device), w.requires_grad) for w in weights}
-    return copy.deepcopy(model, memo).to(device).float()

@@ -6,11 +6,9 @@ weights packed as its products need them. Which is faster depends on the CPU (do
 
 from __future__ import annotations
 
-import copy
 import logging
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import torch
 
@@ -27,10 +25,11 @@ _WORTH = 0.85
 
 
 class PackedLinear(torch.nn.Module):
-    """A linear layer with weights as oneDNN packs them. A deep copy of it is a plain layer.
+    """A linear layer with weights as oneDNN packs them, or plain ones while it computes in another
+    number format.
 
     Attributes:
-        weight: the packed weights; only oneDNN's operators take them.
+        weight: the weights; packed ones can be used by oneDNN's operators only.
         bias: as in the plain layer.
 
     """
@@ -38,21 +37,18 @@ class PackedLinear(torch.nn.Module):
     def __init__(self, layer: torch.nn.Linear, tokens: int) -> None:
         super().__init__()
         self.bias = layer.bias
-        self.weight: Any = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), tokens)
+        self.weight: torch.Tensor
+        packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), tokens)
+        self.register_buffer("weight", packed, persistent=False)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Shape (…, in features) to (…, out features)."""
+        if not self.weight.is_mkldnn:
+            return torch.nn.functional.linear(inputs, self.weight, self.bias)
         found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
             inputs, self.weight, self.bias, "none", [], ""
         )
         return found
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> torch.nn.Linear:
-        rows, columns = self.weight.shape
-        plain = torch.nn.Linear(columns, rows, bias=False, device="meta", dtype=self.weight.dtype)
-        plain.weight = torch.nn.Parameter(self.weight.to_dense(self.weight.dtype), False)
-        plain.bias = copy.deepcopy(self.bias, memo)
-        return plain.eval()
 
 
 def pack_where_faster(model: torch.nn.Module, tokens: int, threads: int) -> str:

@@ -6,9 +6,9 @@ scorer.score_pairs([("how to cache", "lru_cache keeps the results of …")])
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import partial
 
 import numpy as np
 import torch
@@ -50,8 +50,9 @@ from reranker_core.preflight.weights import check_weights
 from reranker_core.preflight.word_forms import check_word_forms
 from reranker_core.score.batching import Shapes
 from reranker_core.score.compiling import compile_if_faster, long_run, may_pay
-from reranker_core.score.engine import Engine, float32_copy
-from reranker_core.score.guard import rescue
+from reranker_core.score.engine import Engine
+from reranker_core.score.exact import in_float32
+from reranker_core.score.guard import FEW, require_few, rescue
 from reranker_core.score.products import pack_where_faster
 from reranker_core.score.streams import TURN, streams_for
 
@@ -219,15 +220,23 @@ class Scorer:
             return "not compiled: this is only done for the supported encoders"
         return compile_if_faster(self._engine, self._encode(lengthening(ENGLISH)))
 
-    def score(self, sequences: TokenSequences, threads: int | None = None) -> Scores:
+    def score(
+        self, sequences: TokenSequences, threads: int | None = None, most: int | None = None
+    ) -> Scores:
         """Scores of all sequences. Non-finite scores are computed again in float32.
 
         Calls from several threads run one after the other. `threads`: number of torch threads;
-        None: as many as when loading.
+        None: as many as when loading. `most`: number of scores that are computed again at most.
+
+        Raises:
+            PreflightRefused: without `most`, too many scores are not finite.
+
         """
         with TURN, torch_threads(threads or self._threads):
             computed = self._engine.compute(sequences)
-            scores = rescue(computed.values, lambda index: self._in_float32(sequences, index))
+            if most is None:
+                require_few(computed.values, self.dtype)
+            scores = rescue(computed.values, partial(self._redo, sequences), most)
         return replace(scores, computed_tokens=computed.tokens)
 
     def score_warily(
@@ -251,7 +260,7 @@ class Scorer:
         for rows in batches:
             before(rows)
             computed = self._engine.one_batch(sequences, rows)
-            scores = rescue(computed.values, self._redo(sequences, rows))
+            scores = rescue(computed.values, self._redo_of(sequences, rows))
             if scores.values.ndim > values.ndim:  # a sequence has k of them
                 values = np.tile(values[:, None], scores.values.shape[1])
             values[rows] = scores.values
@@ -271,16 +280,17 @@ class Scorer:
 
     def score_texts(self, pairs: Sequence[Pair], threads: int | None = None) -> Scores:
         """Scores as in the run, in batches, with the guard; those of the last cutoff layer."""
-        scores = self._scored(pairs, threads)
+        scores = self._scored(pairs, threads, most=FEW)
         return replace(scores, values=_last(scores.values))
 
     def alone(self, pairs: Sequence[Pair]) -> np.ndarray:
         """Score each pair alone, without padding, in the number format of the run."""
-        return self._one_by_one(self._engine.model, pairs)
+        return self._one_by_one(pairs)
 
     def reference(self, pairs: Sequence[Pair]) -> np.ndarray:
         """Score each pair alone, without padding, in float32."""
-        return self._one_by_one(float32_copy(self._engine.model), pairs)
+        with in_float32(self._engine.model):
+            return self._one_by_one(pairs)
 
     def read_by(self, layer: torch.nn.Module, pairs: Sequence[Pair]) -> np.ndarray:
         """The input of a layer of the model for each pair alone, shape (n, width).
@@ -297,14 +307,16 @@ class Scorer:
             hook.remove()
         return torch.stack(read).cpu().numpy()
 
-    def _one_by_one(self, model: torch.nn.Module, pairs: Sequence[Pair]) -> np.ndarray:
+    def _one_by_one(self, pairs: Sequence[Pair]) -> np.ndarray:
         sequences = self._encode(pairs)
-        scores = [self._engine.plain(model, sequences, row) for row in range(len(sequences))]
+        scores = [self._engine.alone(sequences, row) for row in range(len(sequences))]
         return _last(self._by_pair(np.array(scores, np.float32), sequences))
 
-    def _scored(self, pairs: Sequence[Pair], threads: int | None = None) -> Scores:
+    def _scored(
+        self, pairs: Sequence[Pair], threads: int | None = None, most: int | None = None
+    ) -> Scores:
         sequences = self._encode(pairs)
-        scores = self.score(sequences, threads)
+        scores = self.score(sequences, threads, most)
         return replace(scores, values=self._by_pair(scores.values, sequences))
 
     def _by_pair(self, values: np.ndarray, sequences: TokenSequences) -> np.ndarray:
@@ -318,17 +330,17 @@ class Scorer:
         passage_of = np.array([passages[passage] for _, passage in pairs], np.int64)
         return self.pair_format.encode(list(queries), list(passages), query_of, passage_of)
 
-    def _redo(self, sequences: TokenSequences, rows: Int64s) -> Callable[[int], np.ndarray]:
-        return lambda index: self._in_float32(sequences, int(rows[index]))
+    def _redo_of(
+        self, sequences: TokenSequences, rows: Int64s
+    ) -> Callable[[Int64s], Iterator[np.ndarray]]:
+        return lambda some: self._redo(sequences, rows[some])
 
-    def _in_float32(self, sequences: TokenSequences, index: int) -> np.ndarray:
-        found = self._engine.plain(self._float32, sequences, index)
-        self._engine.on_batch()  # on a CPU, one takes seconds
-        return found
-
-    @cached_property
-    def _float32(self) -> torch.nn.Module:
-        return float32_copy(self._engine.model)
+    def _redo(self, sequences: TokenSequences, rows: Int64s) -> Iterator[np.ndarray]:
+        """The scores of these sequences in float32."""
+        with in_float32(self._engine.model):
+            for row in rows:
+                yield self._engine.alone(sequences, int(row))
+                self._engine.on_batch()  # on a CPU, one takes seconds
 
 
 def _last(values: np.ndarray) -> np.ndarray:

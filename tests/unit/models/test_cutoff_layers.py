@@ -30,7 +30,7 @@ from reranker_core.output.contents import Columns, check_content
 from reranker_core.output.identity import digest, fingerprint, identity
 from reranker_core.output.results import ScoredPart, output_table
 from reranker_core.pipeline import wire
-from reranker_core.score.engine import float32_copy
+from reranker_core.score.exact import in_float32
 from reranker_core.score.guard import rescue
 from reranker_core.score.scorer import Scorer
 from reranker_core.storage.store import Store
@@ -120,9 +120,9 @@ def test_a_pair_is_computed_again_for_any_of_its_layers():
     values = np.array([[1, 2], [NAN, 3], [4, INF], [5, 6]], np.float32)
     asked: list[int] = []
 
-    def redo(index: int) -> list[float]:
-        asked.append(index)
-        return [7.0, 8.0] if index == 1 else [9.0, NAN]
+    def redo(some: np.ndarray) -> list[list[float]]:
+        asked.extend(some.tolist())
+        return [[7.0, 8.0], [9.0, NAN]]
 
     found = rescue(values, redo)
     assert asked == [1, 2]
@@ -145,11 +145,12 @@ def test_overflow_behind_one_layer_is_rescued_behind_all(folder: Path):
 
     scorer._engine.model.register_forward_hook(overflow)
     found = scorer.score(sequences)
-    exact = float32_copy(scorer._engine.model)
+    with in_float32(scorer._engine.model):
+        exact = scorer._engine.alone(sequences, 4)
     others = np.arange(len(TEXTS)) != 4
     assert found.rescued == 1
     assert found.values[others].tobytes() == before[others].tobytes()
-    assert found.values[4].tolist() == scorer._engine.plain(exact, sequences, 4).tolist()
+    assert found.values[4].tolist() == exact.tolist()
     assert (found.values[4] != before[4]).all()
 
 

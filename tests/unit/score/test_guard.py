@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from reranker_core.score.engine import float32_copy
-from reranker_core.score.guard import rescue
+from reranker_core.errors import PreflightRefused
+from reranker_core.score.guard import FEW, require_few, rescue
 from reranker_core.score.scorer import Scorer
 from tests import damage
 from tests.tables import config
@@ -26,9 +26,9 @@ def array(*values: float) -> np.ndarray:
 def test_exactly_the_scores_that_are_not_finite_are_redone():
     asked: list[int] = []
 
-    def redo(index: int) -> float:
-        asked.append(index)
-        return 10.0 + index
+    def redo(some: np.ndarray) -> np.ndarray:
+        asked.extend(some.tolist())
+        return 10.0 + some
 
     found = rescue(array(0.1, NAN, 0.3, INF, -INF, 0.6), redo)
     assert asked == [1, 3, 4]
@@ -40,43 +40,55 @@ def test_finite_scores_are_left_to_the_last_bit():
     values = np.random.default_rng(0).normal(size=100).astype(np.float32)
     spoiled = values.copy()
     spoiled[[3, 50]] = NAN
-    found = rescue(spoiled, lambda index: 0.0).values
+    found = rescue(spoiled, np.zeros_like).values
     kept = np.delete(np.arange(100), [3, 50])
     assert found[kept].tobytes() == values[kept].tobytes()
 
 
 @pytest.mark.parametrize("again", [NAN, INF, -INF])
 def test_what_stays_not_finite_is_nan(again: float):
-    found = rescue(array(1, INF, 3), lambda index: again)
+    found = rescue(array(1, INF, 3), lambda some: [again])
     assert np.array_equal(found.values, array(1, NAN, 3), equal_nan=True)
     assert found.rescued == 0
 
 
 def test_only_the_rescued_count():
-    found = rescue(array(NAN, NAN, NAN), lambda index: [1.0, NAN, 2.0][index])
+    found = rescue(array(NAN, NAN, NAN), lambda some: [1.0, NAN, 2.0])
     assert found.rescued == 2
 
 
 def test_nothing_is_redone_when_all_is_finite():
     values = array(1, 2)
-    assert rescue(values, lambda index: pytest.fail("asked")).values is values
+    assert rescue(values, lambda some: pytest.fail("asked")).values is values
 
 
 def test_no_scores_are_no_work():
-    assert rescue(array(), lambda index: pytest.fail("asked")).rescued == 0
+    assert rescue(array(), lambda some: pytest.fail("asked")).rescued == 0
 
 
 def test_the_given_scores_are_not_changed():
     values = array(1, NAN)
-    rescue(values, lambda index: 5.0)
+    rescue(values, lambda some: [5.0])
     assert np.isnan(values[1])
 
 
-def test_the_float32_copy_leaves_the_model_alone():
-    model = torch.nn.Linear(2, 1).to(torch.bfloat16)
-    copy = float32_copy(model)
-    assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
-    assert {weight.dtype for weight in copy.parameters()} == {torch.float32}
+def test_at_most_so_many_are_redone():
+    found = rescue(array(NAN, 1, NAN, INF), lambda some: [5.0] * len(some), most=2)
+    assert np.array_equal(found.values, array(5, 1, 5, NAN), equal_nan=True)
+    assert found.rescued == 2
+
+
+@pytest.mark.parametrize("shape", [(4000,), (4000, 3)])
+def test_a_number_format_with_many_scores_that_are_not_finite_is_refused(shape: tuple[int, ...]):
+    values = np.zeros(shape, np.float32)
+    values[:200] = NAN
+    require_few(values, "float16")
+    values[200] = INF
+    require_few(values, "float32")
+    with pytest.raises(PreflightRefused, match=r"201 scores of 4,000 .* in float16") as refused:
+        require_few(values, "float16")
+    assert refused.value.failed("numerics") == ["numerics/finite"]
+    require_few(values[:FEW], "float16")
 
 
 def load(model: Path, dtype: str) -> Scorer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 import torch
 
 from reranker_core.score import products
+from reranker_core.score.exact import in_float32
 from reranker_core.score.products import PackedLinear, pack_where_faster
 from reranker_core.score.scorer import Scorer
 from tests.parity.common import sample_pairs
@@ -30,17 +30,27 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_a_packed_layer_multiplies_as_the_plain_one_and_a_copy_is_plain_again(bias: bool):
+def test_a_packed_layer_multiplies_as_the_plain_one_without_dense_weights(bias: bool):
     plain = torch.nn.Linear(192, 320, bias)
     inputs = torch.randn(3, 50, 192)
     with torch.no_grad():
         packed = PackedLinear(plain, 256)
         torch.testing.assert_close(packed(inputs), plain(inputs))
-        again = copy.deepcopy(packed)
-    assert type(again) is torch.nn.Linear
-    assert torch.equal(again.weight, plain.weight)
-    assert (again.bias is None) is not bias
-    assert not list(packed.parameters())[bias:]  # the dense weights are gone
+    assert not list(packed.parameters())[bias:]
+
+
+def test_packed_bfloat16_weights_compute_in_float32_for_a_time():
+    layer = torch.nn.Linear(192, 320).to(torch.bfloat16)
+    inputs = torch.randn(50, 192)
+    with torch.no_grad():
+        try:
+            packed = PackedLinear(layer, 256)
+        except RuntimeError:
+            pytest.skip("this CPU has no packed weights in bfloat16")
+        rounded = packed(inputs.bfloat16())
+        with in_float32(packed):
+            assert torch.equal(packed(inputs), layer.float()(inputs))
+        assert torch.equal(packed(inputs.bfloat16()), rounded)
 
 
 def test_scores_are_those_of_the_plain_model(monkeypatch: pytest.MonkeyPatch):
