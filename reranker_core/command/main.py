@@ -22,6 +22,7 @@ from reranker_core.command import (
 )
 from reranker_core.command.console import help_width
 from reranker_core.command.help import EXIT_CODES
+from reranker_core.command.messages import tell_error
 from reranker_core.command.subcommand import HELP_OPTIONS, hint_for
 from reranker_core.errors import RerankError
 
@@ -91,11 +92,11 @@ def execute(command: click.Command, name: str) -> NoReturn:
         print(error.format_message())
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        print(f"error: {error.format_message()}{hint_for(error)}", file=sys.stderr)
+        tell_error(f"{error.format_message()}{hint_for(error)}")
         sys.exit(error.exit_code)
     except click.Abort:  # ctrl-C before the subcommand began
         sys.exit(130)
     except RerankError as error:
-        print(f"error: {error}", file=sys.stderr)
+        tell_error(str(error))
         sys.exit(error.exit_code)
     sys.exit(code or 0)

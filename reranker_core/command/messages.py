@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import sys
+from datetime import UTC, datetime
+
+LOG_FORMATS = ("text", "json")
+
+_log = logging.getLogger(__name__)
 
 
-def set_up_messages() -> None:
-    """Our own messages at INFO, those of libraries from WARNING; no bars of theirs."""
+def set_up_messages(log_format: str = "text") -> None:
+    """Our own messages at INFO, those of libraries from WARNING; no bars of theirs.
+
+    `log_format`: `text`, or `json` for one JSON object a line, with `time`, `level`, `logger`,
+    `message`, and `traceback` where there is one.
+    """
     logging.basicConfig(
         format="%(asctime)s %(levelname)s %(message)s",
         datefmt="%Y-%m-%d %H:%M:%S",
         level=logging.WARNING,
     )
+    if log_format == "json":
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(JsonLines())
     logging.getLogger("reranker_core").setLevel(logging.INFO)
     for name, value in {
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -24,3 +38,27 @@ def set_up_messages() -> None:
         "RAY_DEDUP_LOGS_SKIP_REGEX": r"retries remaining, so the task will be retried",
     }.items():
         os.environ.setdefault(name, value)
+
+
+def tell_error(text: str) -> None:
+    """The error that ends the command: the last line on standard error."""
+    if any(isinstance(handler.formatter, JsonLines) for handler in logging.getLogger().handlers):
+        _log.error(text)
+    else:
+        print(f"error: {text}", file=sys.stderr)
+
+
+class JsonLines(logging.Formatter):
+    """Messages as JSON objects, for collectors of logs."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        fields = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(fields, ensure_ascii=False)

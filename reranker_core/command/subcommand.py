@@ -13,7 +13,7 @@ from reranker_core.command.completion import complete_override
 from reranker_core.command.console import help_width, make_console
 from reranker_core.command.help import EVERYTHING, EXIT_CODES, describe_keys, heeded
 from reranker_core.command.like import configuration_like
-from reranker_core.command.messages import set_up_messages
+from reranker_core.command.messages import LOG_FORMATS, set_up_messages
 from reranker_core.config import known_keys, load_config
 from reranker_core.config.peers import ours
 from reranker_core.config.working_copy import refuse_paths_in_copy
@@ -44,9 +44,13 @@ def subcommand(
     def decorate(work: Callable[..., None]) -> click.Command:
         @functools.wraps(work)
         def call(
-            config: str | None, overrides: tuple[str, ...], like: str | None = None, **options: Any
+            config: str | None,
+            overrides: tuple[str, ...],
+            log_format: str,
+            like: str | None = None,
+            **options: Any,
         ) -> None:
-            set_up_messages()
+            set_up_messages(log_format)
             stop_on_signals()
             if like is not None and config is not None:
                 raise ConfigError("set either --config or --like, not both")
@@ -56,8 +60,16 @@ def subcommand(
             work(loaded, make_console(), **options)
 
         command = click.option(
-            "--config", metavar="FILE", type=click.Path(), help="Configuration file in YAML."
+            "--log-format",
+            type=click.Choice(LOG_FORMATS),
+            default="text",
+            envvar="BATCH_RERANKER_LOG_FORMAT",
+            show_envvar=True,
+            help="Format of the messages on standard error; json: one object per line.",
         )(call)
+        command = click.option(
+            "--config", metavar="FILE", type=click.Path(), help="Configuration file in YAML."
+        )(command)
         if repeats:
             command = click.option(
                 "--like",

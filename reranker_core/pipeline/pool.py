@@ -9,7 +9,8 @@ from ray.data.context import AutoscalingConfig
 
 from reranker_core.pipeline.placement import Placement
 
-# A replica has its next part at hand while it scores one; more would only fill memory.
+# A replica has its next part at hand while it scores one; more would only fill memory. Beside a GPU
+# it unpacks this part at that time; on a CPU that would take a core from the forward.
 PARTS_IN_FLIGHT = 2
 
 
@@ -23,12 +24,17 @@ def pool(placement: Placement) -> ActorPoolStrategy:
         max_size=placement.max,
         initial_size=placement.max,
         max_tasks_in_flight_per_actor=PARTS_IN_FLIGHT,
+        max_concurrent_calls_per_actor=PARTS_IN_FLIGHT if placement.num_gpus else 1,
+        enable_true_multi_threading=True,
     )
 
 
 def autoscaling() -> AutoscalingConfig:
     """Ray Data's default ends an idle replica ten times a second, and adds them in small steps:
     after a minute without parts, one of 64 was left, and the pool needed 20 minutes to grow again.
-    Utilisation is never below 0, so nothing is ended before all parts are handed out.
+    Utilisation is never below 0, so nothing is ended before all parts are handed out. It is 1 where
+    replicas have `PARTS_IN_FLIGHT` at once, so growing needs no more than that.
     """
-    return AutoscalingConfig(actor_pool_util_downscaling_threshold=-1.0)
+    return AutoscalingConfig(
+        actor_pool_util_downscaling_threshold=-1.0, actor_pool_util_upscaling_threshold=1.0
+    )

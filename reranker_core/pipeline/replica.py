@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +15,10 @@ import torch
 from ray.actor import ActorHandle
 
 from reranker_core.device import is_lost, may_pass, release_memory, resolve_device, take_share
+from reranker_core.encode.part import EncodedPart
 from reranker_core.encode.sequences import TokenSequences
 from reranker_core.errors import PreflightRefused, brief
+from reranker_core.input.plan import Part
 from reranker_core.models.scores import Scores
 from reranker_core.output.results import ScoredPart
 from reranker_core.pipeline import code, wire
@@ -53,6 +55,7 @@ class Replica:
         self._holds = False
         self._told = 0.0
         self._free_since: float | None = None
+        self._turn = threading.Lock()
         self._origin = _origin()
         threading.Thread(target=end_with, args=(coordinator,), daemon=True, name="end").start()
         Telling(coordinator, self._origin.process).begin()
@@ -107,7 +110,19 @@ class Replica:
         self._holds = verdict.action == "hold"
 
     def _score(self, row: dict[str, pa.Scalar]) -> pa.Table | None:
+        """The part with its scores. It is unpacked and packed while others may be computed."""
         part, encoded = wire.encoded_of_row(row)
+        with self._turn:
+            found = self._compute(part, encoded)
+        if found is None:
+            return None
+        scores, measures = found
+        scored = ScoredPart.of(encoded, scores, self._job.config.model)
+        notes = {"measures": measures, "replica": self._origin.process}
+        return wire.row_of_scored(part, scored, notes)
+
+    def _compute(self, part: Part, encoded: EncodedPart) -> tuple[Scores, dict[str, Any]] | None:
+        """The scores, and what their receipt tells; None if another device is to score the part."""
         start = time.perf_counter()
         waited = start - (self._free_since or start)
         caution = ask(self._coordinator, "begin", "score", part.name, self._origin.device)
@@ -134,10 +149,7 @@ class Replica:
         }
         ask(self._coordinator, "finish", "score", part.name)
         self._free_since = time.perf_counter()
-        notes = {"measures": measures, "replica": self._origin.process}
-        return wire.row_of_scored(
-            part, ScoredPart.of(encoded, scores, self._job.config.model), notes
-        )
+        return scores, measures
 
     def _scores(self, part: str, sequences: TokenSequences, caution: Caution | None) -> Scores:
         if caution is None:

@@ -45,13 +45,14 @@ class Pool:
         return self.strategy.max_tasks_in_flight_per_actor
 
     def max_actor_concurrency(self):
-        return 1
+        return self.strategy.max_concurrent_calls_per_actor or 1
 
     def per_actor_resource_usage(self):
         return None
 
     def get_pool_util(self):
-        return sum(self.tasks.values()) / self.current_size() if self.current_size() else 1e9
+        most = self.current_size() * self.max_actor_concurrency()
+        return sum(self.tasks.values()) / most if most else 1e9
 
     def scale(self, request):
         if request.delta > 0:
@@ -118,12 +119,12 @@ def fewest(config, strategy, stall, load, part):
     return smallest
 
 
-@pytest.mark.parametrize("least", [1, SIZE])
+@pytest.mark.parametrize(("least", "gpus"), [(1, 0), (1, 1), (SIZE, 1)])
 @pytest.mark.parametrize(
     ("stall", "load", "part"), [(20, 60, 3.5), (60, 60, 3.5), (120, 60, 3.5), (120, 600, 60)]
 )
-def test_a_time_without_parts_ends_no_replica(stall, load, part, least):
-    strategy = pool(Placement(least, SIZE, SIZE, 1, 1))
+def test_a_time_without_parts_ends_no_replica(stall, load, part, least, gpus):
+    strategy = pool(Placement(least, SIZE, SIZE, 1, gpus))
     assert fewest(autoscaling(), strategy, stall, load, part) == SIZE
 
 

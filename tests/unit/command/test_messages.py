@@ -1,0 +1,58 @@
+"""Messages on standard error, as text or as JSON objects."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from reranker_core.command.messages import set_up_messages
+
+
+@pytest.fixture
+def fresh(monkeypatch):
+    """Make logging as at the start of a process; pytest adds a handler just before each test."""
+    root = logging.getLogger()
+    level = root.level
+    yield lambda: monkeypatch.setattr(root, "handlers", [])
+    root.setLevel(level)
+
+
+def test_json_logs_have_one_object_a_line(fresh, capsys):
+    fresh()
+    set_up_messages("json")
+    try:
+        raise ValueError("two\nlines")
+    except ValueError:
+        logging.getLogger("reranker_core.pipeline").exception("part %s failed: é", "a-1")
+    (line,) = capsys.readouterr().err.splitlines()
+    found = json.loads(line)
+    assert found.pop("time").endswith("+00:00")
+    assert found.pop("traceback").endswith("ValueError: two\nlines")
+    assert found == {
+        "level": "ERROR",
+        "logger": "reranker_core.pipeline",
+        "message": "part a-1 failed: é",
+    }
+
+
+@pytest.mark.parametrize("by", ["option", "environment"])
+def test_the_error_that_ends_a_command_is_an_object_too(fresh, typed, monkeypatch, tmp_path, by):
+    fresh()
+    words = ["plan", f"input.path={tmp_path}/none", "output.path=out", "model.path=m"]
+    if by == "option":
+        words += ["--log-format", "json"]
+    else:
+        monkeypatch.setenv("BATCH_RERANKER_LOG_FORMAT", "json")
+    code, out, err = typed(*words)
+    found = [json.loads(line) for line in err.splitlines()]
+    assert (code, out, found[-1]["level"]) == (2, "", "ERROR")
+    assert f"{tmp_path}/none" in found[-1]["message"]
+
+
+def test_messages_are_text_by_default(fresh, typed, tmp_path):
+    fresh()
+    code, _, err = typed("plan", f"input.path={tmp_path}/none", "output.path=out", "model.path=m")
+    assert code == 2
+    assert err.splitlines()[-1].startswith("error: ")
