@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 
 from reranker_core.encode import special_tokens as special
 from reranker_core.encode.sequences import Ragged
+from reranker_core.encode.words import WordByWord
 
 # Only the first tokens of a text are used, so a text of megabytes need not be read to its end.
 # Shorter ones are: there, finding out costs more than it saves.
@@ -100,6 +101,10 @@ class TextTokenizer:
         return {"tokenizer": "tokenizer.json"} if self.rebuilt else {}
 
     @cached_property
+    def _words(self) -> WordByWord | None:
+        return WordByWord.of(self.backend)
+
+    @cached_property
     def _special(self) -> re.Pattern[str]:
         return special.pattern(self.specials)
 
@@ -125,6 +130,15 @@ class TextTokenizer:
         found: list[int] = self.backend.encode(self.own(text), add_special_tokens=False).ids
         return found
 
+    def some_ids(self, texts: list[str], used: slice) -> Ragged:
+        """The used part of the ids of each text of users, without special tokens around them."""
+        if self._words is None:
+            encodings = self.backend.encode_batch_fast(texts, add_special_tokens=False)
+            return Ragged.of([encoding.ids[used] for encoding in encodings])
+        runs = [np.frombuffer(run, np.int32)[used] for run in self._words.ids(texts)]
+        lengths = np.fromiter(map(len, runs), np.int64, len(runs))
+        return Ragged(np.concatenate(runs), lengths)
+
     def decode(self, ids: list[int]) -> str:
         """The text of ids, special tokens included."""
         text: str = self.backend.decode(ids, skip_special_tokens=False)
@@ -142,11 +156,9 @@ def _ids(tokenizer: TextTokenizer, texts: list[str], limit: int | None) -> Ragge
     used = slice(limit)
     if limit is not None and tokenizer.truncation_side == "left":
         used = slice(-limit, None)
-    pieces = [Ragged.of([])]
-    for begin in range(0, len(texts), _TEXTS_AT_ONCE):
-        some = texts[begin : begin + _TEXTS_AT_ONCE]
-        encodings = tokenizer.backend.encode_batch_fast(some, add_special_tokens=False)
-        pieces.append(Ragged.of([encoding.ids[used] for encoding in encodings]))
+    starts = range(0, len(texts), _TEXTS_AT_ONCE)
+    pieces = [tokenizer.some_ids(texts[at : at + _TEXTS_AT_ONCE], used) for at in starts]
+    pieces.append(Ragged.of([]))
     return Ragged(
         np.concatenate([piece.values for piece in pieces]),
         np.concatenate([piece.lengths for piece in pieces]),
