@@ -1,24 +1,30 @@
 # make demo    sets everything up and runs the main job on real input
 # make test    sets everything up and passes the tests
+# make test-all the same, with all cases of each test
 # make check   lint, types, and the direction of the layers
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 INSTALL := scripts/install.sh $(VENV)
+CASES ?= and not exhaustive
 # Dozens of processes import the same modules; only the first is to compile them.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check setup setup-dev kill chaos bench reference screenshot lock clean
+.PHONY: demo test test-all check setup setup-dev kill chaos bench reference screenshot lock clean
 
 demo: setup
 	$(BIN)/python -m demo.run $(ARGS)
 
-# tests/readme beside what needs no Ray, then whole jobs on a Ray for each of two cores, the longest
+# tests/readme beside what needs no Ray, then whole jobs on a Ray for each of two cores; the longest
 # first.
 test: setup-dev check
-	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not whole_job"
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m whole_job tests/faults tests/integration tests/fleet
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not whole_job $(CASES)" \
+		tests/readme tests/faults tests/parity tests/integration tests/unit
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "whole_job $(CASES)" tests/faults tests/integration tests/fleet
+
+test-all:
+	$(MAKE) test CASES=
 
 check: setup-dev
 	$(BIN)/ruff check .

@@ -21,16 +21,18 @@ from tests import servers
 from tests.shared_ray import aws_profile, joined, rerank, shared_ray  # noqa: F401 - fixtures
 
 
-class ReadmeTogether(LoadScopeScheduling):
-    """Any worker runs any test, but one runs all of `tests/readme`, from the beginning on."""
+class ByModule(LoadScopeScheduling):
+    """One worker runs all tests of a module, which makes its fixtures once; one runs all of
+    `tests/readme`.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "readme" if nodeid.startswith("tests/readme/") else nodeid
+        return "readme" if nodeid.startswith("tests/readme/") else nodeid.partition("::")[0]
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ReadmeTogether | None:
-    return ReadmeTogether(config, log) if config.getvalue("dist") == "loadscope" else None
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByModule | None:
+    return ByModule(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 def made(maker: str, **options: Any) -> Any:

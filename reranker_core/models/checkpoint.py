@@ -197,7 +197,7 @@ def open_checkpoint(model: ModelConfig, is_base: bool = False) -> Checkpoint:
         return _adapted(adapter, model, revision)
     if model.base is not None:
         raise ConfigError(
-            f"model.base={model.base} is set, but model.path={model.path} holds no LoRA adapter. "
+            f"model.base={model.base} is set, but model.path={model.path} is not a LoRA adapter. "
             "Remove this key"
         )
     return _opened(folder, model, revision)

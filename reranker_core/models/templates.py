@@ -201,7 +201,7 @@ def resolve_template(
     template = TEMPLATES.get(name)
     if template is None:
         near = difflib.get_close_matches(name, TEMPLATES, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
+        hint = f"; did you mean '{near[0]}'?" if near else "."
         raise ConfigError(
             f"model.template={name}: there is no such template{hint} The built-in templates are "
             f"{', '.join(TEMPLATES)}. For your own template, write a mapping with `segments`"

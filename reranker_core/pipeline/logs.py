@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 _END_BYTES = 20_000
-# As the last line of a Python traceback, or as a program tells of an error.
-_ERROR = re.compile(r"\s*([\w.]*(Error|Exception)|error): ")
+_TRACEBACK, _HARMLESS = "Traceback (most recent call last)", "Exception ignored in"
+_LAST_LINE = re.compile(r"[\w.]*(Error|Exception)\b")  # of a traceback
+_TOLD = re.compile(r"\s*error: ")  # by a program, such as uv
 
 
 def log_folder() -> Path | None:
@@ -35,10 +38,23 @@ def startup_problem(folder: Path | None, since: float = 0.0) -> str:
         if file.stat().st_mtime < since:
             break
         end = file.read_bytes()[-_END_BYTES:].decode(errors="replace")
-        told = [line for line in end.splitlines() if _ERROR.match(line)]
+        told = list(_errors(end.splitlines()))
         if told:
             return told[-1].strip()[:300]
     return ""
+
+
+def _errors(lines: list[str]) -> Iterator[str]:
+    """Errors that ended a program. A line that begins with the name of an error may be harmless."""
+    in_traceback = False
+    for before, line in pairwise(["", *lines]):
+        if line.startswith(_TRACEBACK):
+            in_traceback = not before.startswith(_HARMLESS)
+        elif _TOLD.match(line):
+            yield line
+        elif in_traceback and _LAST_LINE.match(line):
+            in_traceback = False
+            yield line
 
 
 def no_worker_starts(problem: str) -> str:

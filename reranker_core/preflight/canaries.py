@@ -246,7 +246,7 @@ def read_canaries(path: str) -> list[Canary]:
         found.append((query, relevant, irrelevant))
     if not found:
         raise ConfigError(
-            f"preflight.canaries={path}: holds no canary; remove this key, or add canaries to "
+            f"preflight.canaries={path}: contains no canaries; remove this key, or add canaries to "
             "the file"
         )
     return found

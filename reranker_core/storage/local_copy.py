@@ -44,8 +44,8 @@ def local_copy(url: str, patterns: Sequence[str]) -> Path:
     files = _wanted(store, patterns)
     if not files:
         raise ConfigError(
-            f"{url} holds no file of the kinds {', '.join(patterns)}. Correct the URL, or copy the "
-            "files to it"
+            f"{url} contains no files of the kinds {', '.join(patterns)}. Correct the URL, or copy "
+            "the files to it"
         )
     state = json.dumps([store.url, *files]).encode()
     folder = cache_folder("copies") / hashlib.sha256(state).hexdigest()[:32]

@@ -47,6 +47,7 @@ def server(request):
     return request.getfixturevalue(getattr(request, "param", "weed"))
 
 
+exhaustive = pytest.mark.exhaustive
 on_both_servers = pytest.mark.parametrize("server", ["weed", "moto"], indirect=True)
 
 
@@ -81,9 +82,13 @@ def assert_undisturbed(output: Output) -> None:
 
 @pytest.mark.parametrize(
     ("server", "faults"),
-    [*(("weed", (fault,)) for fault in FAULTS), ("moto", FAULTS)],
+    [
+        ("weed", FAULTS),
+        ("moto", FAULTS),
+        *(pytest.param("weed", (fault,), marks=exhaustive) for fault in FAULTS),
+    ],
     indirect=["server"],
-    ids=[*FAULTS, "all-moto"],
+    ids=["all-weed", "all-moto", *FAULTS],
 )
 def test_every_kind_of_fault_is_survived(
     output: Output, proxy: FaultyProxy, faults: tuple[str, ...]
@@ -189,7 +194,9 @@ def test_a_driver_that_was_paused_beyond_its_lease_wakes_and_changes_nothing(out
 
 
 @pytest.mark.usefixtures("proxy")
-@pytest.mark.parametrize("lives", [1, 4, 9, 16, 24])
+@pytest.mark.parametrize(
+    "lives", [1, 9, 24, *(pytest.param(lives, marks=exhaustive) for lives in (4, 16))]
+)
 def test_a_driver_that_is_killed_at_a_request_is_succeeded(output: Output, lives: int):
     with pytest.raises(Killed):
         output.drive(store=MortalStore(output.store.url, lives=lives), term=0.3)

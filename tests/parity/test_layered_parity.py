@@ -14,11 +14,11 @@ import pytest
 from tests.parity import oracles
 from tests.parity.common import assert_same, assert_same_by_layer, load, sample_pairs
 
-LENGTHS = [(128, 96), (16, 5)]
 
-
-@pytest.mark.parametrize("cutoffs", [[2], [6], [2, 3, 6]])
-@pytest.mark.parametrize(("most", "query_most"), LENGTHS)
+@pytest.mark.parametrize(
+    ("cutoffs", "most", "query_most"),
+    [([2], 128, 96), ([6], 128, 96), ([2, 3, 6], 128, 96), ([2, 3, 6], 16, 5)],
+)
 def test_layerwise_scores_equal_flag_embeddings_code(
     minicpm_layerwise: Path, cutoffs: list[int], most: int, query_most: int
 ):
@@ -29,11 +29,16 @@ def test_layerwise_scores_equal_flag_embeddings_code(
 
 
 @pytest.mark.parametrize(
-    ("cutoffs", "layers", "ratio"),
+    ("cutoffs", "layers", "ratio", "most", "query_most"),
     # 4 is a layer that is asked for and before which the passage shrinks.
-    [([6], [], 1), ([5], [2, 4], 2), ([6], [0, 1, 3], 4), ([3, 4, 6], [2, 4], 2)],
+    [
+        ([6], [], 1, 128, 96),
+        ([5], [2, 4], 2, 128, 96),
+        ([6], [0, 1, 3], 4, 128, 96),
+        ([3, 4, 6], [2, 4], 2, 128, 96),
+        ([3, 4, 6], [2, 4], 2, 16, 5),
+    ],
 )
-@pytest.mark.parametrize(("most", "query_most"), LENGTHS)
 def test_lightweight_scores_equal_flag_embeddings_code(
     gemma2_lightweight: Path,
     cutoffs: list[int],

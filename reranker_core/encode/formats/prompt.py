@@ -177,7 +177,7 @@ class PromptFormat:
         if not self.answers:
             raise ConfigError(
                 f"model.template={self.name} has no answer tokens; the score of a language "
-                "model is made of their logits. Add `answers`, such as {'Yes': 1}"
+                "model is computed from their logits. Add `answers`, such as {'Yes': 1}"
             )
         for answer in self.answers:
             if not answer.ids:

@@ -200,5 +200,5 @@ def test_weights_that_an_adapter_lacks_are_missing(bert: Path, tmp_path: Path):
 
 
 def test_a_base_without_an_adapter_is_an_error(bert: Path):
-    with pytest.raises(ConfigError, match=r"model\.base=.* holds no LoRA adapter"):
+    with pytest.raises(ConfigError, match=r"model\.base=.* is not a LoRA adapter"):
         opened(bert, base="org/base")

@@ -22,7 +22,7 @@ RNG = np.random.default_rng(0)
 WORDS = ["read", "write", "file", "path", "value", "index", "row", "model", "cache", "sort"]
 PAIRS = [
     (f"query {i}", " ".join(RNG.choice(WORDS, size)))
-    for i, size in enumerate(RNG.integers(1, 60, 48))
+    for i, size in enumerate(RNG.integers(1, 60, 24))
 ]
 ORDER = RNG.permutation(len(PAIRS))
 
@@ -57,7 +57,7 @@ def test_side_by_side(
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("chosen", [ORDER, ORDER[:7], ORDER[:20:3], ORDER[:1], np.sort(ORDER)[30:]])
+@pytest.mark.parametrize("chosen", [ORDER, ORDER[:7], ORDER[:20:3], ORDER[:1], np.sort(ORDER)[15:]])
 def test_in_other_company_and_order(
     scorer: Scorer, expected: dict[int, bytes], chosen: np.ndarray, threads: int
 ):
@@ -79,6 +79,8 @@ def test_preflight_has_compared_bits_and_can_have_one_thread(scorer: Scorer):
 def test_by_another_replica_which_tells_mkl_so(
     scorer: Scorer, expected: dict[int, bytes], monkeypatch: pytest.MonkeyPatch
 ):
+    if scorer.dtype != "float32":
+        return  # MKL multiplies no other format, and loading another takes seconds
     monkeypatch.delenv("MKL_CBWR")  # which all tests have
     assert scores(load(scorer.dtype), ORDER) == expected
     assert os.environ["MKL_CBWR"] == "AUTO,STRICT"
@@ -101,7 +103,7 @@ def test_in_a_part_that_has_ended_a_process(scorer: Scorer, expected: dict[int, 
     index = np.arange(len(PAIRS))
     queries, passages = map(list, zip(*PAIRS, strict=True))
     sequences = scorer.pair_format.encode(queries, passages, index, index)
-    found = scorer.score_warily(sequences, np.array([5]), np.array([1, 2, 40]), lambda rows: None)
+    found = scorer.score_warily(sequences, np.array([5]), np.array([1, 2, 20]), lambda rows: None)
     assert np.isnan(found.values[5])
     for i in np.delete(index, 5).tolist():
         assert found.values[i].tobytes() == expected[i]

@@ -138,7 +138,7 @@ def no_room(folder: Path) -> None:
 
 def test_what_cannot_be_copied_is_told(url: str, moto_bucket: str, cache: Path):
     cases: list[tuple[str, Callable[[], Any], str]] = [
-        (f"{moto_bucket}/nothing/here", lambda: None, "holds no file of the kinds"),
+        (f"{moto_bucket}/nothing/here", lambda: None, "contains no files of the kinds"),
         ("s3://no-such-bucket-here/x", lambda: None, "no-such-bucket-here"),
         ("nofs://x/y", lambda: None, "this kind of store cannot be opened"),
         (url, lambda: no_room(cache), "Set XDG_CACHE_HOME"),
