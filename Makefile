@@ -19,8 +19,7 @@ demo: setup
 # tests/readme beside what needs no Ray, then whole jobs on a Ray for each of two cores; the longest
 # first.
 test: setup-dev check
-	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not whole_job $(CASES)" \
-		tests/readme tests/faults tests/parity tests/integration tests/unit
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not whole_job $(CASES)"
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "whole_job $(CASES)" tests/faults tests/integration tests/fleet
 
 test-all:
