@@ -1,7 +1,8 @@
-"""An entry of `input.path`: its filesystem, the folder that stands fixed in it, and the glob below.
+"""An entry of `input.path`: its filesystem, its fixed folder, and the glob pattern below this
+folder.
 
-A path within a filesystem may lack what is needed to open it: HDFS, FTP and Azure paths have no
-host. So the URL of a file is made of the text that the user gave and the file's place below it.
+The path of a file within its filesystem may not be enough to open it: HDFS, FTP and Azure paths
+have no host. So the URL of a file is the text in the configuration plus the file's path below it.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ from reranker_core.storage.tree import item_at
 
 @dataclass(frozen=True)
 class Address:
-    """Where an entry of `input.path` points.
+    """The place that an entry of `input.path` names.
 
     Attributes:
-        entry: as the user gave it.
-        filesystem: of its scheme and host.
-        path: within the filesystem; of a glob, the folder above its first step with a sign.
-        steps: those of the glob below `path`; none if the entry is no glob.
-        url: of `path`, with the scheme and the host that the user gave.
+        entry: the text in the configuration.
+        filesystem: the filesystem for its scheme and host.
+        path: path within the filesystem; for a glob pattern, the last folder before the first step
+            with a glob character.
+        steps: the steps of the glob pattern below `path`; empty if the entry is not a pattern.
+        url: URL of `path`, with the scheme and the host in the configuration.
 
     """
 
@@ -38,7 +40,7 @@ class Address:
     url: str
 
     def url_of(self, path: str) -> str:
-        """The URL of `path`, which lies below this address."""
+        """The URL of `path`, a path below this address."""
         if is_local(self.filesystem):
             return path
         head, chain = _cut_chain(self.url)
@@ -47,11 +49,12 @@ class Address:
 
 
 def address(entry: str) -> Address:
-    """Split an entry into the fixed folder and the glob below it. Names that exist stand for
-    themselves, whatever signs they hold.
+    """Split an entry into its fixed folder and the glob pattern below it.
+
+    A name that exists is not a pattern, even if it contains glob characters.
 
     Raises:
-        ConfigError: it is empty, its scheme is not known, or its URL holds a signature.
+        ConfigError: it is empty, its scheme is not known, or its URL contains a signature.
         PermissionError, StoreRefused, StoreUnavailable: as `item_at`.
 
     """

@@ -1,8 +1,8 @@
-"""The columns of all shards together: their union, each in a type that holds every shard's values.
+"""The columns of all shards together. Each column has a type that can represent all shards' values.
 
-common_schema    the union
-check_schema     whether a shard's columns fit the run's
-typed            a shard's rows, with the union's columns and types
+common_schema    all columns
+check_schema     whether the columns of a shard fit
+typed            the rows of a shard, with all columns and the common types
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from reranker_core.input.types.conversion import converted
 
 
 def common_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:
-    """All columns, in the order in which the schemas first have them.
+    """All columns, in the order in which they first occur.
 
-    A column is nullable if it is in one schema or missing in one. Where no type holds the values of
-    all, it is that of the first schema that has the column; `check_schema` refuses the others.
+    A column is nullable if it is nullable in one schema or missing in one. If no type can represent
+    the values of all schemas, the column gets the type of the first schema that has it. Then
+    `check_schema` refuses the others.
     """
     distinct = distinct_schemas(schemas)
     found: dict[str, list[pa.Field]] = {}
@@ -48,7 +49,7 @@ def common_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:
 
 
 def distinct_schemas(schemas: Sequence[pa.Schema]) -> list[pa.Schema]:
-    """Each schema once, metadata of fields included, in the order in which they first come."""
+    """Each different schema once, in order. Metadata of fields counts as a difference."""
     return list({schema.serialize().to_pybytes(): schema for schema in schemas}.values())
 
 
@@ -56,10 +57,10 @@ def check_schema(arrow: pa.Schema, schema: InputSchema, reference: pa.Schema, sh
     """Check one shard's columns against those of the run.
 
     Args:
-        arrow: what the shard has.
-        schema: what the run reads.
-        reference: what all shards have in common.
-        shard: for messages.
+        arrow: schema of the shard.
+        schema: the columns that the run reads.
+        reference: the common schema of all shards.
+        shard: name of the shard, for messages.
 
     Raises:
         InputError: naming shard, column, expected and found type.
@@ -86,7 +87,8 @@ def check_schema(arrow: pa.Schema, schema: InputSchema, reference: pa.Schema, sh
 
 
 def typed(table: pa.Table, schema: InputSchema) -> pa.Table:
-    """The same rows with the columns and types of the run; texts that are only scored keep theirs.
+    """The same rows with the columns and types of the run. Texts that are not copied keep their
+    type.
 
     Raises:
         InputError: a value is outside the range of the common type.

@@ -34,10 +34,10 @@ class ShardFile:
         size: bytes; for a link, the size of its target.
         etag: a value that changes when the file changes.
         real: the path of the file without links.
-        keys: columns with one value for the whole file, as steps `key=value` of a path; None where
-            the folders in `name` tell them.
-        key_types: types of these columns; those that are not told are text.
-        inode: on a disk, identifies a file that has several names (hard links).
+        keys: columns with one value for the whole file, as steps `key=value` of a path; None:
+            those of the folders in `name`.
+        key_types: types of these columns; a column without an entry is text.
+        inode: identifies a file on a disk that has several names (hard links).
 
     """
 

@@ -1,4 +1,4 @@
-"""Facts of shards that are read from their footers only."""
+"""Columns, row groups and sizes of shards, read from their footers only."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def row_groups(metadata: pq.FileMetaData, schema: InputSchema, shard: str) -> tu
     """The row groups of a shard, with pairs and bytes of the columns that are read.
 
     Raises:
-        InputError: numbers of the footer contradict each other.
+        InputError: numbers in the footer contradict each other.
 
     """
     try:

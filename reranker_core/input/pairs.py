@@ -1,7 +1,7 @@
-"""From a part's table to its pairs: which texts belong together, and which cannot be scored.
+"""From the rows of a part to its pairs, and which of them cannot be scored.
 
-Texts are handled as bytes until they are known to be valid UTF-8: Parquet does not check, and one
-bad row must not take the part with it.
+Parquet does not check whether texts are valid UTF-8. So texts are handled as bytes until this is
+known. Then a row with an invalid text does not prevent the scoring of the others.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Int64s = npt.NDArray[np.int64]
 
 
 class Status(IntEnum):
-    """What became of a pair. `SCORED` has a score; all others are quarantined."""
+    """The result of a pair. `SCORED`: it has a score. All others: it is in the quarantine."""
 
     SCORED = 0
     NULL_QUERY = 1
@@ -34,7 +34,7 @@ class Status(IntEnum):
 
     @property
     def label(self) -> str:
-        """How the status is written to the output."""
+        """The status as it stands in the output."""
         return self.name.lower()
 
 
@@ -43,14 +43,15 @@ class Pairs:
     """The P pairs of a part, in the order of its rows and of the candidates within a row.
 
     Attributes:
-        per_row: candidates of each row, shape (rows,); None for flat parts, which have one each.
-        status: SCORED for those that can be, shape (P,).
+        per_row: number of candidates of each row, shape (rows,); None for flat input.
+        status: SCORED if the pair can be scored, otherwise the reason, shape (P,).
         queries: the part's distinct query texts.
         passages: the part's distinct passage texts.
         query_of: index into `queries` of each distinct pair, shape (D,).
         passage_of: index into `passages` of each distinct pair, shape (D,).
-        distinct_of: which distinct pair a pair is, or -1 where it cannot be scored, shape (P,).
-        instructions: of each query, None where it has none of its own; None without such a column.
+        distinct_of: index of the distinct pair of each pair; -1 if it cannot be scored; shape (P,).
+        instructions: the instruction of each query, None for the configured one; None if the input
+            has no such column.
 
     """
 
@@ -65,7 +66,7 @@ class Pairs:
 
     @property
     def characters(self) -> int:
-        """Of all distinct pairs, a text counted in each of them."""
+        """Number of characters of all distinct pairs; a text counts once for each of its pairs."""
         query, passage = (
             np.array([len(text) for text in texts], np.int64)
             for texts in (self.queries, self.passages)
@@ -74,7 +75,7 @@ class Pairs:
 
 
 def find_pairs(table: pa.Table, schema: InputSchema) -> Pairs:
-    """Pair up queries and passages of a part; equal pairs become one."""
+    """Find the pairs of a part, and the distinct pairs among them."""
     query = _distinct(column_of(table, schema.query))
     instructions: list[str | None] | None = None
     if schema.instruction is not None:
@@ -118,8 +119,13 @@ def find_pairs(table: pa.Table, schema: InputSchema) -> Pairs:
 def candidates(
     table: pa.Table, schema: InputSchema
 ) -> tuple[Int64s | None, pa.Array, npt.NDArray[np.bool_] | None]:
-    """Candidates a row (None for flat parts), all passages in a row, and which rows' candidate
-    lists differ in length. Such a row has as many candidates as its longest list, all null.
+    """The candidates of a part.
+
+    Returns:
+        Number of candidates per row (None for flat input); all passages, concatenated; and which
+        rows have lists of different lengths. Such a row counts with its longest list, and all its
+        candidates are null.
+
     """
     if not schema.nested:
         return None, column_of(table, schema.passage.column), None

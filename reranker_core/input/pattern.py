@@ -1,4 +1,6 @@
-"""Which names below a folder a glob means, decided step by step on the way down."""
+"""Which names below a folder match a glob pattern. Each step of a path is checked on the way
+down.
+"""
 
 from __future__ import annotations
 
@@ -13,25 +15,26 @@ _NAMES_HIDDEN = re.compile(r"[_.]|\[[^!\]]*[_.]")
 
 
 def is_pattern(step: str) -> bool:
-    """Whether a step of a path has glob signs."""
+    """Whether a step of a path contains glob characters."""
     return _SIGNS.search(step) is not None
 
 
 def is_hidden(name: str) -> bool:
-    """Whether readers of data sets pass a name over: markers, logs, unfinished files."""
+    """Whether a name is hidden: it begins with `_` or `.`, like markers, logs and unfinished
+    files.
+    """
     return name.startswith(("_", "."))
 
 
 class Pattern:
-    """The steps of a glob below its fixed folder: `*`, `?` and `[…]` within a step, and `**` for
-    any number of steps. Without steps it means the whole folder.
+    """The steps of a glob pattern below its fixed folder: `*`, `?` and `[…]` within a step, and
+    `**` for any number of steps. A pattern without steps matches the whole folder.
 
-    What it matches is meant with all that lies below it, so `in`, `in/*` and `in/**/*.parquet`
-    find the same Parquet files. A hidden name is matched only by a step that itself begins with
-    `_` or `.`.
+    If a folder matches, everything below it matches. So `in`, `in/*` and `in/**/*.parquet` find the
+    same Parquet files. A hidden name matches only a step that begins with `_` or `.` itself.
 
-    A position says how much of the pattern the steps of a path have used up, in all the ways in
-    which they can. Beyond the last step everything matches.
+    A position is the set of all steps of the pattern that may come next. After the last step,
+    everything matches.
     """
 
     def __init__(self, steps: Sequence[str] = ()) -> None:
@@ -40,12 +43,12 @@ class Pattern:
         self.start = self._closed({0})
 
     def enter(self, position: Position, name: str, hidden_too: bool = False) -> Position:
-        """The position behind one more step of a path; empty if nothing below it can match.
+        """The position after one more step of a path; empty if nothing below it can match.
 
         Args:
-            position: where the folder stands.
-            name: the next step.
-            hidden_too: take hidden names for names like others.
+            position: the position of the folder.
+            name: the next step of the path.
+            hidden_too: treat hidden names like other names.
 
         """
         shown = hidden_too or not is_hidden(name)
@@ -60,7 +63,7 @@ class Pattern:
         return self._closed(reached)
 
     def matches(self, position: Position) -> bool:
-        """Whether what stands at `position` is meant."""
+        """Whether a file or folder at `position` matches."""
         return len(self._steps) in position
 
     def _closed(self, indices: Iterable[int]) -> Position:

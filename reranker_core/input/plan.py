@@ -1,8 +1,8 @@
 """The plan of a run: its shards and parts.
 
-A part is a run of rows of one shard. Cuts follow row groups, so that a part is either some whole
-row groups or a slice of one large row group; only footers are read. A part's name depends on the
-shard's name, its etag and the rows, never on timing, cluster size or what else is in the run.
+A part is a range of rows of one shard: some whole row groups, or a slice of one large row group.
+Only footers are read. The name of a part depends on the shard's name, its etag and the rows. It
+does not depend on time, cluster size or the other shards.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Shard:
 
     @property
     def rows(self) -> int:
-        """Rows by the footer."""
+        """Number of rows in the footer."""
         return sum(group.rows for group in self.row_groups)
 
 
@@ -68,10 +68,11 @@ class Plan:
 
     Attributes:
         schema: the columns.
-        shards, parts: what is read.
+        shards: the input files.
+        parts: their parts.
         passed_over: number of skipped names, by reason.
-        snapshots: of tables, by name.
-        as_first: whether the output has just the columns and types of the first shard.
+        snapshots: version of each table, by the name of its folder.
+        as_first: whether the output has exactly the columns and types of the first shard.
         not_kept: differences between input and output columns, one line each.
 
     """
@@ -86,17 +87,17 @@ class Plan:
 
     @property
     def rows(self) -> int:
-        """Input rows of all parts."""
+        """Number of input rows of all parts."""
         return sum(shard.rows for shard in self.shards)
 
     @property
     def pairs(self) -> int:
-        """Pairs by the footers."""
+        """Number of pairs in the footers."""
         return sum(part.pairs for part in self.parts)
 
     @property
     def input_bytes(self) -> int:
-        """Bytes of all shard files."""
+        """Size of all shard files in bytes."""
         return sum(shard.file.size for shard in self.shards)
 
     def known_as(self, etags: Mapping[str, str]) -> Plan:
@@ -120,10 +121,10 @@ class Plan:
 
 
 def make_plan(config: Config, begun: Mapping[str, int] | None = None) -> Plan:
-    """List the shards, read and check their footers, cut them into parts.
+    """List the shards, read and check their footers, and cut them into parts.
 
     Args:
-        config: of the run.
+        config: the configuration of the run.
         begun: versions of tables to read instead of the newest ones, by name.
 
     Raises:
@@ -169,8 +170,8 @@ def make_plan(config: Config, begun: Mapping[str, int] | None = None) -> Plan:
 
 
 def part_rows(config: Config) -> int:
-    """`plan.part_rows`. `auto` looks at keys alone: the parts of an output that is resumed or grows
-    stay as they are.
+    """The number for `plan.part_rows`. `auto` depends on configuration keys only, so the parts of
+    an output do not change when it is resumed or when shards are added.
     """
     if config.plan.part_rows != "auto":
         return config.plan.part_rows
@@ -183,8 +184,8 @@ def part_rows(config: Config) -> int:
 def cut(row_groups: Iterable[RowGroup], part_rows: int, part_bytes: int) -> list[tuple[int, int]]:
     """Row ranges of parts of at most `part_rows` pairs and about `part_bytes` decoded bytes.
 
-    Whole row groups are gathered until the next would not fit; one that is too large by itself is
-    sliced evenly.
+    Whole row groups are joined as long as they fit. A row group that is too large is cut into
+    slices of equal size.
     """
     cuts: list[tuple[int, int]] = []
     begin = position = 0
@@ -214,8 +215,8 @@ def cut(row_groups: Iterable[RowGroup], part_rows: int, part_bytes: int) -> list
 
 
 def read_groups(parts: Iterable[Part], plan: Plan) -> Iterator[list[Part]]:
-    """Parts that one read task should read together: the slices of one large row group, which
-    would otherwise be fetched and decoded again for each slice.
+    """Groups of parts that one read task reads together: the slices of one large row group.
+    Otherwise the row group would be fetched and decoded again for each slice.
     """
     starts = {
         shard.file.url: [0, *accumulate(group.rows for group in shard.row_groups)]

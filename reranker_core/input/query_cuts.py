@@ -1,6 +1,6 @@
 """Ranks in flat shards: the rows of a query must be adjacent and in one part.
 
-Reads only the query id column, and keeps only the cuts, and eight bytes for each query.
+Only the query id column is read. Only the cuts and eight bytes per query are kept in memory.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ def check_query_order(
 
     Args:
         urls: the shards.
-        query_id: the column.
-        kind: what all shards' ids fit in; None where they have one type.
-        keys: the query ids of shards that have theirs in the name of a folder.
+        query_id: position of the query id.
+        kind: the common type of the ids of all shards; None if they have the same type.
+        keys: the query ids of shards that have them in the name of a folder.
 
     Raises:
-        InputError: naming both places.
+        InputError: a query has rows in two places; the message names both.
 
     """
 

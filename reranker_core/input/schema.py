@@ -36,7 +36,8 @@ class InputSchema:
         nested: whether a row is a query with its candidates.
         query_id, query, doc_id, passage, instruction: positions of these values.
         columns: columns that are read, in the order of the output.
-        fields: of `columns`, as the output has them; a shard may lack one or have another type.
+        fields: names and types of `columns` in the output. A shard may lack a column, or have it in
+            another type.
         carried: columns that are copied to the output.
 
     """
@@ -52,13 +53,13 @@ class InputSchema:
     instruction: str | None = None
 
     def type_of(self, column: str) -> pa.DataType:
-        """What all shards' values of one of `columns` fit in."""
+        """The common type of one of `columns`."""
         return self.fields[self.columns.index(column)].type
 
     @property
     def output_types(self) -> dict[str, str]:
-        """Types of the carried columns by name, as a run records them; passages in structs, which
-        any shard may have in another kind of text, left out.
+        """Name -> type of the copied columns, as a run records them. Passages in structs are left
+        out, because shards may have them in different types of text.
         """
         told = {}
         for name in self.carried:
@@ -71,13 +72,13 @@ class InputSchema:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """Columns that hold the texts of pairs, beside other members perhaps."""
+        """Columns that contain the texts of pairs, perhaps with other members."""
         names = (self.query, self.passage.column, self.instruction)
         return tuple(name for name in names if name is not None)
 
     @property
     def roles(self) -> dict[str, str]:
-        """Where each role is read: `query_id`, `query`, `doc_id`, `passage`, `instruction`."""
+        """Position of each role: `query_id`, `query`, `doc_id`, `passage`, `instruction`."""
         found = {"query_id": self.query_id, "query": self.query}
         found |= {"doc_id": str(self.doc_id), "passage": str(self.passage)}
         return found | ({"instruction": self.instruction} if self.instruction else {})
