@@ -65,6 +65,11 @@ class Night:
         """The resolved configuration; empty in outputs of earlier versions."""
         return dict(self.manifest.get("configuration") or last_configuration(self.attempts))
 
+    @property
+    def set_aside(self) -> list[dict[str, Any]]:
+        """Replicas of all attempts that could not score and kept their GPU from others."""
+        return [each for attempt in self.attempts for each in attempt.parked]
+
 
 def read_night(store: Store) -> Night:
     """Read everything that an output says of its run, finished or not.

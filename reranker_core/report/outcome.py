@@ -77,6 +77,8 @@ def remarks(night: Night) -> list[str]:
     relaxed = night.manifest.get("preflight_not_enforced") or []
     if relaxed:
         notes.append(f"preflight checks not enforced ({', '.join(relaxed)})")
+    if night.set_aside:
+        notes.append(f"{count(len(night.set_aside), 'replica')} set aside")
     if night.replaced:
         notes.append(f"{count(len(night.replaced), 'replica')} replaced")
     return notes

@@ -33,5 +33,10 @@ def preflight(night: Night) -> Section:
             f"{each.get('replica')} on {each.get('node')}: {each.get('reason')}"
             for each in night.replaced
         ),
+        "set aside": "; ".join(
+            f"{each.get('replica')} on {each.get('device') or each.get('node')}: "
+            f"{each.get('reason')}"
+            for each in night.set_aside
+        ),
     }
     return Section("Preflight", known(facts), ("", "check", "measured", "expected"), rows)

@@ -190,6 +190,18 @@ def test_what_is_not_finished_is_said_with_the_last_attempt(tmp_path):
     assert "was killed or is running" in told(output).sentence
 
 
+def test_replicas_that_were_set_aside_are_named_with_their_gpu_and_the_reason(tmp_path):
+    output = night(tmp_path)
+    recorder = Recorder(output.store, 2, 0.0)
+    gpu = {"replica": "h:7", "node": "h (1)", "device": "GPU 3 of node h (1)", "reason": "<ECC>"}
+    with recorder:
+        recorder.aside([], [gpu])
+    conclude(output.store, output.run, output.config, {})
+    found = read_night(output.store)
+    assert "1 replica set aside" in outcome(found).sentence
+    assert "h:7 on GPU 3 of node h (1): &lt;ECC&gt;" in page(found)
+
+
 def test_a_refused_model_and_exceeded_limits_are_no_success(tmp_path):
     output = night(tmp_path, bad=2)
     strict = output.config.guard.model_copy(update={"max_quarantined_fraction": 0.0})
