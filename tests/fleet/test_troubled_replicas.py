@@ -42,11 +42,11 @@ def test_one_that_fails_one_that_is_lost_and_one_that_disagrees_do_not_end_a_run
 def test_when_the_last_is_lost_the_run_ends_with_the_cause_and_resumes(gpus, bert, table, tmp_path):
     model = troubled_model(bert, tmp_path, seconds=0.02)
     set_troubles(tmp_path, dict.fromkeys(gpus, "is lost"))
-    printed = rerank(tmp_path, model, expect=5)
+    printed = rerank(tmp_path, model, "replicas.max=2", expect=5)
     assert "uncorrectable ECC error" in printed
     assert not (tmp_path / "out/_SUCCESS").exists()
     set_troubles(tmp_path, {})
-    rerank(tmp_path, model)
+    rerank(tmp_path, model, "replicas.max=2")
     assert_undisturbed(tmp_path, bert, table)
 
 
@@ -69,7 +69,7 @@ def test_a_number_format_that_all_refuse_is_followed_by_the_next(gpus, bert, tab
 def test_a_model_that_all_refuse_is_refused_at_once(gpus, bert, table, tmp_path):
     model = troubled_model(bert, tmp_path)
     set_troubles(tmp_path, dict.fromkeys(gpus, "fails"))
-    printed = rerank(tmp_path, model, expect=3)
+    printed = rerank(tmp_path, model, "replicas.max=2", expect=3)
     assert "this GPU computes nothing" in printed
     assert "is started again" not in printed
     refused = json.loads((tmp_path / "out/_preflight.json").read_text())["refused"]
