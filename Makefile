@@ -51,7 +51,7 @@ bench: setup-dev
 reference: setup
 	$(BIN)/python -m reranker_core.command.reference
 
-# The picture in docs/report.md: a page of made-up scores, in an installed chromium.
+# The picture in docs/report.md: a page about two runs of the demo's model, in an installed chromium.
 screenshot: setup-dev
 	$(BIN)/python -m scripts.screenshot
 

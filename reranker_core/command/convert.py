@@ -68,10 +68,10 @@ def convert(
     )
     # Late, so that --help and wrong options answer at once.
     from reranker_core.convert.beir import beir_files
-    from reranker_core.convert.database import database
     from reranker_core.convert.pairs import joined
     from reranker_core.convert.rows import rows_of
     from reranker_core.convert.shards import write_shards
+    from reranker_core.storage.database import database
 
     if bool(rows) == bool(run or beir or corpus or queries):
         raise ConfigError(

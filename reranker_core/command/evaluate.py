@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import click
@@ -12,6 +13,8 @@ from reranker_core.command.messages import set_up_messages
 from reranker_core.command.subcommand import HELP_OPTIONS
 from reranker_core.config.working_copy import refuse_in_copy
 from reranker_core.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 
 @click.command("evaluate", context_settings=HELP_OPTIONS)
@@ -69,6 +72,7 @@ def evaluate(
     )
     # Late, so that --help and wrong options answer at once.
     from reranker_core.output.identity import require_recorded
+    from reranker_core.output.manifest import SUCCESS
     from reranker_core.report.candidates import read_queries
     from reranker_core.report.evaluation import MEASURES, judgements_of
     from reranker_core.report.evaluation import evaluate as compare
@@ -83,6 +87,8 @@ def evaluate(
     columns = Columns.of_run(
         require_recorded(store), first_stage=first_stage, label=label, group=by
     )
+    if not store.exists(SUCCESS):
+        log.warning("%s has no %s: scores may be missing, or a limit is exceeded", output, SUCCESS)
     judged = read_judgements(qrels) if qrels else None
     found, share = read_queries(store, columns, judged, 0 if judged else queries)
     result = compare(found, judged or judgements_of(found), measures or MEASURES, worst)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from reranker_core.convert.database import row_of, sample, source
 from reranker_core.errors import InputError, brief
+from reranker_core.storage.database import row_of, sample, source
 from reranker_core.storage.filesystem import open_filesystem
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from reranker_core.convert.candidates import load_run
-from reranker_core.convert.database import sample
 from reranker_core.convert.texts import load_texts
 from reranker_core.errors import InputError
+from reranker_core.storage.database import sample
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

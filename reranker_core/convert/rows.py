@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.dataset as dataset
 
-from reranker_core.convert.database import named, quoted, row_of, source
 from reranker_core.errors import ConfigError, InputError, brief
 from reranker_core.input.kinds import (
     ARROW_FILE,
@@ -27,6 +26,7 @@ from reranker_core.input.kinds import (
 )
 from reranker_core.input.tables.marker import Table, table_of
 from reranker_core.input.tables.snapshot import read_rows
+from reranker_core.storage.database import named, quoted, row_of, source
 from reranker_core.storage.filesystem import open_filesystem
 from reranker_core.storage.tree import children, item_at
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reranker_core.convert.database import named, quoted, row_of, sample, source
 from reranker_core.errors import InputError
+from reranker_core.storage.database import named, quoted, row_of, sample, source
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

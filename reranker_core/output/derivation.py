@@ -32,7 +32,7 @@ from reranker_core.output.identity import (
     require_recorded,
 )
 from reranker_core.output.inventory import take_inventory
-from reranker_core.output.manifest import SUCCESS
+from reranker_core.output.manifest import OVER_LIMITS, SUCCESS, recorded_manifest
 from reranker_core.output.receipts import Receipt, read_receipts
 from reranker_core.output.results import ScoredPart
 from reranker_core.storage.store import Store
@@ -125,10 +125,10 @@ def prepare_derivation(source: Store, config: Config) -> Derivation:
     """
     run = require_recorded(source)
     if not source.exists(SUCCESS):
-        raise Incomplete(
-            f"{source.url}: has no {SUCCESS}, so there are no complete scores. Finish this output "
-            "first"
-        )
+        state = recorded_manifest(source).get("state")
+        why = "a limit is exceeded, so this output is not accepted. Raise the limit, and run the "
+        why = why if state in OVER_LIMITS else "so its scores are not complete. Run the "
+        raise Incomplete(f"{source.url}: has no {SUCCESS}: {why}command of this output again first")
     copied = {name: run["output"]["columns"][name] for name in _COPIED if run["output"][name]}
     missing = [name for name in _COPIED if getattr(config.output, name) and name not in copied]
     if missing:

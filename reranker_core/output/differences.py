@@ -224,6 +224,8 @@ def _same_share(before: dict[str, Any], now: dict[str, Any]) -> bool:
     """Whether the length of a query follows from that of a pair in the same way both times: as
     three quarters of what a prompt leaves of it.
     """
+    if not all("max_length" in run["fingerprint"] for run in (before, now)):
+        return False
     lengths = [(run["fingerprint"]["max_length"], run["fingerprint"]) for run in (before, now)]
     old, new = (pair * 3 // 4 - scoring["query_max_length"] for pair, scoring in lengths)
     return abs(old - new) <= 1

@@ -24,6 +24,7 @@ from reranker_core.storage.store import Store
 
 MANIFEST = "_manifest.json"
 SUCCESS = "_SUCCESS"
+OVER_LIMITS = ("over_quarantine_limit", "over_limit")  # states of outputs with all their scores
 PAGE = "_report.html"  # of the run that is now complete
 
 

@@ -74,7 +74,7 @@ class Totals:
     @property
     def padding_fraction(self) -> float:
         """Fraction of the computed tokens that were padding."""
-        return 1 - self.tokens / max(self.computed_tokens, self.tokens, 1)
+        return 1 - max(self.tokens, 1) / max(self.computed_tokens, self.tokens, 1)
 
     @property
     def waiting_fraction(self) -> float:

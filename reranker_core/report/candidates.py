@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from reranker_core.convert.database import database
 from reranker_core.errors import ConfigError, Incomplete
 from reranker_core.report.scored_pairs import (
     HASHES,
@@ -18,6 +17,7 @@ from reranker_core.report.scored_pairs import (
     sample_limit,
     scored_pairs,
 )
+from reranker_core.storage.database import database
 from reranker_core.storage.store import Store
 
 if TYPE_CHECKING:

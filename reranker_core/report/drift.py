@@ -7,24 +7,24 @@ bounded by the sample and by one scan of the id and score columns.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from reranker_core.config.sections.work import GuardConfig
-from reranker_core.convert.database import database, row_of
 from reranker_core.errors import Incomplete
 from reranker_core.output.differences import differences
 from reranker_core.report.mixes import mixes
 from reranker_core.report.scored_pairs import Columns, fraction_limit, scored_pairs
 from reranker_core.report.shift import shift
+from reranker_core.storage.database import database, row_of
 from reranker_core.storage.store import Store
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_SAMPLE = 1_000_000  # pairs of each output
+_SAMPLE = 250_000  # pairs of each output
 _CHANGED = 0.01  # of the span: a pair whose score moved further has changed
 _DEPTH = 10
 _MOVERS = 10
@@ -56,6 +56,7 @@ class Drift:
         movers: the common pairs whose scores moved furthest.
         mixes: what differs in the mix of the input, one sentence each.
         settings: what differs in model and settings, one line each.
+        other_files: kinds of model files with another content, such as `weights`.
 
     """
 
@@ -79,11 +80,13 @@ class Drift:
     movers: list[dict[str, Any]] = field(default_factory=list)
     mixes: list[str] = field(default_factory=list)
     settings: list[str] = field(default_factory=list)
+    other_files: list[str] = field(default_factory=list)
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> Drift:
-        """The inverse of `as_dict`."""
-        return cls(**found)
+        """The inverse of `as_dict`; unknown fields are ignored. Raises TypeError."""
+        known = {each.name for each in fields(cls)}
+        return cls(**{name: value for name, value in found.items() if name in known})
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -102,6 +105,10 @@ class Drift:
         if self.rank_correlation is not None and self.rank_correlation < 1 - _NOTABLE:
             notes.append(f"rank correlation {self.rank_correlation:.3f} with the earlier output")
         notes += [f"order changed in shard {shard}" for shard in self.odd_shards]
+        if self.other_files:
+            notes.append(
+                f"another checkpoint than before (its {', '.join(self.other_files)} differ)"
+            )
         return notes + [f"mix of {mix}" for mix in self.mixes]
 
     def exceeds(self, guard: GuardConfig) -> list[str]:
@@ -189,6 +196,7 @@ def compare(
             movers=_movers(connection),
             mixes=mixes(connection, (earlier, later), runs, manifests, types, limit),
             settings=_settings(*runs),
+            other_files=_other_files(*runs),
         )
 
 
@@ -259,6 +267,12 @@ def _movers(connection: DuckDBPyConnection) -> list[dict[str, Any]]:
     ).fetchall()
     names = ("query_id", "doc_id", "before", "after")
     return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def _other_files(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Kinds of model files whose digests differ."""
+    old, new = (run["fingerprint"].get("model") or {} for run in (before, now))
+    return sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
 
 
 def _settings(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

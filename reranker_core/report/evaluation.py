@@ -98,6 +98,10 @@ def evaluate(
     """
     parsed = _parsed(measures)
     names = list(judgements)
+    if not names:
+        raise ConfigError(
+            "no query has a candidate with a label above 0, so nothing can be measured"
+        )
     present = [name for name in names if name in queries]
     if not present:
         raise ConfigError(

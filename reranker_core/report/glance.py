@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reranker_core.errors import count
-from reranker_core.report.drift import Drift
 from reranker_core.report.night import Night
 from reranker_core.report.rate import duration
 from reranker_core.report.sections.run import pairs_per_second
@@ -41,7 +40,7 @@ def figures(night: Night) -> list[Figure]:
             alarms=totals.quarantined_pairs > 0,
         ),
     ]
-    drift = Drift.from_dict(night.manifest["drift"]) if night.manifest.get("drift") else None
+    drift = night.drift
     if drift is not None and drift.rank_correlation is not None:
         found.append(
             Figure(

@@ -12,11 +12,13 @@ from typing import Any
 
 from reranker_core.checks import Report
 from reranker_core.output.attempts import Attempt, last_configuration, read_attempts
+from reranker_core.output.commit import data_name
 from reranker_core.output.identity import digest, planned_parts, require_recorded
 from reranker_core.output.inventory import take_inventory
 from reranker_core.output.manifest import SUCCESS, recorded_manifest
 from reranker_core.output.proof import Totals
 from reranker_core.output.receipts import Receipt, read_receipts
+from reranker_core.report.drift import Drift
 from reranker_core.report.shard_scores import ShardScores
 from reranker_core.storage.store import Store
 
@@ -43,6 +45,7 @@ class Night:
         replicas: number of replicas that passed the preflight.
         replaced: replicas that were sent away.
         examples: some pairs without a score, by reason; `list` is the name of their file.
+        damaged: data files that are missing or have another size than was committed.
 
     """
 
@@ -59,6 +62,15 @@ class Night:
     replicas: int
     replaced: list[dict[str, str]]
     examples: dict[str, list[dict[str, Any]]]
+    damaged: list[str]
+
+    @property
+    def drift(self) -> Drift | None:
+        """The comparison with the earlier output, if there was one."""
+        try:
+            return Drift.from_dict(self.manifest["drift"])
+        except (KeyError, TypeError, AttributeError):  # of another version
+            return None
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -81,13 +93,16 @@ def read_night(store: Store) -> Night:
     run = require_recorded(store)
     inventory = take_inventory(store)
     totals, shards = Totals(), ShardScores()
+    damaged = []
     for receipt in _receipts(store, run, inventory.receipts):
         totals.add(receipt)
         shards.add(receipt)
+        if not inventory.matches(receipt):
+            damaged.append(data_name(receipt.part))
     finished = store.exists(SUCCESS)
     manifest = recorded_manifest(store)
     attempts = read_attempts(store)
-    told = [each["number"] for each in manifest.get("attempts") or []]
+    told = [each.get("number") for each in manifest.get("attempts") or [] if isinstance(each, dict)]
     counted = totals.parts == manifest.get("parts")
     if not finished and (not counted or told[-1:] != [each.number for each in attempts][-1:]):
         manifest = {}  # of an earlier run
@@ -108,6 +123,7 @@ def read_night(store: Store) -> Night:
         replicas=len(replicas),
         replaced=preflight.get("replaced") or [],
         examples=_examples(store, sorted(inventory.quarantine), set(totals.quarantined)),
+        damaged=sorted(damaged),
     )
 
 
@@ -132,7 +148,9 @@ def _examples(store: Store, lists: list[str], reasons: set[str]) -> dict[str, li
         except (FileNotFoundError, ValueError):
             continue
         for record in records:
-            some = found.get(record.get("reason"), [])
+            if not isinstance(record, dict):
+                continue
+            some = found.get(str(record.get("reason")), [])
             if len(some) < _EXAMPLES:
                 some.append({**record, "list": name})
     return found

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reranker_core.errors import count
-from reranker_core.report.drift import Drift
 from reranker_core.report.night import Night
 
 _SHOWN = 3
@@ -39,8 +38,23 @@ def outcome(night: Night) -> Outcome:
         return Outcome(
             "bad", "REFUSED", f"the preflight refused the model ({', '.join(failed)}); exit code 3."
         )
+    if night.damaged:
+        files = count(len(night.damaged), "data file")
+        return Outcome(
+            "bad",
+            "DAMAGED",
+            f"{files} missing or not as committed, such as {night.damaged[0]}. Run the same "
+            "command again: only their rows are scored again.",
+        )
     if not night.manifest:
         return Outcome("bad", "NOT FINISHED", _unfinished(night))
+    if night.finished and night.totals.parts != night.manifest.get("parts"):
+        return Outcome(
+            "bad",
+            "DAMAGED",
+            f"{night.totals.parts:,} of {night.manifest.get('parts'):,} parts have a receipt. Run "
+            "the same command again to restore the others.",
+        )
     limits = night.manifest.get("exceeded") or []
     if limits:
         how = "To accept, raise or remove the limit and run the same command again; exit code 7."
@@ -64,6 +78,11 @@ def outcome(night: Night) -> Outcome:
 def remarks(night: Night) -> list[str]:
     """What a person should look at in a finished output."""
     notes = []
+    if not night.totals.pairs:
+        notes.append("the input has no pairs")
+    scores = night.totals.scores.summary()
+    if night.totals.scored > 1 and scores["min"] == scores["max"]:
+        notes.append("all scores are equal")
     if night.totals.quarantined_pairs:
         notes.append(f"{count(night.totals.quarantined_pairs, 'pair')} without a score")
     unlike = [shard.name for shard in night.shards if shard.is_unlike]
@@ -71,9 +90,8 @@ def remarks(night: Night) -> list[str]:
         more = ", …" if len(unlike) > _SHOWN else ""
         noun = count(len(unlike), "shard")
         notes.append(f"{noun} with unusual scores ({', '.join(unlike[:_SHOWN])}{more})")
-    drift = night.manifest.get("drift")
-    if drift:
-        notes += Drift.from_dict(drift).remarks()
+    if night.drift is not None:
+        notes += night.drift.remarks()
     relaxed = night.manifest.get("preflight_not_enforced") or []
     if relaxed:
         notes.append(f"preflight checks not enforced ({', '.join(relaxed)})")

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reranker_core.convert.database import glob_in, named, row_of
-from reranker_core.errors import ConfigError
+from reranker_core.errors import ConfigError, Incomplete
 from reranker_core.output.commit import open_data, part_of
+from reranker_core.storage.database import glob_in, named, row_of
 from reranker_core.storage.store import Store
 
 if TYPE_CHECKING:
@@ -83,9 +83,10 @@ def scored_pairs(
 
     Raises:
         ConfigError: a column is not in the output.
-        Incomplete: a data file is damaged.
+        Incomplete: a data file is damaged, or there is none.
 
     """
+    names = _names(store)
     files = (
         f"read_parquet({glob_in(connection, store)}, filename = '{_FILE}', "
         "file_row_number = true, hive_partitioning = false)"
@@ -94,7 +95,7 @@ def scored_pairs(
     kinds = [str(row[1]) for row in found]
     # DuckDB takes `Score` and `score` for one name, so columns go by their place in a file.
     files += f" AS files({', '.join([*map(_place, range(len(kinds) - 2)), 'row', 'file'])})"
-    types = dict(zip(_names(store), kinds, strict=False))
+    types = dict(zip(names, kinds, strict=False))
     nested = types.get(columns.score, "").endswith("]")
     read = _Reader(store, types, nested)
     query = read.text(columns.query_id)
@@ -190,7 +191,9 @@ class _Reader:
 def _names(store: Store) -> list[str]:
     """The columns of the first data file."""
     parts = (part_of(listed.name) for listed in store.list())
-    first = next(part for part in parts if part is not None)
+    first = next((part for part in parts if part is not None), None)
+    if first is None:
+        raise Incomplete(f"{store.url}: contains no data files, so there are no scores to read")
     with open_data(store, first) as file:
         return list(file.schema_arrow.names)
 

@@ -69,7 +69,7 @@ class ShardScores:
         if not self._sums:
             return
         names = sorted(name for name, sums in self._sums.items() if sums[1])
-        values = np.array([self._sums[name] for name in names]).reshape(len(names), -1)
+        values = np.array([self._sums[name] for name in names]).reshape(len(names), 2 + len(_NAMES))
         pairs, scored = values[:, 0].astype(int), values[:, 1].astype(int)
         quantiles = values[:, 2:] / values[:, 1:2]
         middle = np.median(quantiles[:, 2]) if names else 0.0

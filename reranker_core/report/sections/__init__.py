@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reranker_core.report.drift import Drift
 from reranker_core.report.night import Night
 from reranker_core.report.sections.comparison import comparison, quality
 from reranker_core.report.sections.preflight import preflight
@@ -19,8 +18,8 @@ def sections(night: Night) -> Iterator[Section]:
     """All sections that this night has something for: first what a decision depends on."""
     if night.totals.quarantined:
         yield quarantine(night)
-    if night.manifest.get("drift"):
-        yield comparison(Drift.from_dict(night.manifest["drift"]))
+    if night.drift is not None:
+        yield comparison(night.drift)
     if night.manifest.get("quality"):
         yield quality(night.manifest["quality"])
     yield scores(night)

@@ -63,8 +63,12 @@ def time(night: Night) -> Section:
         "rate": f"{rate:,.1f} pairs/s, loading included" if rate else "",
         "GPU hours": f"{gpu_hours:,.2f}" if gpu_hours else "",
         "CPU hours": f"{sum(attempt.cpu_hours for attempt in attempts):,.2f}",
-        "waiting": f"{totals.waiting_fraction:.1%} of the time replicas waited for parts",
-        "padding": f"{totals.padding_fraction:.1%} of the computed tokens were padding",
+        "waiting": f"{totals.waiting_fraction:.1%} of the time replicas waited for parts"
+        if totals.seconds
+        else "",
+        "padding": f"{totals.padding_fraction:.1%} of the computed tokens were padding"
+        if totals.computed_tokens
+        else "",
     }
     shown = attempts[-_SHOWN_ATTEMPTS:]
     more = len(attempts) - len(shown)

@@ -18,11 +18,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from reranker_core.command.convert import convert
-from reranker_core.convert.database import database
 from reranker_core.convert.rows import rows_of
 from reranker_core.convert.shards import write_shards
 from reranker_core.errors import InputError, RerankError
 from reranker_core.input.plan import make_plan
+from reranker_core.storage.database import database
 from tests.tables import config, flat, nested
 
 CORPUS = [

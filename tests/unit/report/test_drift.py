@@ -115,6 +115,20 @@ def test_another_mix_of_languages_is_named(first, tmp_path):
     assert found.mixes == ["lang: 50.0% of the queries have the value de before, 90.0% now"]
 
 
+def test_another_checkpoint_under_the_same_name_is_named(first, tmp_path):
+    other = again(first, tmp_path, lambda _, scores: np.tanh(scores - 5))
+    runs = [
+        {**each.run, "fingerprint": {**each.run["fingerprint"], "model": {"weights": digest}}}
+        for each, digest in ((first, "1a2b"), (other, "3c4d"))
+    ]
+    manifests = tuple(recorded_manifest(each.store) for each in (first, other))
+    found = compare(first.store, other.store, tuple(runs), manifests)
+    shifted, checkpoint = found.remarks()
+    assert shifted.startswith("scores shifted by")
+    assert checkpoint == "another checkpoint than before (its weights differ)"
+    assert "model.path (weights): different content (1a2b before, 3c4d now)" in found.settings
+
+
 def test_a_sample_takes_the_same_queries_of_both_outputs(first, tmp_path):
     found = drift(first, again(first, tmp_path), sample=ROWS)
     assert found.sampled == 0.25

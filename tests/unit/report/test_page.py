@@ -245,7 +245,46 @@ def test_an_output_without_rows_has_a_page(tmp_path):
     write(tmp_path / "in" / "a.parquet", flat(0).cast(flat(1).schema))
     output = night(tmp_path, source=tmp_path / "in")
     conclude(output.store, output.run, output.config, {})
-    assert "GOOD" in page(read_night(output.store))
+    assert told(output).sentence == "0 of 0 pairs have a score; the input has no pairs."
+    assert "of the computed tokens" not in page(read_night(output.store))
+
+
+def test_a_night_of_which_no_pair_has_a_score_has_a_page(tmp_path):
+    output = night(tmp_path, shards=1, rows=4, bad=4)
+    conclude(output.store, output.run, output.config, {})
+    assert told(output).sentence == "0 of 4 pairs have a score; 4 pairs without a score."
+    assert "not_finite" in page(read_night(output.store))
+
+
+def test_files_that_are_lost_after_the_night_make_it_no_good_one(tmp_path):
+    output = night(tmp_path)
+    conclude(output.store, output.run, output.config, {})
+    first, second, third, *_ = [part.name for part in output.plan.parts]
+    output.store.delete(f"_receipts/{third}.json")
+    assert str(told(output)).startswith("DAMAGED: 29 of 30 parts have a receipt.")
+    output.store.delete(f"{first}.parquet")
+    output.store.write(f"{second}.parquet", b"PAR1")
+    assert str(told(output)).startswith(
+        f"DAMAGED: 2 data files missing or not as committed, such as {first}"
+    )
+
+
+def test_companions_of_another_version_or_by_another_hand_are_left_out(tmp_path):
+    output = night(tmp_path, bad=2)
+    odd = {"drift": {"x": 1}, "quality": None, "attempts": [1]}
+    conclude(output.store, output.run, output.config, {})
+    manifest = json.loads(output.store.read("_manifest.json")) | odd
+    output.store.write("_manifest.json", json.dumps(manifest).encode())
+    for listed in output.store.list("_quarantine"):
+        output.store.write(listed.name, b'[1]\n"x"\n{}\n')
+    assert "<h2>Scores</h2>" in page(read_night(output.store))
+
+
+def test_scores_that_are_all_equal_are_named(tmp_path):
+    write(tmp_path / "in" / "a.parquet", flat(40, doc_id=["d"] * 40))
+    output = night(tmp_path, source=tmp_path / "in")
+    conclude(output.store, output.run, output.config, {})
+    assert told(output).sentence == "40 of 40 pairs have a score; all scores are equal."
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (59.6, "1 min"), (3661, "1 h 1 min")])
