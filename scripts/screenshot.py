@@ -32,6 +32,7 @@ def main() -> None:
         found = first_stage(docs, chosen, CANDIDATES)
         write_shards(docs, chosen, found, folder / "input" / night)
     _lose_passages(folder / "input" / "2026-11-25" / "pairs-02.parquet")
+    shutil.copytree("demo/model", folder / "model")
     _run(folder, "2026-11-24")
     _run(
         folder,
@@ -54,7 +55,7 @@ def _lose_passages(shard: Path) -> None:
 
 def _run(folder: Path, night: str, *more: str) -> None:
     paths = [f"input.path={folder}/input/{night}", f"output.path={folder}/scores/{night}"]
-    command = [sys.executable, "-m", "jobs.rerank", *paths, "model.path=demo/model"]
+    command = [sys.executable, "-m", "jobs.rerank", *paths, f"model.path={folder}/model"]
     subprocess.run([*command, "plan.part_rows=200", *more], check=True)
 
 

@@ -139,7 +139,7 @@ def _svg(
 
     # Ids in the page must differ from chart to chart, and stay the same from run to run.
     with mpl.rc_context({**_STYLE, "svg.hashsalt": title}):
-        figure = Figure(figsize=(7, height), layout="constrained")
+        figure = Figure(figsize=(7, height), layout="constrained", facecolor="none")
         axes = figure.add_subplot()
         axes.set_facecolor("none")
         axes.grid(visible=True, axis=grid)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _SAMPLE = 250_000  # pairs of each output
-_CHANGED = 0.01  # of the span: a pair whose score moved further has changed
+CHANGED = 0.01  # of the span: a pair whose score moved further has changed
 _DEPTH = 10
 _MOVERS = 10
 _SHOWN_CHANGES = 20
@@ -173,7 +173,7 @@ def compare(
         scores = [_scores(connection, name) for name in ("a", "b")]
         moved = shift(scores[0][0], scores[1][0], scores[0][1], scores[1][1])
         span = moved.span if moved else 1.0
-        counts = row_of(connection, _COUNTS.format(least=_CHANGED * span))
+        counts = row_of(connection, _COUNTS.format(least=CHANGED * span))
         pairs_before, pairs_after, both, common, changed = counts
         return Drift(
             against=earlier.url,

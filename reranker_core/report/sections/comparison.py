@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reranker_core.report import charts
-from reranker_core.report.drift import Drift
+from reranker_core.report.drift import CHANGED, Drift
 from reranker_core.report.sections.section import Section, known, shown_id
 
 
@@ -42,6 +42,7 @@ def comparison(drift: Drift) -> Section:
             f"{each['after']:.5g}",
         )
         for each in drift.movers
+        if abs(each["after"] - each["before"]) > CHANGED * (drift.span or 0)
     )
     return Section(
         "Compared with the earlier output",

@@ -87,7 +87,7 @@ def quarantine(night: Night) -> Section:
                 "",
                 shown_id(each.get("query_id")),
                 shown_id(each.get("doc_id")),
-                Link(f"{each.get('shard')}, row {each.get('row')}", quote(each["list"])),
+                Link(f"{_name(each.get('shard'))}, row {each.get('row')}", quote(each["list"])),
             )
             for each in examples
         ]
@@ -97,3 +97,8 @@ def quarantine(night: Night) -> Section:
         rows=tuple(rows),
         note="A few examples of each reason. The files in _quarantine list all pairs.",
     )
+
+
+def _name(shard: object) -> str:
+    """The last part of a URL."""
+    return str(shard).rstrip("/").rpartition("/")[2]

@@ -242,13 +242,16 @@ def test_columns_that_differ_in_case_and_names_of_duckdb_are_told_apart(tmp_path
     assert read_queries(Store(str(tmp_path)), by_file, None, 0)[0]["2"].group == "x"
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut"])
-def test_data_files_that_are_missing_or_damaged_are_named(damage, tmp_path):
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [("missing", "contains no data files"), ("cut", r"abcdef\.parquet: cannot be read")],
+)
+def test_data_files_that_are_missing_or_damaged_are_named(damage, said, tmp_path):
     path = tmp_path / "in-0-0123456789abcdef.parquet"
     pq.write_table(FLAT, path)
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:-40])
     else:
         path.unlink()
-    with pytest.raises(Incomplete, match=r"evaluate: .*parquet"):
+    with pytest.raises(Incomplete, match=said):
         read_queries(Store(str(tmp_path)), Columns("query_id", "doc_id", "score"), None, 0)

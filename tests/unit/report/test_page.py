@@ -113,6 +113,7 @@ def test_a_browser_shows_all_of_the_page_and_runs_nothing_of_the_data(
         # Ink on paper, in both schemes.
         ink = chart.locator("text").first.evaluate("(e) => getComputedStyle(e).fill")
         paper = shown.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert "#fff" not in chart.inner_html().replace("'", '"')
         assert abs(brightness(ink) - brightness(paper)) > 120
     headings = shown.locator("h2").all_inner_texts()
     assert headings == [
