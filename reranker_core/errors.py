@@ -5,6 +5,7 @@
     │   └── StoreRefused    2   a store or disk refuses: credentials, bucket, permission, …
     ├── InputError          2   a shard cannot be read, or its columns do not fit
     ├── PreflightRefused    3   a replica's model failed a check, so no row may be scored
+    ├── ReuseRefused        3   earlier scores differ from those that are computed now
     ├── QuarantineExceeded  4   finished, but more rows were quarantined than allowed
     ├── LimitExceeded       7   finished, but a limit on drift or quality is exceeded
     ├── Incomplete          5   not all parts are committed; run again to resume
@@ -92,6 +93,12 @@ class PreflightRefused(RerankError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class ReuseRefused(RerankError):
+    """A pair was scored again for `reuse.check`, and its score is not the earlier one."""
+
+    exit_code = 3
 
 
 class QuarantineExceeded(RerankError):

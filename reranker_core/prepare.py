@@ -19,6 +19,7 @@ from reranker_core.models.families import FAMILIES, choose
 from reranker_core.output.checksums import unchanged
 from reranker_core.output.derivation import Derivation, derivation_in_place
 from reranker_core.output.differences import are_derived, differences
+from reranker_core.output.earlier_scores import EarlierScores, earlier_scores
 from reranker_core.output.identity import (
     digest,
     fingerprint,
@@ -56,6 +57,7 @@ class Prepared:
         before: the identity in the output; None for a new output.
         derivation: what gives the scores in the output the columns of this run; None if they have
             them.
+        reuse: the scores of earlier outputs that are used again; None without.
 
     """
 
@@ -68,6 +70,7 @@ class Prepared:
     pair_format: PairFormat
     before: dict[str, Any] | None
     derivation: Derivation | None = None
+    reuse: EarlierScores | None = None
 
     @property
     def todo(self) -> tuple[Part, ...]:
@@ -126,7 +129,26 @@ def prepare(config: Config) -> Prepared:
     inspection.add(check_prompt(checkpoint, config.model, pair_format, instructed))
     scoring = fingerprint(config, checkpoint, pair_format, family)
     everything = Outstanding.all_of(plan)
-    return compare(Prepared(config, plan, everything, store, scoring, choice, pair_format, None))
+    return _with_earlier_scores(
+        compare(Prepared(config, plan, everything, store, scoring, choice, pair_format, None))
+    )
+
+
+def _with_earlier_scores(prepared: Prepared) -> Prepared:
+    """With the scores of `reuse.from`, and their number format if it was not settled."""
+    if not prepared.todo:
+        return prepared
+    config, scoring = prepared.config, prepared.fingerprint
+    found = earlier_scores(config, scoring, prepared.store)
+    if found is None:
+        return prepared
+    reuse, dtype = found
+    if config.model.dtype == "auto":
+        log.info("model.dtype=auto: %s, as in the output of reuse.from", dtype)
+        settled = {"dtype": dtype}
+        config = config.model_copy(update={"model": config.model.model_copy(update=settled)})
+        scoring = {**scoring, **settled}
+    return replace(prepared, config=config, fingerprint=scoring, reuse=reuse)
 
 
 def _planned(config: Config) -> Plan:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from reranker_core.config import Config
 from reranker_core.encode.part import carried_rows
 from reranker_core.input.columns import typed
-from reranker_core.input.pairs import Status, column_of, list_values
+from reranker_core.input.pairs import Status, column_of, find_pairs, list_values
 from reranker_core.input.plan import Part, Plan, make_plan
 from reranker_core.input.reading import read_parts
 from reranker_core.input.schema import InputSchema
@@ -34,6 +34,7 @@ from reranker_core.output.manifest import begin, conclude
 from reranker_core.output.proof import Totals
 from reranker_core.output.receipts import Gatherer, Receipt
 from reranker_core.output.results import ScoredPart
+from reranker_core.reuse.keys import PartKeys
 from reranker_core.storage.parallel import in_parallel
 from reranker_core.storage.store import Store
 from tests.tables import config
@@ -127,12 +128,18 @@ def commit_part(
     noise: float = 0.0,
 ) -> Receipt:
     """Commit a part with made-up scores."""
-    scored = scored_part(part, schema, bad, noise, settings.output.text)
+    keep = settings.reuse.keep
+    scored = scored_part(part, schema, bad, noise, settings.output.text, keep)
     return commit(store, part, scored, schema, settings.output, MEASURES, run)
 
 
 def scored_part(
-    part: Part, schema: InputSchema, bad: int = 0, noise: float = 0.0, text: bool = False
+    part: Part,
+    schema: InputSchema,
+    bad: int = 0,
+    noise: float = 0.0,
+    text: bool = False,
+    keep: bool = True,
 ) -> ScoredPart:
     """The part's rows as they are in its shard, and a score for each of its pairs."""
     ((_, rows),) = read_parts([part], schema.columns)
@@ -147,7 +154,10 @@ def scored_part(
     status[:bad] = Status.NOT_FINITE
     score[:bad] = np.nan
     carried, zeros = carried_rows(rows, schema, text), np.zeros(len(score), np.int32)
-    return ScoredPart(carried, per_row, status, score, rescued=0, lost=zeros, chunks=zeros)
+    keys = PartKeys.of(find_pairs(rows, schema)) if keep else None
+    return ScoredPart(
+        carried, per_row, status, score, rescued=0, lost=zeros, chunks=zeros, keys=keys
+    )
 
 
 def made_up(doc_id: object) -> float:

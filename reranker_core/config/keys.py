@@ -8,6 +8,7 @@ from reranker_core.config.sections.input import InputConfig
 from reranker_core.config.sections.model import ModelConfig
 from reranker_core.config.sections.output import OutputConfig, TrainingConfig
 from reranker_core.config.sections.preflight import PreflightConfig
+from reranker_core.config.sections.reuse import ReuseConfig
 from reranker_core.config.sections.section import Section
 from reranker_core.config.sections.work import (
     GuardConfig,
@@ -38,6 +39,7 @@ class Config(Section):
     plan: PlanConfig = PlanConfig()
     score: ScoreConfig = ScoreConfig()
     guard: GuardConfig = GuardConfig()
+    reuse: ReuseConfig = ReuseConfig()
     report: ReportConfig = ReportConfig()
     verify: VerifyConfig = VerifyConfig()
     preflight: PreflightConfig = PreflightConfig()

@@ -72,6 +72,9 @@ def _paths(config: Config) -> Iterator[tuple[str, str]]:
         value = getattr(config.preflight, key)
         if value is not None:
             yield f"preflight.{key}", value
+    for source in config.reuse.sources:
+        if source != "auto":
+            yield "reuse.from", source
     report = config.report
     for key, value in (("against", report.against), ("qrels", report.qrels)):
         if value not in (None, "auto"):

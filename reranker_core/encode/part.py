@@ -20,6 +20,9 @@ from reranker_core.input.pairs import Pairs, find_pairs
 from reranker_core.input.schema import InputSchema
 from reranker_core.input.types.common_type import list_of
 from reranker_core.input.types.conversion import with_values
+from reranker_core.reuse.hashes import pair_hashes
+from reranker_core.reuse.keys import PartKeys
+from reranker_core.reuse.known import Known, Reuse
 
 if TYPE_CHECKING:  # for who commits parts, and needs no tokenizer
     from reranker_core.encode.formats.pair_format import PairFormat
@@ -36,6 +39,8 @@ class EncodedPart:
         distinct_of: index into `sequences` for each pair; -1 without a score; shape (P,).
         sequences: ids of the distinct pairs.
         special_tokens: number of pairs whose query or passage contains the text of a special token.
+        keys: hashes of the distinct pairs; None if they are not kept.
+        known: earlier scores. Their pairs have no sequence, except to be checked. None without.
 
     """
 
@@ -45,6 +50,8 @@ class EncodedPart:
     distinct_of: npt.NDArray[np.int32]
     sequences: TokenSequences
     special_tokens: int = 0
+    keys: PartKeys | None = None
+    known: Known | None = None
 
 
 def encode_part(
@@ -54,6 +61,7 @@ def encode_part(
     config: Config,
     caution: tuple[Iterable[int], Iterable[int]] | None = None,
     before: Before = lambda texts, characters: None,
+    reuse: Reuse | None = None,
 ) -> EncodedPart:
     """Tokenize a part: each distinct text once, and the ids of each distinct pair once.
 
@@ -69,6 +77,7 @@ def encode_part(
             numbers (see `trial`).
         before: called before texts are tokenized, with their numbers (none if all are tokenized)
             and with the number of characters.
+        reuse: earlier scores; a pair that has one is not tokenized.
 
     Raises:
         RerankError: a text cannot be read, or as `pair_format` raises it.
@@ -76,6 +85,7 @@ def encode_part(
     """
     table = typed(table, schema)
     pairs, whole = find_pairs(table, schema), config.output.tokens_lost
+    pairs, keys, known, special = _without_known(pairs, config, reuse, pair_format)
     if caution is not None:
         bad = unreadable(pairs, pair_format, whole, *caution, before)
         pairs = without(pairs, {*caution[0], *bad})
@@ -97,8 +107,28 @@ def encode_part(
         status=pairs.status,
         distinct_of=pairs.distinct_of,
         sequences=sequences,
-        special_tokens=_with_special_tokens(pairs, pair_format),
+        special_tokens=special + _with_special_tokens(pairs, pair_format),
+        keys=keys,
+        known=known,
     )
+
+
+def _without_known(
+    pairs: Pairs, config: Config, reuse: Reuse | None, pair_format: PairFormat
+) -> tuple[Pairs, PartKeys | None, Known | None, int]:
+    """The pairs that are left to be scored, the keys of all, the old scores of the others, and how
+    many of the others have the text of a special token.
+    """
+    hashes = pair_hashes(pairs) if config.reuse.keep or reuse else None
+    keys = PartKeys.of(pairs, hashes) if config.reuse.keep and hashes is not None else None
+    if reuse is None or hashes is None:
+        return pairs, keys, None, 0
+    found, again = reuse.known(hashes)
+    old = np.zeros(len(hashes), bool)
+    old[found.index] = ~again
+    known = Known.of_part(pairs, found, int(again.sum()), reuse.tolerance)
+    special = _with_special_tokens(pairs.only(old), pair_format)
+    return pairs.only(~old), keys and keys.since(found.index, found.days), known, special
 
 
 def _with_special_tokens(pairs: Pairs, pair_format: PairFormat) -> int:

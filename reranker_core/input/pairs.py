@@ -6,7 +6,7 @@ known. Then a row with an invalid text does not prevent the scoring of the other
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -72,6 +72,25 @@ class Pairs:
             for texts in (self.queries, self.passages)
         )
         return int(query[self.query_of].sum() + passage[self.passage_of].sum())
+
+    def only(self, chosen: npt.NDArray[np.bool_]) -> Pairs:
+        """The same pairs, of which only the `chosen` distinct ones are left to be scored, and only
+        their texts; `chosen` has the shape (D,).
+        """
+        number = np.full(len(chosen) + 1, -1, np.int32)  # the last is for pairs without one
+        number[:-1][chosen] = np.arange(chosen.sum())
+        queries, query_of = np.unique(self.query_of[chosen], return_inverse=True)
+        passages, passage_of = np.unique(self.passage_of[chosen], return_inverse=True)
+        own = self.instructions
+        return replace(
+            self,
+            queries=[self.queries[index] for index in queries],
+            passages=[self.passages[index] for index in passages],
+            query_of=query_of.astype(np.int64),
+            passage_of=passage_of.astype(np.int64),
+            distinct_of=number[self.distinct_of],
+            instructions=own and [own[index] for index in queries],
+        )
 
 
 def find_pairs(table: pa.Table, schema: InputSchema) -> Pairs:

@@ -57,6 +57,7 @@ class Attempt:
         replaced, parked: replicas that were sent away, and resources that were set aside.
         hardware: CPUs, GPUs and number of the nodes at the start.
         software: versions.
+        reuse: the outputs whose scores were used again: url, run, number of keys, their digest.
         samples: seconds since `start` and pairs until then; at most 120.
         configuration: the resolved one, without credentials.
 
@@ -88,6 +89,7 @@ class Attempt:
     parked: list[dict[str, Any]] = field(default_factory=list)
     hardware: list[dict[str, Any]] = field(default_factory=list)
     software: dict[str, str] = field(default_factory=dict)
+    reuse: list[dict[str, Any]] = field(default_factory=list)
     samples: list[list[float]] = field(default_factory=list)
     configuration: dict[str, Any] = field(default_factory=dict)
 

@@ -4,6 +4,7 @@ Layout below the output path:
 
     <part>.parquet              the part's rows, in input order, with the score columns
     _quarantine/<part>.jsonl    one line for each pair without a score (only if there are any)
+    _keys/<part>.parquet        hash and score of each distinct pair; see `output.keys`
     _receipts/<part>.json       written last; a part without it does not count as done
 
 The data file is created only if it does not exist. So of several attempts (retries, workers that
@@ -24,6 +25,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -35,6 +37,7 @@ from reranker_core.input.schema import InputSchema
 from reranker_core.input.types.conversion import has_room
 from reranker_core.output.contents import Columns, check_content
 from reranker_core.output.distribution import describe
+from reranker_core.output.keys import commit_keys
 from reranker_core.output.receipts import Facts, Receipt, receipt_name
 from reranker_core.output.results import ScoredPart, output_table, quarantined
 from reranker_core.storage.store import Store
@@ -98,7 +101,7 @@ def commit(
         theirs = store.read(data_name(part.name))
         if theirs != data:
             data, facts = theirs, _facts_of(store, part, theirs, run)
-            scored = _with_status_of(theirs, scored, output.columns.status)
+            scored = _as_written(theirs, scored, output)
     records = quarantined(scored, schema, part.start)
     if records:
         lines = "".join(
@@ -106,6 +109,7 @@ def commit(
             for record in records
         )
         store.write(quarantine_name(part.name), lines.encode())
+    keys = commit_keys(store, part.name, scored, output, facts.reuse.get("oldest"))
     receipt = Receipt(
         **asdict(facts),
         size=len(data),
@@ -115,6 +119,7 @@ def commit(
         seconds=measures["seconds"],
         waited=measures["waited"],
         special_tokens_in_text=measures["special_tokens_in_text"],
+        keys=keys,
     )
     store.write(receipt_name(part.name), receipt.to_json())
     return receipt
@@ -169,6 +174,7 @@ def _facts(part: Part, scored: ScoredPart, measures: dict[str, Any], run: str) -
         distinct=measures["distinct"],
         tokens=measures["tokens"],
         scores=describe(scored.score[scored.status == Status.SCORED]),
+        reuse=scored.reuse,
     )
 
 
@@ -184,12 +190,32 @@ def _facts_of(store: Store, part: Part, data: bytes, run: str) -> Facts:
     return facts
 
 
-def _with_status_of(data: bytes, scored: ScoredPart, column: str) -> ScoredPart:
-    status = pq.read_table(io.BytesIO(data), columns=[column]).column(column).combine_chunks()
-    if scored.per_row is not None:
-        status = status.flatten()
+def _as_written(data: bytes, scored: ScoredPart, output: OutputConfig) -> ScoredPart:
+    """The same part with what a data file has of status and scores."""
+    names = output.columns
+    layers = {layer: names.of_layer(layer) for layer in scored.layers}
+    copied = {"lost": names.tokens_lost} if output.tokens_lost else {}
+    copied |= {"chunks": names.chunks} if output.chunks else {}
+    wanted = [names.status, names.score, *layers.values(), *copied.values()]
+    table = pq.read_table(io.BytesIO(data), columns=wanted)
+
+    def flat(name: str) -> pa.Array:
+        values = table.column(name).combine_chunks()
+        return values if scored.per_row is None else values.flatten()
+
+    def scores(name: str) -> npt.NDArray[np.float32]:
+        return flat(name).to_numpy(zero_copy_only=False).astype(np.float32)
+
     codes = {kind.label: kind for kind in Status}
-    return replace(scored, status=np.array([codes[s] for s in status.to_pylist()], np.int8))
+    return replace(
+        scored,
+        status=np.array([codes[each] for each in flat(names.status).to_pylist()], np.int8),
+        score=scores(names.score),
+        layers={layer: scores(name) for layer, name in layers.items()},
+        **{
+            key: flat(name).fill_null(0).to_numpy().astype(np.int32) for key, name in copied.items()
+        },
+    )
 
 
 def _parquet(table: pa.Table, facts: Facts) -> bytes:
@@ -199,7 +225,7 @@ def _parquet(table: pa.Table, facts: Facts) -> bytes:
         fits = all(map(has_room, table.columns))
         for rows in [table] if fits else table.to_batches():
             writer.write(rows)
-        writer.add_key_value_metadata({_FACTS: json.dumps(asdict(facts)).encode()})
+        writer.add_key_value_metadata({_FACTS: facts.footer()})
     return buffer.getvalue()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,15 @@ from reranker_core.config import Config
 from reranker_core.encode.part import carried_rows
 from reranker_core.errors import ConfigError, Incomplete
 from reranker_core.input.columns import typed
-from reranker_core.input.pairs import Status
+from reranker_core.input.pairs import Status, find_pairs
 from reranker_core.input.plan import Part, Plan, make_plan
 from reranker_core.input.schema import InputSchema
+from reranker_core.output.attempts import read_attempts
 from reranker_core.output.checksums import unchanged
 from reranker_core.output.commit import open_data
 from reranker_core.output.contents import Columns
 from reranker_core.output.identity import (
+    RUN_FILE,
     digest,
     fingerprint_for,
     identity,
@@ -35,6 +38,7 @@ from reranker_core.output.inventory import take_inventory
 from reranker_core.output.manifest import OVER_LIMITS, SUCCESS, recorded_manifest
 from reranker_core.output.receipts import Receipt, read_receipts
 from reranker_core.output.results import ScoredPart
+from reranker_core.reuse.keys import PartKeys, day_of
 from reranker_core.storage.store import Store
 
 _COPIED = ("tokens_lost", "chunks")  # columns that only a run with the model can make
@@ -52,6 +56,7 @@ class Source:
         copied: names of its columns `tokens_lost` and `chunks`, if it has them.
         cutoffs: layers of its lower scores, in the order of `columns.layers`.
         parts: receipts of its parts by shard, in the order of the rows.
+        day: the first one, since 1970, on which one of its scores may have been computed.
         replaced: whether the new output takes its place, and so tells of its replicas.
 
     """
@@ -61,6 +66,7 @@ class Source:
     copied: dict[str, str]
     cutoffs: tuple[int, ...]
     parts: dict[str, list[Receipt]]
+    day: int
     replaced: bool = False
 
     def overlapping(self, part: Part) -> Iterator[tuple[Receipt, int, int]]:
@@ -181,7 +187,19 @@ def _source(
         found.sort(key=lambda receipt: receipt.start)
     cutoffs = run["fingerprint"].get("cutoff_layer")
     layers = tuple(cutoffs[:-1]) if isinstance(cutoffs, list) else ()
-    return Source(store, Columns.of_run(run), copied, layers, dict(parts), replaced)
+    days = [receipt.reuse["oldest"] for each in parts.values() for receipt in each if receipt.reuse]
+    day = min([*days, _first_day(store)])
+    return Source(store, Columns.of_run(run), copied, layers, dict(parts), day, replaced)
+
+
+def _first_day(store: Store) -> int:
+    """When the first driver started, as far as the output says; else when it was begun."""
+    starts = [attempt.start for attempt in read_attempts(store)]
+    if starts:
+        moment = datetime.fromisoformat(min(starts))
+    else:
+        moment = store.filesystem.modified(store.path(RUN_FILE))
+    return day_of(moment.timestamp())
 
 
 def take_scores(
@@ -203,9 +221,11 @@ def take_scores(
         for key, name in source.copied.items()
     }
     zeros = np.zeros(len(status), np.int32)
+    rows = typed(table, schema)
+    keys = PartKeys.of(find_pairs(rows, schema)) if config.reuse.keep else None
     return (
         ScoredPart(
-            rows=carried_rows(typed(table, schema), schema, config.output.text),
+            rows=carried_rows(rows, schema, config.output.text),
             per_row=lists.value_lengths().fill_null(0).to_numpy().astype(np.int64)
             if source.columns.nested
             else None,
@@ -218,6 +238,7 @@ def take_scores(
                 layer: _scores(flat[name])
                 for layer, name in zip(source.cutoffs, source.columns.layers, strict=True)
             },
+            keys=keys and keys.all_since(source.day),
         ),
         {name: round(measures[name]) for name in _MEASURES if name != "rescued"}
         | {

@@ -10,6 +10,8 @@ from reranker_core.errors import OutputConflict, count
 from reranker_core.input.plan import Part, Plan
 from reranker_core.output.commit import QUARANTINE, data_name, part_of, quarantine_name, read_facts
 from reranker_core.output.receipts import Receipt, is_batch, is_receipt, read_receipts, receipt_name
+from reranker_core.reuse.keys import FOLDER as KEYS
+from reranker_core.reuse.keys import keys_name
 from reranker_core.storage.parallel import in_parallel
 from reranker_core.storage.store import Listed, Store
 
@@ -24,6 +26,7 @@ class Inventory:
         data: data files, by part.
         receipts: names of receipts and batches.
         quarantine: names of lists of pairs without a score.
+        keys: objects with the keys of parts, by name.
         foreign: names of other files that readers would read as data.
 
     """
@@ -31,6 +34,7 @@ class Inventory:
     data: dict[str, Listed] = field(default_factory=dict)
     receipts: list[str] = field(default_factory=list)
     quarantine: set[str] = field(default_factory=set)
+    keys: dict[str, Listed] = field(default_factory=dict)
     foreign: list[str] = field(default_factory=list)
 
     @property
@@ -60,6 +64,8 @@ def take_inventory(store: Store) -> Inventory:
                 found.receipts.append(listed.name)
             elif listed.name.startswith(f"{QUARANTINE}/"):
                 found.quarantine.add(listed.name)
+            elif listed.name.startswith(f"{KEYS}/"):
+                found.keys[listed.name] = listed
         elif part is None:
             found.foreign.append(listed.name)
         else:
@@ -143,10 +149,11 @@ def outstanding(store: Store, plan: Plan, run: str) -> Outstanding:
 
 
 def retire(store: Store, parts: Iterable[str]) -> None:
-    """Remove parts. Data files are deleted first, so that an interruption leaves no part that
-    readers see.
+    """Remove parts. After their keys, which belong to one data file only, data files are deleted
+    first, so that an interruption leaves no part that readers see.
     """
     names = list(parts)
+    store.delete(*(keys_name(part) for part in names))
     store.delete(*(data_name(part) for part in names))
     store.delete(*(receipt_name(part) for part in names))
     store.delete(*(quarantine_name(part) for part in names))

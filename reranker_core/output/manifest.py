@@ -20,6 +20,7 @@ from reranker_core.output.identity import claim, digest
 from reranker_core.output.inventory import Outstanding, retire
 from reranker_core.output.proof import RESUME, Totals, prove
 from reranker_core.output.replacement import is_pending
+from reranker_core.output.reuse_facts import reuse_facts
 from reranker_core.storage.store import Store
 
 MANIFEST = "_manifest.json"
@@ -106,6 +107,8 @@ def conclude(
         "special_tokens_in_text": totals.special_tokens_in_text,
         "quarantined": dict(totals.quarantined),
         "distinct_pairs": totals.distinct,
+        "keys": totals.keys,
+        **reuse_facts(totals, attempts),
         "tokens": totals.tokens,
         "scoring_seconds": round(totals.seconds, 3),
         "padding_fraction": round(totals.padding_fraction, 4),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
+import logging
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -26,9 +27,14 @@ from reranker_core.output.contents import Columns, check_content
 from reranker_core.output.distribution import Distribution
 from reranker_core.output.identity import digest, planned_parts
 from reranker_core.output.inventory import Inventory, foreign_files, not_of, take_inventory
+from reranker_core.output.keys import check_keys
 from reranker_core.output.receipts import Receipt, read_receipts
+from reranker_core.reuse.keys import FOLDER as KEYS
+from reranker_core.reuse.keys import keys_name
 from reranker_core.storage.parallel import in_parallel
 from reranker_core.storage.store import Store
+
+log = logging.getLogger(__name__)
 
 _SHOWN_PROBLEMS = 5
 RESUME = "run `batch-reranker run` with the configuration of this output"
@@ -39,7 +45,8 @@ _SUMMED = (*_COUNTS, "seconds", "waited", "special_tokens_in_text")
 @dataclass
 class Totals:
     """Sums over receipts, and the distribution of all scores; `opened` counts the files that were
-    read to prove them.
+    read to prove them, `without_keys` the parts whose keys are named by the receipt and missing,
+    `reused` and `checked` the pairs of `Facts.reuse`.
     """
 
     parts: int = 0
@@ -55,6 +62,10 @@ class Totals:
     waited: float = 0.0
     special_tokens_in_text: int = 0
     opened: int = 0
+    keys: int = 0
+    reused: int = 0
+    checked: int = 0
+    without_keys: int = 0
     quarantined: Counter[str] = field(default_factory=Counter)
     scores: Distribution = field(default_factory=Distribution, compare=False)
 
@@ -63,6 +74,9 @@ class Totals:
         self.parts += 1
         for name in _SUMMED:
             setattr(self, name, getattr(self, name) + getattr(receipt, name))
+        self.keys += receipt.keys.get("pairs", 0)
+        self.reused += receipt.reuse.get("pairs", 0)
+        self.checked += receipt.reuse.get("checked", 0)
         self.quarantined.update(receipt.quarantined)
         self.scores.add(receipt.part, receipt.scored, receipt.scores)
 
@@ -134,7 +148,15 @@ def prove(store: Store, run: dict[str, Any], read_all: bool, may_lack_rows: bool
         if read_all or not by_listing:
             totals.opened += 1
             found += check_file(store, receipt, run)
-        return [f"{data_name(receipt.part)}: {problem}" for problem in found]
+        named = [f"{data_name(receipt.part)}: {problem}" for problem in found]
+        if receipt.keys:
+            name = keys_name(receipt.part)
+            if (listed := inventory.keys.get(name)) is None:
+                totals.without_keys += 1
+            else:
+                wrong = check_keys(store, receipt.part, listed, receipt.keys)
+                named += [f"{name}: {problem}" for problem in wrong]
+        return named
 
     for found in in_parallel(check, matched()):
         problems.extend(found)
@@ -153,6 +175,14 @@ def prove(store: Store, run: dict[str, Any], read_all: bool, may_lack_rows: bool
         raise Incomplete(
             f"output.path={store.url} is not finished: {count(len(unknown), 'file')} without a "
             f"receipt, such as {data_name(unknown[0])}. To finish or remove them, {RESUME}"
+        )
+    if totals.without_keys:
+        log.warning(
+            "%s/%s: the keys of %s are missing. The scores are complete, but later runs cannot use "
+            "these scores again",
+            store.url,
+            KEYS,
+            count(totals.without_keys, "part"),
         )
     return totals
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from reranker_core.storage.parallel import in_parallel
 from reranker_core.storage.store import Store
@@ -34,6 +35,9 @@ class Facts:
         rescued: scores that were not finite at first and were computed again in float32.
         distinct, tokens: sequences that were run through the model, and their tokens.
         scores: count, min, mean, max and quantiles of the part's scores, share of tied scores.
+        reuse: `pairs`, the distinct pairs with the score of an earlier output; `checked`, how many
+            of them were run through the model to compare; `oldest`, the first day of such a score
+            since 1970. Empty without such pairs.
 
     """
 
@@ -51,6 +55,12 @@ class Facts:
     distinct: int
     tokens: int
     scores: dict[str, float]
+    reuse: dict[str, int] = field(default_factory=dict, kw_only=True)
+
+    def footer(self) -> bytes:
+        """As they are in the footer: as earlier versions wrote them, where nothing is reused."""
+        found = asdict(self)
+        return json.dumps({k: v for k, v in found.items() if k != "reuse" or v}).encode()
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,7 @@ class Receipt(Facts):
         waited: seconds that the replica waited for this part; 0 for its first part.
         special_tokens_in_text: pairs with the text of a special token in query or passage; 0 in
             receipts of earlier versions, which did not count them.
+        keys: size and MD5 of the part's keys, and their number (`pairs`); empty without keys.
 
     """
 
@@ -75,6 +86,7 @@ class Receipt(Facts):
     seconds: float
     waited: float
     special_tokens_in_text: int = 0
+    keys: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """The stored form."""

@@ -17,6 +17,7 @@ from reranker_core.input.pairs import Status
 from reranker_core.input.schema import InputSchema
 from reranker_core.input.types.ids import numbers_of
 from reranker_core.models.scores import Scores
+from reranker_core.reuse.keys import PartKeys
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class ScoredPart:
         lost: tokens that were cut from each pair, shape (P,).
         chunks: sequences that each pair was scored in; 0 for unscored pairs, shape (P,).
         layers: scores of the lower cutoff layers, by layer; each like `score`.
+        keys: of its distinct pairs; None if they are not kept.
+        reuse: `Known.facts` of its old scores; empty without.
 
     """
 
@@ -43,26 +46,50 @@ class ScoredPart:
     lost: npt.NDArray[np.int32] | None = None
     chunks: npt.NDArray[np.int32] | None = None
     layers: dict[int, npt.NDArray[np.float32]] = field(default_factory=dict)
+    keys: PartKeys | None = None
+    reuse: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, part: EncodedPart, scores: Scores, model: ModelConfig) -> ScoredPart:
-        """Combine scores of sequences to scores of distinct pairs; copy these to all pairs."""
+        """Combine scores of sequences to scores of distinct pairs; copy these to all pairs, and
+        old scores to the pairs that have one.
+
+        Raises:
+            ReuseRefused: a score that was computed again differs from the old one.
+
+        """
         sequences = part.sequences
         values = combine(scores.values, sequences.chunks, model)
         pair_of = np.repeat(np.arange(len(sequences.chunks)), sequences.chunks)
         fatal = pair_of[scores.fatal]
-        known = part.distinct_of >= 0
+        computed, old = part.distinct_of >= 0, part.known
         lower = model.cutoff_layers[:-1]
-        by_layer = np.full((len(lower) + 1, len(known)), np.nan, np.float32)
-        by_layer[:, known] = values[part.distinct_of[known]].T
-        layers, score = dict(zip(lower, by_layer, strict=False)), by_layer[-1]
-        status = part.status.copy()
-        status[known & np.isnan(score)] = Status.NOT_FINITE
-        status[known & np.isin(part.distinct_of, fatal)] = Status.ENDS_PROCESS
+        by_layer = np.full((len(lower) + 1, len(computed)), np.nan, np.float32)
+        by_layer[:, computed] = values[part.distinct_of[computed]].T
+        score, status = by_layer[-1], part.status.copy()
+        status[computed & np.isnan(score)] = Status.NOT_FINITE
+        status[computed & np.isin(part.distinct_of, fatal)] = Status.ENDS_PROCESS
         lost, chunks = np.zeros((2, len(status)), np.int32)
-        lost[known] = sequences.lost[part.distinct_of[known]]
-        chunks[known] = sequences.chunks[part.distinct_of[known]]
-        return cls(part.rows, part.per_row, status, score, scores.rescued, lost, chunks, layers)
+        lost[computed] = sequences.lost[part.distinct_of[computed]]
+        chunks[computed] = sequences.chunks[part.distinct_of[computed]]
+        if old is not None:
+            old.require_same(by_layer, computed)
+            pairs, of = old.places
+            by_layer[:, pairs] = old.scores[of].T
+            lost[pairs], chunks[pairs] = old.lost[of], old.chunks[of]
+            status[pairs] = Status.SCORED
+        return cls(
+            part.rows,
+            part.per_row,
+            status,
+            score,
+            scores.rescued,
+            lost,
+            chunks,
+            dict(zip(lower, by_layer, strict=False)),
+            part.keys,
+            {} if old is None else old.facts,
+        )
 
 
 def output_table(

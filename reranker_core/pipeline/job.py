@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from reranker_core.config import Config
 from reranker_core.input.schema import InputSchema
+from reranker_core.output.earlier_scores import EarlierScores
 from reranker_core.output.lease import Fence
 from reranker_core.storage.store import Store
 
@@ -23,3 +24,4 @@ class Job:
     pairs: float  # that each replica is to score, if all come
     temperature: float  # what scores are divided by before they are normalised
     code: str  # digest of the driver's code
+    reuse: EarlierScores | None = None

@@ -83,6 +83,7 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
                     pairs / placement.max,
                     temperature(scoring),
                     code.digest(),
+                    prepared.reuse,
                 )
                 recorder = Recorder(
                     store,
@@ -94,6 +95,7 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
                     gpus=placement.num_gpus,
                     hardware=hardware(nodes),
                     software=software(),
+                    reuse=prepared.reuse.as_dicts() if prepared.reuse else [],
                     configuration=configuration(prepared.plan, scoring, prepared.config),
                 )
                 try:

@@ -13,10 +13,12 @@ from ray.actor import ActorHandle
 from reranker_core.encode.formats.pair_format import PairFormat
 from reranker_core.encode.part import EncodedPart, encode_part
 from reranker_core.output.commit import commit
+from reranker_core.output.earlier_scores import EarlierScores
 from reranker_core.pipeline import code, wire
 from reranker_core.pipeline.asking import ask
 from reranker_core.pipeline.job import Job
 from reranker_core.pipeline.limit import Limit
+from reranker_core.reuse.known import Reuse
 
 _STALLS = 4  # a text that hangs is to be found before the run counts as stalled
 
@@ -32,16 +34,22 @@ def encode(
     code.require(job.code)
     [reference] = pair_format
     found = _fetched(reference)
+    reuse = None if job.reuse is None else _opened(job.reuse, coordinator)
     encoded = []
     for row in wire.rows(block):
         part, table = wire.table_of_row(row)
-        ids = _encoded(part.name, table, job, found, coordinator)
+        ids = _encoded(part.name, table, job, found, coordinator, reuse)
         encoded.append(wire.row_of_encoded(part, ids))
     return pa.concat_tables(encoded)
 
 
 def _encoded(
-    part: str, table: pa.Table, job: Job, pair_format: PairFormat, coordinator: ActorHandle
+    part: str,
+    table: pa.Table,
+    job: Job,
+    pair_format: PairFormat,
+    coordinator: ActorHandle,
+    reuse: Reuse | None,
 ) -> EncodedPart:
     """The part, tokenized with care if that has ended processes, which a text that hangs does."""
     caution = ask(coordinator, "begin", "tokenize", part)
@@ -59,6 +67,7 @@ def _encoded(
             job.config,
             caution and (caution.fatal, caution.suspects),
             before,
+            reuse,
         )
     ask(coordinator, "finish", "tokenize", part)
     return encoded
@@ -90,6 +99,17 @@ def commit_parts(block: pa.Table, job: Job, coordinator: ActorHandle) -> dict[st
         receipts.append(receipt.to_json())
         replicas.append(notes["replica"])
     return {"receipt": receipts, "replica": replicas}
+
+
+_open: dict[EarlierScores, Reuse] = {}
+
+
+def _opened(scores: EarlierScores, coordinator: ActorHandle) -> Reuse:
+    """Once a worker process; the first one on a machine builds the index of the scores."""
+    if scores not in _open:
+        _open.clear()  # of an earlier run in this process
+        _open[scores] = scores.open(coordinator.batch_done.remote)
+    return _open[scores]
 
 
 @functools.lru_cache(maxsize=1)

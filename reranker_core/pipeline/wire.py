@@ -18,6 +18,8 @@ from reranker_core.encode.part import EncodedPart
 from reranker_core.encode.sequences import TokenSequences
 from reranker_core.input.plan import Part
 from reranker_core.output.results import ScoredPart
+from reranker_core.reuse.keys import PartKeys
+from reranker_core.reuse.known import Known
 
 
 def row_of_table(part: Part, table: pa.Table) -> pa.Table:
@@ -41,6 +43,8 @@ def row_of_encoded(part: Part, encoded: EncodedPart) -> pa.Table:
         sequences=encoded.sequences.to_table(),
         distinct=encoded.sequences.pairs_to_table(),
         special_tokens=encoded.special_tokens,
+        keys=_keys(encoded.keys),
+        **_known(encoded.known),
     )
 
 
@@ -54,6 +58,8 @@ def encoded_of_row(row: dict[str, pa.Scalar]) -> tuple[Part, EncodedPart]:
         distinct_of=pairs.column("distinct_of").to_numpy(),
         sequences=TokenSequences.from_tables(_unpack(row["sequences"]), _unpack(row["distinct"])),
         special_tokens=row["special_tokens"].as_py(),
+        keys=_part_keys(row["keys"]),
+        known=_old_scores(row["known_of"], row["known"]),
     )
     return _part(row), encoded
 
@@ -70,6 +76,8 @@ def row_of_scored(part: Part, scored: ScoredPart, notes: dict[str, Any]) -> pa.T
         ),
         layers=pa.table({str(layer): values for layer, values in scored.layers.items()}),
         rescued=scored.rescued,
+        keys=_keys(scored.keys),
+        reuse=scored.reuse,
     )
 
 
@@ -85,6 +93,8 @@ def scored_of_row(row: dict[str, pa.Scalar]) -> tuple[Part, ScoredPart, dict[str
         lost=pairs.column("lost").to_numpy(),
         chunks=pairs.column("chunks").to_numpy(),
         layers={int(name): layers.column(name).to_numpy() for name in layers.column_names},
+        keys=_part_keys(row["keys"]),
+        reuse=json.loads(row["reuse"].as_py()),
     )
     return _part(row), scored, json.loads(row["notes"].as_py())
 
@@ -133,3 +143,22 @@ def _column(values: np.ndarray | None) -> pa.Table:
 
 def _array(table: pa.Table) -> np.ndarray | None:
     return table.column("values").to_numpy() if table.column_names else None
+
+
+def _keys(keys: PartKeys | None) -> pa.Table:
+    return pa.table({}) if keys is None else keys.to_table()
+
+
+def _part_keys(value: pa.Scalar) -> PartKeys | None:
+    table = _unpack(value)
+    return PartKeys.from_table(table) if table.column_names else None
+
+
+def _known(known: Known | None) -> dict[str, pa.Table]:
+    of, scores = (pa.table({}), pa.table({})) if known is None else known.to_tables()
+    return {"known_of": of, "known": scores}
+
+
+def _old_scores(of: pa.Scalar, scores: pa.Scalar) -> Known | None:
+    table = _unpack(of)
+    return Known.from_tables(table, _unpack(scores)) if table.column_names else None

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
 
 from reranker_core.config import Config
 from reranker_core.errors import ConfigError
 from reranker_core.output.identity import RUN_FILE
 from reranker_core.output.manifest import SUCCESS
-from reranker_core.storage.parallel import in_parallel
+from reranker_core.output.siblings import complete_siblings, is_complete
 from reranker_core.storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -36,7 +35,7 @@ def earlier_output(config: Config) -> Store | None:
     other = Store(against)
     if other.url == store.url:
         raise ConfigError(f"report.against={against} is output.path itself; name another output")
-    if not _is_complete(other):
+    if not is_complete(other):
         raise ConfigError(
             f"report.against={against}: is not a complete output of batch-reranker (it needs "
             f"{RUN_FILE} and {SUCCESS}). Name the folder of a complete run, or set "
@@ -48,32 +47,3 @@ def earlier_output(config: Config) -> Store | None:
 def newest_sibling(store: Store) -> Store | None:
     """The complete output in the same folder whose `_SUCCESS` is the newest; None without one."""
     return next(iter(complete_siblings(store)), None)
-
-
-def complete_siblings(store: Store) -> list[Store]:
-    """The other complete outputs in the same folder, that with the newest `_SUCCESS` first."""
-    parent, _, own = store.url.rpartition("/")
-    filesystem = store.filesystem
-    filesystem.invalidate_cache()
-    try:
-        entries = filesystem.ls(store.root.rpartition("/")[0], detail=True)
-    except FileNotFoundError:
-        return []
-    names = [
-        entry["name"].rstrip("/").rpartition("/")[2]
-        for entry in entries
-        if entry["type"] == "directory"
-    ]
-
-    def finished(name: str) -> tuple[datetime, str] | None:
-        other = Store(f"{parent}/{name}")
-        if not _is_complete(other):
-            return None
-        return filesystem.modified(other.path(SUCCESS)), name
-
-    found = [each for each in in_parallel(finished, (n for n in names if n != own)) if each]
-    return [Store(f"{parent}/{name}") for _, name in sorted(found, reverse=True)]
-
-
-def _is_complete(store: Store) -> bool:
-    return store.exists(SUCCESS) and store.exists(RUN_FILE)

@@ -10,8 +10,8 @@ from typing import Any
 from reranker_core.errors import RerankError
 from reranker_core.models.checkpoint import short_digest
 from reranker_core.output.attempts import Attempt, read_attempts
+from reranker_core.output.siblings import complete_siblings
 from reranker_core.prepare import Prepared
-from reranker_core.report.earlier import complete_siblings
 from reranker_core.report.workload import Workload
 from reranker_core.storage.store import Store
 
@@ -180,7 +180,7 @@ def as_dict(work: Workload, speed: Speed | None, found: Estimate | None) -> dict
     """Plain data for JSON, without texts."""
     fields = ("parts", "pairs", "done", "sampled", "tokens", "low", "high", "distinct", "cut")
     return {
-        "work": {name: getattr(work, name) for name in fields},
+        "work": {name: getattr(work, name) for name in (*fields, "known")},
         "schema": {each.name: str(each.type) for each in work.schema} if work.schema else {},
         "speed": vars(speed) if speed else None,
         "estimate": vars(found) if found else None,

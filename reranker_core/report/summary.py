@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from reranker_core.config.redaction import without_credentials
 from reranker_core.errors import count
 from reranker_core.output.proof import Totals
 from reranker_core.report.rate import duration
@@ -51,6 +52,9 @@ def print_plan(prepared: Prepared, console: Console) -> None:
     if plan.not_kept:
         table.add_row("changed in the output", "\n".join(map(escape, plan.not_kept)))
     table.add_row("output", prepared.store.url)
+    for source in prepared.reuse.sources if prepared.reuse else ():
+        pairs = count(source.pairs, "distinct pair")
+        table.add_row("earlier scores", f"of {pairs} in {without_credentials(source.url)}")
     table.add_row("model", prepared.config.model.path)
     scoring = prepared.fingerprint
     lengths = f"{scoring['max_length']} tokens per pair, {scoring['query_max_length']} per query"
@@ -75,6 +79,8 @@ def print_estimate(
         f"{count(work.sampled, 'part')}",
     )
     table.add_row("duplicates", f"{1 - work.distinct:.1%} of the pairs; they are scored once")
+    if work.known is not None:
+        table.add_row("earlier scores", f"of {work.known:.1%} of the sampled pairs; used again")
     table.add_row("truncated", f"{work.cut:.1%} of the pairs")
     if speed is not None and found is not None:
         table.add_row("speed", f"{speed.tokens_per_second:,.0f} tokens/s per replica")
@@ -107,6 +113,12 @@ def print_totals(totals: Totals, prepared: Prepared, seconds: float, console: Co
     if totals.rescued:
         table.add_row("scored again in float32", count(totals.rescued, "pair"))
     table.add_row("distinct pairs", f"{totals.distinct:,}, {count(totals.tokens, 'token')}")
+    if totals.reused:
+        checked = f"; {totals.checked:,} of them were scored again and agree"
+        table.add_row(
+            "earlier scores used",
+            count(totals.reused, "distinct pair") + (checked if totals.checked else ""),
+        )
     table.add_row(
         "replicas",
         f"{totals.padding_fraction:.1%} of the computed tokens were padding; "

@@ -15,6 +15,7 @@ from reranker_core.input.plan import Part
 from reranker_core.input.reading import read_parts
 from reranker_core.output.results import ScoredPart, output_table
 from reranker_core.prepare import Prepared
+from reranker_core.reuse.hashes import Hashes, pair_hashes
 
 _PARTS = 12
 _PAIRS = 512  # of each part, to tokenize
@@ -31,10 +32,12 @@ class Workload:
         parts, pairs: what is left to score; pairs of nested input are an estimate.
         done: number of parts that a resume skips.
         sampled: number of parts that were looked into.
-        tokens: estimate of all tokens to compute, without padding; duplicates within a part once.
+        tokens: estimate of all tokens to compute, without padding; duplicates within a part once,
+            and pairs with an earlier score not at all.
         low, high: its 95 % interval, from the differences between the sampled parts.
         distinct: fraction of the pairs that are not duplicates within their part.
         cut: fraction of the sampled pairs that lose tokens.
+        known: fraction of the sampled pairs that have an earlier score; None without `reuse.from`.
         examples: some pairs as the model will see them. These are texts of users.
         schema: of the output.
         sequences: those of the sample, to measure a rate with.
@@ -50,6 +53,7 @@ class Workload:
     high: float
     distinct: float
     cut: float
+    known: float | None
     examples: tuple[str, ...]
     schema: pa.Schema | None
     sequences: tuple[TokenSequences, ...]
@@ -77,6 +81,11 @@ def workload(prepared: Prepared) -> Workload:
         spread = np.sum((tokens - each * weights) ** 2) / (number - 1)
         error = float(np.sqrt(spread / number) / weights.mean())
         error *= float(np.sqrt(1 - number / len(todo) * _share(samples)))
+    known = None
+    if prepared.reuse is not None:
+        hashes = [sample.hashes for sample in samples]
+        known = prepared.reuse.known_share(np.concatenate(hashes)) if hashes else 0.0
+        each, error = (value * (1 - known * (1 - prepared.reuse.check)) for value in (each, error))
     sequences = tuple(sample.sequences for sample in samples)
     return Workload(
         parts=len(todo),
@@ -90,6 +99,7 @@ def workload(prepared: Prepared) -> Workload:
         cut=float(np.mean(np.concatenate([each.lost > 0 for each in sequences])))
         if sum(len(each.lost) for each in sequences)
         else 0.0,
+        known=known,
         examples=_examples(prepared, sequences),
         schema=samples[0].schema if samples else None,
         sequences=sequences,
@@ -106,6 +116,7 @@ class _Sample:
     read: float
     sequences: TokenSequences
     schema: pa.Schema
+    hashes: Hashes
 
 
 def _sample(prepared: Prepared, part: Part, random: np.random.Generator) -> _Sample:
@@ -116,7 +127,8 @@ def _sample(prepared: Prepared, part: Part, random: np.random.Generator) -> _Sam
     whole = max(len(pairs.status), 1)
     rows = max(1, int(table.num_rows * _PAIRS / whole)) if whole > _PAIRS else table.num_rows
     start = int(random.integers(0, table.num_rows - rows + 1))
-    encoded = encode_part(table.slice(start, rows), schema, prepared.pair_format, config)
+    some = table.slice(start, rows)
+    encoded = encode_part(some, schema, prepared.pair_format, config)
     tokenized = len(encoded.sequences.chunks)
     tokens = float(encoded.sequences.tokens.lengths.sum()) / max(tokenized, 1) * distinct
     return _Sample(
@@ -126,6 +138,7 @@ def _sample(prepared: Prepared, part: Part, random: np.random.Generator) -> _Sam
         read=min(1.0, rows / max(table.num_rows, 1)),
         sequences=encoded.sequences,
         schema=_output_schema(prepared, typed(table, schema).slice(0, 0)),
+        hashes=pair_hashes(find_pairs(typed(some, schema), schema)),
     )
 
 

@@ -7,6 +7,7 @@ reader would see something that must not be.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import shutil
 import tempfile
@@ -23,6 +24,7 @@ from reranker_core.errors import StoreUnavailable
 from reranker_core.output.commit import part_of
 from reranker_core.output.proof import prove
 from reranker_core.output.receipts import Receipt
+from reranker_core.reuse.keys import keys_name
 from reranker_core.storage.store import Listed, Store
 from tests.faults.drivers import Killed
 from tests.outputs import Output, made_up
@@ -178,6 +180,12 @@ class Commits(RuleBasedStateMachine):
                         self.world.objects[f"_receipts/{attempt.receipt.part}.json"]
                     ).sha256
                     == attempt.receipt.sha256
+                )
+                keys = self.world.objects[keys_name(attempt.receipt.part)]
+                assert hashlib.md5(keys).hexdigest() == attempt.receipt.keys["md5"]
+                known = pq.read_table(io.BytesIO(keys))["score"].to_pylist()
+                assert sorted(known) == sorted(
+                    pq.read_table(io.BytesIO(stored))["score"].to_pylist()
                 )
 
     def teardown(self) -> None:

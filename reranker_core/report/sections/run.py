@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from reranker_core.errors import count
 from reranker_core.models.checkpoint import short_digest
 from reranker_core.output.attempts import Attempt
@@ -69,6 +71,7 @@ def time(night: Night) -> Section:
         "padding": f"{totals.padding_fraction:.1%} of the computed tokens were padding"
         if totals.computed_tokens
         else "",
+        **_reused(night.manifest.get("reuse") or {}),
     }
     shown = attempts[-_SHOWN_ATTEMPTS:]
     more = len(attempts) - len(shown)
@@ -86,6 +89,20 @@ def pairs_per_second(attempts: list[Attempt]) -> float:
     """Over the attempts that have scored pairs; 0 without one."""
     scoring = [attempt for attempt in attempts if attempt.scoring_seconds]
     return sum(each.pairs for each in scoring) / max(sum(each.seconds for each in scoring), 1e-9)
+
+
+def _reused(reuse: dict[str, Any]) -> dict[str, str]:
+    """What `output.reuse_facts` has found."""
+    if not reuse:
+        return {}
+    saved = {"GPU": reuse["gpu_hours_saved"], "CPU": reuse["cpu_hours_saved"]}
+    hours = " and ".join(f"{value:,.2f} {of} hours" for of, value in saved.items() if value)
+    return {
+        "earlier scores used": f"{count(reuse['pairs'], 'distinct pair')} from "
+        f"{', '.join(each['url'] for each in reuse['from'])}",
+        "compared with earlier scores": count(reuse["checked"], "pair") if reuse["checked"] else "",
+        "saved by earlier scores": f"about {hours}" if hours else "",
+    }
 
 
 def _attempt(attempt: Attempt) -> tuple[Cell, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from reranker_core.errors import Incomplete, OutputConflict, QuarantineExceeded
-from reranker_core.output.commit import data_name
+from reranker_core.output.commit import data_name, part_of
 from reranker_core.output.manifest import MANIFEST, SUCCESS, conclude, verify
 from reranker_core.output.receipts import receipt_name
 from tests.outputs import Output, sizes
@@ -70,7 +70,7 @@ def test_the_manifest_holds_totals_and_facts(run: Run):
     assert (found["rows"], found["scored"], found["parts"], found["shards"]) == (20, 19, 6, 2)
     assert found["quarantined"] == {"not_finite": 1}
     assert (found["run"], found["replicas"], found["dtype"]) == (run.digest, 3, "bfloat16")
-    data = [size for name, size in sizes(run.store).items() if name.endswith(".parquet")]
+    data = [size for name, size in sizes(run.store).items() if part_of(name)]
     assert found["bytes"] == sum(data)
 
 

@@ -1,0 +1,292 @@
+"""The outputs whose scores a run uses again, and their scores.
+
+The driver chooses the outputs and compares their fingerprints with the run's. Each machine builds
+an index of their keys (`reuse.building`) when its first process needs it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from reranker_core.config import Config
+from reranker_core.config.redaction import without_credentials
+from reranker_core.errors import ConfigError, Incomplete, brief, count
+from reranker_core.output.differences import differences
+from reranker_core.output.identity import recorded
+from reranker_core.output.manifest import recorded_manifest
+from reranker_core.output.receipts import FOLDER, read_receipts
+from reranker_core.output.reuse_facts import seconds_per_pair
+from reranker_core.output.siblings import complete_siblings, is_complete
+from reranker_core.reuse.building import Layout, index_of
+from reranker_core.reuse.hashes import Hashes
+from reranker_core.reuse.keys import DAY, HASH, from_binary, from_bytes, keys_name, today
+from reranker_core.reuse.known import Reuse
+from reranker_core.storage.local_copy import cache_folder
+from reranker_core.storage.parallel import in_parallel
+from reranker_core.storage.store import Store
+
+log = logging.getLogger(__name__)
+
+AUTO = "auto"
+# What of a fingerprint changes other columns than the raw score.
+_OF_OTHER_COLUMNS = ("normalize",)
+# As replicas must agree with each other, as a fraction of the range of scores.
+_TOLERANCE, _HALF_TOLERANCE = {"float32": 0.01}, 0.03
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Source:
+    """An earlier output.
+
+    Attributes:
+        url: of the output.
+        run: digest of its identity.
+        pairs: number of its keys.
+        keys: digest of all its keys.
+        seconds_per_pair: time of a replica for a distinct pair; 0 if unknown.
+
+    """
+
+    url: str
+    run: str
+    pairs: int
+    keys: str
+    seconds_per_pair: float
+
+
+@dataclass(frozen=True)
+class EarlierScores:
+    """Which scores a run uses again.
+
+    Attributes:
+        sources: the outputs that have them; of two scores of a pair, the newer one is used.
+        layers: lower cutoff layers whose scores are needed.
+        more: which of `chunks` and `lost` are needed.
+        oldest: the first day, since 1970, whose scores may be used.
+        check: fraction of the known pairs to score again.
+        tolerance: largest difference of these scores.
+
+    """
+
+    sources: tuple[Source, ...]
+    layers: tuple[int, ...]
+    more: tuple[str, ...]
+    oldest: int
+    check: float
+    tolerance: float
+
+    @property
+    def pairs(self) -> int:
+        """Number of all keys."""
+        return sum(source.pairs for source in self.sources)
+
+    def as_dicts(self) -> list[dict[str, Any]]:
+        """The sources as plain data, without credentials."""
+        found = [asdict(source) for source in self.sources]
+        return [{**each, "url": without_credentials(each["url"])} for each in found]
+
+    def open(self, working: Callable[[], object] = lambda: None) -> Reuse:
+        """The scores from the index on this machine, which is built if it is not there.
+
+        Args:
+            working: called now and then while it is built.
+
+        Raises:
+            ConfigError: the disk is too small.
+            Incomplete: keys are damaged, or have changed since the run began.
+
+        """
+        layout = Layout(self.layers, self.more)
+        what = [[asdict(source) for source in self.sources], layout.scores, layout.more]
+        name = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
+        folder = cache_folder("reuse") / name
+        index = index_of(folder, layout, self.pairs, self.tables, working)
+        return Reuse(index.find, self.oldest, self.check, self.tolerance)
+
+    def known_share(self, hashes: Hashes) -> float:
+        """The fraction of these hashes that have a score. Reads all keys once, and keeps none."""
+        asked: set[tuple[int, ...]] = set(map(tuple, hashes.tolist()))
+        found: set[tuple[int, ...]] = set()
+        first = np.unique(hashes[:, 0])
+        for table in self.tables():
+            young = table.column(DAY).cast(pa.int32()).to_numpy() >= self.oldest
+            keys = from_binary(table.column(HASH))[young]
+            found.update(map(tuple, keys[np.isin(keys[:, 0], first)].tolist()))
+        return len(asked & found) / max(len(asked), 1)
+
+    def tables(self) -> Iterator[pa.Table]:
+        """The keys of all parts of all sources."""
+        for source in self.sources:
+            store = Store(source.url)
+            stated = _keys_of(store)
+            if _digest(stated) != source.keys:
+                raise Incomplete(
+                    f"reuse.from: {source.url} has changed since this run began. Run the same "
+                    "command again when it does not change any more"
+                )
+
+            def read(part: str, store: Store = store, stated: Any = stated) -> pa.Table | None:
+                return _read(store, part, stated[part]["md5"])
+
+            for table in in_parallel(read, sorted(stated)):
+                if table is not None:
+                    yield table
+
+
+def earlier_scores(
+    config: Config, scoring: dict[str, Any], store: Store
+) -> tuple[EarlierScores, str] | None:
+    """The scores that `reuse.from` names, and their number format; None if there are none.
+
+    Args:
+        config: of the run.
+        scoring: its fingerprint. If its dtype is `auto`, that of the outputs is taken.
+        store: the output of the run.
+
+    Raises:
+        ConfigError: an output is not complete, or its scores are not comparable.
+
+    """
+    given = config.reuse.sources
+    if given == [AUTO]:
+        found = _newest(config, scoring, store)
+        stores = [found] if found else []
+    else:
+        stores = [_named(name, store) for name in given]
+    if not stores:
+        return None
+    dtype: str = scoring["dtype"]
+    sources, spans = [], []
+    for other in stores:
+        reasons = _reasons(other, config, {**scoring, "dtype": dtype})
+        if reasons:
+            raise ConfigError(_refusal(other, reasons))
+        run = recorded(other) or {}
+        dtype = run["fingerprint"]["dtype"]
+        stated = _keys_of(other)
+        pairs = sum(each["pairs"] for each in stated.values())
+        manifest = recorded_manifest(other)
+        if not pairs:
+            log.warning(
+                "reuse.from: %s has no keys, so nothing is used again. `batch-reranker derive %s "
+                "--to NEW` writes an output with keys",
+                *(other.url, other.url),
+            )
+        run_of, each = str(manifest.get("run", "")), seconds_per_pair(manifest)
+        sources.append(Source(other.url, run_of, pairs, _digest(stated), each))
+        scores = manifest.get("scores") or {}
+        spans.append(abs(scores.get("max", 0.0) - scores.get("min", 0.0)))
+    age = config.reuse.max_age_days
+    tolerance = _TOLERANCE.get(dtype, _HALF_TOLERANCE)
+    wanted = {"chunks": config.output.chunks, "lost": config.output.tokens_lost}
+    found_scores = EarlierScores(
+        sources=tuple(sources),
+        layers=tuple(config.model.cutoff_layers[:-1]),
+        more=tuple(name for name, is_wanted in wanted.items() if is_wanted),
+        oldest=0 if age is None else today() - age,
+        check=config.reuse.check,
+        tolerance=tolerance * (max(spans) or 1.0),
+    )
+    return found_scores, dtype
+
+
+def _named(name: str, store: Store) -> Store:
+    other = Store(name)
+    if other.url == store.url:
+        raise ConfigError(
+            f"reuse.from={name} is output.path itself, which a run resumes without it. Name "
+            "another output"
+        )
+    if not is_complete(other) or not recorded_manifest(other):
+        raise ConfigError(
+            f"reuse.from={name}: is not a complete output of batch-reranker (it needs _run.json, "
+            "_manifest.json and _SUCCESS). Name the folder of a complete run, or leave it out"
+        )
+    return other
+
+
+def _newest(config: Config, scoring: dict[str, Any], store: Store) -> Store | None:
+    siblings = complete_siblings(store)
+    for other in siblings:
+        if recorded_manifest(other) and not _reasons(other, config, scoring):
+            return other
+    log.info(
+        "reuse.from=auto: none of %s beside %s has the same model and settings; all pairs are "
+        "scored",
+        *(count(len(siblings), "complete output"), store.url),
+    )
+    return None
+
+
+def _reasons(other: Store, config: Config, scoring: dict[str, Any]) -> list[str]:
+    """Why the scores of an output cannot be used; empty if they can."""
+    run = recorded(other) or {}
+    before = _comparable(run["fingerprint"])
+    now = _comparable(scoring)
+    if now["dtype"] == AUTO:
+        now["dtype"] = before["dtype"]
+    found = differences({"fingerprint": before}, {"fingerprint": now}, config)
+    reasons = [str(each) for each in found]
+    wanted = [key for key in ("chunks", "tokens_lost") if getattr(config.output, key)]
+    missing = [key for key in wanted if not run["output"][key]]
+    return [*reasons, *(f"output.{key}: false before, true now" for key in missing)]
+
+
+def _comparable(scoring: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in scoring.items() if name not in _OF_OTHER_COLUMNS}
+
+
+def _refusal(other: Store, reasons: list[str]) -> str:
+    shown = [f"  {reason}" for reason in reasons[:_SHOWN]]
+    if len(reasons) > _SHOWN:
+        shown.append(f"  … and {len(reasons) - _SHOWN} more")
+    first = f"reuse.from: the scores of {other.url} cannot be used. What differs:"
+    last = "Use the previous values, or leave this output out of reuse.from."
+    return "\n".join([first, *shown, last])
+
+
+def _keys_of(store: Store) -> dict[str, dict[str, Any]]:
+    """What the receipts say of the keys of each part."""
+    names = [listed.name for listed in store.list(FOLDER)]
+    return {
+        receipt.part: receipt.keys
+        for _, receipt in read_receipts(store, names)
+        if receipt is not None and receipt.keys
+    }
+
+
+def _digest(stated: dict[str, dict[str, Any]]) -> str:
+    whole = json.dumps(sorted((part, each["md5"]) for part, each in stated.items()))
+    return hashlib.sha256(whole.encode()).hexdigest()[:32]
+
+
+def _read(store: Store, part: str, md5: str) -> pa.Table | None:
+    """The keys of a part, or None if they are missing.
+
+    Raises:
+        Incomplete: they are not those that the receipt names.
+
+    """
+    name = keys_name(part)
+    try:
+        data = store.read(name)
+    except FileNotFoundError:
+        return None
+    if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5:
+        raise Incomplete(
+            f"reuse.from: {store.url}/{name} is damaged: it differs from what was committed (MD5). "
+            "Delete this file. Its pairs are then scored again"
+        )
+    try:
+        return from_bytes(data)
+    except (pa.ArrowException, OSError) as error:
+        raise Incomplete(f"reuse.from: {store.url}/{name} cannot be read: {brief(error)}") from None

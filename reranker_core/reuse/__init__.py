@@ -1,0 +1,1 @@
+"""Scores of earlier runs, found by the text of a pair, without Ray."""

@@ -1,0 +1,145 @@
+"""Which outputs `reuse.from` takes, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reranker_core.errors import ConfigError, Incomplete
+from reranker_core.output.earlier_scores import EarlierScores, earlier_scores
+from reranker_core.output.manifest import SUCCESS
+from reranker_core.reuse.keys import from_binary, from_bytes, keys_name, today
+from tests.outputs import Output
+from tests.tables import flat, write
+
+
+@pytest.fixture(autouse=True)
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def done(folder: Path, name: str, *overrides: str, dtype: str = "float32") -> Output:
+    if not (folder / "in").exists():
+        write(folder / "in/a.parquet", flat(10))
+    output = Output(folder / "in", folder / name, *overrides)
+    output.run["fingerprint"]["dtype"] = dtype
+    output.drive()
+    return output
+
+
+def chosen(folder: Path, source: str, *overrides: str, dtype: str = "float32") -> Any:
+    new = Output(folder / "in", folder / "new", f"reuse.from={source}", *overrides)
+    scoring = {**new.run["fingerprint"], "dtype": dtype}
+    return earlier_scores(new.config, scoring, new.store)
+
+
+def test_the_scores_of_all_outputs_are_found_by_the_texts(tmp_path: Path):
+    one = done(tmp_path, "one")
+    write(tmp_path / "in/a.parquet", flat(10, first=10))
+    two = done(tmp_path, "two")
+    found, dtype = chosen(tmp_path, f"[{tmp_path}/one, {tmp_path}/two]")
+    assert (found.pairs, dtype) == (20, "float32")
+    reuse = found.open()
+    for output in (one, two):
+        for part in output.plan.parts:
+            keys = from_bytes(output.store.read(keys_name(part.name)))
+            known, again = reuse.known(from_binary(keys["hash"]))
+            assert known.scores[:, 0].tolist() == keys["score"].to_pylist()
+            assert again.sum() == 1
+
+
+def test_nothing_is_chosen_without_the_key(tmp_path: Path):
+    output = done(tmp_path, "one")
+    assert earlier_scores(output.config, output.run["fingerprint"], output.store) is None
+
+
+@pytest.mark.parametrize("missing", [SUCCESS, "_manifest.json", "_run.json"])
+def test_an_output_that_is_not_complete_is_refused(tmp_path: Path, missing: str):
+    done(tmp_path, "one").store.delete(missing)
+    with pytest.raises(ConfigError, match="not a complete output") as refused:
+        chosen(tmp_path, str(tmp_path / "one"))
+    assert refused.value.exit_code == 2
+    assert chosen(tmp_path, "auto") is None
+
+
+def test_the_output_itself_is_refused(tmp_path: Path):
+    done(tmp_path, "new")
+    with pytest.raises(ConfigError, match=r"is output\.path itself"):
+        chosen(tmp_path, str(tmp_path / "new"))
+
+
+def test_other_scores_are_refused_with_what_differs(tmp_path: Path):
+    done(tmp_path, "one", dtype="bfloat16")
+    with pytest.raises(ConfigError, match=r"model\.dtype: bfloat16 before, float32 now"):
+        chosen(tmp_path, str(tmp_path / "one"))
+    with pytest.raises(ConfigError, match=r"output\.chunks: false before, true now"):
+        chosen(tmp_path, str(tmp_path / "one"), "output.chunks=true", dtype="bfloat16")
+
+
+def test_two_outputs_must_have_the_same_number_format(tmp_path: Path):
+    done(tmp_path, "one")
+    done(tmp_path, "two", dtype="bfloat16")
+    with pytest.raises(ConfigError, match=r"model\.dtype"):
+        chosen(tmp_path, f"[{tmp_path}/one, {tmp_path}/two]", dtype="auto")
+
+
+def test_the_number_format_of_the_output_is_taken_if_any_will_do(tmp_path: Path):
+    done(tmp_path, "one", dtype="bfloat16")
+    _, dtype = chosen(tmp_path, "auto", dtype="auto")
+    assert dtype == "bfloat16"
+
+
+def test_normalization_does_not_count(tmp_path: Path):
+    done(tmp_path, "one", "output.normalize=sigmoid")
+    assert chosen(tmp_path, str(tmp_path / "one")) is not None
+
+
+def test_auto_is_the_newest_one_with_the_same_scores(tmp_path: Path):
+    done(tmp_path, "one")
+    done(tmp_path, "two")
+    done(tmp_path, "three", dtype="bfloat16")
+    found, _ = chosen(tmp_path, "auto")
+    assert [source.url for source in found.sources] == [str(tmp_path / "two")]
+
+
+def test_an_output_without_keys_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    done(tmp_path, "one", "reuse.keep=false")
+    found, _ = chosen(tmp_path, str(tmp_path / "one"))
+    assert found.pairs == 0
+    assert "has no keys" in caplog.text
+    assert found.open().find is not None
+
+
+def test_damaged_keys_are_refused_and_missing_ones_are_not_used(tmp_path: Path):
+    output = done(tmp_path, "one")
+    found, _ = chosen(tmp_path, str(tmp_path / "one"))
+    name = keys_name(output.plan.parts[0].name)
+    data = output.store.read(name)
+    output.store.write(name, data[:-9] + b"\0" + data[-8:])
+    with pytest.raises(Incomplete, match=name):
+        found.open()
+    output.store.delete(name)
+    assert sum(table.num_rows for table in found.tables()) == 6
+
+
+def test_an_output_that_changes_while_it_is_read_is_refused(tmp_path: Path):
+    done(tmp_path, "one")
+    found, _ = chosen(tmp_path, str(tmp_path / "one"))
+    write(tmp_path / "in/a.parquet", flat(10, first=5))
+    done(tmp_path, "one", "input.changed=rescore")
+    with pytest.raises(Incomplete, match="has changed since this run began"):
+        found.open()
+
+
+def test_scores_that_are_too_old_are_not_used(tmp_path: Path):
+    output = done(tmp_path, "one")
+    part = output.plan.parts[0]
+    hashes = from_binary(from_bytes(output.store.read(keys_name(part.name)))["hash"])
+    for age, count in ((0, 4), (1, 4), (None, 4)):
+        given = [] if age is None else [f"reuse.max_age_days={age}"]
+        found, _ = chosen(tmp_path, str(tmp_path / "one"), *given)
+        assert len(found.open().known(hashes)[0].index) == count
+        assert found.known_share(hashes) == 1.0
+    old = EarlierScores(**{**vars(found), "oldest": today() + 1})
+    assert len(old.open().known(hashes)[0].index) == 0
+    assert old.known_share(hashes) == 0.0
