@@ -1,7 +1,9 @@
 """The demo: build query-candidate shards, run the main job on them, show what changed.
 
-    python -m demo.run [--queries N] [section.field=value ...]
+    python -m demo.run [--queries N] [--two-nights] [section.field=value ...]
 
+With --two-nights, the job runs again on shards in another order, of which few texts have changed,
+and takes the other scores from the first output.
 Overrides are handed on to the job, so `model.path=…` reranks with another model.
 """
 
@@ -28,25 +30,54 @@ FOLDER = Path("out/demo")
 INPUT, QRELS, SCORES = FOLDER / "input", FOLDER / "qrels.parquet", FOLDER / "scores"
 QUERIES = 300
 CANDIDATES = 50
+NEXT_INPUT, NEXT_SCORES = FOLDER / "next/input", FOLDER / "next/scores"
 _SHOWN = 5
+_CHANGED = 50  # every so many passages
+_NEXT_SHARDS = 3
 
 
 def main() -> int:
     """Run the three steps; the job's exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--queries", type=int, default=QUERIES)
+    parser.add_argument("--two-nights", action="store_true")
     options, overrides = parser.parse_known_args()
     console = make_console()
     console.print("[bold]1. Shards from the docstrings of installed packages")
     _build_input(console, options.queries)
     console.print("[bold]2. The job")
-    command = ["-m", "jobs.rerank", "--config", "configs/demo.yaml", *overrides]
-    console.print(" ".join(["python", *command]), style="dim")
-    code = subprocess.run([sys.executable, *command], check=False).returncode
+    code = _run_job(console, overrides)
     if code == 0:
         console.print("[bold]3. What changed")
         _show_results(console)
+    if code == 0 and options.two_nights:
+        console.print("[bold]4. The next night")
+        _write_next_input(console)
+        paths = [f"input.path={NEXT_INPUT}", f"output.path={NEXT_SCORES}"]
+        code = _run_job(console, [*overrides, *paths, f"reuse.from={SCORES}"])
     return code
+
+
+def _run_job(console: Console, overrides: list[str]) -> int:
+    command = ["-m", "jobs.rerank", "--config", "configs/demo.yaml", *overrides]
+    console.print(" ".join(["python", *command]), style="dim")
+    return subprocess.run([sys.executable, *command], check=False).returncode
+
+
+def _write_next_input(console: Console) -> None:
+    """The pairs in other shards and another order; some passages have changed."""
+    rows = ds.dataset(INPUT).to_table().to_pandas()
+    queries = np.random.default_rng(0).permutation(rows["query_id"].unique())
+    rows = rows.set_index("query_id").loc[queries].reset_index()
+    changed = rows.index % _CHANGED == 0
+    rows.loc[changed, "passage"] += " (changed)"
+    NEXT_INPUT.mkdir(parents=True)
+    for number, some in enumerate(np.array_split(queries, _NEXT_SHARDS)):
+        rows[rows["query_id"].isin(some)].to_parquet(NEXT_INPUT / f"night-{number}.parquet")
+    console.print(
+        f"{len(rows):,} pairs in {_NEXT_SHARDS} other shards, of which {changed.sum():,} have a "
+        f"changed passage, in {NEXT_INPUT}"
+    )
 
 
 def _build_input(console: Console, count: int) -> None:

@@ -4,7 +4,8 @@
 
 A run is up to four sessions of one or two drivers each, behind a network that fails, against an S3
 server that is now and then killed. Drivers die and pause at random requests; shards change between
-sessions. A reader lists the output all the while. The last session is undisturbed.
+sessions. A reader lists the output all the while. The last session is undisturbed. The next night
+finds all scores of the output in its keys.
 """
 
 from __future__ import annotations
@@ -16,14 +17,19 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 from rich.table import Table
 
 from reranker_core.errors import Incomplete, OutputConflict, StoreUnavailable
+from reranker_core.input.pairs import find_pairs
+from reranker_core.input.reading import read_parts
 from reranker_core.output import lease as lease_module
 from reranker_core.output import receipts as receipts_module
+from reranker_core.output.earlier_scores import earlier_scores
 from reranker_core.output.proof import prove
+from reranker_core.reuse.hashes import pair_hashes
 from reranker_core.storage.store import Store
 from tests.faults.drivers import Killed, MortalStore
 from tests.faults.proxy import FAULTS, FaultyProxy, at_random
@@ -103,7 +109,23 @@ class Run:
             abs(row["score"] - expected.get(row["doc_id"], 1e9)) > 1e-3 for row in rows
         )
         found["seen by the reader"] = len(self.reader.wrong)
+        found["not reused exactly"] = self._not_reused(output)
         return found
+
+    def _not_reused(self, output: Output) -> int:
+        """Pairs that the next night does not find in this output with the score that it has."""
+        following = Output(self.source, f"{self.url}-next", f"reuse.from={self.url}")
+        chosen = earlier_scores(following.config, output.run["fingerprint"], following.store)
+        assert chosen is not None
+        reuse, wrong = chosen[0].open(), 0
+        for part, written in zip(output.plan.parts, output.tables(), strict=True):
+            ((_, table),) = read_parts([part], output.plan.schema.columns)
+            pairs = find_pairs(table, output.plan.schema)
+            found, _ = reuse.known(pair_hashes(pairs))
+            old = np.full(len(pairs.query_of), np.nan, np.float32)
+            old[found.index] = found.scores[:, 0]
+            wrong += int((old[pairs.distinct_of] != written["score"].to_numpy()).sum())
+        return wrong
 
     def _write(self, name: str) -> None:
         path = self.source / f"{name}.parquet"
@@ -126,6 +148,7 @@ class Run:
 def test_whatever_happens_the_outcome_is_the_undisturbed_one(tmp_path, monkeypatch):
     monkeypatch.setattr(lease_module, "_machine", lambda: None)
     monkeypatch.setattr(receipts_module, "BATCH", 5)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     dice = random.Random(SEED)
     print(f"SEED={SEED}")
     met, verdicts = Counter[str](), Counter[str]()
@@ -151,6 +174,6 @@ def show(met: Counter[str], verdicts: Counter[str]) -> None:
     for what, times in sorted(met.items()):
         table.add_row(what, str(times))
     table.add_section()
-    for what in ("lost", "doubled", "wrong", "seen by the reader"):
+    for what in ("lost", "doubled", "wrong", "seen by the reader", "not reused exactly"):
         table.add_row(what, str(verdicts[what]))
     Console().print(table)
