@@ -115,7 +115,7 @@ def test_damaged_keys_are_refused_and_missing_ones_are_not_used(tmp_path: Path):
     found, _ = chosen(tmp_path, str(tmp_path / "one"))
     name = keys_name(output.plan.parts[0].name)
     data = output.store.read(name)
-    output.store.write(name, data[:-9] + b"\0" + data[-8:])
+    output.store.write(name, data[:9] + bytes([data[9] ^ 1]) + data[10:])
     with pytest.raises(Incomplete, match=name):
         found.open()
     output.store.delete(name)
