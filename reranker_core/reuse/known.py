@@ -175,7 +175,9 @@ def to_check(found: Found, hashes: Hashes, share: float) -> Bools:
     and at least one of them; shape (K,).
     """
     chosen = hashes[found.index, 1]
-    below = chosen < np.uint64(int(min(share, 1.0) * (2**64 - 1)))
+    if share >= 1:
+        return np.ones(len(chosen), bool)
+    below = chosen < np.uint64(int(share * 2**64))
     if share > 0 and len(chosen) and not below.any():
         below[np.argmin(chosen)] = True
     return below
