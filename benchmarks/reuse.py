@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=1_000_000)
     parser.add_argument("--known", type=float, default=0.95)
     parser.add_argument("--keys", type=int, default=1_000_000, help="in the index, at least")
-    parser.add_argument("--scored", type=int, default=400)
+    parser.add_argument("--scored", type=int, default=400, help="docstrings; 0: no model")
     options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +73,9 @@ def main() -> None:
         each["index, per key"] = (
             1e6 * clock.seconds["index, per key"] / max(options.keys, options.pairs)
         )
-        forward = {name: rate(path, options.scored) for name, path in models.items()}
+        print(each)
+        some = models if options.scored else {}
+        forward = {name: rate(path, options.scored) for name, path in some.items()}
     _print(each, forward, size, options.known)
     print(json.dumps({"microseconds": each, "forward": forward, "key_bytes": size} | describe()))
 

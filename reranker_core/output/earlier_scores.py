@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -41,6 +42,8 @@ _OF_OTHER_COLUMNS = ("normalize",)
 # As replicas must agree with each other, as a fraction of the range of scores.
 _TOLERANCE, _HALF_TOLERANCE = {"float32": 0.01}, 0.03
 _SHOWN = 5
+# Of each part, the MD5 of its keys and their number; more than one if it was committed again.
+Stated = dict[str, dict[str, int]]
 
 
 @dataclass(frozen=True)
@@ -134,8 +137,8 @@ class EarlierScores:
                     "command again when it does not change any more"
                 )
 
-            def read(part: str, store: Store = store, stated: Any = stated) -> pa.Table | None:
-                return _read(store, part, stated[part]["md5"])
+            def read(part: str, store: Store = store, stated: Stated = stated) -> pa.Table | None:
+                return _read(store, part, stated[part])
 
             for table in in_parallel(read, sorted(stated)):
                 if table is not None:
@@ -173,7 +176,7 @@ def earlier_scores(
         run = recorded(other) or {}
         dtype = run["fingerprint"]["dtype"]
         stated = _keys_of(other)
-        pairs = sum(each["pairs"] for each in stated.values())
+        pairs = sum(max(each.values()) for each in stated.values())
         manifest = recorded_manifest(other)
         if not pairs:
             log.warning(
@@ -254,26 +257,25 @@ def _refusal(other: Store, reasons: list[str]) -> str:
     return "\n".join([first, *shown, last])
 
 
-def _keys_of(store: Store) -> dict[str, dict[str, Any]]:
+def _keys_of(store: Store) -> Stated:
     """What the receipts say of the keys of each part."""
-    names = [listed.name for listed in store.list(FOLDER)]
-    return {
-        receipt.part: receipt.keys
-        for _, receipt in read_receipts(store, names)
-        if receipt is not None and receipt.keys
-    }
+    stated: Stated = defaultdict(dict)
+    for _, receipt in read_receipts(store, [listed.name for listed in store.list(FOLDER)]):
+        if receipt is not None and receipt.keys:
+            stated[receipt.part][receipt.keys["md5"]] = receipt.keys["pairs"]
+    return dict(stated)
 
 
-def _digest(stated: dict[str, dict[str, Any]]) -> str:
-    whole = json.dumps(sorted((part, each["md5"]) for part, each in stated.items()))
+def _digest(stated: Stated) -> str:
+    whole = json.dumps(sorted((part, sorted(each)) for part, each in stated.items()))
     return hashlib.sha256(whole.encode()).hexdigest()[:32]
 
 
-def _read(store: Store, part: str, md5: str) -> pa.Table | None:
+def _read(store: Store, part: str, stated: dict[str, int]) -> pa.Table | None:
     """The keys of a part, or None if they are missing.
 
     Raises:
-        Incomplete: they are not those that the receipt names.
+        Incomplete: they are not those that a receipt names.
 
     """
     name = keys_name(part)
@@ -281,7 +283,7 @@ def _read(store: Store, part: str, md5: str) -> pa.Table | None:
         data = store.read(name)
     except FileNotFoundError:
         return None
-    if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5:
+    if hashlib.md5(data, usedforsecurity=False).hexdigest() not in stated:
         raise Incomplete(
             f"reuse.from: {store.url}/{name} is damaged: it differs from what was committed (MD5). "
             "Delete this file. Its pairs are then scored again"

@@ -37,10 +37,10 @@ class Workload:
         low, high: its 95 % interval, from the differences between the sampled parts.
         distinct: fraction of the pairs that are not duplicates within their part.
         cut: fraction of the sampled pairs that lose tokens.
-        known: fraction of the sampled pairs that have an earlier score; None without `reuse.from`.
         examples: some pairs as the model will see them. These are texts of users.
         schema: of the output.
         sequences: those of the sample, to measure a rate with.
+        known: fraction of the sampled pairs that have an earlier score; None without `reuse.from`.
 
     """
 
@@ -53,10 +53,10 @@ class Workload:
     high: float
     distinct: float
     cut: float
-    known: float | None
     examples: tuple[str, ...]
     schema: pa.Schema | None
     sequences: tuple[TokenSequences, ...]
+    known: float | None = None
 
 
 def workload(prepared: Prepared) -> Workload:

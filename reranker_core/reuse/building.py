@@ -102,18 +102,28 @@ def index_of(
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         used = _locked(folder.with_name(f"{folder.name}.used"), fcntl.LOCK_SH)
-        if not (folder / MARKER).exists():
+        found = _complete(folder, used)
+        if found is None:
             with _locked(folder.with_name(f"{folder.name}.building"), fcntl.LOCK_EX):
-                if not (folder / MARKER).exists():
+                found = _complete(folder, used)  # another process may have built it
+                if found is None:
                     _make_room(folder, rows * layout.record.itemsize)
                     _build(folder, layout, rows, keys(), working)
-        return Index(folder, used)
+                    found = Index(folder, used)
+        return found
     except OSError as error:
         raise ConfigError(
             f"the index of earlier scores cannot be written to {folder} on {socket.gethostname()} "
             f"({error.strerror}). Set XDG_CACHE_HOME to a folder with enough space, on all nodes, "
             "or leave out reuse.from"
         ) from None
+
+
+def _complete(folder: Path, lock: IO[str]) -> Index | None:
+    try:
+        return Index(folder, lock)
+    except (OSError, ValueError, KeyError):  # not there, not finished, or damaged
+        return None
 
 
 def _build(

@@ -113,7 +113,8 @@ class Known:
         apart = np.abs(old - new)
         if (apart <= self.tolerance).all():  # NaN is not
             return
-        layer, worst = np.unravel_index(np.nanargmax(np.nan_to_num(apart, nan=np.inf)), apart.shape)
+        worst_of_all = np.argmax(np.nan_to_num(apart, nan=np.inf))
+        layer, worst = np.unravel_index(worst_of_all, apart.shape)
         before, now = float(old[layer, worst]), float(new[layer, worst])
         raise ReuseRefused(
             f"reuse.check: a pair was scored {before:.6g} in the earlier output and {now:.6g} now; "

@@ -16,7 +16,7 @@ import pytest
 from reranker_core.errors import OutputConflict, StoreRefused, StoreUnavailable
 from reranker_core.input.shards import list_shards
 from reranker_core.output import lease as lease_module
-from reranker_core.output.commit import data_name
+from reranker_core.output.commit import data_name, part_of
 from reranker_core.output.identity import recorded
 from reranker_core.output.proof import prove
 from reranker_core.storage.filesystem import RangeReader, open_filesystem
@@ -75,7 +75,7 @@ def assert_undisturbed(output: Output) -> None:
     assert found["doc_id"].to_pylist() == ids
     np.testing.assert_allclose(found["score"], [made_up(i) for i in ids], atol=1e-4)
     assert prove(output.store, output.run, read_all=True).rows == ROWS
-    data = [name for name in sizes(output.store) if name.endswith(".parquet")]
+    data = [name for name in sizes(output.store) if part_of(name)]
     assert len(data) == len(output.plan.parts)
     assert output.store.exists("_SUCCESS")
 
@@ -221,7 +221,7 @@ def test_a_changed_shard_is_scored_anew_and_its_old_parts_go(tmp_path: Path, sou
     with reader.watching():
         after.drive()
     names = {data_name(part.name) for part in after.plan.parts}
-    assert {name for name in sizes(after.store) if name.endswith(".parquet")} == names
+    assert {name for name in sizes(after.store) if part_of(name)} == names
     assert not names & {data_name(part.name) for part in before.plan.parts}
     assert prove(after.store, after.run, read_all=True).rows == ROWS + 5
     assert reader.wrong == []
