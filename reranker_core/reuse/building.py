@@ -22,6 +22,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from math import ceil, log2
 from pathlib import Path
 from typing import IO, Any
@@ -40,10 +41,12 @@ from reranker_core.reuse.keys import (
     from_binary,
     layer_column,
 )
+from reranker_core.storage.parallel import in_parallel
 
 log = logging.getLogger(__name__)
 
-_BUCKET_ROWS = 4_000_000  # in memory at once, also while keys are spread
+_BUCKET_ROWS = 1_000_000  # in memory at once for each thread, also while keys are spread
+_THREADS = 4  # that sort
 _MOST_BITS = 9  # of open files: processes may have 1,024
 _MORE = {"chunks": CHUNKS, "lost": TOKENS_LOST}
 
@@ -143,7 +146,7 @@ def _build(
         for records in _large(map(layout.records, keys)):
             working()
             of = records["high"] >> np.uint64(64 - bits) if bits else np.zeros(len(records), "u8")
-            order = np.argsort(of, kind="stable")
+            order = np.argsort(of.astype(np.uint16), kind="stable")  # by radix
             ends = np.searchsorted(of[order], np.arange(len(buckets)), side="right")
             for file, chosen in zip(spread, np.split(order, ends[:-1]), strict=True):
                 records[chosen].tofile(file)
@@ -155,9 +158,9 @@ def _build(
             name: files.enter_context(open(folder / f"{name}.{kind}", "wb"))
             for name, kind in kinds.items()
         }
-        for path in buckets:
+        read = partial(_sorted, layout)
+        for path, records in zip(buckets, in_parallel(read, buckets, _THREADS), strict=True):
             working()
-            records = _newest(np.fromfile(path, layout.record))
             path.unlink()
             total += len(records)
             for name, column in whole.items():
@@ -171,10 +174,15 @@ def _build(
     os.replace(begun, folder / MARKER)
 
 
-def _newest(records: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The records sorted by hash, one of each hash."""
-    order = np.lexsort((-records["day"], records["low"], records["high"]))
-    records = records[order]
+def _sorted(layout: Layout, path: Path) -> np.ndarray[Any, Any]:
+    """The records of a bucket sorted by hash, the newest one of each hash."""
+    records = np.fromfile(path, layout.record)
+    records = records[np.argsort(records["high"], kind="stable")]
+    twice = records["high"][1:] == records["high"][:-1]
+    if twice.any():  # the same pair in several parts or outputs; or, hardly ever, another one
+        equal = np.flatnonzero(np.append(twice, False) | np.insert(twice, 0, False))
+        some = records[equal]
+        records[equal] = some[np.lexsort((-some["day"], some["low"], some["high"]))]
     first = np.ones(len(records), bool)
     for half in ("high", "low"):
         first[1:] &= records[half][1:] == records[half][:-1]
@@ -189,7 +197,7 @@ def _large(parts: Iterable[np.ndarray[Any, Any]]) -> Iterator[np.ndarray[Any, An
     for part in parts:
         waiting.append(part)
         rows += len(part)
-        if rows >= _BUCKET_ROWS // 4:
+        if rows >= _BUCKET_ROWS:
             yield np.concatenate(waiting)
             waiting, rows = [], 0
     if waiting:

@@ -176,12 +176,15 @@ def test_a_score_that_is_computed_otherwise_now_ends_the_run_with_nothing_writte
     tmp_path: Path, demo: Scorer
 ):
     earlier = first_night(tmp_path, demo)
-    for change in (lambda values: values + 1, lambda values: values * np.nan):
-        night = night_of(tmp_path, "second", SECOND, Altered(demo, change), earlier)
+    for name, change in (
+        ("more", lambda values: values + 1),
+        ("nan", lambda values: values * np.nan),
+    ):
+        night = night_of(tmp_path, name, SECOND, Altered(demo, change), earlier)
         with pytest.raises(ReuseRefused, match=r"reuse\.check: a pair was scored") as refused:
             night.drive()
         assert refused.value.exit_code == 3
-        assert not [*night.store.list(FOLDER), *(tmp_path / "second").glob("*.parquet")]
+        assert not [*night.store.list(FOLDER), *(tmp_path / name).glob("*.parquet")]
 
 
 def test_pairs_that_are_compared_keep_the_earlier_score(tmp_path: Path, demo: Scorer):
