@@ -10,6 +10,7 @@ from reranker_core.output.commit import commit, data_name
 from reranker_core.output.derivation import prepare_derivation, take_scores
 from reranker_core.output.identity import claim, digest, identity, refuse_differences
 from reranker_core.output.manifest import SUCCESS, conclude
+from reranker_core.reuse.keys import from_bytes, keys_name
 from reranker_core.storage.store import Store
 from tests.outputs import Output
 from tests.tables import STRUCT_COLUMNS, flat, nested, structs, write
@@ -61,14 +62,22 @@ def derived(old, folder, *overrides):
     return wanted, totals
 
 
+def keys(output):
+    """Of all parts, without the day."""
+    names = [keys_name(part.name) for part in output.plan.parts]
+    return [from_bytes(output.store.read(name)).drop_columns("day").to_pylist() for name in names]
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("settings", [SETTINGS, SETTINGS[:1], ("output.passthrough=[]",)])
 def test_a_derived_output_equals_one_that_was_scored_so(layout, settings, tmp_path):
     make, columns = LAYOUTS[layout]
     write(tmp_path / "in" / "a.parquet", make())
-    old = finished(tmp_path, *columns)
+    old = finished(tmp_path, *columns, "reuse.keep=false")
     scored = finished(tmp_path, *columns, *settings, name="scored")
     new, totals = derived(old, tmp_path, *columns, *settings)
+    assert keys(new) == keys(scored)
+    assert totals.keys > 0
     assert [table.to_pylist() for table in new.tables()] == [
         table.to_pylist() for table in scored.tables()
     ]

@@ -5,6 +5,7 @@ Real code from plan to `_SUCCESS`, with real models; hypothesis chooses what cha
 
 from __future__ import annotations
 
+import io
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -18,11 +19,14 @@ import pyarrow.parquet
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from reranker_core.encode.sequences import TokenSequences
 from reranker_core.errors import ReuseRefused
 from reranker_core.models.scores import Scores
 from reranker_core.output.receipts import FOLDER
+from reranker_core.report.summary import print_plan
+from reranker_core.report.workload import workload
 from reranker_core.score.scorer import Scorer
 from tests.reusing import SETTINGS, Night, flat_of, nested_of
 from tests.running import ROOT
@@ -230,6 +234,18 @@ def test_an_interrupted_night_is_finished_with_whatever_is_there(
     plain.drive()
     assert equal(night, plain)
     assert night.manifest["reuse"]["pairs"] >= 4
+
+
+def test_the_plan_says_how_much_is_known(tmp_path: Path, demo: Scorer):
+    earlier = first_night(tmp_path, demo)
+    night = night_of(tmp_path, "second", SECOND, demo, earlier, "model.dtype=auto")
+    assert night.prepared.config.model.dtype == night.prepared.fingerprint["dtype"] == "float32"
+    work, whole = (workload(replace(night.prepared, reuse=r)) for r in (night.prepared.reuse, None))
+    assert (work.known, whole.known) == (pytest.approx(8 / 9), None)
+    assert work.tokens == pytest.approx(whole.tokens / 9, rel=0.02)
+    console = Console(width=200, record=True, file=io.StringIO())
+    print_plan(night.prepared, console)
+    assert f"of 10 distinct pairs in {tmp_path / 'first'}" in console.export_text()
 
 
 def test_an_output_of_which_some_parts_have_no_keys_gives_what_it_has(tmp_path: Path, demo: Scorer):
