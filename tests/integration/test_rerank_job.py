@@ -111,7 +111,7 @@ def test_flat_shards_come_out_row_for_row_with_their_scores(rerank, score, bert,
     assert told["derived_from"] == str(tmp_path / "out")
     rerank(tmp_path / "in", tmp_path / "derived", "plan.part_rows=200", settings[2], *changes)
 
-    (partly,) = (tmp_path / "out/_receipts").glob("b.parquet-0000000000-*")
+    (partly,) = (tmp_path / "out/_receipts").glob("b-0000000000-*")
     partly.unlink()  # so the scores of one part are lost
     rerank(tmp_path / "in", tmp_path / "out", *settings, *changes)
     changed = read(tmp_path / "out")
