@@ -48,9 +48,13 @@ def begun(store: Store) -> dict[str, Any] | None:
 
 
 def discard(store: Store, but_lease: bool = False) -> None:
-    """Remove the derived output, with or without its lease."""
-    store.delete(f"{FOLDER}/{_READY}")  # first: without it, nothing is put in place
-    derived_store(store).clear(LEASES if but_lease else None)
+    """Remove the derived output, if there is one, with or without its lease."""
+    names = {listed.name for listed in store.list(FOLDER)}
+    # Not where there is none: a network may deliver a deletion after the run is over.
+    if f"{FOLDER}/{_READY}" in names:
+        store.delete(f"{FOLDER}/{_READY}")  # first: without it, nothing is put in place
+    if names:
+        derived_store(store).clear(LEASES if but_lease else None)
 
 
 def put_in_place(store: Store, check: Callable[[], None]) -> None:

@@ -97,6 +97,19 @@ def test_what_is_deleted_is_gone_and_what_was_absent_is_no_error(store: Store):
     assert list(sizes(store)) == ["b"]
 
 
+def test_a_folder_is_a_store_of_its_own_and_can_be_cleared(store: Store):
+    below = store.below("folder")
+    for name in ("z", "kept/y"):
+        below.write(name, b"1")
+    store.write("a", b"2")
+    assert (below.url, store.read("folder/kept/y")) == (f"{store.url}/folder", b"1")
+    below.clear("kept")
+    assert {listed.name for listed in store.list()} == {"a", "folder/kept/y"}
+    below.clear()
+    assert [listed.name for listed in store.list()] == ["a"]
+    assert not below.exists("kept/y")
+
+
 def test_results_come_in_order_and_no_more_is_taken_than_is_worked_on():
     taken = []
 
