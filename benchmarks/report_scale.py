@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,11 @@ from reranker_core.report.page import page
 from reranker_core.storage.store import Store
 
 PART = 8192
+REQUIRED = [
+    each.name
+    for each in fields(Receipt)
+    if each.default is MISSING and each.default_factory is MISSING
+]
 
 
 def main() -> None:
@@ -78,7 +83,7 @@ def _generate(folder: Path, rows: int, seed: int) -> None:
         )
         pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
         counts = {"start": start, "stop": stop, "rows": stop - start, "pairs": stop - start}
-        values = dict.fromkeys(Receipt.__dataclass_fields__, 0) | counts
+        values = dict.fromkeys(REQUIRED, 0) | counts
         values |= {"part": name, "run": "", "shard": f"shard-{start // 10**6}", "etag": ""}
         values |= {"scored": stop - start, "scores": describe(score), "quarantined": {}}
         lines.append(json.dumps(asdict(Receipt(**values))))
