@@ -52,7 +52,7 @@ class Coordinator:
         self._doing: dict[str, str] = {}  # what a replica does, by its actor
         self._admitted: set[str] = set()  # actors that Ray has given parts
         self._holding: set[str] = set()
-        self._released = False
+        self._releases = 0
         self._again = False  # whether parts are scored that others have left
         self._set_aside: list[SetAside] = []
         self._last_error: RerankError | None = None  # of a replica that was set aside
@@ -102,13 +102,16 @@ class Coordinator:
 
         """
         self._holding.add(actor)
-        while not self._released:
+        before = self._releases
+        while self._releases == before:
             self._raise_if_none_can_score()
             await asyncio.sleep(_SLOW_POLL)
 
     async def release(self) -> None:
-        """Nothing is left but parts that replicas hold."""
-        self._released = True
+        """Nothing seems to be left but parts that replicas hold: these are given back. Parts that
+        replicas are given afterwards are held again.
+        """
+        self._releases += 1
 
     async def score_again(self, replicas: int) -> None:
         """Parts that were given back are scored by other replicas, so many of which fit."""
@@ -116,7 +119,7 @@ class Coordinator:
         self._doing.clear()
         self._admitted.clear()
         self._holding.clear()
-        self._released, self._again = False, True
+        self._again = True
 
     async def report(self, process: str) -> dict[str, Any]:
         """What a replica's preflight measured."""
@@ -171,6 +174,7 @@ class Coordinator:
             self._count("ready"),
             len(self._holding),
             len(self._suspected()),
+            time.monotonic() - self._last_batch,
             list(self._troubles.values()),
             self._agreement.replaced,
             self._set_aside,

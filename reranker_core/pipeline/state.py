@@ -36,6 +36,7 @@ class State:
         ready: number of replicas that are ready.
         holding: number of replicas that are set aside and hold parts which others must score.
         suspected: number of devices that are set aside or may be faulty.
+        silence: seconds since a worker last began or computed something.
         troubles: messages about processes that have ended.
         replaced: replicas that were started again in a new process, and why.
         set_aside: replicas that are set aside.
@@ -46,6 +47,7 @@ class State:
     ready: int = 0
     holding: int = 0
     suspected: int = 0
+    silence: float = 0.0
     troubles: list[str] = field(default_factory=list)
     replaced: list[dict[str, str]] = field(default_factory=list)
     set_aside: list[SetAside] = field(default_factory=list)

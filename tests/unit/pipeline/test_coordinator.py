@@ -76,10 +76,12 @@ def test_a_replica_that_has_scored_holds_its_parts_until_they_are_released():
         assert (await first).action == "score"
         assert (await starts(coordinator, bad("a", 2))).action == "restart"
         assert (await starts(coordinator, bad("a", 3))).action == "hold"
-        assert await told(coordinator.hold("a")) is None
+        held = asyncio.create_task(coordinator.hold("a"))
+        assert await told(asyncio.shield(held)) is None
         assert (await coordinator.state()).holding == 1
         await coordinator.release()
-        await coordinator.hold("a")
+        await held
+        assert await told(coordinator.hold("a")) is None  # those that come later
         await coordinator.score_again(2)
         again = await told(coordinator.load(Origin("c", "host:9", "host (n)", "GPU a")))
         assert again is None  # no answer: this GPU gets no part
