@@ -66,6 +66,7 @@ def put_in_place(store: Store, check: Callable[[], None]) -> None:
     source = derived_store(store)
     new, old = take_inventory(source), take_inventory(store)
     store.write(RUN_FILE, source.read(RUN_FILE))
+    store.delete(*old.keys)  # they belong to one data file only
     # Before the new ones come, so that a reader never sees a row twice.
     store.delete(*(data_name(part) for part in old.data.keys() - new.data.keys()))
     store.delete(*(set(old.receipts) - set(new.receipts)))

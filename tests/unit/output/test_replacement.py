@@ -71,6 +71,8 @@ def test_the_output_is_what_a_run_with_these_columns_would_have_written(tmp_path
         table.to_pylist() for table in scored.tables()
     ]
     totals = conclude(new.store, new.run, new.config, {})
+    assert totals.keys == 21
+    assert totals.without_keys == 0
     assert totals.quarantined == {"not_finite": 1}
     assert (totals.computed_tokens, totals.seconds) == (
         pytest.approx(660, abs=3),
