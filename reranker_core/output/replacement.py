@@ -71,7 +71,6 @@ def put_in_place(store: Store, check: Callable[[], None]) -> None:
     store.delete(*(data_name(part) for part in old.data.keys() - new.data.keys()))
     store.delete(*(set(old.receipts) - set(new.receipts)))
     store.delete(*(old.quarantine - new.quarantine))
-    store.delete(*(old.keys.keys() - new.keys.keys()))
 
     def put(name: str) -> None:
         check()
