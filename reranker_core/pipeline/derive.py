@@ -20,7 +20,6 @@ from reranker_core.output.identity import (
     identity,
     recorded,
     refuse_differences,
-    temperature,
 )
 from reranker_core.output.inventory import outstanding
 from reranker_core.output.lease import Lease
@@ -35,7 +34,7 @@ from reranker_core.output.replacement import (
     make_ready,
     put_in_place,
 )
-from reranker_core.pipeline import code, wire
+from reranker_core.pipeline import wire
 from reranker_core.pipeline.asking import silence_of
 from reranker_core.pipeline.cluster import hardware, living_nodes
 from reranker_core.pipeline.connection import connected
@@ -152,17 +151,7 @@ def _commit_all(
         return whose
     with connected(config), our_errors():
         stop_on_signals()  # again: ray.init sets handlers of its own
-        job = Job(
-            config,
-            plan.schema,
-            digest(whose),
-            scoring["model"],
-            store,
-            lease.fence,
-            0.0,
-            temperature(scoring),
-            code.digest(),
-        )
+        job = Job.of(config, plan, whose, store, lease.fence)
         recorder = Recorder(
             told[0],
             told[1].fence.number,

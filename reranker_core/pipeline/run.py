@@ -14,12 +14,11 @@ from functools import partial
 
 from reranker_core.errors import PreflightRefused
 from reranker_core.output.attempts import Recorder
-from reranker_core.output.identity import digest, identity, temperature
+from reranker_core.output.identity import identity
 from reranker_core.output.lease import Lease
 from reranker_core.output.manifest import begin, conclude
 from reranker_core.output.proof import Totals
 from reranker_core.output.receipts import FOLDER
-from reranker_core.pipeline import code
 from reranker_core.pipeline.cluster import hardware, living_nodes, on_device, possible_formats
 from reranker_core.pipeline.connection import connected
 from reranker_core.pipeline.derive import with_columns
@@ -73,17 +72,9 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
                 whose = identity(scoring, prepared.plan, config, prepared.before)
                 lease.confirm()
                 begin(store, whose, before, prepared.outstanding)
-                job = Job(
-                    config,
-                    prepared.plan.schema,
-                    digest(whose),
-                    scoring["model"],
-                    store,
-                    lease.fence,
-                    pairs / placement.max,
-                    temperature(scoring),
-                    code.digest(),
-                    prepared.reuse,
+                share = pairs / placement.max
+                job = Job.of(
+                    config, prepared.plan, whose, store, lease.fence, share, prepared.reuse
                 )
                 recorder = Recorder(
                     store,
