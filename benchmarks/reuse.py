@@ -73,7 +73,6 @@ def main() -> None:
         each["index, per key"] = (
             1e6 * clock.seconds["index, per key"] / max(options.keys, options.pairs)
         )
-        print(each)
         some = models if options.scored else {}
         forward = {name: rate(path, options.scored) for name, path in some.items()}
     _print(each, forward, size, options.known)
