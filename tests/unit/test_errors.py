@@ -13,6 +13,7 @@ CODES = {
     errors.ConfigError: 2,
     errors.InputError: 2,
     errors.PreflightRefused: 3,
+    errors.ReuseRefused: 3,
     errors.QuarantineExceeded: 4,
     errors.Incomplete: 5,
     errors.OutputConflict: 6,
