@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from ray.exceptions import (
     ActorDiedError,
@@ -25,6 +27,7 @@ from reranker_core.pipeline.prose import LESS, exit_detail, out_of_memory, taken
 log = logging.getLogger(__name__)
 
 _SHOWN = 300
+_ADVICE = re.compile(r"\n?Failed to [^\n]* after \d+/\d+ attempts \(total backoff .*", re.DOTALL)
 _RESUME = "Committed parts are kept. Run the same command again to resume"
 
 
@@ -110,7 +113,18 @@ def _innermost(error: BaseException) -> BaseException:
         inner = inner or (error.__cause__ if wrapped else None)
         if isinstance(inner, BaseException) and type(inner).__name__ != "SystemException":
             error = inner
+    error.args = tuple(_without_advice(error.args))
     return error
+
+
+def _without_advice(args: tuple[Any, ...]) -> Iterator[Any]:
+    """The arguments of an error without what Ray Data has added: how often it tried, and settings
+    of its own, which users of this package cannot make.
+    """
+    for arg in args:
+        plain = _ADVICE.sub("", arg) if isinstance(arg, str) else arg
+        if plain != "" or arg == "":
+            yield plain
 
 
 def _line(error: BaseException) -> str:

@@ -7,6 +7,7 @@ import pickle
 import re
 
 import pytest
+from ray.data._internal.util import _annotate_exception_with_retry_context
 from ray.exceptions import (
     ActorDiedError,
     ObjectStoreFullError,
@@ -126,6 +127,25 @@ def test_errors_of_ours_come_out_as_they_are():
         assert (str(caught.value), caught.value.report) == ("no reranker", {"checks": []})
     with pytest.raises(ConfigError, match="as it is"), our_errors():
         raise ConfigError("as it is")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [PreflightRefused("no reranker", {"checks": []}), ValueError("x"), ValueError(), KeyError(7)],
+)
+def test_what_ray_data_adds_to_a_message_is_left_out(error):
+    plain = str(as_ours(type(error)(*error.args)))
+    for _ in range(2):  # it adds it in each of its layers
+        error = _annotate_exception_with_retry_context(
+            error,
+            description="apply UDF transform",
+            attempts=1,
+            max_attempts=1,
+            total_backoff_s=0.0,
+            exception_str="ACCESS_DENIED",
+        )
+    assert "attempts" in str(error.args)
+    assert str(as_ours(error)) == plain
 
 
 def test_what_the_driver_itself_fails_at_has_an_exit_code_too():
