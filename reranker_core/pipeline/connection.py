@@ -100,6 +100,9 @@ def _start() -> None:
                     include_dashboard=False,
                     logging_level=logging.ERROR,
                     log_to_driver=False,
+                    # Else this waits for the first workers, without end if they cannot start. The
+                    # coordinator is the first one then, and it is known how to wait for it.
+                    _system_config={"prestart_worker_first_driver": False},
                 )
             return
         except (ValueError, OSError) as error:  # such as a path that is too long for a socket
