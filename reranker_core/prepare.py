@@ -145,10 +145,14 @@ def _with_earlier_scores(prepared: Prepared) -> Prepared:
     reuse, dtype = found
     if config.model.dtype == "auto":
         log.info("model.dtype=auto: %s, as in the output of reuse.from", dtype)
-        settled = {"dtype": dtype}
-        config = config.model_copy(update={"model": config.model.model_copy(update=settled)})
-        scoring = {**scoring, **settled}
+        config, scoring = _settled(config, scoring, dtype)
     return replace(prepared, config=config, fingerprint=scoring, reuse=reuse)
+
+
+def _settled(config: Config, scoring: dict[str, Any], dtype: str) -> tuple[Config, dict[str, Any]]:
+    """Configuration and fingerprint with this number format."""
+    model = config.model.model_copy(update={"dtype": dtype})
+    return config.model_copy(update={"model": model}), {**scoring, "dtype": dtype}
 
 
 def _planned(config: Config) -> Plan:
@@ -193,9 +197,7 @@ def compare(prepared: Prepared) -> Prepared:
     if before is None:
         return replace(prepared, derivation=None)
     if config.model.dtype == "auto":
-        settled = {"dtype": before["fingerprint"]["dtype"]}
-        config = config.model_copy(update={"model": config.model.model_copy(update=settled)})
-        scoring = {**scoring, **settled}
+        config, scoring = _settled(config, scoring, before["fingerprint"]["dtype"])
     plan = plan.known_as(unchanged(store, before["input"]["shards"], plan))
     now = identity(scoring, plan, config, before)
     whole = config.input.changed != "rescore"

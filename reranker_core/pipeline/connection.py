@@ -6,7 +6,6 @@ import logging
 import os
 import shutil
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,6 @@ from reranker_core.config import Config
 from reranker_core.errors import ConfigError, Incomplete, brief
 from reranker_core.pipeline import prose
 from reranker_core.pipeline.cores import usable_cores
-from reranker_core.pipeline.logs import log_folder, no_worker_starts, startup_problem
 from reranker_core.pipeline.placement import TASK_SLOTS
 from reranker_core.pipeline.pool import autoscaling
 
@@ -28,7 +26,6 @@ log = logging.getLogger(__name__)
 
 _STARTS = 3  # of an own Ray, whose parts have fixed times to come up
 _ANSWER_SECONDS = 15.0  # for the port of a Ray elsewhere
-_LOOK_SECONDS, _STARTING_SECONDS = 5.0, 45.0
 _SMALL_SHM = 512 << 20
 _FULL_DISK = 0.95  # where Ray puts no more objects on a disk (local_fs_capacity_threshold)
 
@@ -79,7 +76,7 @@ def _connect(config: Config) -> bool:
         return True
     check_address(key, address)
     try:
-        with _starting():
+        with prose.without_log_lines():
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
     except Exception as error:  # noqa: BLE001 - of many kinds, none of which passes
         raise ConfigError(
@@ -93,7 +90,7 @@ def _connect(config: Config) -> bool:
 def _start() -> None:
     for left in reversed(range(_STARTS)):
         try:
-            with _starting():
+            with prose.without_log_lines():
                 ray.init(
                     address="local",
                     num_cpus=usable_cores() + TASK_SLOTS,
@@ -118,30 +115,6 @@ def _start() -> None:
                     "memory. Nothing was scored; run the same command again"
                 ) from None
             log.warning("Ray is slow to start on this machine; trying again")
-
-
-@contextmanager
-def _starting() -> Iterator[None]:
-    """While Ray starts, or lets this process join. It waits without end, and cannot be interrupted,
-    if its first workers die: then the process ends here.
-    """
-    done = threading.Event()
-    with prose.without_log_lines() as stderr:
-        threading.Thread(
-            target=_watch, args=(done, time.time(), stderr), daemon=True, name="starting"
-        ).start()
-        try:
-            yield
-        finally:
-            done.set()
-
-
-def _watch(done: threading.Event, since: float, stderr: int) -> None:
-    while not done.wait(_LOOK_SECONDS):
-        problem = startup_problem(log_folder(), since)
-        if problem and time.time() - since > _STARTING_SECONDS and not done.is_set():
-            os.write(stderr, f"error: {no_worker_starts(problem)}\n".encode())
-            os._exit(ConfigError.exit_code)
 
 
 def check_address(key: str, address: str) -> None:

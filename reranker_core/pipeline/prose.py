@@ -40,17 +40,16 @@ def recorded() -> Iterator[None]:
 
 
 @contextmanager
-def without_log_lines() -> Iterator[int]:
+def without_log_lines() -> Iterator[None]:
     """What is written to standard error within the `with` block comes out at its end, without the
-    lines of Ray's native log: it tells its own log level there, whatever that is. Gives the
-    descriptor that goes on to standard error at once.
+    lines of Ray's native log: it tells its own log level there, whatever that is.
     """
     sys.stderr.flush()
     plain = os.dup(2)
     with tempfile.TemporaryFile() as file:
         os.dup2(file.fileno(), 2)
         try:
-            yield plain
+            yield
         finally:
             sys.stderr.flush()
             os.dup2(plain, 2)

@@ -17,7 +17,7 @@ from ray.actor import ActorHandle
 from reranker_core.device import is_lost, may_pass, release_memory, resolve_device, take_share
 from reranker_core.encode.part import EncodedPart
 from reranker_core.encode.sequences import TokenSequences
-from reranker_core.errors import PreflightRefused, brief
+from reranker_core.errors import PreflightRefused, ReuseRefused, brief
 from reranker_core.input.plan import Part
 from reranker_core.models.scores import Scores
 from reranker_core.output.results import ScoredPart
@@ -117,7 +117,10 @@ class Replica:
         if found is None:
             return None
         scores, measures = found
-        scored = ScoredPart.of(encoded, scores, self._job.config.model)
+        try:
+            scored = ScoredPart.of(encoded, scores, self._job.config.model)
+        except ReuseRefused as refused:
+            raise ReuseRefused(f"part {part.name}: {refused}") from None
         notes = {"measures": measures, "replica": self._origin.process}
         return wire.row_of_scored(part, scored, notes)
 

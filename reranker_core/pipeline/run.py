@@ -100,8 +100,8 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
                     if not failed or began or dtype == list(formats)[-1]:
                         raise
                     log.warning(
-                        "model.dtype=%s: %s failed on all replicas. They load the model again in "
-                        "the next number format, which may be slower",
+                        "model.dtype=%s: %s failed. Replicas load the model again in the next "
+                        "number format, which may be slower",
                         *(dtype, " and ".join(failed)),
                     )
                     before = whose
