@@ -106,7 +106,7 @@ def prepare(config: Config) -> Prepared:
         resolve_device(config.model.device)
     checkpoint = open_checkpoint(config.model)
     inspection = Inspection(config.preflight.checks)
-    inspection.add(check_checkpoint(checkpoint, config.model))
+    inspection.add(check_checkpoint(checkpoint, config.model, config.preflight.golden))
     family, template, choice = choose(checkpoint, config.model)
     log.info("%s is scored as %s", config.model.path, choice)
     pinned = {**checkpoint.pinned, "family": family, "template": template}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.family import LoadedModel
 from reranker_core.models.native import native_tensors
 from reranker_core.models.own_code import constructed, fault, is_own_code
+from reranker_core.models.quantised import loading_options, plain, quantisation
 from reranker_core.models.tensors import describe, read_tensors, unwrapped
 
 log = logging.getLogger(__name__)
@@ -81,8 +83,8 @@ def load_weights(
 ) -> LoadedModel:
     """Call `architecture.from_pretrained` on the CPU, and collect which weights matched.
 
-    If names do not match because training tools have added prefixes, they are read without these. A
-    LoRA adapter is merged.
+    Quantised weights are dequantised. If names do not match because training tools have added
+    prefixes, they are read without these. A LoRA adapter is merged.
 
     Args:
         architecture: a class of transformers, or an `Auto…` class.
@@ -100,14 +102,21 @@ def load_weights(
     dtype = options.get("dtype")
     if checkpoint.adapter is not None:
         options["dtype"] = torch.float32  # to be merged without loss
+    quantised = quantisation(checkpoint)
     try:
-        loaded, info = architecture.from_pretrained(
-            checkpoint.folder,
-            use_safetensors=None if model.allow_pickle else True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # reported by preflight, with the keys
-            **options,
-        )
+        with warnings.catch_warnings():
+            if quantised is not None:
+                options |= loading_options(quantised)
+                warnings.simplefilter("ignore")  # that these options are added to config.json's
+            loaded, info = architecture.from_pretrained(
+                checkpoint.folder,
+                use_safetensors=None if model.allow_pickle else True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # reported by preflight, with the keys
+                **options,
+            )
+        if quantised is not None:
+            loaded = plain(loaded, quantised, options["dtype"])
     except Exception as error:
         if may_pass(error):
             raise

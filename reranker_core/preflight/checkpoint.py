@@ -12,14 +12,18 @@ from reranker_core.preflight.prompt import check_template
 from reranker_core.preflight.tokenizer import check_vocabulary_file
 
 
-def check_checkpoint(checkpoint: Checkpoint, model: ModelConfig) -> list[Check]:
+def check_checkpoint(
+    checkpoint: Checkpoint, model: ModelConfig, golden: str | None = None
+) -> list[Check]:
     """Files, vocabulary, architecture, template; it takes seconds, and runs on the driver too.
+
+    `golden`: the value of `preflight.golden`, which quantised weights need.
 
     Raises:
         ConfigError: a key is set that the checkpoint's family does not heed.
 
     """
-    found = check_files(checkpoint, model)
+    found = check_files(checkpoint, model, golden)
     if not checkpoint.config:
         return found
     refuse_unused(recognise(checkpoint, model.family), model)

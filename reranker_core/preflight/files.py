@@ -13,21 +13,25 @@ from reranker_core.models.adapter import SETTINGS_FILE
 from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.model_files import CONFIG_FILE, LFS_POINTER
 from reranker_core.models.modules import LIST_FILE
-from reranker_core.preflight.formats import checkpoints_within, other_format, quantisation
+from reranker_core.models.quantised import DEQUANTISED, quantisation
+from reranker_core.preflight.formats import checkpoints_within, other_format
 from reranker_core.preflight.json_files import check_json_files
 
 _HEADER_BYTES = 8
+_UNQUANTISED = "Use the original checkpoint, from before the quantisation (see the model card)."
 _COPY_AGAIN = "Download or copy the checkpoint again, and compare the sizes."
 
 
-def check_files(checkpoint: Checkpoint, model: ModelConfig) -> list[Check]:
-    """Everything there, whole, and of a kind that may be loaded."""
+def check_files(
+    checkpoint: Checkpoint, model: ModelConfig, golden: str | None = None
+) -> list[Check]:
+    """Everything there, whole, and of a kind that may be loaded. `golden`: `preflight.golden`."""
     config = _check_config(checkpoint)
     if not config.passed:
         return [config]
     found = [config, check_json_files(checkpoint)]
     found += [_check_weights(checkpoint), _check_format(checkpoint, model)]
-    found.append(_check_quantisation(checkpoint))
+    found.append(_check_quantisation(checkpoint, golden))
     found.append(_check_code(checkpoint, model))
     if model.digest:
         found.append(check_digest(checkpoint, model.digest, "model.digest"))
@@ -120,17 +124,38 @@ def _check_weights(checkpoint: Checkpoint) -> Check:
     )
 
 
-def _check_quantisation(checkpoint: Checkpoint) -> Check:
+def _check_quantisation(checkpoint: Checkpoint, golden: str | None) -> Check:
     found = quantisation(checkpoint)
-    method, package = found or ("", "")
+    problem, remedy = "", ""
+    if found is not None and found.problem:
+        problem = found.problem
+        remedy = f"This job does not run these weights. {_UNQUANTISED}"
+    elif found is not None and not found.is_installed:
+        problem = "it is not installed"
+        remedy = (
+            f"Run `pip install {found.package}` on all nodes, and set preflight.golden (see "
+            f"docs/families.md, Quantised weights). Or: {_UNQUANTISED}"
+        )
+    elif found is not None and golden is None:
+        problem = "there are no scores of the unquantised model to compare with"
+        remedy = (
+            "Record them once, with model.path set to the unquantised model: `batch-reranker "
+            "preflight model.path=… preflight.golden=golden.json --record`. Then set "
+            f"preflight.golden to this file. Or: {_UNQUANTISED}"
+        )
+    measured = "not quantised"
+    if found is not None:
+        outcome = problem or "the weights are dequantised while they are loaded"
+        measured = f"quantised by {found}, which needs the package {found.package}; {outcome}"
     return Check(
         "files",
         "not_quantised",
-        found is None,
-        f"quantised by {method}, which needs the package {package}" if found else "not quantised",
-        "weights in float32, bfloat16, float16 or float64",
-        "This job does not run quantised weights. Use the original checkpoint, from before the "
-        "quantisation (see the model card).",
+        not problem,
+        measured,
+        "weights in float32, bfloat16, float16 or float64, or quantised by one of "
+        f"{', '.join(DEQUANTISED)}, with preflight.golden",
+        remedy,
+        notable=found is not None,
     )
 
 

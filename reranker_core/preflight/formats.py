@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from reranker_core.models.checkpoint import Checkpoint
-from reranker_core.models.modules import read_json
+from typing import NamedTuple
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _SAVED = "Set model.path to the original checkpoint, in the format of save_pretrained."
@@ -72,25 +69,6 @@ _KINDS = (
         "tokenizer.",
     ),
 )
-# quant_method in config.json → the package that runs it, as transformers 5.23 asks for it.
-_PACKAGES = {
-    "bitsandbytes": "bitsandbytes",
-    "bitsandbytes_4bit": "bitsandbytes",
-    "bitsandbytes_8bit": "bitsandbytes",
-    "gptq": "gptqmodel",
-    "awq": "gptqmodel",
-    "compressed-tensors": "compressed-tensors",
-    "fp8": "kernels",
-    "fbgemm_fp8": "fbgemm-gpu",
-    "torchao": "torchao",
-    "quanto": "optimum-quanto",
-    "hqq": "hqq",
-    "aqlm": "aqlm",
-    "eetq": "eetq",
-    "auto-round": "auto-round",
-}
-_SETTINGS = ("quantization_config", "compression_config")
-_SIDECARS = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")
 
 
 def other_format(folder: Path) -> tuple[str, str] | None:
@@ -117,29 +95,6 @@ def checkpoints_within(folder: Path) -> list[Path]:
         if any(path.parent.glob(f"{name}*") for name in _WEIGHTS)
     ]
     return sorted(found, key=lambda path: (_step(path.name), path.name))
-
-
-def quantisation(checkpoint: Checkpoint) -> tuple[str, str] | None:
-    """The method by which weights were quantised and the package that runs it; None if they were
-    not.
-    """
-    text = checkpoint.config.get("text_config")
-    for settings in (checkpoint.config, text if isinstance(text, dict) else {}):
-        for key in _SETTINGS:
-            if settings.get(key):
-                return _method(settings[key], f"{key} of config.json")
-    for name in _SIDECARS:
-        if (checkpoint.folder / name).exists():
-            return _method(read_json(checkpoint.folder / name), name)
-    return None
-
-
-def _method(settings: Any, where: str) -> tuple[str, str]:
-    told = settings if isinstance(settings, dict) else {}
-    method = str(told.get("quant_method") or told.get("quant_algo") or "an unnamed method")
-    if told.get("load_in_4bit") or told.get("load_in_8bit"):
-        method = "bitsandbytes"
-    return f"{method} ({where})", _PACKAGES.get(method, method)
 
 
 def _step(name: str) -> int:

@@ -11,6 +11,14 @@ import numpy as np
 from reranker_core.checks import Check, Report
 from reranker_core.errors import ConfigError
 
+# Of damaged models, those below it count as broken (docs/damaged-models.md).
+_SAME_ORDER = 0.98
+_ORDER = f"a rank correlation (Spearman) of at least {_SAME_ORDER}"
+_RECORD_FIRST = (
+    "Record them with model.path set to the unquantised model: `batch-reranker preflight "
+    "model.path=… preflight.golden=FILE --record`."
+)
+
 
 def check_free(option: str, key: str, path: str, overwrite: bool) -> None:
     """Check that an option can write its file.
@@ -37,7 +45,9 @@ def record(report: Report, path: str) -> int:
     return len(report.canaries) + len(report.own_canaries)
 
 
-def check_golden(report: Report, path: str, tolerance: float, any_dtype: bool) -> Check:
+def check_golden(
+    report: Report, path: str, tolerance: float, any_dtype: bool, quantised: bool = False
+) -> Check:
     """Compare the canary scores with the recorded ones: the built-in canaries, and the user's own
     if they were recorded and are in use.
 
@@ -46,6 +56,8 @@ def check_golden(report: Report, path: str, tolerance: float, any_dtype: bool) -
         path: the file that `record` wrote.
         tolerance: largest allowed difference, as a fraction of the range of the recorded scores.
         any_dtype: whether another number format than the recorded one is allowed.
+        quantised: whether the weights are quantised. Then the scores must be those of another
+            model, the unquantised one, and only their order is compared.
 
     Raises:
         ConfigError: the file is missing or damaged.
@@ -67,7 +79,11 @@ def check_golden(report: Report, path: str, tolerance: float, any_dtype: bool) -
     )
     now = (report.model or {}).items()
     other = sorted(name for name, digest in now if (model or {}).get(name) != digest)
-    if other:
+    if quantised:
+        expected = f"canary scores in the order of the unquantised model's: {_ORDER}"
+        if "weights" not in other:
+            return _check(False, "recorded with these quantised weights", expected, _RECORD_FIRST)
+    elif other:
         return _check(False, f"recorded for another {' and '.join(other)}", expected)
     if len(recorded) != len(report.canaries) or len(own) not in (0, len(report.own_canaries)):
         return _check(
@@ -75,6 +91,17 @@ def check_golden(report: Report, path: str, tolerance: float, any_dtype: bool) -
             f"recorded for {len(recorded)} built-in and {len(own)} own canaries; now there are "
             f"{len(report.canaries)} and {len(report.own_canaries)}",
             expected,
+        )
+    if quantised:
+        found = [("", _rank_correlation(recorded, report.canaries))]
+        if len(own):
+            found.append(("own ", _rank_correlation(own, report.own_canaries)))
+        return _check(
+            all(value >= _SAME_ORDER for _, value in found),
+            "; ".join(f"{which}canary scores: {value:.4f}" for which, value in found),
+            expected,
+            "The quantisation changes the ranking. Use the unquantised model, or one that is "
+            "quantised less. If the golden scores are of another model, record them again.",
         )
     if dtype != report.dtype and not any_dtype:
         return _check(
@@ -96,6 +123,12 @@ def check_golden(report: Report, path: str, tolerance: float, any_dtype: bool) -
 
 def _floats(values: Sequence[float]) -> np.ndarray:
     return np.array(values, np.float32)
+
+
+def _rank_correlation(recorded: np.ndarray, now: Sequence[float]) -> float:
+    """Spearman's."""
+    first, second = (np.argsort(np.argsort(values)) for values in (recorded, _floats(now)))
+    return float(np.corrcoef(first, second)[0, 1])
 
 
 def _difference(recorded: np.ndarray, now: Sequence[float], which: str) -> tuple[float, str]:

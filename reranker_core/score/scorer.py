@@ -32,6 +32,7 @@ from reranker_core.errors import PreflightRefused
 from reranker_core.models import families
 from reranker_core.models.checkpoint import Checkpoint, open_checkpoint
 from reranker_core.models.modules import body_length
+from reranker_core.models.quantised import quantisation
 from reranker_core.models.scores import Scores
 from reranker_core.preflight.agreement import check_same_files
 from reranker_core.preflight.canaries import ENGLISH, Pair, lengthening
@@ -102,7 +103,7 @@ class Scorer:
         exact_float32()
         checkpoint = open_checkpoint(config.model)
         inspection = Inspection(config.preflight.checks)
-        inspection.add(check_checkpoint(checkpoint, config.model))
+        inspection.add(check_checkpoint(checkpoint, config.model, config.preflight.golden))
         device = resolve_device(config.model.device)
         formats = number_formats(config.model.dtype, device)
         # Before the files are read for the first time, which may take minutes.
@@ -203,6 +204,7 @@ class Scorer:
                         config.preflight.golden,
                         section.golden_tolerance,
                         section.golden_any_dtype,
+                        quantisation(checkpoint) is not None,
                     )
                 ]
             )

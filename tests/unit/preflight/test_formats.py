@@ -105,7 +105,7 @@ def test_a_merged_model_beside_an_adapter_is_named(bert: Path, tmp_path: Path):
         ({"quant_method": "gptq", "bits": 4}, "gptq", "gptqmodel"),
         ({"quant_method": "awq", "bits": 4}, "awq", "gptqmodel"),
         ({"quant_method": "compressed-tensors"}, "compressed-tensors", "compressed-tensors"),
-        ({"quant_method": "fp8", "weight_block_size": [128, 128]}, "fp8", "kernels"),
+        ({"quant_method": "fbgemm_fp8"}, "fbgemm_fp8", "fbgemm-gpu"),
         ({"quant_method": "torchao"}, "torchao", "torchao"),
         ({"quant_method": "newest"}, "newest", "newest"),
         ({"bits": 4}, "an unnamed method", "an unnamed method"),

@@ -1,0 +1,152 @@
+"""Quantised checkpoints: how their weights were made smaller, and how they are loaded.
+
+The weights are dequantised while they are loaded. Then the model is an ordinary one in the number
+format of the run: it needs the memory of the original, and all checks apply to it. transformers and
+the package of the method dequantise; nothing of it is computed here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+
+from reranker_core.models.checkpoint import Checkpoint
+from reranker_core.models.modules import read_json
+from reranker_core.models.weight_names import tensor_shapes
+
+# quant_method in config.json → the package that runs it, as transformers 5.23 asks for it.
+_PACKAGES = {
+    "bitsandbytes": "bitsandbytes",
+    "bitsandbytes_4bit": "bitsandbytes",
+    "bitsandbytes_8bit": "bitsandbytes",
+    "gptq": "gptqmodel",
+    "awq": "gptqmodel",
+    "compressed-tensors": "compressed-tensors",
+    "fp8": "accelerate",
+    "fbgemm_fp8": "fbgemm-gpu",
+    "torchao": "torchao",
+    "quanto": "optimum-quanto",
+    "hqq": "hqq",
+    "aqlm": "aqlm",
+    "eetq": "eetq",
+    "auto-round": "auto-round",
+}
+DEQUANTISED = ("bitsandbytes", "compressed-tensors", "fp8", "torchao")
+_CONFIG = "quantization_config"
+_SIDECARS = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")
+_FP8_BLOCK = [128, 128]
+_FP8_SCALES = "_scale_inv"
+
+
+@dataclass(frozen=True)
+class Quantisation:
+    """How weights were quantised.
+
+    Attributes:
+        method: the value of `quant_method`.
+        where: the key or file that says so.
+        package: the package that can read such weights.
+        settings: what the key or file says.
+        problem: why these weights cannot be dequantised here, or ''.
+
+    """
+
+    method: str
+    where: str
+    package: str
+    settings: dict[str, Any]
+    problem: str
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the package is installed on this machine."""
+        return find_spec(self.package.replace("-", "_")) is not None
+
+    def __str__(self) -> str:
+        return f"{self.method} ({self.where})"
+
+
+def quantisation(checkpoint: Checkpoint) -> Quantisation | None:
+    """How the weights of a checkpoint were quantised; None if they were not."""
+    text = checkpoint.config.get("text_config")
+    for settings in (checkpoint.config, text if isinstance(text, dict) else {}):
+        for key in (_CONFIG, "compression_config"):
+            if settings.get(key):
+                known = settings is checkpoint.config and key == _CONFIG
+                return _described(checkpoint, settings[key], f"{key} of config.json", known)
+    for name in _SIDECARS:
+        if (checkpoint.folder / name).exists():
+            return _described(checkpoint, read_json(checkpoint.folder / name), name, False)
+    return None
+
+
+def loading_options(found: Quantisation) -> dict[str, Any]:
+    """Arguments of `from_pretrained` that dequantise the weights, or that let `plain` do so."""
+    from transformers import CompressedTensorsConfig, FineGrainedFP8Config
+
+    if found.method == "compressed-tensors":
+        return {_CONFIG: CompressedTensorsConfig(dequantize=True)}
+    if found.method == "fp8":
+        return {_CONFIG: FineGrainedFP8Config(dequantize=True)}
+    return {"device_map": {"": "cpu"}} if found.method == "bitsandbytes" else {}
+
+
+def plain(model: Any, found: Quantisation, dtype: torch.dtype) -> Any:
+    """The loaded model with all parameters as ordinary tensors; `dtype` is that of the run."""
+    if found.method == "bitsandbytes":
+        model = model.dequantize(dtype=dtype)
+        for weight in model.parameters():  # it leaves others in the format of the file
+            weight.data = weight.data.to(dtype)
+    if found.method == "torchao":
+        for module in model.modules():
+            for name, weight in [*module.named_parameters(recurse=False)]:
+                if hasattr(weight, "dequantize") and type(weight.data) is not torch.Tensor:
+                    value = weight.detach().dequantize().to(dtype)
+                    setattr(module, name, torch.nn.Parameter(value, requires_grad=False))
+    return model.eval()
+
+
+def _described(checkpoint: Checkpoint, said: Any, where: str, known: bool) -> Quantisation:
+    settings = said if isinstance(said, dict) else {}
+    method = str(settings.get("quant_method") or settings.get("quant_algo") or "an unnamed method")
+    if settings.get("load_in_4bit") or settings.get("load_in_8bit"):
+        method = "bitsandbytes"
+    problem = "" if known else "transformers does not read this"
+    if method not in DEQUANTISED:
+        problem = "this job cannot dequantise such weights"
+    elif checkpoint.is_native or checkpoint.names_own_code:
+        problem = "the checkpoint brings its own code"
+    elif method == "compressed-tensors" and _schemes(settings) > 1:
+        problem = "config_groups has several schemes"
+    elif method == "fp8" and not _fits_blocks(checkpoint, settings):
+        problem = "the shapes of weights and scales do not fit weight_block_size"
+    return Quantisation(method, where, _PACKAGES.get(method, method), settings, problem)
+
+
+def _schemes(settings: dict[str, Any]) -> int:
+    """Number of different weight schemes. transformers 5.23 dequantises by the first one alone."""
+    groups = settings.get("config_groups")
+    found = list(groups.values()) if isinstance(groups, dict) else []
+    return len({str((g.get("weights"), g.get("format"))) for g in found if isinstance(g, dict)})
+
+
+def _fits_blocks(checkpoint: Checkpoint, settings: dict[str, Any]) -> bool:
+    """Whether each weight is as many whole blocks as it has scales.
+
+    transformers 5.23 divides a weight into equal blocks, whatever the settings say. So scales of
+    blocks that are cut at the edge would be applied to other weights.
+    """
+    shapes = tensor_shapes(checkpoint.weights)
+    block = settings.get("weight_block_size", _FP8_BLOCK)
+    scales = {name: shape for name, shape in shapes.items() if name.endswith(_FP8_SCALES)}
+    if not isinstance(block, list):  # one scale for a whole weight
+        return True
+    return all(
+        shapes.get(name.removesuffix(_FP8_SCALES))
+        == [count * size for count, size in zip(shape, block, strict=False)]
+        for name, shape in scales.items()
+        if len(shape) == len(block)
+    )
