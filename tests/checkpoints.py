@@ -136,6 +136,32 @@ def xlm_roberta(folder: Path) -> Path:
     return _save(folder, transformers.XLMRobertaForSequenceClassification, config, tokenizer)
 
 
+def deberta(folder: Path) -> Path:
+    """Unigram, `[CLS] q [SEP] p [SEP]`, relative positions only; as mxbai-rerank-v1."""
+    pieces = [piece for piece in _unigrams() if not piece[0].startswith("<")]
+    specials = [(token, 0.0) for token in ("[PAD]", "[CLS]", "[SEP]", "[UNK]")]
+    tokenizer = transformers.DebertaV2Tokenizer(
+        vocab=[*specials, *pieces, ("[MASK]", 0.0)], model_max_length=2048
+    )
+    config = transformers.DebertaV2Config(
+        **_WIDTH,
+        vocab_size=len(tokenizer),
+        num_hidden_layers=2,
+        max_position_embeddings=512,
+        position_biased_input=False,
+        relative_attention=True,
+        pos_att_type=["p2c", "c2p"],
+        position_buckets=256,
+        norm_rel_ebd="layer_norm",
+        share_att_key=True,
+        type_vocab_size=0,
+        pad_token_id=tokenizer.pad_token_id,
+        initializer_range=0.3,
+        num_labels=1,
+    )
+    return _save(folder, transformers.DebertaV2ForSequenceClassification, config, tokenizer)
+
+
 def modernbert(folder: Path) -> Path:
     """Byte-level BPE, rotary positions, sliding windows, mean of all tokens; as gte-reranker."""
     tokenizer = transformers.PreTrainedTokenizerFast(

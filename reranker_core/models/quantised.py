@@ -95,17 +95,23 @@ def loading_options(found: Quantisation) -> dict[str, Any]:
 
 
 def plain(model: Any, found: Quantisation, dtype: torch.dtype) -> Any:
-    """The loaded model with all parameters as ordinary tensors; `dtype` is that of the run."""
+    """The loaded model with all parameters as ordinary tensors; `dtype` is that of the run.
+
+    Raises:
+        ValueError: weights in fp8 have no scales.
+
+    """
     if found.method == "bitsandbytes":
         model = model.dequantize(dtype=dtype)
-        for weight in model.parameters():  # it leaves others in the format of the file
-            weight.data = weight.data.to(dtype)
-    if found.method == "torchao":
-        for module in model.modules():
-            for name, weight in [*module.named_parameters(recurse=False)]:
-                if hasattr(weight, "dequantize") and type(weight.data) is not torch.Tensor:
-                    value = weight.detach().dequantize().to(dtype)
-                    setattr(module, name, torch.nn.Parameter(value, requires_grad=False))
+    for module in model.modules():
+        for name, weight in [*module.named_parameters(recurse=False)]:
+            if type(weight.data) is not torch.Tensor:  # a class of torchao
+                value = weight.detach().dequantize()
+                setattr(module, name, torch.nn.Parameter(value, requires_grad=False))
+    for name, weight in model.named_parameters():
+        if weight.dtype.itemsize == 1:
+            raise ValueError(f"{name} is in {weight.dtype} and has no scales")
+        weight.data = weight.data.to(dtype)  # some are left in the format of the file
     return model.eval()
 
 

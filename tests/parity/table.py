@@ -25,6 +25,7 @@ from tests import (
 from tests.parity import oracles
 from tests.parity import test_encoder_parity as encoders
 from tests.parity.common import deviation, encode, load, sample_pairs
+from tests.quantised_checkpoints import compressed
 from tests.unit.models import test_adapter as adapters
 
 MOST, QUERY_MOST = 64, 40
@@ -85,6 +86,23 @@ def encoder_rows(root: Path) -> Iterator[Row]:
             )
             expected = reference.predict(pairs, show_progress_bar=False)
             yield row("encoder", name, "CrossEncoder", longest_first.score_pairs(pairs), expected)
+    folder = checkpoints.deberta(root / "deberta")
+    long = encoders.long_pairs()
+    for what, some, most, query_most in (
+        ("deberta", pairs, MOST, QUERY_MOST),
+        ("deberta, up to 700 tokens", long, encoders.LONG, None),
+    ):
+        expected = encoders.oracle(folder).scores(some, most, query_most)
+        scores = load(folder, most, query_most).score_pairs(some)
+        yield row("encoder", what, PLAIN, scores, expected)
+        expected = cross_encoder(folder, most).predict(some, show_progress_bar=False)
+        scores = load(folder, most, query_most, LONGEST_FIRST).score_pairs(some)
+        yield row("encoder", what, "CrossEncoder", scores, expected)
+    folder = compressed(root / "bert", root / "4 bits", "W4A16")
+    library = encoders.Oracle(folder)
+    scores = load(folder, MOST, QUERY_MOST).score_pairs(pairs)
+    expected = library.scores(pairs, MOST, QUERY_MOST)
+    yield row("encoder, 4 bits", "bert", "compressed-tensors, float64", scores, expected)
 
 
 def head_rows(root: Path) -> Iterator[Row]:
@@ -101,10 +119,10 @@ def head_rows(root: Path) -> Iterator[Row]:
     yield row("encoder, two labels", "bert", "CrossEncoder", scores, logits[:, 1] - logits[:, 0])
 
 
-def cross_encoder(folder: Path) -> CrossEncoder:
-    """Raw scores of pairs of at most `MOST` ids."""
+def cross_encoder(folder: Path, most: int = MOST) -> CrossEncoder:
+    """Raw scores of pairs of at most `most` ids."""
     plain = torch.nn.Identity()
-    return CrossEncoder(str(folder), device="cpu", max_length=MOST, activation_fn=plain)
+    return CrossEncoder(str(folder), device="cpu", max_length=most, activation_fn=plain)
 
 
 def native_rows(root: Path) -> Iterator[Row]:

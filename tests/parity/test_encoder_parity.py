@@ -20,6 +20,7 @@ from tests.parity.common import Pair, assert_same, encode, load, sample_pairs, w
 
 # max_length and query_max_length; None is three quarters of max_length. FlagReranker needs some
 # room beside the query: tokenized again, a query cut within a word may become longer.
+LONG = 700
 LENGTHS = [(LONGEST, None), (64, 40), (33, None), (16, 5)]
 
 
@@ -29,13 +30,13 @@ def folder(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(
-    scope="module", params=["bert", "xlm_roberta", "modernbert", "distilbert", "electra"]
+    scope="module", params=["bert", "xlm_roberta", "modernbert", "distilbert", "electra", "deberta"]
 )
 def any_folder(request: pytest.FixtureRequest) -> Path:
     return request.getfixturevalue(request.param)
 
 
-@pytest.fixture(scope="module", params=["bert", "xlm_roberta"])
+@pytest.fixture(scope="module", params=["bert", "xlm_roberta", "deberta"])
 def folder_without_local_attention(request: pytest.FixtureRequest) -> Path:
     return request.getfixturevalue(request.param)
 
@@ -84,6 +85,21 @@ def test_longest_first_scores_equal_cross_encoder(
     expected = reference.predict(pairs, show_progress_bar=False)
     scorer = load(folder, max_length, None, "model.truncation=longest_first")
     assert_same(scorer.score_pairs(pairs), expected)
+
+
+def test_deberta_scores_pairs_beyond_the_length_in_its_config(deberta: Path):
+    pairs = long_pairs()
+    scorer = load(deberta, LONG, None)
+    lengths = [len(ids) for ids in encode(scorer, pairs)]
+    assert sum(length > 512 for length in lengths) == 4
+    assert max(lengths) == LONG
+    assert_same(scorer.score_pairs(pairs), oracle(deberta).scores(pairs, LONG, None))
+
+
+def long_pairs() -> list[Pair]:
+    """Pairs around 512 ids, and up to more than `LONG`."""
+    rng = random.Random(4)
+    return [(words(9, rng), words(size, rng)) for size in (1, 99, 480, 520, 600, 690, 900)]
 
 
 @pytest.mark.parametrize("max_length", [LONGEST, 33, 16])

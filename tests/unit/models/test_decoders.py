@@ -15,7 +15,7 @@ from reranker_core.models import classifier, encoder
 from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.loading import longest_input
 from reranker_core.score.scorer import Scorer
-from tests import checkpoints, decoder_checkpoints
+from tests import decoder_checkpoints
 from tests.decoder_checkpoints import change
 from tests.parity.common import assert_same, encode, load, sample_pairs
 from tests.tables import config
@@ -144,37 +144,3 @@ def test_the_longest_input_is_what_the_model_has_positions_for(
 ):
     found = Checkpoint(Path("nowhere"), "x", None, settings, ())
     assert longest_input(found, Unlimited()) == longest
-
-
-def test_deberta_with_relative_positions_alone_scores_long_pairs(tmp_path: Path):
-    pieces = [p for p in checkpoints._unigrams() if not p[0].startswith("<")]
-    specials = [(token, 0.0) for token in ("[PAD]", "[CLS]", "[SEP]", "[UNK]")]
-    tokenizer = transformers.DebertaV2Tokenizer(
-        vocab=[*specials, *pieces, ("[MASK]", 0.0)], model_max_length=2048
-    )
-    settings = transformers.DebertaV2Config(
-        **checkpoints._WIDTH,
-        vocab_size=len(tokenizer),
-        num_hidden_layers=2,
-        max_position_embeddings=64,
-        position_biased_input=False,
-        relative_attention=True,
-        pos_att_type=["p2c", "c2p"],
-        position_buckets=32,
-        norm_rel_ebd="layer_norm",
-        share_att_key=True,
-        type_vocab_size=0,
-        initializer_range=0.3,
-        pad_token_id=tokenizer.pad_token_id,
-        num_labels=1,
-    )
-    kind = transformers.DebertaV2ForSequenceClassification
-    folder = checkpoints._save(tmp_path, kind, settings, tokenizer)
-    pairs = [("how to sort", "sort the list " * times) for times in (1, 10, 40, 80)]
-    scorer = load(folder, 200, None)
-    model = AutoModelForSequenceClassification.from_pretrained(folder).double().eval()
-    inputs = encode(scorer, pairs)
-    assert max(map(len, inputs)) == 200
-    with torch.inference_mode():
-        expected = [float(model(torch.tensor([ids])).logits[0, 0]) for ids in inputs]
-    assert_same(scorer.score_pairs(pairs), expected)
