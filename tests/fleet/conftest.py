@@ -2,6 +2,7 @@
 
 import pyarrow.parquet as pq
 import pytest
+import ray
 from ray.cluster_utils import Cluster
 
 from tests.fleet.runs import PARTS, ROWS
@@ -9,6 +10,7 @@ from tests.shared_ray import join
 from tests.texts import flat_table
 
 NODE = {"num_cpus": 2, "num_gpus": 2}
+GPUS = 4
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +20,7 @@ def two_nodes():
     found = Cluster(initialize_head=True, head_node_args=NODE, shutdown_at_exit=False)
     found.add_node(**NODE)
     yield found
+    ray.shutdown()  # a cluster refuses to end while this process is its driver
     found.shutdown()
 
 
@@ -32,7 +35,7 @@ def cluster(two_nodes):
 def gpus(cluster):
     """The places of these GPUs: node id and number."""
     nodes = [cluster.head_node, *cluster.worker_nodes]
-    return [f"{node.node_id}:{gpu}" for node in nodes for gpu in range(2)]
+    return [f"{node.node_id}:{gpu}" for node in nodes for gpu in range(GPUS // 2)]
 
 
 @pytest.fixture

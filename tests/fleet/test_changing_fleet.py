@@ -9,6 +9,7 @@ import psutil
 import pytest
 import ray
 
+from tests.fleet.conftest import GPUS
 from tests.fleet.runs import assert_undisturbed, rerank
 from tests.fleet.troubled_model import troubled_model
 from tests.shared_ray import meanwhile
@@ -74,6 +75,8 @@ def test_a_stall_a_node_that_joins_and_one_that_is_lost_cost_nothing(
     finally:
         for node in nodes:
             cluster.remove_node(node)
+        # A run that counts on their GPUs would wait for replicas there.
+        wait_for(lambda: ray.cluster_resources()["GPU"] == GPUS)
     assert_undisturbed(tmp_path, bert, table)
     manifest = json.loads((out / "_manifest.json").read_text())
     assert manifest["attempts"][-1]["parked"] == []

@@ -1,4 +1,6 @@
-"""A reranker that meets trouble on the GPUs that a file names, and computes on a CPU elsewhere."""
+"""A reranker that meets trouble on the GPUs that a file names, and computes on a CPU elsewhere. There
+it waits after three parts until all replicas that never score are set aside.
+"""
 
 from __future__ import annotations
 
@@ -24,18 +26,28 @@ def troubled(logits):
     context = ray.get_runtime_context()
     gpus = context.get_accelerator_ids().get("GPU", [])
     place = context.get_node_id() + ":" + ",".join(gpus)
-    trouble = json.loads((FOLDER / "troubles.json").read_text()).get(place)
+    troubles = json.loads((FOLDER / "troubles.json").read_text())
+    trouble = troubles.get(place)
     if trouble == "fails":
         raise RuntimeError("this GPU computes nothing")
     if trouble == "disagrees":
         return logits * 1.5
+    begun = len(list(FOLDER.glob("out/_receipts/*.json"))) >= 3
     if trouble == "is lost":
         lost = FOLDER / place
-        if not lost.exists() and len(list(FOLDER.glob("out/_receipts/*.json"))) >= 3:
+        if begun:
             lost.touch()
         if lost.exists():  # it stays lost, whichever process asks
             raise torch.AcceleratorError("CUDA error: uncorrectable ECC error encountered")
+    elif begun:
+        useless = [each for each in troubles.values() if each != "is lost"]
+        while len(set_aside()) < len(useless):
+            time.sleep(0.1)
     return logits
+
+
+def set_aside():
+    return json.loads((FOLDER / "out/_progress.json").read_text())["set_aside"]
 """
 
 
