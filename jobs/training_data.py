@@ -1,7 +1,7 @@
-"""`python -m jobs.training_data` is `batch-reranker training-data`."""
+"""`python -m jobs.training_data`, the earlier name of `python -m jobs.export`."""
 
+from reranker_core.command.export import export
 from reranker_core.command.main import execute
-from reranker_core.command.training_data import training_data
 
 if __name__ == "__main__":
-    execute(training_data, "python -m jobs.training_data")
+    execute(export, "python -m jobs.training_data")

@@ -13,11 +13,11 @@ from reranker_core.command import (
     convert,
     derive,
     evaluate,
+    export,
     plan,
     preflight,
     report,
     run,
-    training_data,
     verify,
 )
 from reranker_core.command.console import help_width
@@ -36,13 +36,17 @@ SUBCOMMANDS: tuple[click.Command, ...] = (
     report.report,
     evaluate.evaluate,
     derive.derive,
-    training_data.training_data,
+    export.export,
 )
+EARLIER_NAMES = {"training-data": "export"}
 
 
 class _Group(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)  # in the order of work, not of the alphabet
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, EARLIER_NAMES.get(cmd_name, cmd_name))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -60,7 +60,7 @@ class OutputConfig(Section):
 
 
 class TrainingConfig(Section):
-    """Which training data `batch-reranker training-data` writes."""
+    """Which training data `batch-reranker export` writes."""
 
     positive_column: Text | None = Field(
         None,

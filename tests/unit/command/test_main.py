@@ -42,7 +42,7 @@ def test_help_lists_the_subcommands_that_there_are_and_the_exit_codes(typed):
         ("plan", {key.split(".")[0] for key in known_keys()}),
         ("preflight", {"model", "score", "preflight", "input"}),
         ("verify", {"output", "guard", "verify"}),
-        ("training-data", {"input", "output", "plan", "training", "model"}),
+        ("export", {"input", "output", "plan", "training", "model"}),
     ],
 )
 def test_help_lists_the_keys_that_a_subcommand_reads(typed, name, sections):
@@ -143,7 +143,8 @@ def test_an_error_ends_the_process_with_its_exit_code(typed, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [("rerank", "run"), ("training_data", "training-data")]
+    ("module", "name"),
+    [("rerank", "run"), ("export", "export"), ("training_data", "training-data")],
 )
 def test_a_module_of_jobs_is_the_subcommand(typed, module, name):
     command = [sys.executable, "-m", f"jobs.{module}", *PATHS, "zzz=1"]
@@ -154,4 +155,7 @@ def test_a_module_of_jobs_is_the_subcommand(typed, module, name):
 
 def test_each_subcommand_has_its_module_in_jobs():
     names = {path.stem for path in (ROOT / "jobs").glob("[a-z]*.py")}
-    assert names == {command.name.replace("-", "_") for command in SUBCOMMANDS} | {"rerank"}
+    assert names == {command.name.replace("-", "_") for command in SUBCOMMANDS} | {
+        "rerank",
+        "training_data",
+    }

@@ -1,4 +1,4 @@
-"""`batch-reranker training-data`."""
+"""`batch-reranker export`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from reranker_core.command.subcommand import subcommand
 from reranker_core.config import Config
 
 
-@subcommand("training-data", heeds=("input", "output", "plan", "training", "model.cutoff_layer"))
-def training_data(config: Config, console: Console) -> None:
+@subcommand("export", heeds=("input", "output", "plan", "training", "model.cutoff_layer"))
+def export(config: Config, console: Console) -> None:
     """Write the scores of a complete output as training data for FlagEmbedding.
 
     Needs the configuration of the run. Writes JSON Lines to _training/ in the output folder.

@@ -1,0 +1,7 @@
+"""`python -m jobs.export` is `batch-reranker export`."""
+
+from reranker_core.command.export import export
+from reranker_core.command.main import execute
+
+if __name__ == "__main__":
+    execute(export, "python -m jobs.export")
