@@ -1,5 +1,6 @@
-"""A reranker that meets trouble on the GPUs that a file names, and computes on a CPU elsewhere. There
-it waits after three parts until all replicas that never score are set aside.
+"""A reranker that meets trouble on the GPUs that a file names, and computes on a CPU elsewhere.
+
+There it waits after three parts until all replicas that never score are set aside.
 """
 
 from __future__ import annotations
