@@ -25,7 +25,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -40,6 +39,7 @@ from reranker_core.output.distribution import describe
 from reranker_core.output.keys import commit_keys
 from reranker_core.output.receipts import Facts, Receipt, receipt_name
 from reranker_core.output.results import ScoredPart, output_table, quarantined
+from reranker_core.output.written import Written
 from reranker_core.storage.store import Store
 
 QUARANTINE = "_quarantine"
@@ -101,7 +101,9 @@ def commit(
         theirs = store.read(data_name(part.name))
         if theirs != data:
             data, facts = theirs, _facts_of(store, part, theirs, run)
-            scored = _as_written(theirs, scored, output)
+            written = Written.of(output, schema.nested, list(scored.layers))
+            table = pq.read_table(io.BytesIO(theirs), columns=written.names)
+            scored = replace(scored, **written.read(table))
     records = quarantined(scored, schema, part.start)
     if records:
         lines = "".join(
@@ -188,34 +190,6 @@ def _facts_of(store: Store, part: Part, data: bytes, run: str) -> Facts:
             "for each"
         )
     return facts
-
-
-def _as_written(data: bytes, scored: ScoredPart, output: OutputConfig) -> ScoredPart:
-    """The same part with what a data file has of status and scores."""
-    names = output.columns
-    layers = {layer: names.of_layer(layer) for layer in scored.layers}
-    copied = {"lost": names.tokens_lost} if output.tokens_lost else {}
-    copied |= {"chunks": names.chunks} if output.chunks else {}
-    wanted = [names.status, names.score, *layers.values(), *copied.values()]
-    table = pq.read_table(io.BytesIO(data), columns=wanted)
-
-    def flat(name: str) -> pa.Array:
-        values = table.column(name).combine_chunks()
-        return values if scored.per_row is None else values.flatten()
-
-    def scores(name: str) -> npt.NDArray[np.float32]:
-        return flat(name).to_numpy(zero_copy_only=False).astype(np.float32)
-
-    codes = {kind.label: kind for kind in Status}
-    return replace(
-        scored,
-        status=np.array([codes[each] for each in flat(names.status).to_pylist()], np.int8),
-        score=scores(names.score),
-        layers={layer: scores(name) for layer, name in layers.items()},
-        **{
-            key: flat(name).fill_null(0).to_numpy().astype(np.int32) for key, name in copied.items()
-        },
-    )
 
 
 def _parquet(table: pa.Table, facts: Facts) -> bytes:

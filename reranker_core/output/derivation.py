@@ -19,13 +19,12 @@ from reranker_core.config import Config
 from reranker_core.encode.part import carried_rows
 from reranker_core.errors import ConfigError, Incomplete
 from reranker_core.input.columns import typed
-from reranker_core.input.pairs import Status, find_pairs
+from reranker_core.input.pairs import find_pairs
 from reranker_core.input.plan import Part, Plan, make_plan
 from reranker_core.input.schema import InputSchema
 from reranker_core.output.attempts import read_attempts
 from reranker_core.output.checksums import unchanged
 from reranker_core.output.commit import open_data
-from reranker_core.output.contents import Columns
 from reranker_core.output.identity import (
     RUN_FILE,
     digest,
@@ -38,6 +37,7 @@ from reranker_core.output.inventory import take_inventory
 from reranker_core.output.manifest import OVER_LIMITS, SUCCESS, recorded_manifest
 from reranker_core.output.receipts import Receipt, read_receipts
 from reranker_core.output.results import ScoredPart
+from reranker_core.output.written import Written
 from reranker_core.reuse.keys import PartKeys, day_of
 from reranker_core.storage.store import Store
 
@@ -52,9 +52,7 @@ class Source:
 
     Attributes:
         store: the old output.
-        columns: of its scores.
-        copied: names of its columns `tokens_lost` and `chunks`, if it has them.
-        cutoffs: layers of its lower scores, in the order of `columns.layers`.
+        written: the columns of its scores.
         parts: receipts of its parts by shard, in the order of the rows.
         day: the first one, since 1970, on which one of its scores may have been computed.
         replaced: whether the new output takes its place, and so tells of its replicas.
@@ -62,9 +60,7 @@ class Source:
     """
 
     store: Store
-    columns: Columns
-    copied: dict[str, str]
-    cutoffs: tuple[int, ...]
+    written: Written
     parts: dict[str, list[Receipt]]
     day: int
     replaced: bool = False
@@ -135,8 +131,7 @@ def prepare_derivation(source: Store, config: Config) -> Derivation:
         why = "a limit is exceeded, so this output is not accepted. Raise the limit, and run the "
         why = why if state in OVER_LIMITS else "so its scores are not complete. Run the "
         raise Incomplete(f"{source.url}: has no {SUCCESS}: {why}command of this output again first")
-    copied = {name: run["output"]["columns"][name] for name in _COPIED if run["output"][name]}
-    missing = [name for name in _COPIED if getattr(config.output, name) and name not in copied]
+    missing = [name for name in _COPIED if getattr(config.output, name) and not run["output"][name]]
     if missing:
         raise ConfigError(
             f"output.{missing[0]}=true: {source.url} does not have this column, and only a run "
@@ -147,7 +142,7 @@ def prepare_derivation(source: Store, config: Config) -> Derivation:
     scoring = fingerprint_for(run["fingerprint"], config)
     now = identity(scoring, plan, config, run)
     refuse_differences(source, _input_of(run), _input_of(now))
-    return Derivation(_source(source, run, plan, copied), config, plan, scoring, plan.parts)
+    return Derivation(_source(source, run, plan), config, plan, scoring, plan.parts)
 
 
 def derivation_in_place(
@@ -163,16 +158,13 @@ def derivation_in_place(
 
     """
     run = require_recorded(source)
-    copied = {name: run["output"]["columns"][name] for name in _COPIED if run["output"][name]}
-    found = _source(source, run, plan, copied, replaced=True)
+    found = _source(source, run, plan, replaced=True)
     return Derivation(
         found, config, plan, fingerprint, tuple(part for part in plan.parts if found.covers(part))
     )
 
 
-def _source(
-    store: Store, run: dict[str, Any], plan: Plan, copied: dict[str, str], replaced: bool = False
-) -> Source:
+def _source(store: Store, run: dict[str, Any], plan: Plan, replaced: bool = False) -> Source:
     inventory, etags = take_inventory(store), {part.shard_name: part.etag for part in plan.parts}
     parts: dict[str, list[Receipt]] = defaultdict(list)
     for _, receipt in read_receipts(store, inventory.receipts):
@@ -185,11 +177,9 @@ def _source(
             parts[receipt.shard].append(receipt)
     for found in parts.values():
         found.sort(key=lambda receipt: receipt.start)
-    cutoffs = run["fingerprint"].get("cutoff_layer")
-    layers = tuple(cutoffs[:-1]) if isinstance(cutoffs, list) else ()
     days = [receipt.reuse["oldest"] for each in parts.values() for receipt in each if receipt.reuse]
     day = min([*days, _first_day(store)])
-    return Source(store, Columns.of_run(run), copied, layers, dict(parts), day, replaced)
+    return Source(store, Written.of_run(run), dict(parts), day, replaced)
 
 
 def _first_day(store: Store) -> int:
@@ -212,33 +202,20 @@ def take_scores(
 
     """
     old, measures = _rows(source, part)
-    flat = {name: _flat(old, name, source.columns.nested) for name in old.column_names}
-    codes = {kind.label: kind for kind in Status}
-    status = np.array([codes[each] for each in flat[source.columns.status].to_pylist()], np.int8)
-    lists = old.column(source.columns.status).combine_chunks()
-    numbers = {
-        key: flat[name].fill_null(0).to_numpy().astype(np.int32)
-        for key, name in source.copied.items()
-    }
-    zeros = np.zeros(len(status), np.int32)
+    found = source.written.read(old)
+    lists = old.column(source.written.status).combine_chunks()
+    zeros = np.zeros(len(found["status"]), np.int32)
     rows = typed(table, schema)
     keys = PartKeys.of(find_pairs(rows, schema)) if config.reuse.keep else None
     return (
         ScoredPart(
             rows=carried_rows(rows, schema, config.output.text),
             per_row=lists.value_lengths().fill_null(0).to_numpy().astype(np.int64)
-            if source.columns.nested
+            if source.written.nested
             else None,
-            status=status,
-            score=_scores(flat[source.columns.score]),
             rescued=round(measures["rescued"]),
-            lost=numbers.get("tokens_lost", zeros),
-            chunks=numbers.get("chunks", zeros),
-            layers={
-                layer: _scores(flat[name])
-                for layer, name in zip(source.cutoffs, source.columns.layers, strict=True)
-            },
             keys=keys and keys.all_since(source.day),
+            **({"lost": zeros, "chunks": zeros} | found),
         ),
         {name: round(measures[name]) for name in _MEASURES if name != "rescued"}
         | {
@@ -251,13 +228,11 @@ def take_scores(
 
 def _rows(source: Source, part: Part) -> tuple[pa.Table, dict[str, float]]:
     """The old rows of a part, and its share of what the old receipts count."""
-    names = [source.columns.score, *source.columns.layers, source.columns.status]
-    names += source.copied.values()
     measures = dict.fromkeys((*_MEASURES, *_TIMES), 0.0)
     tables = []
     for receipt, start, stop in source.overlapping(part):
         with open_data(source.store, receipt.part) as file:
-            table = file.read(columns=names)
+            table = file.read(columns=source.written.names)
         tables.append(table.slice(start - receipt.start, stop - start))
         for name in (*_MEASURES, *(_TIMES if source.replaced else ())):
             measures[name] += getattr(receipt, name) * (stop - start) / receipt.rows
@@ -267,12 +242,3 @@ def _rows(source: Source, part: Part) -> tuple[pa.Table, dict[str, float]]:
 def _input_of(run: dict[str, Any]) -> dict[str, Any]:
     """The input in an identity, without the columns that are copied."""
     return {"input": {key: run["input"][key] for key in run["input"] if key != "schema"}}
-
-
-def _flat(table: pa.Table, name: str, nested: bool) -> pa.Array:
-    values = table.column(name).combine_chunks()
-    return values.flatten() if nested else values
-
-
-def _scores(values: pa.Array) -> np.ndarray:
-    return values.to_numpy(zero_copy_only=False).astype(np.float32)
