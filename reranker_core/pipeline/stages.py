@@ -52,6 +52,9 @@ def stages(
             Replica,
             fn_constructor_args=(job, placement.threads, coordinator),
             compute=pool(placement),
+            # Ray's own choice, but named: stages with equal options would become one, and a text
+            # that ends the process that tokenizes it would cost a replica.
+            scheduling_strategy="SPREAD",
             **placement.options,
             **one,
         )
