@@ -32,8 +32,8 @@ UNHARMED = "Changed without harm"
 KINDS = {**DAMAGED, UNHARMED: SOUND}
 HEADING = """# Damaged models
 
-Copies of `demo/model`, each with one kind of damage, by `python -m tests.faults.damaged`. This page
-has each third kind (`--every 3`); all of them take a quarter of an hour of a core.
+Copies of `demo/model`, each with one kind of damage, by `python -m tests.faults.damaged`.
+`--every 3` measures each third kind.
 
 - Spearman: rank correlation of the scores with those of the good model, on 100 pairs of docstrings
   of the standard library, which the model was not trained on. "none": it computes no scores.
