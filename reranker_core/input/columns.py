@@ -7,6 +7,7 @@ typed            the rows of a shard, with all columns and the common types
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -35,8 +36,9 @@ def common_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:
     found: dict[str, list[pa.Field]] = {}
     doubles: list[pa.Field] = []
     for schema in distinct:
+        counts = Counter(schema.names)
         for field in schema:
-            if schema.names.count(field.name) > 1:
+            if counts[field.name] > 1:
                 doubles.append(field)
             else:
                 found.setdefault(field.name, []).append(field)
@@ -77,8 +79,9 @@ def check_schema(arrow: pa.Schema, schema: InputSchema, reference: pa.Schema, sh
     passage = _value_type(arrow, schema.passage, schema.nested, shard)
     _expect_text(passage, str(schema.passage), schema.nested, shard)
     _value_type(arrow, schema.doc_id, schema.nested, shard)
+    there = set(arrow.names)
     for name in schema.carried:
-        if name not in arrow.names:
+        if name not in there:
             continue
         found = _beside_text(arrow.field(name).type, name, schema)
         expected = _beside_text(reference.field(name).type, name, schema)
@@ -180,4 +183,7 @@ def _expect_text(kind: pa.DataType, name: str, nested: bool, shard: str) -> None
         if is_list(kind) and not nested
         else ""
     )
-    raise InputError(f"{shard}: column '{name}' is {kind}; expected string{hint}")
+    raise InputError(
+        f"{shard}: column '{name}' is {kind}; expected string"
+        + (hint or ". Write the texts as strings, or name another column with input.columns")
+    )

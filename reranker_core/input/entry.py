@@ -114,6 +114,13 @@ def _folder(where: Address, folder: Item, config: Config, version: int | None) -
         raise InputError(_refusal(where, table, "is" if root else "lies in"))
     if config.input.format in ("delta", "iceberg"):
         raise InputError(_is_no_table(where, config))
+    for step in where.steps:
+        if "**" in step and step != "**":
+            raise InputError(
+                f"input.path={where.entry}: ** stands for folders, so expected it as a step of its "
+                f"own; found {step}. For files in all folders below, write "
+                f"**/{step.replace('**', '*')}"
+            )
     found = find_shards(where.filesystem, folder, Pattern(where.steps))
     if found.tables:
         raise InputError(_refusal(where, min(found.tables), "holds"))

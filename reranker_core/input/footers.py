@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import IO
 
 import pyarrow as pa
@@ -21,6 +22,9 @@ _FOOTER_THREADS = 16
 _SHOWN_PROBLEMS = 10
 # github.com/apache/parquet-format, Encryption.md, 5.5: a nonce of 12 bytes and a tag of 16.
 _SIGNATURE = 28
+_MAGIC = b"PAR1"
+_SMALLEST = 12  # bytes of a file without rows, at least
+_INDEXES = 2**20  # bytes of page indexes and Bloom filters, at most
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,16 @@ def read_footers(files: Sequence[ShardFile]) -> list[Footer]:
                 _ = arrow.names, opened.metadata.created_by  # which must be UTF-8
                 if _is_signed(stream, opened.metadata, file.size):
                     return f"{file.url}: has encrypted columns. {ENCRYPTED.remedy}"
+                if _is_index(opened.metadata):
+                    return (
+                        f"{file.url}: is an index of other Parquet files, without rows of its own. "
+                        "Set input.path to the folder of these files"
+                    )
+                if _is_joined(stream, opened.metadata, file.size):
+                    return (
+                        f"{file.url}: is several Parquet files joined into one, as 'cat' does. A "
+                        "reader would find only rows of one of them. Give the single files instead"
+                    )
                 return Footer(opened.metadata, arrow)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             return unreadable(filesystem, path, file.url, file.size, error)
@@ -93,6 +107,56 @@ def _is_signed(stream: IO[bytes] | RangeReader, metadata: pq.FileMetaData, size:
     return int.from_bytes(stream.read(4), "little") - metadata.serialized_size == _SIGNATURE
 
 
+def _is_index(metadata: pq.FileMetaData) -> bool:
+    """Whether a file, such as `_metadata` or `_common_metadata`, only tells of rows elsewhere."""
+    if not metadata.num_row_groups:
+        return bool(metadata.num_rows)
+    group = metadata.row_group(0)
+    return bool(group.num_columns and group.column(0).file_path)
+
+
+def _is_joined(stream: IO[bytes] | RangeReader, metadata: pq.FileMetaData, size: int) -> bool:
+    """Whether other Parquet files stand before the one that the footer belongs to.
+
+    Then there is a gap between the data and the footer, as long as these files and the indexes of
+    the last one. Indexes alone are small, so a small gap is not looked at. In the gap, the end of
+    one file and the start of the next stand side by side.
+    """
+    if not metadata.num_row_groups:
+        return False
+    group = metadata.row_group(metadata.num_row_groups - 1)
+    columns = [group.column(position) for position in range(group.num_columns)]
+    end = max((_start(column) + column.total_compressed_size for column in columns), default=0)
+    gap = size - 8 - metadata.serialized_size - end
+    if not max(_SMALLEST, size // 20) <= gap < size:
+        return False
+    first = max(gap - _INDEXES, 0)
+    stream.seek(first)
+    return 2 * _MAGIC in stream.read(gap + len(_MAGIC) - first)
+
+
+def _start(column: pq.ColumnChunkMetaData) -> int:
+    """Position of the first byte of a column chunk."""
+    dictionary, data = column.dictionary_page_offset, column.data_page_offset
+    return int(data if dictionary is None else min(dictionary, data))
+
+
+def leaves(schema: pq.ParquetSchema, columns: Collection[str]) -> dict[int, str]:
+    """Positions of the leaf columns that belong to `columns`, and which of these it is.
+
+    The path of a leaf begins with the name of its column, which may contain dots itself.
+    """
+    wanted = set(columns)
+    found: dict[int, str] = {}
+    for position in range(len(schema)):
+        steps = schema.column(position).path.split(".")
+        names = accumulate(steps, lambda name, step: f"{name}.{step}")
+        name = next((name for name in names if name in wanted), None)
+        if name is not None:
+            found[position] = name
+    return found
+
+
 def row_groups(metadata: pq.FileMetaData, schema: InputSchema, shard: str) -> tuple[RowGroup, ...]:
     """The row groups of a shard, with pairs and bytes of the columns that are read.
 
@@ -100,9 +164,10 @@ def row_groups(metadata: pq.FileMetaData, schema: InputSchema, shard: str) -> tu
         InputError: numbers in the footer contradict each other.
 
     """
+    there = leaves(metadata.schema, schema.columns)
     try:
         groups = tuple(
-            _row_group(metadata.row_group(index), schema)
+            _row_group(metadata.row_group(index), there, schema)
             for index in range(metadata.num_row_groups)
         )
         rows = sum(group.rows for group in groups)
@@ -115,16 +180,12 @@ def row_groups(metadata: pq.FileMetaData, schema: InputSchema, shard: str) -> tu
     return groups
 
 
-def _row_group(group: pq.RowGroupMetaData, schema: InputSchema) -> RowGroup:
+def _row_group(group: pq.RowGroupMetaData, there: dict[int, str], schema: InputSchema) -> RowGroup:
     """Raises ValueError if the numbers cannot be true."""
     pairs = rows = group.num_rows
     size = 0
-    for position in range(group.num_columns):
+    for position, name in there.items():
         column = group.column(position)
-        top = column.path_in_schema
-        name = next((c for c in schema.columns if top == c or top.startswith(c + ".")), None)
-        if name is None:
-            continue
         if not 0 <= rows <= column.num_values or column.total_uncompressed_size < 0:
             raise ValueError(
                 f"{column.num_values} values ({column.total_uncompressed_size} bytes) in column "

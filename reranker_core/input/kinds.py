@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import fsspec
+import pyarrow as pa
 
 from reranker_core.errors import brief
 from reranker_core.storage.filesystem import is_local, open_filesystem, read_range
@@ -49,12 +50,15 @@ POINTER = Kind("a Git LFS pointer, not the data", "Fetch the data with: git lfs 
 ENCRYPTED = Kind("encrypted Parquet", "Decrypt it first; the job cannot use decryption keys")
 HTML = Kind("an HTML page, perhaps a saved error page", _DOWNLOAD)
 XML = Kind("XML, perhaps a saved error of an object store", _DOWNLOAD)
+EXCEL = Kind("an Excel workbook", "Save its rows as CSV, then use batch-reranker convert")
+DATABASE = Kind("a database", "Export the rows as Parquet files")
 WEIGHTS = Kind("a model file", "Set model.path to the folder of the model")
 
 _BY_SUFFIX = {
     ".jsonl": JSON_LINES, ".ndjson": JSON_LINES, ".json": JSON, ".csv": CSV, ".tsv": TSV,
     ".arrow": ARROW_FILE, ".feather": ARROW_FILE, ".ipc": ARROW_FILE, ".arrows": ARROW_STREAM,
     ".orc": ORC, ".avro": AVRO, ".txt": TEXT, ".trec": TEXT, ".qrels": TEXT,
+    ".xlsx": EXCEL, ".xls": EXCEL, ".duckdb": DATABASE, ".sqlite": DATABASE, ".db": DATABASE,
     ".safetensors": WEIGHTS, ".bin": WEIGHTS, ".pt": WEIGHTS, ".gguf": WEIGHTS, ".onnx": WEIGHTS,
 }  # fmt: skip
 # Names that are no data whatever they hold.
@@ -129,7 +133,13 @@ def unreadable(
         tail = _bytes(filesystem, path, max(size - len(_MAGIC), 0), size)
     except OSError:
         return f"{url}: cannot be read: {brief(error)}"
+    if isinstance(error, pa.ArrowNotImplementedError) and tail == _MAGIC:
+        return (
+            f"{url}: has something that pyarrow cannot read: {brief(error)}. Write it without this"
+        )
     kind = by_content(head) or (None if head.startswith(_MAGIC) else by_name(path))
+    if kind is COMPRESSED:  # some formats are archives inside
+        kind = by_name(path) or COMPRESSED
     if kind is not None:
         remedy = kind.remedy.replace("{file}", shlex.quote(url))
         return f"{url}: is {kind.title}; expected Parquet. {remedy}"

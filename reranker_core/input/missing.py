@@ -14,7 +14,16 @@ _USUAL = {
     "query_id": ("qid", "query-id", "queryid", "q_id", "topic"),
     "query": ("q", "question", "query_text"),
     "doc_id": ("pid", "did", "docid", "docno", "passage_id", "corpus-id", "document_id"),
-    "passage": ("text", "document", "doc", "content", "contents", "passage_text", "body"),
+    "passage": (
+        "text",
+        "document",
+        "doc",
+        "content",
+        "contents",
+        "passage_text",
+        "doc_text",
+        "body",
+    ),
 }
 
 

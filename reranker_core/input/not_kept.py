@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reranker_core.input.footers import Footer
+from reranker_core.input.footers import Footer, leaves
 from reranker_core.input.schema import InputSchema
 
 # Annotations that say what the physical type says already.
@@ -49,7 +49,9 @@ def not_kept(
 
 
 def _changed(field: pa.Field, columns: Sequence[pa.Schema]) -> Iterator[str]:
-    kinds = [arrow.field(field.name).type for arrow in columns if field.name in arrow.names]
+    kinds = [
+        arrow.field(field.name).type for arrow in columns if arrow.get_all_field_indices(field.name)
+    ]
     others = sorted({str(kind) for kind in kinds if kind != field.type and kind != pa.null()})
     if others:
         yield f"{field.name}: {', '.join(others)} in some shards becomes {field.type}"
@@ -59,7 +61,9 @@ def _changed(field: pa.Field, columns: Sequence[pa.Schema]) -> Iterator[str]:
 
 
 def _has(arrow: pa.Schema, field: pa.Field) -> bool:
-    return field.name in arrow.names and arrow.field(field.name).type == field.type
+    return (
+        bool(arrow.get_all_field_indices(field.name)) and arrow.field(field.name).type == field.type
+    )
 
 
 def _as_written(fields: Sequence[pa.Field]) -> pq.FileMetaData:
@@ -73,13 +77,10 @@ def _annotations(
 ) -> dict[str, list[tuple[str, str]]]:
     """Physical and logical type of each leaf, by column."""
     found: dict[str, list[tuple[str, str]]] = {}
-    for index in range(metadata.num_columns):
+    for index, name in leaves(metadata.schema, names).items():
         leaf = metadata.schema.column(index)
-        for name in names:
-            if leaf.path == name or leaf.path.startswith(f"{name}."):
-                logical = _SAME.sub("", str(leaf.logical_type))
-                found.setdefault(name, []).append((leaf.physical_type, logical))
-                break
+        logical = _SAME.sub("", str(leaf.logical_type))
+        found.setdefault(name, []).append((leaf.physical_type, logical))
     return found
 
 

@@ -47,7 +47,7 @@ def key_values(folders: str, shard: str) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for step in filter(None, folders.split("/")):
         name, _, value = step.partition("=")
-        name, value = unquote(name), unquote(value)
+        name, value = _decoded(name), _decoded(value)
         if name in found:
             raise InputError(
                 f"{shard}: the partition key '{name}' occurs twice in its path; expected once"
@@ -81,6 +81,14 @@ def check_key(column: pa.ChunkedArray, name: str, value: str | None, shard: str)
             "path. Move the file to the right folder, or rename the column or the "
             "folder"
         )
+
+
+def _decoded(text: str) -> str:
+    """Percent-decoded; unchanged if that gives no UTF-8, so that different texts stay different."""
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        return text
 
 
 def _is_key(step: str) -> bool:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reranker_core.errors import InputError
+from reranker_core.input.footers import leaves
 from reranker_core.input.partitions import check_key, key_column, key_values
 from reranker_core.input.plan import Part
 from reranker_core.input.shards import open_shard
@@ -125,17 +126,16 @@ def _batches(
 
 def _batch_rows(file: pq.ParquetFile, groups: list[int], columns: list[str]) -> int:
     """Rows to decode at a time, by the fan-out and the bytes that the footer tells."""
+    there = leaves(file.metadata.schema, columns)
     rows = values = size = 0
     for index in groups:
         group = file.metadata.row_group(index)
         rows += group.num_rows
         most = group.num_rows
-        for position in range(group.num_columns):
+        for position in there:
             column = group.column(position)
-            path = column.path_in_schema
-            if any(path == name or path.startswith(f"{name}.") for name in columns):
-                most = max(most, column.num_values)
-                size += column.total_uncompressed_size
+            most = max(most, column.num_values)
+            size += column.total_uncompressed_size
         values += most
     share = max(values / _BATCH_PAIRS, size / _BATCH_BYTES)
     return max(1, int(rows / share)) if share else 1

@@ -159,9 +159,13 @@ def resolve_schema(arrow: pa.Schema, config: Config, shard: str) -> InputSchema:
 
 def refuse_double(arrow: pa.Schema, name: str, shard: str) -> None:
     """Raise InputError if a shard has several columns `name`."""
-    count = arrow.names.count(name)
+    count = len(arrow.get_all_field_indices(name))
     if count > 1:
-        raise InputError(f"{shard}: column '{name}' occurs {count} times; expected once")
+        raise InputError(
+            f"{shard}: column '{name}' occurs {count} times; expected once. Give the columns "
+            "different names. A column that is only copied can also be left out with "
+            "output.passthrough=[…]"
+        )
 
 
 def _find(arrow: pa.Schema, name: str, role: str, shard: str) -> Field | None:
@@ -172,7 +176,14 @@ def _find(arrow: pa.Schema, name: str, role: str, shard: str) -> Field | None:
     if not dot or column not in arrow.names:
         return None
     refuse_double(arrow, column, shard)
-    members = _members(arrow.field(column).type)
+    kind = arrow.field(column).type
+    if pa.types.is_struct(kind) and kind.get_field_index(member) >= 0:
+        raise InputError(
+            f"{shard}: column '{column}' is a struct; expected a list of structs, because "
+            f"input.columns.{role}={name} names a field of it. Write the field as a column first, "
+            f"for example with DuckDB: SELECT *, {column}.{member} AS {member}"
+        )
+    members = _members(kind)
     if members is None:
         return None
     if member not in members:

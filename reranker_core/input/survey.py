@@ -88,7 +88,7 @@ def _refuse_twins(schemas: list[pa.Schema], schema: InputSchema, urls: list[str]
     named: dict[str, list[str]] = {}
     for name in schema.carried:
         named.setdefault(name.casefold(), []).append(name)
-    for twins in named.values():
+    for twins in (names for names in named.values() if len(names) > 1):
         for arrow, url in zip(schemas, urls, strict=True):
             here = [name for name in twins if name in arrow.names]
             if here and len(here) < len(twins):
@@ -106,8 +106,9 @@ def _refuse_twins(schemas: list[pa.Schema], schema: InputSchema, urls: list[str]
 def _as_first(first: pa.Schema, schema: InputSchema) -> bool:
     """Whether the first shard has all carried columns, in their types where it has values."""
     fields = {field.name: field for field in schema.fields}
+    there = set(first.names)
     return all(
-        name in first.names and _filled_by(first.field(name).type, fields[name].type)
+        name in there and _filled_by(first.field(name).type, fields[name].type)
         for name in schema.carried
     )
 

@@ -11,7 +11,7 @@ import pytest
 
 from reranker_core.errors import InputError
 from reranker_core.input.shards import list_shards
-from tests.tables import config
+from tests.tables import config, flat, write
 
 
 def refusal(source: Path | str) -> str:
@@ -144,3 +144,10 @@ def test_a_folder_without_permission_is_told_as_such(open_folder: Path):
 def _made(folder: Path) -> str:
     folder.mkdir()
     return str(folder)
+
+
+def test_two_stars_beside_other_signs_are_told(tmp_path: Path):
+    write(tmp_path / "a.parquet", flat(2))
+    write(tmp_path / "x" / "b.parquet", flat(2))
+    told = refusal(tmp_path / "**.parquet")
+    assert "write **/*.parquet" in told

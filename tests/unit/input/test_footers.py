@@ -9,6 +9,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.parquet.encryption as pe
@@ -17,6 +18,7 @@ import pytest
 from reranker_core.errors import InputError, RerankError
 from reranker_core.input import reading
 from reranker_core.input.columns import typed
+from reranker_core.input.footers import leaves
 from reranker_core.input.pairs import find_pairs
 from reranker_core.input.plan import make_plan
 from reranker_core.input.reading import read_parts
@@ -136,3 +138,51 @@ def test_damaged_files_end_in_named_errors(tmp_path: Path, seed: int):
         path.write_bytes(fuzzed(buffer.getvalue(), draw))
         with suppress(RerankError):
             read(path, *overrides)
+
+
+@pytest.mark.parametrize(
+    ("rows", "index"), [((20, 20), False), ((2000, 20), False), ((20, 20, 20), True)]
+)
+def test_files_that_were_joined_are_never_read_as_one(
+    tmp_path: Path, rows: tuple[int, ...], index: bool
+):
+    whole = b""
+    for count in rows:
+        buffer = io.BytesIO()
+        pq.write_table(flat(count), buffer, write_page_index=index)
+        whole += buffer.getvalue()
+    (tmp_path / "all.parquet").write_bytes(whole)
+    assert "several Parquet files joined into one" in refusal(tmp_path / "all.parquet")
+
+
+def test_indexes_of_pages_and_bloom_filters_are_no_other_files(tmp_path: Path):
+    indexed = {"write_page_index": True, "bloom_filter_options": {"query_id": {"ndv": 100_000}}}
+    table = flat(6, passage=["PAR1PAR1"] * 6)
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=1, **indexed)
+    assert read(tmp_path) == 6
+
+
+def test_an_index_of_other_files_is_told_as_such(tmp_path: Path):
+    facts: list[pq.FileMetaData] = []
+    pq.write_table(flat(6), tmp_path / "a.parquet", metadata_collector=facts)
+    facts[0].set_file_path("a.parquet")
+    facts[0].write_metadata_file(tmp_path / "_metadata")
+    assert "is an index of other Parquet files" in refusal(tmp_path / "_metadata")
+    assert read(tmp_path) == 6
+
+
+def test_what_pyarrow_cannot_read_is_no_damage(tmp_path: Path):
+    big = pl.Series([2**100], dtype=pl.Int128)
+    row = {"query_id": "q", "query": "x", "doc_id": "d", "passage": "p"}
+    pl.DataFrame(row).with_columns(big.alias("n")).write_parquet(tmp_path / "a.parquet")
+    told = refusal(tmp_path)
+    assert "pyarrow cannot read: ArrowNotImplementedError: Integers with more than 64 bits" in told
+    assert "damaged" not in told
+
+
+def test_leaves_belong_to_their_columns(tmp_path: Path):
+    table = pa.table({"a": [{"b": 1, "c": 2}], "a.d": [3], "ab": [4], "x.y": [[5]]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    schema = pq.ParquetFile(tmp_path / "a.parquet").metadata.schema
+    assert leaves(schema, ["a", "x.y"]) == {0: "a", 1: "a", 2: "a", 4: "x.y"}
+    assert leaves(schema, ["a.d", "ab"]) == {2: "a.d", 3: "ab"}

@@ -78,7 +78,13 @@ def test_files_of_other_libraries_are_known(tmp_path: Path, write_to: Callable, 
 
 @pytest.mark.parametrize(
     ("name", "title"),
-    [("a.csv", "CSV"), ("a.tsv", "tab-separated text"), ("run.trec", "text"), ("a.TXT", "text")],
+    [
+        ("a.xlsx", "an Excel workbook"),
+        ("a.csv", "CSV"),
+        ("a.tsv", "tab-separated text"),
+        ("run.trec", "text"),
+        ("a.TXT", "text"),
+    ],
 )
 def test_text_is_known_by_its_name(tmp_path: Path, name: str, title: str):
     (tmp_path / name).write_text("query_id,query,doc_id,passage\nq,secret,d,secret\n" * 3)

@@ -323,3 +323,10 @@ def test_a_query_id_that_is_the_query_itself_is_carried():
 def test_a_field_of_structs_cannot_be_passed_through_alone():
     arrow = FLAT.append(pa.field("more", pa.list_(pa.struct([("title", pa.string())]))))
     assert "more.title" in refused(arrow, "output.passthrough=[more.title]")
+
+
+def test_a_field_of_a_struct_that_is_no_list_is_told():
+    row = FLAT.append(pa.field("t", pa.struct([("body", pa.string())])))
+    message = refused(row, "input.columns.passage=t.body")
+    assert "column 't' is a struct; expected a list of structs" in message
+    assert "SELECT *, t.body AS body" in message

@@ -286,3 +286,11 @@ def test_an_output_of_the_first_version_with_other_columns_is_refused(tmp_path: 
         write(tmp_path / "in/b.parquet", flat(2, first=2, year=[1, 2]))
     with pytest.raises(OutputConflict, match="columns"):
         differences(tmp_path, tmp_path / "in")
+
+
+def test_keys_that_are_no_utf8_stay_different(tmp_path: Path):
+    for number, value in enumerate(["%FF", "%FE", "%C3%BC"]):
+        write(tmp_path / f"k={value}" / "a.parquet", flat(1, first=number))
+    plan = make_plan(config(tmp_path, "elsewhere"))
+    tables = [table for part in plan.parts for _, table in read_parts([part], ("k",))]
+    assert sorted(pa.concat_tables(tables)["k"].to_pylist()) == ["%FE", "%FF", "ü"]
