@@ -161,6 +161,12 @@ def _live(file: LiveFile, where: Address, version: int) -> ShardFile:
         ) from None
     url, real = (path, os.path.realpath(path)) if is_local(filesystem) else (file.url, "")
     size = int(info["size"])
+    if file.size not in (None, size):
+        raise InputError(
+            f"input.path={where.entry}: {file.url} has {size} bytes, but the table says "
+            f"{file.size}: the file was overwritten outside the table. Restore it, or write its "
+            "rows through the table"
+        )
     return ShardFile(url, file.name, size, entity_tag(info), real, file.keys, file.key_types)
 
 

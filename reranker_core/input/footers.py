@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -132,7 +133,24 @@ def _is_joined(stream: IO[bytes] | RangeReader, metadata: pq.FileMetaData, size:
         return False
     first = max(gap - _INDEXES, 0)
     stream.seek(first)
-    return 2 * _MAGIC in stream.read(gap + len(_MAGIC) - first)
+    window = stream.read(gap + len(_MAGIC) - first)
+    seams = (found.start() for found in re.finditer(2 * _MAGIC, window))
+    return any(_ends_a_file(stream, first + seam) for seam in seams)
+
+
+def _ends_a_file(stream: IO[bytes] | RangeReader, end: int) -> bool:
+    """Whether a Parquet footer and its length stand right before position `end`."""
+    stream.seek(end - 4)
+    length = int.from_bytes(stream.read(4), "little")
+    if not 0 < length <= end - 8:
+        return False
+    stream.seek(end - 4 - length)
+    footer = stream.read(length + 4)
+    try:
+        pq.read_metadata(pa.BufferReader(_MAGIC + footer + _MAGIC))
+    except (pa.ArrowException, OSError):
+        return False
+    return True
 
 
 def _start(column: pq.ColumnChunkMetaData) -> int:

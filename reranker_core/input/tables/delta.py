@@ -9,8 +9,9 @@ from urllib.parse import unquote
 import pyarrow as pa
 from deltalake import DeltaTable, QueryBuilder
 
-from reranker_core.errors import count
-from reranker_core.input.tables.snapshot import LiveFile, Snapshot, hive_steps, refuse
+from reranker_core.errors import InputError, count
+from reranker_core.input.tables.marker import Table
+from reranker_core.input.tables.snapshot import LiveFile, Snapshot, hive_steps, refuse, way_out
 from reranker_core.input.types.conversion import converted_batch
 
 # Features that change nothing of what a file's rows are.
@@ -40,8 +41,10 @@ def snapshot(url: str, version: int | None) -> Snapshot:
     arrow = pa.schema(opened.schema().to_arrow())
     types = pa.schema([arrow.field(name) for name in columns])
     files = [
-        _live(url, unquote(path), {name: _text(keys[name]) for name in columns}, types)
-        for path, keys in zip(actions["path"].to_pylist(), values, strict=True)
+        _live(url, unquote(path), size, {name: _text(keys[name]) for name in columns}, types)
+        for path, size, keys in zip(
+            actions["path"].to_pylist(), actions["size_bytes"].to_pylist(), values, strict=True
+        )
     ]
     return Snapshot(opened.version(), tuple(sorted(files, key=lambda file: file.name)))
 
@@ -63,18 +66,23 @@ def _opened(url: str, version: int | None) -> DeltaTable:
     return DeltaTable(url, version=version, storage_options=_options(url))
 
 
-def _live(url: str, path: str, keys: dict[str, str | None], types: pa.Schema) -> LiveFile:
+def _live(
+    url: str, path: str, size: int, keys: dict[str, str | None], types: pa.Schema
+) -> LiveFile:
     steps = hive_steps(keys)
     if "://" in path or path.startswith("/"):  # of a shallow clone
-        return LiveFile(path, path.rpartition("://")[2].lstrip("/"), steps, types)
-    return LiveFile(f"{url.rstrip('/')}/{path}", path, steps, types)
+        return LiveFile(path, path.rpartition("://")[2].lstrip("/"), steps, types, size)
+    return LiveFile(f"{url.rstrip('/')}/{path}", path, steps, types, size)
 
 
 def _refuse_unknown(url: str, opened: DeltaTable) -> None:
     features = set(opened.protocol().reader_features or ())
     unknown = sorted(features - _HARMLESS)
     if unknown:
-        raise refuse(url, f"the Delta table uses {', '.join(unknown)}")
+        raise InputError(
+            f"{url}: the Delta table uses {', '.join(unknown)}, which the job cannot read. "
+            f"{way_out(Table(url, 'delta'))}"
+        )
     mapping = opened.metadata().configuration.get("delta.columnMapping.mode", "none")
     if mapping != "none":
         raise refuse(

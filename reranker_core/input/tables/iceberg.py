@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.io import FileIO
 from pyiceberg.io.fsspec import FsspecInputFile
+from pyiceberg.manifest import DataFile
 from pyiceberg.schema import Schema
 from pyiceberg.table import StaticTable
 from pyiceberg.table.snapshots import Snapshot as TableSnapshot
@@ -73,12 +74,13 @@ def snapshot(url: str, version: int | None) -> Snapshot:
         schema = schemas.get(current.schema_id, schema)
     keys = _identity_keys(opened.metadata, schema)
     files = sorted(
-        (_live(task.file.file_path, opened.location()) for task in tasks),
+        (_live(task.file, opened.location()) for task in tasks),
         key=lambda file: file.name,
     )
     if keys or _has_changed(schema, list(schemas.values())):
+        renamed = _are_renamed(list(schemas.values()))
         for file in files:
-            _check_columns(file.url, schema, keys, url)
+            _check_columns(file.url, schema, keys, url, renamed)
     return Snapshot(current.snapshot_id, tuple(files))
 
 
@@ -103,10 +105,10 @@ def _opened(url: str, version: int | None) -> tuple[StaticTable, TableSnapshot]:
     return opened, current
 
 
-def _live(path: str, location: str) -> LiveFile:
-    inside = location.rstrip("/") + "/"
+def _live(file: DataFile, location: str) -> LiveFile:
+    path, inside = file.file_path, location.rstrip("/") + "/"
     name = path[len(inside) :] if path.startswith(inside) else path.rpartition("://")[2]
-    return LiveFile(path, name.lstrip("/"))
+    return LiveFile(path, name.lstrip("/"), size=file.file_size_in_bytes)
 
 
 def _newest(url: str) -> str:
@@ -151,6 +153,12 @@ def _has_changed(schema: Schema, schemas: list[Schema]) -> bool:
     return any(dict(_names(other)) != names for other in schemas)
 
 
+def _are_renamed(schemas: list[Schema]) -> bool:
+    """Whether a column ever had two names, or a name meant two columns."""
+    named = {pair for schema in schemas for pair in _names(schema).items()}
+    return any(len(set(part)) < len(named) for part in zip(*named, strict=True))
+
+
 def _names(schema: Schema) -> dict[int, str]:
     return {number: str(schema.find_column_name(number)) for number in schema.field_ids}
 
@@ -176,7 +184,7 @@ def _fields(parent: pa.Schema | pa.StructType) -> Iterator[pa.Field]:
             yield from _fields(kind)
 
 
-def _check_columns(url: str, schema: Schema, keys: set[str], table: str) -> None:
+def _check_columns(url: str, schema: Schema, keys: set[str], table: str, renamed: bool) -> None:
     """Refuse a file whose columns are not those of the table under the same names."""
     filesystem, path = open_filesystem(url)
     with open_to_read(filesystem, path) as stream:
@@ -184,6 +192,10 @@ def _check_columns(url: str, schema: Schema, keys: set[str], table: str) -> None
     names = _names(schema)
     for field in _fields(arrow):
         number = (field.metadata or {}).get(b"PARQUET:field_id")
+        if number is None and renamed:
+            raise refuse(
+                table, f"{url} has no field ids, and columns of the Iceberg table were renamed"
+            )
         now = field.name if number is None else names.get(int(number), "").rpartition(".")[2]
         if now != field.name or (number is None and now not in names.values()):
             became = f"is called '{now}' now" if now != field.name and now else "was dropped"

@@ -29,6 +29,7 @@ class LiveFile:
         keys: columns with one value for the whole file that the file itself lacks, as steps
             `key=value` of a path, encoded as Hive encodes them.
         key_types: their types; those that are not told are text.
+        size: bytes, as the table has it; None: it does not tell.
 
     """
 
@@ -36,6 +37,7 @@ class LiveFile:
     name: str
     keys: str = ""
     key_types: pa.Schema | None = None
+    size: int | None = None
 
 
 @dataclass(frozen=True)

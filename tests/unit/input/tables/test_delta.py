@@ -190,3 +190,31 @@ def test_partition_values_are_columns(tmp_path: Path):
         assert found[name].to_pylist() == table[name].to_pylist(), name
         assert found[name].type == table[name].type, name
     assert set(plan.schema.carried) == {"query_id", "doc_id", *values}
+
+
+def test_a_file_that_was_overwritten_in_place_is_named(table: Path):
+    file = next(iter(DeltaTable(table).file_uris()))
+    pq.write_table(flat(50), file)
+    assert f"{file} has {os.path.getsize(file)} bytes, but the table says" in refusal(table)
+
+
+def test_features_that_no_library_reads_are_named(table: Path):
+    altered(table, {"protocol": protocol("typeWidening")})
+    assert "uses typeWidening, which the job cannot read. Export the rows" in refusal(table)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_checkpoint_may_have_parts_or_a_name_of_its_own(table: Path, parts: int):
+    log = table / "_delta_log"
+    DeltaTable(table).create_checkpoint()
+    (whole,) = log.glob("*.checkpoint.parquet")
+    actions, number = pq.read_table(whole), f"{2:020}"
+    names = [f"{number}.checkpoint.80a083e8-7026-4e79-81be-64bd76c43a11.parquet"]
+    if parts == 2:
+        names = [f"{number}.checkpoint.{part:010}.{parts:010}.parquet" for part in (1, 2)]
+    size = -(-actions.num_rows // parts)
+    for index, name in enumerate(names):
+        pq.write_table(actions.slice(index * size, size), log / name)
+    for path in (whole, log / "_last_checkpoint", *log.glob("*.json")):
+        path.unlink()
+    assert rows(table) == 13

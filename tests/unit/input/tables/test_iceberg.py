@@ -6,15 +6,25 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.manifest import (
+    DataFile,
+    DataFileContent,
+    FileFormat,
+    ManifestContent,
+    ManifestEntry,
+    ManifestEntryStatus,
+    ManifestWriterV2,
+    write_manifest_list,
+)
 from pyiceberg.table import Table
 from pyiceberg.transforms import IdentityTransform
-from pyiceberg.types import LongType
+from pyiceberg.typedef import Record
+from pyiceberg.types import LongType, StringType
 
 from reranker_core.errors import InputError
 from reranker_core.input.plan import make_plan
@@ -97,29 +107,6 @@ def test_two_newest_versions_are_never_guessed_between(table: Table):
     assert "both look like the newest metadata" in refusal(folder_of(table))
 
 
-def test_delete_files_are_never_ignored(table: Table, monkeypatch: pytest.MonkeyPatch):
-    # pyiceberg writes none, so the plan of a table that another engine wrote is put in its place.
-    from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
-    from pyiceberg.table import DataScan
-
-    plan_files = DataScan.plan_files
-
-    def with_deletes(scan: DataScan) -> Any:
-        for task in plan_files(scan):
-            deletes = DataFile.from_args(
-                content=DataFileContent.POSITION_DELETES,
-                file_path="deletes.parquet",
-                file_format=FileFormat.PARQUET,
-            )
-            task.delete_files.add(deletes)
-            yield task
-
-    monkeypatch.setattr(DataScan, "plan_files", with_deletes)
-    told = refusal(folder_of(table))
-    assert "are deleted by 1 delete file" in told
-    assert f"batch-reranker convert {folder_of(table)} --to FOLDER" in told
-
-
 def test_a_column_that_was_renamed_is_never_read_under_its_old_name(table: Table):
     with table.update_schema() as update:
         update.rename_column("more", "rank_before")
@@ -187,3 +174,92 @@ def test_damaged_metadata_are_told_as_such(tmp_path: Path):
 def test_a_missing_library_is_told_with_the_command(table: Table, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "pyiceberg", None)
     assert "pip install 'batch-reranker[iceberg]'" in refusal(folder_of(table))
+
+
+def delete(table: Table, file: DataFile) -> None:
+    """Another snapshot of the table, with a delete file, which pyiceberg itself never writes."""
+
+    class DeletesWriter(ManifestWriterV2):
+        def content(self) -> ManifestContent:
+            return ManifestContent.DELETES
+
+    before, number = table.current_snapshot(), table.metadata.new_snapshot_id()
+    sequence, folder = table.metadata.next_sequence_number(), f"{table.location()}/metadata"
+    with DeletesWriter(
+        table.spec(), table.schema(), table.io.new_output(f"{folder}/d.avro"), number, "null"
+    ) as writer:
+        added = ManifestEntryStatus.ADDED
+        writer.add_entry(ManifestEntry.from_args(status=added, snapshot_id=number, data_file=file))
+    listed = f"{folder}/snap-d.avro"
+    with write_manifest_list(
+        2, table.io.new_output(listed), number, before.snapshot_id, sequence, "null"
+    ) as writer_of_list:
+        manifests = [writer.to_manifest_file(), *before.manifests(table.io)]
+        writer_of_list.add_manifests(manifests)
+    metadata = json.loads(Path(table.metadata_location.removeprefix("file://")).read_text())
+    metadata["snapshots"].append(
+        {
+            "snapshot-id": number,
+            "parent-snapshot-id": before.snapshot_id,
+            "sequence-number": sequence,
+            "timestamp-ms": metadata["last-updated-ms"] + 1,
+            "manifest-list": listed,
+            "summary": {"operation": "delete"},
+            "schema-id": 0,
+        }
+    )
+    metadata |= {"current-snapshot-id": number, "last-sequence-number": sequence}
+    metadata |= {"refs": {"main": {"snapshot-id": number, "type": "branch"}}, "snapshot-log": []}
+    (folder_of(table) / "metadata" / "00099-d.metadata.json").write_text(json.dumps(metadata))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (DataFileContent.EQUALITY_DELETES, "does not yet support equality deletes"),
+        (DataFileContent.POSITION_DELETES, "are deleted by 1 delete file"),
+    ],
+)
+def test_delete_files_are_never_ignored(table: Table, content: DataFileContent, told: str):
+    nothing = dict.fromkeys(
+        ["column_sizes", "value_counts", "null_value_counts", "lower_bounds", "upper_bounds"]
+    )
+    file = DataFile.from_args(
+        content=content,
+        file_path=f"{table.location()}/data/deletes.parquet",
+        file_format=FileFormat.PARQUET,
+        partition=Record(),
+        record_count=1,
+        file_size_in_bytes=1,
+        equality_ids=[3] if content == DataFileContent.EQUALITY_DELETES else None,
+        **nothing,
+    )
+    delete(table, file)
+    found = refusal(folder_of(table))
+    assert told in found
+    convert = f"batch-reranker convert {folder_of(table)} --to FOLDER"
+    assert (convert in found) == (content == DataFileContent.POSITION_DELETES)
+
+
+def test_a_file_that_was_overwritten_in_place_is_named(table: Table):
+    for file in (folder_of(table) / "data").rglob("*.parquet"):
+        pq.write_table(flat(50), file)
+    assert "bytes, but the table says" in refusal(folder_of(table))
+
+
+def test_a_file_without_ids_is_never_read_by_names_that_changed(
+    catalog: SqlCatalog, tmp_path: Path
+):
+    made = catalog.create_table("n.a", schema=flat(1, a=["x"]).schema)
+    pq.write_table(flat(2, a=["old", "old"]), tmp_path / "f.parquet")
+    made.add_files([f"file://{tmp_path}/f.parquet"])
+    with made.update_schema() as update:
+        update.add_column("later", LongType())
+    assert rows(folder_of(made)) == 2
+    with made.update_schema() as update:
+        update.rename_column("a", "before")
+    with made.update_schema() as update:
+        update.add_column("a", StringType())
+    assert "has no field ids, and columns of the Iceberg table were renamed" in refusal(
+        folder_of(made)
+    )
