@@ -49,7 +49,6 @@ class Quantisation:
         method: the value of `quant_method`.
         where: the key or file that says so.
         package: the package that can read such weights.
-        settings: what the key or file says.
         problem: why these weights cannot be dequantised here, or ''.
 
     """
@@ -57,7 +56,6 @@ class Quantisation:
     method: str
     where: str
     package: str
-    settings: dict[str, Any]
     problem: str
 
     @property
@@ -129,7 +127,7 @@ def _described(checkpoint: Checkpoint, said: Any, where: str, known: bool) -> Qu
         problem = "config_groups has several schemes"
     elif method == "fp8" and not _fits_blocks(checkpoint, settings):
         problem = "the shapes of weights and scales do not fit weight_block_size"
-    return Quantisation(method, where, _PACKAGES.get(method, method), settings, problem)
+    return Quantisation(method, where, _PACKAGES.get(method, method), problem)
 
 
 def _schemes(settings: dict[str, Any]) -> int:

@@ -51,6 +51,7 @@ WAYS: dict[str, Callable[[Path], Path]] = {
     "bitsandbytes, 4 bits": lambda at: bits(at, load_in_4bit=True, bnb_4bit_quant_type="nf4"),
     "torchao, 8 bits": torchao,
 }
+MARKS = {"compressed-tensors, fp8": pytest.mark.exhaustive}
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def checked(model: Path, *settings: str) -> dict[str, Check]:
     return {check.name: check for check in report.checks}
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [pytest.param(way, marks=MARKS.get(way, ())) for way in WAYS])
 def test_a_quantised_model_runs_if_it_ranks_as_the_original(way: str, tmp_path: Path, golden: str):
     folder = WAYS[way](tmp_path / "m")
     assert "quantization_config" in json.loads((folder / "config.json").read_text())
@@ -74,7 +75,10 @@ def test_a_quantised_model_runs_if_it_ranks_as_the_original(way: str, tmp_path: 
     assert float(found["golden"].measured.removeprefix("canary scores: ")) > 0.98
 
 
-@pytest.mark.parametrize("name", ["bert", "qwen3", "monot5", "gemma2_lightweight"])
+@pytest.mark.parametrize(
+    "name",
+    ["bert", "qwen3", "monot5", pytest.param("gemma2_lightweight", marks=pytest.mark.exhaustive)],
+)
 def test_scores_are_those_of_the_dequantised_weights(
     name: str, tmp_path: Path, request: pytest.FixtureRequest
 ):
