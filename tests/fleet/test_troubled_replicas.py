@@ -39,6 +39,7 @@ def test_one_that_fails_one_that_is_lost_and_one_that_disagrees_do_not_end_a_run
     assert manifest["attempts"][-1]["parked"] == aside
 
 
+@pytest.mark.exhaustive  # its parts are in tests/unit/pipeline/test_coordinator.py
 def test_when_the_last_is_lost_the_run_ends_with_the_cause_and_resumes(gpus, bert, table, tmp_path):
     model = troubled_model(bert, tmp_path, seconds=0.02)
     set_troubles(tmp_path, dict.fromkeys(gpus, "is lost"))
