@@ -16,6 +16,8 @@ from reranker_core.pipeline.replica import Replica
 from reranker_core.pipeline.tasks import commit_parts, encode
 from reranker_core.prepare import Prepared
 
+_ANY_NUMBER = 1_000_000  # of tasks at once: as many as there are CPUs
+
 
 def stages(
     job: Job,
@@ -47,14 +49,19 @@ def stages(
     committing = {"job": job, "coordinator": coordinator}
     return (
         ray.data.read_datasource(source, override_num_blocks=len(groups), num_cpus=1)
-        .map_batches(encode, num_cpus=1, fn_kwargs=tokenizing, **one)
+        .map_batches(
+            encode,
+            num_cpus=1,
+            fn_kwargs=tokenizing,
+            # Without a size, Ray runs this stage in the replicas where these have one CPU. There, a
+            # text that ends the process that tokenizes it would end a replica.
+            compute=TaskPoolStrategy(size=_ANY_NUMBER),
+            **one,
+        )
         .map_batches(
             Replica,
             fn_constructor_args=(job, placement.threads, coordinator),
             compute=pool(placement),
-            # Ray's own choice, but named: stages with equal options would become one, and a text
-            # that ends the process that tokenizes it would cost a replica.
-            scheduling_strategy="SPREAD",
             **placement.options,
             **one,
         )
