@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import fsspec
 
 from reranker_core.input.address import Address
-from reranker_core.input.kinds import WEIGHTS, by_name, summary
+from reranker_core.input.kinds import WEIGHTS, by_name, suffix_of, summary
 from reranker_core.input.listing import SUFFIXES, Found
 from reranker_core.storage.filesystem import is_local
 from reranker_core.storage.tree import Item, children, item_at
@@ -88,7 +88,7 @@ def _remedies(found: Found) -> list[str]:
     files: dict[str, str] = {}
     for item in found.others:
         kind = by_name(item.name)
-        folder, suffix = posixpath.split(item.path)[0], posixpath.splitext(item.name)[1]
+        folder, suffix = posixpath.split(item.path)[0], suffix_of(item.name)
         if kind is not None and suffix not in files:
             many = f"{shlex.quote(folder)}/*{suffix}"
             files[suffix] = kind.remedy.replace("{file}", many).replace("Convert it", "Convert")

@@ -89,7 +89,17 @@ def begins_as_parquet(filesystem: fsspec.AbstractFileSystem, path: str) -> bool:
 
 def by_name(name: str) -> Kind | None:
     """The type of a file from its name, if it is not Parquet."""
-    return _BY_SUFFIX.get(posixpath.splitext(name)[1].lower())
+    suffix = suffix_of(name).lower()
+    if not suffix.endswith(_COMPRESSED):
+        return _BY_SUFFIX.get(suffix)
+    inner = _BY_SUFFIX.get(suffix.removesuffix(".gz").removesuffix(".zst"))
+    return inner if inner in (JSON_LINES, JSON, CSV, TSV) else COMPRESSED
+
+
+def suffix_of(name: str) -> str:
+    """`.csv`; of a compressed file, with what it is inside: `.csv.gz`."""
+    stem, suffix = posixpath.splitext(name)
+    return posixpath.splitext(stem)[1] + suffix if suffix.lower() in _COMPRESSED else suffix
 
 
 def by_content(head: bytes) -> Kind | None:
@@ -160,7 +170,7 @@ def unreadable(
 
 def summary(names: Iterable[str]) -> str:
     """Counts of files by suffix, such as `3 .jsonl files`."""
-    counts = Counter(posixpath.splitext(name)[1].lower() for name in names)
+    counts = Counter(suffix_of(name).lower() for name in names)
     told = []
     for suffix, count in counts.most_common(_SHOWN):
         files = "file" if count == 1 else "files"

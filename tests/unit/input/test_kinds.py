@@ -97,6 +97,22 @@ def test_the_command_that_converts_is_told(tmp_path: Path):
     assert f"Convert it first: {command}" in refusal(tmp_path / "a b.jsonl")
 
 
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.csv.zst", "a.tsv.gz"])
+def test_compressed_texts_can_be_converted_as_they_are(tmp_path: Path, name: str):
+    (tmp_path / name).write_bytes(gzip.compress(LINE, mtime=0))
+    command = f"batch-reranker convert {tmp_path / name} --to FOLDER"
+    assert f"Convert it first: {command}" in refusal(tmp_path / name)
+    several = f"batch-reranker convert {tmp_path}/*{name[1:]} --to FOLDER"
+    assert f"1 {name[1:]} file, but no Parquet file. Convert first: {several}" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.parquet.gz", "a.gz", "a.safetensors.gz", "a.jsonl.xz"])
+def test_other_compressed_files_must_be_decompressed(tmp_path: Path, name: str):
+    (tmp_path / name).write_bytes(gzip.compress(LINE, mtime=0))
+    assert "Decompress it first" in refusal(tmp_path / name)
+    assert "Decompress it first" in refusal(tmp_path)
+
+
 def test_weights_of_a_model_are_known(tmp_path: Path):
     header = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
     content = len(header).to_bytes(8, "little") + header + b"\0" * 4
