@@ -73,6 +73,7 @@ def check_schema(arrow: pa.Schema, schema: InputSchema, reference: pa.Schema, sh
         raise lost_columns(lost, arrow, shard)
     for name in schema.columns:
         refuse_double(arrow, name, shard)
+    _refuse_other_layout(arrow, schema, reference, shard)
     _expect_text(arrow.field(schema.query).type, schema.query, False, shard)
     if schema.instruction is not None:
         _expect_text(arrow.field(schema.instruction).type, schema.instruction, False, shard)
@@ -123,6 +124,20 @@ def _converted(column: pa.ChunkedArray, field: pa.Field, checked: bool) -> pa.Ch
 def _scorable(column: pa.ChunkedArray) -> bool:
     kind = column.type.value_type if is_list(column.type) else column.type
     return is_text(kind) or is_bytes(kind)
+
+
+def _refuse_other_layout(
+    arrow: pa.Schema, schema: InputSchema, reference: pa.Schema, shard: str
+) -> None:
+    """Refuse a nested shard beside flat ones, and the other way around."""
+    name = schema.passage.column
+    found, expected = arrow.field(name).type, reference.field(name).type
+    if not pa.types.is_null(found) and is_list(found) != is_list(expected):
+        raise InputError(
+            f"{shard}: column '{name}' is {found}, but {expected} in other shards, so one of them "
+            "is flat and the other nested. Score flat and nested shards in two runs, each with its "
+            "own input.path and output.path"
+        )
 
 
 def _unlike(

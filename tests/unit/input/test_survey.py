@@ -295,3 +295,11 @@ def test_keys_that_are_no_utf8_stay_different(tmp_path: Path):
     columns = plan.schema.columns
     tables = [table for part in plan.parts for _, table in read_parts([part], columns)]
     assert sorted(pa.concat_tables(tables)["k"].to_pylist()) == ["%FE", "%FF", "ü"]
+
+
+@pytest.mark.parametrize("names", ["ab", "ba"])
+def test_flat_and_nested_shards_need_two_runs(tmp_path: Path, names: str):
+    write(tmp_path / f"{names[0]}.parquet", flat(2))
+    write(tmp_path / f"{names[1]}.parquet", nested([2]))
+    with pytest.raises(InputError, match=r"b\.parquet: .* in two runs, each with its own"):
+        plan_of(tmp_path)
