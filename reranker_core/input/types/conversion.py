@@ -148,11 +148,14 @@ def _of_dictionary(array: pa.Array, kind: pa.DataType, checked: bool) -> pa.Arra
 
 
 def _struct(array: pa.Array, kind: pa.DataType, checked: bool) -> pa.Array:
+    names, wanted = ([field.name for field in each] for each in (array.type, kind))
+    # Members of one name can only be told apart by their positions.
+    places = range(len(names)) if names == wanted else map(array.type.get_field_index, wanted)
     members = [
         converted(pc.struct_field(array, [index]), field.type, checked)
-        if (index := array.type.get_field_index(field.name)) >= 0
+        if index >= 0
         else pa.nulls(len(array), field.type)
-        for field in kind
+        for index, field in zip(places, kind, strict=True)
     ]
     mask = None if not array.null_count else array.is_null()
     return pa.StructArray.from_arrays(members, fields=list(kind), mask=mask)

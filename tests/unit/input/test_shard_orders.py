@@ -70,6 +70,15 @@ def test_values_are_the_same_in_the_common_type(one: str):
             assert str(back.to_pylist()) == str(ARRAYS[one].to_pylist()), other
 
 
+def test_members_of_one_name_keep_their_values():
+    values = [pa.array([text], pa.string_view()) for text in "ab"]
+    found = converted(
+        pa.StructArray.from_arrays(values, names=["x", "x"]),
+        pa.struct([("x", pa.string()), ("x", pa.string())]),
+    )
+    assert [found.field(index).to_pylist() for index in (0, 1)] == [["a"], ["b"]]
+
+
 VARIANTS = {
     "text": [
         pa.string(),
