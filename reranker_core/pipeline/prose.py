@@ -1,5 +1,5 @@
-"""Messages that Ray prints on the driver: about ended processes, which are recorded instead; and
-lines of its own log.
+"""Messages that Ray prints on the driver: about ended processes, which are recorded instead; lines
+of its own log; and advice about settings of Ray Data.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import tempfile
+import warnings
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,19 +25,21 @@ _messages: deque[str] = deque(maxlen=100)
 @contextmanager
 def recorded() -> Iterator[None]:
     """For the time of the `with` block. Ray prints such messages on standard output, whatever its
-    log level: the only place to take them is the function that prints them.
+    log level: the only place to take them is the function that prints them. Ray Data's warnings
+    about few parts are not shown: users have none of the settings that they name.
     """
     from ray._private import worker
 
     plain = getattr(worker, "print_to_stdstream", None)
-    if plain is None:
-        yield
-        return
-    worker.print_to_stdstream = _keep
+    if plain is not None:
+        worker.print_to_stdstream = _keep
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=UserWarning, module=r"ray\.data\.")
+            yield
     finally:
-        worker.print_to_stdstream = plain
+        if plain is not None:
+            worker.print_to_stdstream = plain
 
 
 @contextmanager
