@@ -33,7 +33,8 @@ def value(lines: str) -> object:
 
 
 def test_the_examples_in_python_give_three_rows_and_one_score():
-    assert [len(value(example)) for example in blocks("python")] == [3, 1]
+    printed = [example.replace("print(", "(") for example in blocks("python")]
+    assert [len(value(example)) for example in printed] == [3, 1]
 
 
 def test_the_query_of_the_output_page_gives_the_best_passages():
