@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +21,11 @@ log = logging.getLogger(__name__)
 
 _MEASURED_SECONDS = 60.0
 _LEAST_SECONDS = 30.0  # of scoring, for a rate that is worth having
-_START_SECONDS = 15.0  # of Ray, where no earlier attempt tells
+# A run starts Python, Ray and workers, and ends with the page. Nearly all of this time is spent on
+# imports. So it is measured in the time of one Python that imports the libraries of a worker.
+_IMPORTS = "import ray.data, torch, transformers.modeling_utils"
+_AS_LONG_AS = 4.5  # such Pythons
+_AROUND_SECONDS = 10.0  # of a run before and after an attempt
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,7 @@ class Speed:
 
     Attributes:
         tokens_per_second: without padding.
-        start_seconds: until the first part is scored: Ray, loading, checks.
+        start_seconds: of a run without scoring: Ray, loading, checks, and the page at the end.
         replicas: how many there were; 1 if measured here.
         cpus, gpus: of each.
         origin: where the numbers come from, in words.
@@ -118,7 +124,7 @@ def _recorded(store: Store, prepared: Prepared) -> Speed | None:
             busy = attempt.scoring_seconds / number
             return Speed(
                 attempt.tokens / attempt.scoring_seconds,
-                max(0.0, attempt.seconds - busy),
+                max(0.0, attempt.seconds - busy) + _AROUND_SECONDS,
                 number,
                 attempt.cpus,
                 attempt.gpus,
@@ -151,6 +157,7 @@ def _measured(prepared: Prepared, work: Workload) -> Speed:
     from reranker_core.score.scorer import Scorer
 
     log.info("no earlier run of this model tells its speed: measuring it here for a minute")
+    starting = _AS_LONG_AS * _import_seconds()
     start = time.monotonic()
     scorer = Scorer.load(prepared.config)
     loading = time.monotonic() - start
@@ -167,13 +174,19 @@ def _measured(prepared: Prepared, work: Workload) -> Speed:
     threads = torch.get_num_threads()
     return Speed(
         max(tokens, 1) / seconds,
-        _START_SECONDS + loading,
+        starting + loading,
         1,
         float(threads),
         1.0 if report.device.startswith("cuda") else 0.0,
         f"{seconds:.0f} s of scoring in this process ({report.device} {report.dtype}, "
         f"{threads} threads)",
     )
+
+
+def _import_seconds() -> float:
+    start = time.monotonic()
+    subprocess.run([sys.executable, "-c", _IMPORTS], check=True)
+    return time.monotonic() - start
 
 
 def as_dict(work: Workload, speed: Speed | None, found: Estimate | None) -> dict[str, Any]:
