@@ -24,7 +24,7 @@ _LEAST_SECONDS = 30.0  # of scoring, for a rate that is worth having
 # A run starts Python, Ray and workers, and ends with the page. Nearly all of this time is spent on
 # imports. So it is measured in the time of one Python that imports the libraries of a worker.
 _IMPORTS = "import ray.data, torch, transformers.modeling_utils"
-_AS_LONG_AS = 4.5  # such Pythons
+_AS_LONG_AS = 3.0  # such Pythons
 _AROUND_SECONDS = 10.0  # of a run before and after an attempt
 
 
