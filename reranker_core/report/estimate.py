@@ -172,8 +172,10 @@ def _measured(prepared: Prepared, work: Workload) -> Speed:
     seconds = max(time.monotonic() - start, 1e-9)
     report = scorer.report
     threads = torch.get_num_threads()
+    # Without a GPU, texts are tokenized on the cores that score.
+    encoding = tokens * work.encoding_seconds / threads if report.device == "cpu" else 0.0
     return Speed(
-        max(tokens, 1) / seconds,
+        max(tokens, 1) / (seconds + encoding),
         starting + loading,
         1,
         float(threads),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +41,7 @@ class Workload:
         examples: some pairs as the model will see them. These are texts of users.
         schema: of the output.
         sequences: those of the sample, to measure a rate with.
+        encoding_seconds: processor time to tokenize one token of them.
         known: fraction of the sampled pairs that have an earlier score; None without `reuse.from`.
 
     """
@@ -56,6 +58,7 @@ class Workload:
     examples: tuple[str, ...]
     schema: pa.Schema | None
     sequences: tuple[TokenSequences, ...]
+    encoding_seconds: float = 0.0
     known: float | None = None
 
 
@@ -103,17 +106,24 @@ def workload(prepared: Prepared) -> Workload:
         examples=_examples(prepared, sequences),
         schema=samples[0].schema if samples else None,
         sequences=sequences,
+        # Not the mean: the first one loads what tokenizes.
+        encoding_seconds=float(np.median([sample.seconds for sample in samples]))
+        if samples
+        else 0.0,
     )
 
 
 @dataclass(frozen=True)
 class _Sample:
-    """Of one part; `read` is the fraction of its pairs that were tokenized."""
+    """Of one part; `read` is the fraction of its pairs that were tokenized, `seconds` the processor
+    time for a token.
+    """
 
     pairs: int
     distinct: int
     tokens: float
     read: float
+    seconds: float
     sequences: TokenSequences
     schema: pa.Schema
     hashes: Hashes
@@ -128,13 +138,15 @@ def _sample(prepared: Prepared, part: Part, random: np.random.Generator) -> _Sam
     rows = max(1, int(table.num_rows * _PAIRS / whole)) if whole > _PAIRS else table.num_rows
     start = int(random.integers(0, table.num_rows - rows + 1))
     some = table.slice(start, rows)
+    began = time.process_time()
     encoded = encode_part(some, schema, prepared.pair_format, config)
-    tokenized = len(encoded.sequences.chunks)
-    tokens = float(encoded.sequences.tokens.lengths.sum()) / max(tokenized, 1) * distinct
+    seconds = time.process_time() - began
+    tokenized, length = len(encoded.sequences.chunks), float(encoded.sequences.tokens.lengths.sum())
     return _Sample(
         pairs=len(pairs.status),
         distinct=distinct,
-        tokens=tokens,
+        tokens=length / max(tokenized, 1) * distinct,
+        seconds=seconds / max(length, 1.0),
         read=min(1.0, rows / max(table.num_rows, 1)),
         sequences=encoded.sequences,
         schema=_output_schema(prepared, typed(table, schema).slice(0, 0)),

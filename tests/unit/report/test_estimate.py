@@ -1,6 +1,7 @@
 """What a run will take, before it starts."""
 
 import json
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -118,9 +119,14 @@ def test_without_an_earlier_output_the_speed_is_measured(bert, tmp_path, monkeyp
     monkeypatch.setattr(estimates, "_MEASURED_SECONDS", 0.2)
     write(tmp_path / "in" / "a.parquet", flat_table(50, seed=1))
     made = prepared(tmp_path, bert)
-    found = speed_of(made, workload(made))
+    work = workload(made)
+    found = speed_of(made, work)
     assert found.tokens_per_second > 100
     assert found.origin.startswith("0 s of scoring in this process (cpu float32")
+    # Without a GPU, tokenizing takes its share of the cores.
+    assert work.encoding_seconds > 0
+    slow = speed_of(made, replace(work, encoding_seconds=1.0))
+    assert slow.tokens_per_second < min(found.tokens_per_second, found.cpus + 0.1)
 
 
 def test_the_command_prints_it_and_writes_it_without_texts(bert, tmp_path, capsys):
