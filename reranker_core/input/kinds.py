@@ -145,7 +145,8 @@ def unreadable(
         return f"{url}: cannot be read: {brief(error)}"
     if isinstance(error, pa.ArrowNotImplementedError) and tail == _MAGIC:
         return (
-            f"{url}: has something that pyarrow cannot read: {brief(error)}. Write it without this"
+            f"{url}: has something that pyarrow cannot read: {brief(error)}. Write the file again "
+            "without it, for example with another type of the column"
         )
     kind = by_content(head) or (None if head.startswith(_MAGIC) else by_name(path))
     if kind is COMPRESSED:  # some formats are archives inside

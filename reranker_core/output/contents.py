@@ -18,6 +18,7 @@ from reranker_core.input.schema import InputSchema
 from reranker_core.input.types.ids import numbers_of
 from reranker_core.output.receipts import Facts
 from reranker_core.output.results import rank_within
+from reranker_core.output.written import lower_layers
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,6 @@ class Columns:
     def of_run(cls, run: dict[str, Any]) -> Columns:
         """From the identity of a run."""
         names = run["output"]["columns"]
-        cutoffs = run["fingerprint"].get("cutoff_layer")
-        lower = cutoffs[:-1] if isinstance(cutoffs, list) else []
         return cls(
             nested=run["input"]["layout"] == "nested",
             query_id=run["input"]["columns"]["query_id"],
@@ -45,7 +44,9 @@ class Columns:
             status=names["status"],
             normalized=None if run["fingerprint"]["normalize"] == "none" else names["normalized"],
             rank=names["rank"] if run["output"]["rank"] else None,
-            layers=tuple(OutputColumns(score=names["score"]).of_layer(n) for n in lower),
+            layers=tuple(
+                OutputColumns(score=names["score"]).of_layer(n) for n in lower_layers(run)
+            ),
         )
 
     @classmethod

@@ -15,6 +15,12 @@ from reranker_core.input.pairs import Status
 _KEYS = ("columns", "tokens_lost", "chunks")
 
 
+def lower_layers(run: dict[str, Any]) -> list[int]:
+    """The cutoff layers but the last one, from the identity of a run."""
+    cutoffs = run["fingerprint"].get("cutoff_layer")
+    return cutoffs[:-1] if isinstance(cutoffs, list) else []
+
+
 @dataclass(frozen=True)
 class Written:
     """The columns of data files that a scored part is made of again.
@@ -47,10 +53,8 @@ class Written:
     @classmethod
     def of_run(cls, run: dict[str, Any]) -> Written:
         """In the files of the run with this identity."""
-        cutoffs = run["fingerprint"].get("cutoff_layer")
-        layers = cutoffs[:-1] if isinstance(cutoffs, list) else []
         output = OutputConfig(path="unused", **{key: run["output"][key] for key in _KEYS})
-        return cls.of(output, run["input"]["layout"] == "nested", layers)
+        return cls.of(output, run["input"]["layout"] == "nested", lower_layers(run))
 
     @property
     def names(self) -> list[str]:

@@ -187,7 +187,8 @@ def _measured(prepared: Prepared, work: Workload) -> Speed:
 
 def _import_seconds() -> float:
     start = time.monotonic()
-    subprocess.run([sys.executable, "-c", _IMPORTS], check=True)
+    # Silent: libraries warn while they are imported. Errors show where this process imports them.
+    subprocess.run([sys.executable, "-c", _IMPORTS], check=False, capture_output=True)
     return time.monotonic() - start
 
 
