@@ -1,4 +1,6 @@
-"""A cluster that all tests here share."""
+"""Clusters on this machine."""
+
+from contextlib import contextmanager
 
 import pyarrow.parquet as pq
 import pytest
@@ -13,22 +15,41 @@ NODE = {"num_cpus": 2, "num_gpus": 2}
 GPUS = 4
 
 
-@pytest.fixture(scope="session")
-def two_nodes():
-    """Two nodes with two made-up GPUs each: Ray believes in GPUs that it is told of."""
+@contextmanager
+def nodes(count):
+    """A cluster of its own, of nodes with two made-up GPUs each: Ray believes in GPUs that it is
+    told of.
+    """
     # Without hooks at exit, which only the main thread may set: a test adds a node in another one.
     found = Cluster(initialize_head=True, head_node_args=NODE, shutdown_at_exit=False)
-    found.add_node(**NODE)
+    for _ in range(count - 1):
+        found.add_node(**NODE)
     yield found
     ray.shutdown()  # a cluster refuses to end while this process is its driver
     found.shutdown()
 
 
+@pytest.fixture(scope="session")
+def two_nodes():
+    with nodes(2) as found:
+        yield found
+
+
 @pytest.fixture
 def cluster(two_nodes):
-    """These nodes, with this process as a driver."""
+    """Two nodes that no test changes, with this process as a driver."""
     join(two_nodes.address)
     return two_nodes
+
+
+@pytest.fixture
+def own_cluster():
+    """One node and those that a test adds. They end with the test: how soon a cluster forgets a
+    node that is lost, nobody can say.
+    """
+    with nodes(1) as found:
+        join(found.address)
+        yield found
 
 
 @pytest.fixture

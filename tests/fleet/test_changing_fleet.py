@@ -9,7 +9,6 @@ import psutil
 import pytest
 import ray
 
-from tests.fleet.conftest import GPUS
 from tests.fleet.runs import assert_undisturbed, rerank
 from tests.fleet.troubled_model import troubled_model
 from tests.shared_ray import meanwhile
@@ -51,11 +50,11 @@ def metrics():
 
 
 def test_a_stall_a_node_that_joins_and_one_that_is_lost_cost_nothing(
-    cluster, bert, table, tmp_path
+    own_cluster, bert, table, tmp_path
 ):
     model = troubled_model(bert, tmp_path, seconds=0.1)
     out = tmp_path / "out"
-    first = cluster.add_node(**NODE)
+    first = own_cluster.add_node(**NODE)
 
     def receipts():
         return len(list(out.glob("_receipts/*.json")))
@@ -63,18 +62,13 @@ def test_a_stall_a_node_that_joins_and_one_that_is_lost_cost_nothing(
     def change():
         wait_for(lambda: receipts() >= 2)
         stall(STALL)
-        nodes.append(cluster.add_node(**NODE))
+        own_cluster.add_node(**NODE)
         wait_for(lambda: len(json.loads((out / "_progress.json").read_text())) > 4)
         wait_for(lambda: receipts() >= 8)
-        cluster.remove_node(first, allow_graceful=False)
+        own_cluster.remove_node(first, allow_graceful=False)
 
-    nodes = []
-    try:
-        with meanwhile(change):
-            rerank(tmp_path, model, *SHARES)
-    finally:
-        for node in nodes:
-            cluster.remove_node(node)
+    with meanwhile(change):
+        rerank(tmp_path, model, *SHARES)
     assert_undisturbed(tmp_path, bert, table)
     manifest = json.loads((out / "_manifest.json").read_text())
     assert manifest["attempts"][-1]["parked"] == []
@@ -86,5 +80,3 @@ def test_a_stall_a_node_that_joins_and_one_that_is_lost_cost_nothing(
     text = metrics()
     for name in ("pairs_total", "computed_tokens_total", "replicas_ready", "parts_left"):
         assert f"ray_reranker_{name}" in text, name
-    # A run that counts on the GPUs of lost nodes would wait for replicas there.
-    wait_for(lambda: ray.cluster_resources()["GPU"] == GPUS)
