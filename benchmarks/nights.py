@@ -1,0 +1,172 @@
+"""Two nights as whole jobs: the second one with and without the scores of the first one.
+
+    python -m benchmarks.nights [--model demo|minilm] [--pairs 1000000] [--known 0.95]
+
+The second night has the pairs of the first one in other shards and another order. Some of its
+passages have changed. It runs twice: all pairs are scored, and only the changed ones. A job's time
+is the whole process, from the start of Python to `_SUCCESS`. Texts are short for the demo's model
+(the costs around the model show most), and docstrings for MiniLM-L6's shape.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.environment import describe
+from benchmarks.memory import WORDS
+from benchmarks.pairs import CANDIDATES, pairs_of_docstrings, random_head
+
+SHARDS = 7
+ROW_GROUP = 100_000
+_SEED = 0
+
+
+def main() -> None:
+    """Run the three jobs, compare scores, print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", choices=["demo", "minilm"], default="demo")
+    parser.add_argument("--pairs", type=int, default=1_000_000)
+    parser.add_argument("--known", type=float, default=0.95)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+        is_demo = options.model == "demo"
+        model = Path("demo/model") if is_demo else random_head(folder / "model")
+        rows = short_rows(options.pairs) if is_demo else docstring_rows(options.pairs)
+        changed = write_nights(rows, folder, options.known)
+        jobs = {
+            "first night": _job(folder, "first", "one", model),
+            "second night": _job(folder, "second", "two", model),
+            "second night, reuse.from": _job(
+                folder, "second", "reused", model, f"reuse.from={folder}/one"
+            ),
+        }
+        scores = [_scores(folder / name) for name in ("two", "reused")]
+    difference = np.abs(scores[0] - scores[1])
+    result = {
+        "benchmark": "nights",
+        "model": options.model,
+        "pairs": len(difference),
+        "changed": changed,
+        "jobs": jobs,
+        "times_faster": round(
+            jobs["second night"]["seconds"] / jobs["second night, reuse.from"]["seconds"], 2
+        ),
+        "max_score_difference": float(difference.max()),
+        "load_after": [round(value, 1) for value in os.getloadavg()],
+        **describe(),
+    }
+    _print(result)
+    if not difference.max() < 1e-3:
+        sys.exit(f"scores differ by {difference.max()}")
+
+
+def short_rows(count: int) -> pa.Table:
+    """Made-up pairs of some twenty tokens, all different."""
+    words = np.random.default_rng(_SEED).choice(WORDS, (count, 8))
+    passages = [f"{' '.join(row)} {number}" for number, row in enumerate(words)]
+    queries = [f"query {number // CANDIDATES} of words" for number in range(count)]
+    return _rows(queries, passages)
+
+
+def docstring_rows(count: int) -> pa.Table:
+    """Docstrings with their natural lengths."""
+    queries, passages = zip(*pairs_of_docstrings(count), strict=True)
+    return _rows(list(queries), list(passages))
+
+
+def _rows(queries: list[str], passages: list[str]) -> pa.Table:
+    ids = np.arange(len(queries))
+    return pa.table(
+        {"query_id": ids // CANDIDATES, "query": queries, "doc_id": ids, "passage": passages}
+    )
+
+
+def write_nights(rows: pa.Table, folder: Path, known: float) -> int:
+    """Write both nights, and return how many pairs of the second one are new."""
+    _write(folder / "first", rows, 1)
+    random = np.random.default_rng(_SEED)
+    changed = random.random(len(rows)) >= known
+    passages = [
+        f"{text} (changed)" if is_changed else text
+        for text, is_changed in zip(rows["passage"].to_pylist(), changed, strict=True)
+    ]
+    rows = rows.set_column(rows.column_names.index("passage"), "passage", pa.array(passages))
+    queries = rows["query_id"].to_numpy()
+    order = np.argsort(random.permutation(queries.max() + 1)[queries], kind="stable")
+    _write(folder / "second", rows.take(order), SHARDS)
+    return int(changed.sum())
+
+
+def _write(folder: Path, rows: pa.Table, shards: int) -> None:
+    folder.mkdir()
+    each = -(-len(rows) // shards)
+    for number in range(shards):
+        pq.write_table(
+            rows.slice(number * each, each),
+            folder / f"{folder.name}-{number}.parquet",
+            row_group_size=ROW_GROUP,
+        )
+
+
+def _job(folder: Path, source: str, output: str, model: Path, *more: str) -> dict[str, Any]:
+    """Seconds of the whole process, and what its manifest says."""
+    settings = [f"input.path={folder / source}", f"output.path={folder / output}"]
+    settings += [f"model.path={model}", "model.dtype=float32", "ray.address=local", *more]
+    if model.name != "model" or model.parent.name != "demo":
+        settings.append("preflight.checks.meaning=off")  # its head is random
+    start = time.monotonic()
+    subprocess.run([sys.executable, "-m", "jobs.rerank", *settings], check=True)
+    seconds = time.monotonic() - start
+    manifest = json.loads((folder / output / "_manifest.json").read_text())
+    reuse = manifest.get("reuse") or {}
+    return {
+        "seconds": round(seconds, 1),
+        "forwarded": manifest["distinct_pairs"],
+        "scoring_seconds": manifest["scoring_seconds"],
+        "reused": reuse.get("pairs", 0),
+        "checked": reuse.get("checked", 0),
+    }
+
+
+def _scores(output: Path) -> np.ndarray:
+    """In the order of the ids of the passages."""
+    table = ds.dataset(output).to_table(columns=["doc_id", "score"])
+    return table.sort_by("doc_id")["score"].to_numpy()
+
+
+def _lines(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    for name, job in result["jobs"].items():
+        rate = result["pairs"] / job["seconds"]
+        forwarded, reused = f"{job['forwarded']:,}", f"{job['reused']:,}"
+        yield name, f"{job['seconds']:,.1f}", f"{rate:,.0f}", forwarded, reused
+
+
+def _print(result: dict[str, Any]) -> None:
+    title = f"{result['pairs']:,} pairs, {result['changed']:,} of them changed; {result['model']}"
+    table = Table("", "seconds", "pairs/s", "scored", "used again", title=title)
+    for line in _lines(result):
+        table.add_row(*line)
+    Console().print(table)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
