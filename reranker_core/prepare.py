@@ -129,17 +129,26 @@ def prepare(config: Config) -> Prepared:
     inspection.add(check_prompt(checkpoint, config.model, pair_format, instructed))
     scoring = fingerprint(config, checkpoint, pair_format, family)
     everything = Outstanding.all_of(plan)
-    return _with_earlier_scores(
+    return with_earlier_scores(
         compare(Prepared(config, plan, everything, store, scoring, choice, pair_format, None))
     )
 
 
-def _with_earlier_scores(prepared: Prepared) -> Prepared:
-    """With the scores of `reuse.from`, and their number format if it was not settled."""
+def with_earlier_scores(prepared: Prepared, shared: Store | None = None) -> Prepared:
+    """With the scores of `reuse.from`, and their number format if it was not settled.
+
+    Args:
+        prepared: the run.
+        shared: an output of pairs that several parts of the run have.
+
+    Raises:
+        ConfigError: an output is not complete, or its scores are not comparable.
+
+    """
     if not prepared.todo:
         return prepared
     config, scoring = prepared.config, prepared.fingerprint
-    found = earlier_scores(config, scoring, prepared.store)
+    found = earlier_scores(config, scoring, prepared.store, shared)
     if found is None:
         return prepared
     reuse, dtype = found

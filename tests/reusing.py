@@ -11,7 +11,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reranker_core.config import Config
 from reranker_core.encode.part import encode_part
 from reranker_core.input.reading import read_parts
 from reranker_core.output.attempts import Recorder
@@ -47,11 +46,18 @@ class Night:
         self, source: Path, output: Path | str, model: Path, scorer: Scorer, *overrides: str
     ) -> None:
         settings = (*SETTINGS, "plan.part_rows=4", *overrides)
-        self.config: Config = config(source, output, *settings, model=model)
-        self.scorer = scorer
-        self.forwarded = 0
-        self.prepared: Prepared = prepare(self.config)
-        self.store = self.prepared.store
+        self._begin(prepare(config(source, output, *settings, model=model)), scorer)
+
+    @classmethod
+    def of(cls, prepared: Prepared, scorer: Scorer) -> Night:
+        """A run that is prepared."""
+        night = cls.__new__(cls)
+        night._begin(prepared, scorer)
+        return night
+
+    def _begin(self, prepared: Prepared, scorer: Scorer) -> None:
+        self.prepared, self.scorer, self.forwarded = prepared, scorer, 0
+        self.store = prepared.store
 
     def drive(self, most: int | None = None, wait: Any = lambda part: None) -> Totals | None:
         """Score the remaining parts, or `most` of them; the totals if that was all."""

@@ -19,9 +19,9 @@ import pyarrow as pa
 
 from reranker_core.config import Config
 from reranker_core.config.redaction import without_credentials
-from reranker_core.errors import ConfigError, Incomplete, brief, count
+from reranker_core.errors import ConfigError, Incomplete, OutputConflict, brief, count
 from reranker_core.output.differences import differences
-from reranker_core.output.identity import recorded
+from reranker_core.output.identity import RUN_FILE, recorded
 from reranker_core.output.manifest import recorded_manifest
 from reranker_core.output.receipts import FOLDER, read_receipts
 from reranker_core.output.reuse_facts import seconds_per_pair
@@ -56,6 +56,8 @@ class Source:
         pairs: number of its keys.
         keys: digest of all its keys.
         seconds_per_pair: time of a replica for a distinct pair; 0 if unknown.
+        scored_now: for the pairs that several parts of this run have: how many of them this run has
+            scored. None for an earlier output.
 
     """
 
@@ -64,6 +66,7 @@ class Source:
     pairs: int
     keys: str
     seconds_per_pair: float
+    scored_now: int | None = None
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ class EarlierScores:
 
 
 def earlier_scores(
-    config: Config, scoring: dict[str, Any], store: Store
+    config: Config, scoring: dict[str, Any], store: Store, shared: Store | None = None
 ) -> tuple[EarlierScores, str] | None:
     """The scores that `reuse.from` names, and their number format; None if there are none.
 
@@ -154,17 +157,15 @@ def earlier_scores(
         config: of the run.
         scoring: its fingerprint. If its dtype is `auto`, that of the outputs is taken.
         store: the output of the run.
+        shared: a complete output of pairs that several parts of the run have.
 
     Raises:
         ConfigError: an output is not complete, or its scores are not comparable.
 
     """
-    given = config.reuse.sources
-    if given == [AUTO]:
-        found = _newest(config, scoring, store)
-        stores = [found] if found else []
-    else:
-        stores = [_named(name, store) for name in given]
+    stores = _chosen(config, scoring, store)
+    if shared is not None:
+        stores.append(shared)
     if not stores:
         return None
     dtype: str = scoring["dtype"]
@@ -173,8 +174,7 @@ def earlier_scores(
         reasons = _reasons(other, config, {**scoring, "dtype": dtype})
         if reasons:
             raise ConfigError(_refusal(other, reasons))
-        run = recorded(other) or {}
-        dtype = run["fingerprint"]["dtype"]
+        dtype = _run_of(other)["fingerprint"]["dtype"]
         stated = _keys_of(other)
         pairs = sum(max(each.values()) for each in stated.values())
         manifest = recorded_manifest(other)
@@ -184,8 +184,16 @@ def earlier_scores(
                 "--to NEW` writes an output with keys",
                 *(other.url, other.url),
             )
-        run_of, each = str(manifest.get("run", "")), seconds_per_pair(manifest)
-        sources.append(Source(other.url, run_of, pairs, _digest(stated), each))
+        sources.append(
+            Source(
+                url=other.url,
+                run=str(manifest.get("run", "")),
+                pairs=pairs,
+                keys=_digest(stated),
+                seconds_per_pair=seconds_per_pair(manifest),
+                scored_now=int(manifest["distinct_pairs"]) if other is shared else None,
+            )
+        )
         scores = manifest.get("scores") or {}
         spans.append(abs(scores.get("max", 0.0) - scores.get("min", 0.0)))
     age = config.reuse.max_age_days
@@ -200,6 +208,15 @@ def earlier_scores(
         tolerance=tolerance * (max(spans) or 1.0),
     )
     return found_scores, dtype
+
+
+def _chosen(config: Config, scoring: dict[str, Any], store: Store) -> list[Store]:
+    """The outputs of `reuse.from`, each once."""
+    found = (
+        _newest(config, scoring, store) if name == AUTO else _named(name, store)
+        for name in config.reuse.sources
+    )
+    return list({other.url: other for other in found if other is not None}.values())
 
 
 def _named(name: str, store: Store) -> Store:
@@ -220,8 +237,11 @@ def _named(name: str, store: Store) -> Store:
 def _newest(config: Config, scoring: dict[str, Any], store: Store) -> Store | None:
     siblings = complete_siblings(store)
     for other in siblings:
-        if recorded_manifest(other) and not _reasons(other, config, scoring):
-            return other
+        try:
+            if recorded_manifest(other) and not _reasons(other, config, scoring):
+                return other
+        except ConfigError as error:
+            log.warning("%s", error)
     log.info(
         "reuse.from=auto: none of %s beside %s has the same model and settings; all pairs are "
         "scored",
@@ -232,7 +252,7 @@ def _newest(config: Config, scoring: dict[str, Any], store: Store) -> Store | No
 
 def _reasons(other: Store, config: Config, scoring: dict[str, Any]) -> list[str]:
     """Why the scores of an output cannot be used; empty if they can."""
-    run = recorded(other) or {}
+    run = _run_of(other)
     before = _comparable(run["fingerprint"])
     now = _comparable(scoring)
     if now["dtype"] == AUTO:
@@ -242,6 +262,17 @@ def _reasons(other: Store, config: Config, scoring: dict[str, Any]) -> list[str]
     wanted = [key for key in ("chunks", "tokens_lost") if getattr(config.output, key)]
     missing = [key for key in wanted if not run["output"][key]]
     return [*reasons, *(f"output.{key}: false before, true now" for key in missing)]
+
+
+def _run_of(other: Store) -> dict[str, Any]:
+    """The identity of an earlier output."""
+    try:
+        return recorded(other) or {}
+    except OutputConflict:
+        raise ConfigError(
+            f"reuse.from: {other.url}/{RUN_FILE} is damaged, so it is unknown how these scores "
+            "were computed. Restore the file, or leave this output out of reuse.from"
+        ) from None
 
 
 def _comparable(scoring: dict[str, Any]) -> dict[str, Any]:

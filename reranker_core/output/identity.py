@@ -132,7 +132,7 @@ def recorded(store: Store) -> dict[str, Any] | None:
             f"output.path={store.url}: {RUN_FILE} is damaged, so it is unknown which run the "
             f"output belongs to. Restore {RUN_FILE}, or choose another output.path"
         ) from None
-    names = (o.name for o in store.list() if not o.name.startswith("_lease/"))
+    names = (o.name for o in store.list() if not o.name.startswith(("_lease/", "_within/")))
     foreign = list(itertools.islice(names, _SHOWN + 1))
     if foreign:
         more = ", …" if len(foreign) > _SHOWN else ""
@@ -162,7 +162,7 @@ def require_recorded(store: Store) -> dict[str, Any]:
     """
     if store.exists(RUN_FILE) and (run := recorded(store)) is not None:
         return run
-    names = (o.name for o in store.list() if not o.name.startswith("_lease/"))
+    names = (o.name for o in store.list() if not o.name.startswith(("_lease/", "_within/")))
     found = list(itertools.islice(names, _SHOWN))
     what = f"contains no output of batch-reranker, only {', '.join(found)}" if found else "is empty"
     if not found and not store.is_there():

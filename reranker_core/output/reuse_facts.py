@@ -12,7 +12,8 @@ def reuse_facts(totals: Totals, attempts: list[Attempt]) -> dict[str, Any]:
     """For the manifest: the field `reuse`, or nothing without `reuse.from`.
 
     What was saved is the time that a replica needed for a pair in the earlier outputs, for each
-    distinct pair that was not run through the model.
+    distinct pair that was not run through the model. What the run has scored first, because several
+    parts have it (`scored_now`), is not saved.
     """
     sources = {each["url"]: each for attempt in attempts for each in attempt.reuse}
     if not sources and not totals.reused:
@@ -20,10 +21,12 @@ def reuse_facts(totals: Totals, attempts: list[Attempt]) -> dict[str, Any]:
     last = attempts[-1] if attempts else Attempt(0, "", "")
     keys = max(1, sum(each["pairs"] for each in sources.values()))
     each = sum(s["pairs"] * s["seconds_per_pair"] for s in sources.values()) / keys
-    hours = (totals.reused - totals.checked) * each / 3600
+    shared = [s["scored_now"] for s in sources.values() if s.get("scored_now") is not None]
+    hours = max(0, totals.reused - totals.checked - sum(shared)) * each / 3600
     found = {
         "pairs": totals.reused,
         "checked": totals.checked,
+        **({"shared_pairs_scored": sum(shared)} if shared else {}),
         "from": list(sources.values()),
         "seconds_per_pair": round(each, 6),
         "gpu_hours_saved": round(hours * last.gpus, 4),

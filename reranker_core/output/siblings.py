@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 
+from reranker_core.errors import StoreRefused
 from reranker_core.output.identity import RUN_FILE
 from reranker_core.output.manifest import SUCCESS
+from reranker_core.storage.errors import patiently
+from reranker_core.storage.filesystem import is_local
 from reranker_core.storage.parallel import in_parallel
 from reranker_core.storage.store import Store
+
+log = logging.getLogger(__name__)
 
 
 def complete_siblings(store: Store) -> list[Store]:
     """The other complete outputs in the same folder, that with the newest `_SUCCESS` first."""
     parent, _, own = store.url.rpartition("/")
-    filesystem = store.filesystem
+    above, filesystem = store.root.rpartition("/")[0], store.filesystem
+    if is_local(filesystem):
+        above = above or "/"
+    if not above:  # the output is a whole bucket
+        return []
     filesystem.invalidate_cache()
     try:
-        entries = filesystem.ls(store.root.rpartition("/")[0], detail=True)
+        entries = patiently(lambda: filesystem.ls(above, detail=True), parent)
     except FileNotFoundError:
         return []
     names = [
@@ -27,9 +37,15 @@ def complete_siblings(store: Store) -> list[Store]:
 
     def finished(name: str) -> tuple[datetime, str] | None:
         other = Store(f"{parent}/{name}")
-        if not is_complete(other):
-            return None
-        return filesystem.modified(other.path(SUCCESS)), name
+        path = other.path(SUCCESS)
+        try:
+            if is_complete(other):
+                return patiently(lambda: filesystem.modified(path), other.url), name
+        except FileNotFoundError:  # begun again at this moment
+            pass
+        except StoreRefused as refused:
+            log.info("%s is not looked into: %s", other.url, refused)
+        return None
 
     found = [each for each in in_parallel(finished, (n for n in names if n != own)) if each]
     return [Store(f"{parent}/{name}") for _, name in sorted(found, reverse=True)]

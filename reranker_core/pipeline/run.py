@@ -19,6 +19,7 @@ from reranker_core.output.lease import Lease
 from reranker_core.output.manifest import begin, conclude
 from reranker_core.output.proof import Totals
 from reranker_core.output.receipts import FOLDER
+from reranker_core.output.shared_pairs import SharedPairs
 from reranker_core.pipeline.cluster import hardware, living_nodes, on_device, possible_formats
 from reranker_core.pipeline.connection import connected
 from reranker_core.pipeline.derive import with_columns
@@ -27,6 +28,7 @@ from reranker_core.pipeline.job import Job
 from reranker_core.pipeline.placement import place
 from reranker_core.pipeline.preflights import write_refusal
 from reranker_core.pipeline.scoring import score
+from reranker_core.pipeline.within import with_shared_pairs
 from reranker_core.prepare import Prepared, compare
 from reranker_core.report.assessment import assess
 from reranker_core.report.page import write_report
@@ -46,7 +48,8 @@ def run(prepared: Prepared) -> Totals:
     """
     with Lease.acquire(prepared.store) as lease:
         # Another driver may have worked on the output since it was looked at.
-        return _run(with_columns(compare(prepared), lease), lease)
+        prepared = with_columns(compare(prepared), lease)
+        return _run(with_shared_pairs(prepared, lease, run), lease)
 
 
 def _run(prepared: Prepared, lease: Lease) -> Totals:
@@ -109,6 +112,7 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
         lease.confirm()
         begin(store, whose, prepared.before, prepared.outstanding)
     lease.confirm()
+    SharedPairs(store).remove()  # their scores are in the keys of the parts now
     facts = {
         **provenance(prepared.plan, scoring, prepared.config),
         "fingerprint": scoring,

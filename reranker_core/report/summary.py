@@ -11,6 +11,7 @@ from rich.table import Table
 from reranker_core.config.redaction import without_credentials
 from reranker_core.errors import count
 from reranker_core.output.proof import Totals
+from reranker_core.output.shared_pairs import SharedPairs
 from reranker_core.report.rate import duration
 from reranker_core.storage.store import Store
 
@@ -55,6 +56,8 @@ def print_plan(prepared: Prepared, console: Console) -> None:
     for source in prepared.reuse.sources if prepared.reuse else ():
         pairs = count(source.pairs, "distinct pair")
         table.add_row("earlier scores", f"of {pairs} in {without_credentials(source.url)}")
+    if prepared.config.reuse.within:
+        table.add_row("pairs in several parts", _shared(prepared))
     table.add_row("model", prepared.config.model.path)
     scoring = prepared.fingerprint
     lengths = f"{scoring['max_length']} tokens per pair, {scoring['query_max_length']} per query"
@@ -64,6 +67,13 @@ def print_plan(prepared: Prepared, console: Console) -> None:
     if prepared.device_is_unknown:
         table.add_row("device", "cuda; only a run can check whether the cluster has GPUs")
     console.print(table)
+
+
+def _shared(prepared: Prepared) -> str:
+    found = SharedPairs(prepared.store).ready(part.name for part in prepared.todo)
+    if found is None:
+        return "the run looks for them first, and scores each once; an estimate counts each of them"
+    return f"{found:,}, each is scored once; an estimate counts each of them"
 
 
 def print_estimate(

@@ -32,6 +32,11 @@ class ReuseConfig(_From):
         description="Write the hash and score of each pair to `_keys/`, about 20 bytes per pair: "
         "later runs can use the scores again.",
     )
+    within: bool = Field(
+        False,
+        description="Score a pair that several parts have only once. The run reads all texts once "
+        "more, before it starts to score.",
+    )
     max_age_days: int | None = Field(
         None, ge=0, description="Scores that were computed earlier are computed again."
     )

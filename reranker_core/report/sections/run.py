@@ -100,6 +100,10 @@ def _reused(reuse: dict[str, Any]) -> dict[str, str]:
     return {
         "earlier scores used": f"{count(reuse['pairs'], 'distinct pair')} from "
         f"{', '.join(each['url'] for each in reuse['from'])}",
+        "scored first": count(reuse["shared_pairs_scored"], "distinct pair")
+        + " that more than one part has (reuse.within)"
+        if "shared_pairs_scored" in reuse
+        else "",
         "compared with earlier scores": count(reuse["checked"], "pair") if reuse["checked"] else "",
         "saved by earlier scores": f"about {hours}" if hours else "",
     }
