@@ -1,11 +1,13 @@
 """Two nights as whole jobs: the second one with and without the scores of the first one.
 
-    python -m benchmarks.nights [--model demo|minilm] [--pairs 1000000] [--known 0.95]
+    python -m benchmarks.nights [--model demo|minilm] [--pairs 1000000] [--known 0.95] [--within]
 
 The second night has the pairs of the first one in other shards and another order. Some of its
 passages have changed. It runs twice: all pairs are scored, and only the changed ones. A job's time
 is the whole process, from the start of Python to `_SUCCESS`. Texts are short for the demo's model
 (the costs around the model show most), and docstrings for MiniLM-L6's shape.
+With --within there is one night, in which two shards have the same pairs, with and without
+`reuse.within`.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ def main() -> None:
     parser.add_argument("--model", choices=["demo", "minilm"], default="demo")
     parser.add_argument("--pairs", type=int, default=1_000_000)
     parser.add_argument("--known", type=float, default=0.95)
+    parser.add_argument("--within", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -50,25 +53,17 @@ def main() -> None:
         is_demo = options.model == "demo"
         model = Path("demo/model") if is_demo else random_head(folder / "model")
         rows = short_rows(options.pairs) if is_demo else docstring_rows(options.pairs)
-        changed = write_nights(rows, folder, options.known)
-        jobs = {
-            "first night": _job(folder, "first", "one", model),
-            "second night": _job(folder, "second", "two", model),
-            "second night, reuse.from": _job(
-                folder, "second", "reused", model, f"reuse.from={folder}/one"
-            ),
-        }
-        scores = [_scores(folder / name) for name in ("two", "reused")]
+        measured = _within if options.within else _nights
+        changed, jobs, scores = measured(rows, folder, options.known, model)
+    plain, reused = list(jobs)[-2:]
     difference = np.abs(scores[0] - scores[1])
     result = {
-        "benchmark": "nights",
+        "benchmark": "within" if options.within else "nights",
         "model": options.model,
         "pairs": len(difference),
-        "changed": changed,
+        "new": changed,
         "jobs": jobs,
-        "times_faster": round(
-            jobs["second night"]["seconds"] / jobs["second night, reuse.from"]["seconds"], 2
-        ),
+        "times_faster": round(jobs[plain]["seconds"] / jobs[reused]["seconds"], 2),
         "max_score_difference": float(difference.max()),
         "load_after": [round(value, 1) for value in os.getloadavg()],
         **describe(),
@@ -76,6 +71,34 @@ def main() -> None:
     _print(result)
     if not difference.max() < 1e-3:
         sys.exit(f"scores differ by {difference.max()}")
+
+
+Measured = tuple[int, dict[str, dict[str, Any]], list[np.ndarray]]
+
+
+def _nights(rows: pa.Table, folder: Path, known: float, model: Path) -> Measured:
+    """Number of new pairs, the jobs, and the scores of the last two."""
+    changed = write_nights(rows, folder, known)
+    jobs = {
+        "first night": _job(folder, "first", "one", model),
+        "second night": _job(folder, "second", "two", model),
+        "second night, reuse.from": _job(
+            folder, "second", "reused", model, f"reuse.from={folder}/one"
+        ),
+    }
+    return changed, jobs, [_scores(folder / name) for name in ("two", "reused")]
+
+
+def _within(rows: pa.Table, folder: Path, known: float, model: Path) -> Measured:
+    """As `_nights`."""
+    ids = rows.column_names.index("doc_id")
+    others = rows.set_column(ids, "doc_id", pa.array(np.arange(len(rows), 2 * len(rows))))
+    _write(folder / "in", pa.concat_tables([rows, others]), 2)
+    jobs = {
+        "without": _job(folder, "in", "plain", model),
+        "reuse.within": _job(folder, "in", "within", model, "reuse.within=true"),
+    }
+    return len(rows), jobs, [_scores(folder / name) for name in ("plain", "within")]
 
 
 def short_rows(count: int) -> pa.Table:
@@ -143,6 +166,7 @@ def _job(folder: Path, source: str, output: str, model: Path, *more: str) -> dic
         "scoring_seconds": manifest["scoring_seconds"],
         "reused": reuse.get("pairs", 0),
         "checked": reuse.get("checked", 0),
+        "scored_first": reuse.get("shared_pairs_scored", 0),
     }
 
 
@@ -160,7 +184,7 @@ def _lines(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
 
 
 def _print(result: dict[str, Any]) -> None:
-    title = f"{result['pairs']:,} pairs, {result['changed']:,} of them changed; {result['model']}"
+    title = f"{result['pairs']:,} pairs, {result['changed']:,} of them new; {result['model']}"
     table = Table("", "seconds", "pairs/s", "scored", "used again", title=title)
     for line in _lines(result):
         table.add_row(*line)

@@ -1,16 +1,21 @@
 """What it costs to know a pair, and what it saves.
 
     python -m benchmarks.reuse [--pairs 1000000] [--known 0.95] [--keys 1000000] [--scored 400]
+    python -m benchmarks.reuse --memory 2000000 20000000
 
 Parts of made-up texts as long as docstrings go through the code of the encode and commit stages,
 first without and then with an index of earlier scores. The rate of a model is measured on
 `--scored` docstrings. Nothing here needs Ray. The cost of a pair is processor time of one core.
+With `--memory`, indexes of so many keys are built instead, each in a process of its own, whose peak
+of resident memory is printed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import resource
 import tempfile
 import time
 from collections import defaultdict
@@ -64,7 +69,11 @@ def main() -> None:
     parser.add_argument("--known", type=float, default=0.95)
     parser.add_argument("--keys", type=int, default=1_000_000, help="in the index, at least")
     parser.add_argument("--scored", type=int, default=400, help="docstrings; 0: no model")
+    parser.add_argument("--memory", type=int, nargs="+", help="numbers of keys")
     options = parser.parse_args()
+    if options.memory:
+        print(json.dumps({"index": [_peak(keys) for keys in options.memory]} | describe()))
+        return
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         models = {"demo": Path("demo/model"), "MiniLM-L6": random_head(Path(folder) / "minilm")}
@@ -115,6 +124,32 @@ def measure(folder: Path, pairs: int, known: float, keys: int) -> tuple[Clock, f
             Known.of_part(part, found, 0, 0.0)
             part.only(left)
     return clock, written / max(count, 1)
+
+
+def _peak(keys: int) -> dict[str, float]:
+    """Of building an index of so many keys, in a new process."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_build, (keys,))
+
+
+def _build(keys: int) -> dict[str, float]:
+    before, start = _resident(), time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        index_of(Path(folder) / "index", Layout((), ()), keys, lambda: _other_keys(keys))
+        seconds = time.monotonic() - start
+        size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+    return {
+        "keys": keys,
+        "mib_before": round(before),
+        "peak_mib": round(_resident()),
+        "bytes_per_key": round(size / keys, 1),
+        "seconds": round(seconds, 1),
+    }
+
+
+def _resident() -> float:
+    """Peak of this process, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def rate(model: Path, count: int) -> dict[str, float]:

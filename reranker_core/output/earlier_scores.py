@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -30,6 +31,7 @@ from reranker_core.reuse.building import Layout, index_of
 from reranker_core.reuse.hashes import Hashes
 from reranker_core.reuse.keys import DAY, HASH, from_binary, from_bytes, keys_name, today
 from reranker_core.reuse.known import Reuse
+from reranker_core.storage.filesystem import is_local
 from reranker_core.storage.local_copy import cache_folder
 from reranker_core.storage.parallel import in_parallel
 from reranker_core.storage.store import Store
@@ -216,12 +218,12 @@ def _chosen(config: Config, scoring: dict[str, Any], store: Store) -> list[Store
         _newest(config, scoring, store) if name == AUTO else _named(name, store)
         for name in config.reuse.sources
     )
-    return list({other.url: other for other in found if other is not None}.values())
+    return list({_real(other): other for other in found if other is not None}.values())
 
 
 def _named(name: str, store: Store) -> Store:
     other = Store(name)
-    if other.url == store.url:
+    if _real(other) == _real(store):
         raise ConfigError(
             f"reuse.from={name} is output.path itself, which a run resumes without it. Name "
             "another output"
@@ -232,6 +234,10 @@ def _named(name: str, store: Store) -> Store:
             "_manifest.json and _SUCCESS). Name the folder of a complete run, or leave it out"
         )
     return other
+
+
+def _real(store: Store) -> str:
+    return os.path.realpath(store.root) if is_local(store.filesystem) else store.url
 
 
 def _newest(config: Config, scoring: dict[str, Any], store: Store) -> Store | None:

@@ -143,3 +143,89 @@ def test_scores_that_are_too_old_are_not_used(tmp_path: Path):
     old = EarlierScores(**{**vars(found), "oldest": today() + 1})
     assert len(old.open().known(hashes)[0].index) == 0
     assert old.known_share(hashes) == 0.0
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["{folder}", "{folder}/o*", "{folder}/absent", "{folder}/in/a.parquet", "{folder}/in", "s3:/x"],
+)
+def test_what_is_no_output_is_refused(tmp_path: Path, given: str):
+    done(tmp_path, "one")
+    with pytest.raises(ConfigError) as refused:
+        chosen(tmp_path, given.format(folder=tmp_path))
+    assert refused.value.exit_code == 2
+    assert given.format(folder=tmp_path) in str(refused.value)
+
+
+@pytest.mark.parametrize("given", ["{}/new/", "{}/new//", "{}/in/../new", "file://{}/new", "{}/link"])
+def test_the_output_itself_is_refused_however_it_is_written(tmp_path: Path, given: str):
+    done(tmp_path, "new")
+    (tmp_path / "link").symlink_to(tmp_path / "new")
+    with pytest.raises(ConfigError, match=r"is output\.path itself"):
+        chosen(tmp_path, given.format(tmp_path))
+
+
+def test_an_output_that_is_named_twice_counts_once(tmp_path: Path):
+    done(tmp_path, "one")
+    found, _ = chosen(tmp_path, f"[auto, {tmp_path}/one, {tmp_path}/one/]")
+    assert [source.url for source in found.sources] == [str(tmp_path / "one")]
+
+
+def test_auto_passes_over_what_cannot_be_used(tmp_path: Path):
+    done(tmp_path, "one")
+    unfinished = Output(tmp_path / "in", tmp_path / "two")
+    unfinished.claim()
+    damaged = done(tmp_path, "three")
+    damaged.store.write("_run.json", b"{")
+    done(tmp_path, "four").store.write("_manifest.json", b"")
+    (tmp_path / "five").mkdir()
+    found, _ = chosen(tmp_path, "auto")
+    assert [source.url for source in found.sources] == [str(tmp_path / "one")]
+    with pytest.raises(ConfigError, match=r"three/_run\.json is damaged") as refused:
+        chosen(tmp_path, str(tmp_path / "three"))
+    assert refused.value.exit_code == 2
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_auto_without_an_output_beside_it_scores_all(tmp_path: Path, there: bool):
+    if there:
+        done(tmp_path, "one", dtype="bfloat16")
+    else:
+        write(tmp_path / "in/a.parquet", flat(10))
+    assert chosen(tmp_path, "auto") is None
+
+
+def test_outputs_on_an_object_store_are_found(tmp_path: Path, moto_bucket: str):
+    write(tmp_path / "in/a.parquet", flat(10))
+    parent = f"{moto_bucket}/{tmp_path.name}"
+    Output(tmp_path / "in", f"{parent}/one").drive()
+    for output, given, count in (
+        (f"{parent}/two/", f"{parent}/one/", 1),
+        (f"{parent}/two", "auto", 1),
+        (f"{parent}/two/three", "auto", 0),
+        (moto_bucket, "auto", 0),
+        (f"{moto_bucket}/", "auto", 0),
+    ):
+        new = Output(tmp_path / "in", output, f"reuse.from={given}")
+        found = earlier_scores(new.config, new.run["fingerprint"], new.store)
+        assert len(found[0].sources if found else ()) == count
+
+
+def test_lost_data_files_do_not_count_and_lost_receipts_lose_their_keys(tmp_path: Path):
+    output = done(tmp_path, "one")
+    output.store.delete(*(f"{part.name}.parquet" for part in output.plan.parts))
+    found, _ = chosen(tmp_path, str(tmp_path / "one"))
+    assert (found.pairs, sum(table.num_rows for table in found.tables())) == (10, 10)
+    output.store.delete(f"_receipts/{output.plan.parts[0].name}.json")
+    found, _ = chosen(tmp_path, str(tmp_path / "one"))
+    assert sum(table.num_rows for table in found.tables()) == found.pairs == 6
+
+
+def test_quarantined_pairs_have_no_keys(tmp_path: Path):
+    write(tmp_path / "in/a.parquet", flat(10))
+    output = Output(tmp_path / "in", tmp_path / "one", "guard.max_quarantined_fraction=1")
+    output.claim()
+    output.commit_all(bad=3)
+    output.drive()
+    found, _ = chosen(tmp_path, str(tmp_path / "one"))
+    assert found.pairs == 7
