@@ -157,7 +157,9 @@ def test_what_is_no_output_is_refused(tmp_path: Path, given: str):
     assert given.format(folder=tmp_path) in str(refused.value)
 
 
-@pytest.mark.parametrize("given", ["{}/new/", "{}/new//", "{}/in/../new", "file://{}/new", "{}/link"])
+@pytest.mark.parametrize(
+    "given", ["{}/new/", "{}/new//", "{}/in/../new", "file://{}/new", "{}/link"]
+)
 def test_the_output_itself_is_refused_however_it_is_written(tmp_path: Path, given: str):
     done(tmp_path, "new")
     (tmp_path / "link").symlink_to(tmp_path / "new")
