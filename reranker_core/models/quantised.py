@@ -34,6 +34,7 @@ _PACKAGES = {
     "eetq": "eetq",
     "auto-round": "auto-round",
 }
+_BESIDE = {"bitsandbytes": ("accelerate",)}  # more packages that loading needs
 DEQUANTISED = ("bitsandbytes", "compressed-tensors", "fp8", "torchao")
 _CONFIG = "quantization_config"
 _SIDECARS = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")
@@ -48,20 +49,20 @@ class Quantisation:
     Attributes:
         method: the value of `quant_method`.
         where: the key or file that says so.
-        package: the package that can read such weights.
+        packages: the packages that loading such weights needs.
         problem: why these weights cannot be dequantised here, or ''.
 
     """
 
     method: str
     where: str
-    package: str
+    packages: tuple[str, ...]
     problem: str
 
     @property
-    def is_installed(self) -> bool:
-        """Whether the package is installed on this machine."""
-        return find_spec(self.package.replace("-", "_")) is not None
+    def missing(self) -> list[str]:
+        """Those of `packages` that are not installed on this machine."""
+        return [name for name in self.packages if find_spec(name.replace("-", "_")) is None]
 
     def __str__(self) -> str:
         return f"{self.method} ({self.where})"
@@ -127,7 +128,8 @@ def _described(checkpoint: Checkpoint, said: Any, where: str, known: bool) -> Qu
         problem = "config_groups has several schemes"
     elif method == "fp8" and not _fits_blocks(checkpoint, settings):
         problem = "the shapes of weights and scales do not fit weight_block_size"
-    return Quantisation(method, where, _PACKAGES.get(method, method), problem)
+    packages = _PACKAGES.get(method, method), *_BESIDE.get(method, ())
+    return Quantisation(method, where, packages, problem)
 
 
 def _schemes(settings: dict[str, Any]) -> int:

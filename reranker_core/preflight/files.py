@@ -130,11 +130,11 @@ def _check_quantisation(checkpoint: Checkpoint, golden: str | None) -> Check:
     if found is not None and found.problem:
         problem = found.problem
         remedy = f"This job does not run these weights. {_UNQUANTISED}"
-    elif found is not None and not found.is_installed:
-        problem = "it is not installed"
+    elif found is not None and found.missing:
+        problem = f"not installed: {', '.join(found.missing)}"
         remedy = (
-            f"Run `pip install {found.package}` on all nodes, and set preflight.golden (see "
-            f"docs/families.md, Quantised weights). Or: {_UNQUANTISED}"
+            f"Run `pip install {' '.join(found.missing)}` on all nodes, and set preflight.golden "
+            f"(see docs/families.md, Quantised weights). Or: {_UNQUANTISED}"
         )
     elif found is not None and golden is None:
         problem = "there are no scores of the unquantised model to compare with"
@@ -146,7 +146,7 @@ def _check_quantisation(checkpoint: Checkpoint, golden: str | None) -> Check:
     measured = "not quantised"
     if found is not None:
         outcome = problem or "the weights are dequantised while they are loaded"
-        measured = f"quantised by {found}, which needs the package {found.package}; {outcome}"
+        measured = f"quantised by {found}, which needs {' and '.join(found.packages)}; {outcome}"
     return Check(
         "files",
         "not_quantised",

@@ -17,7 +17,8 @@ from tests.shared_ray import meanwhile
 from tests.tables import config
 from tests.texts import flat_table
 
-pytestmark = pytest.mark.whole_job
+# tests/fleet has a replica that disagrees, too; this one has a weight that does.
+pytestmark = [pytest.mark.whole_job, pytest.mark.exhaustive]
 
 RELAXED = ("preflight.checks.meaning=off", "model.dtype=float32", "model.device=cpu")
 

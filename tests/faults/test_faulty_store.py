@@ -24,6 +24,7 @@ from reranker_core.storage.store import Store
 from tests.faults.drivers import Killed, MortalStore
 from tests.faults.proxy import FAULTS, FaultyProxy, at_random
 from tests.faults.watching import Reader
+from tests.marks import more
 from tests.outputs import Output, made_up, sizes
 from tests.servers import BUCKET, clients_of, forget_clients, seaweedfs
 from tests.tables import config, flat, write
@@ -48,7 +49,7 @@ def server(request):
 
 
 exhaustive = pytest.mark.exhaustive
-on_both_servers = pytest.mark.parametrize("server", ["weed", "moto"], indirect=True)
+on_both_servers = pytest.mark.parametrize("server", ["weed", more("moto")], indirect=True)
 
 
 @pytest.fixture
@@ -84,8 +85,8 @@ def assert_undisturbed(output: Output) -> None:
     ("server", "faults"),
     [
         ("weed", FAULTS),
-        ("moto", FAULTS),
-        *(pytest.param("weed", (fault,), marks=exhaustive) for fault in FAULTS),
+        more("moto", FAULTS),
+        *(more("weed", (fault,)) for fault in FAULTS),
     ],
     indirect=["server"],
     ids=["all-weed", "all-moto", *FAULTS],
@@ -194,9 +195,7 @@ def test_a_driver_that_was_paused_beyond_its_lease_wakes_and_changes_nothing(out
 
 
 @pytest.mark.usefixtures("proxy")
-@pytest.mark.parametrize(
-    "lives", [1, 9, 24, *(pytest.param(lives, marks=exhaustive) for lives in (4, 16))]
-)
+@pytest.mark.parametrize("lives", [1, 9, 24, more(4), more(16)])
 def test_a_driver_that_is_killed_at_a_request_is_succeeded(output: Output, lives: int):
     with pytest.raises(Killed):
         output.drive(store=MortalStore(output.store.url, lives=lives), term=0.3)

@@ -14,16 +14,12 @@ from reranker_core.errors import StoreFull, StoreRefused
 from reranker_core.output.proof import prove
 from reranker_core.storage.store import Store
 from tests.faults.proxy import FaultyProxy
+from tests.marks import more
 from tests.outputs import Output
 from tests.servers import BUCKET, clients_of, forget_clients, seaweedfs
 from tests.tables import flat, write
 
 ROWS = 14  # in four parts
-
-
-def more(*case: object) -> object:
-    """One more answer that means the same."""
-    return pytest.param(*case, marks=pytest.mark.exhaustive)
 
 
 @pytest.fixture(scope="module")

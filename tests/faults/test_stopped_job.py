@@ -16,14 +16,20 @@ from tests.texts import flat_table
 pytestmark = pytest.mark.whole_job
 
 
-def test_a_stopped_run_exits_5_and_the_next_goes_on_from_there(tmp_path, bert, rerank):
+def test_a_run_that_sigterm_stops_exits_5(tmp_path, bert):
     pq.write_table(flat_table(6000, seed=1), tmp_path / "in.parquet")
     receipts = tmp_path / "out/_receipts"
-
     printed = stop_a_process(tmp_path, bert, lambda: set(receipts.glob("*")))
     assert "stopped by SIGTERM" in printed
-    before = set(receipts.iterdir())
     assert not (tmp_path / "out/_SUCCESS").exists()
+
+
+@pytest.mark.exhaustive
+def test_a_run_that_sigint_stops_goes_on_from_where_an_earlier_one_stopped(tmp_path, bert, rerank):
+    pq.write_table(flat_table(6000, seed=1), tmp_path / "in.parquet")
+    receipts = tmp_path / "out/_receipts"
+    stop_a_process(tmp_path, bert, lambda: set(receipts.glob("*")))
+    before = set(receipts.iterdir())
 
     def interrupt():
         while not set(receipts.iterdir()) > before:

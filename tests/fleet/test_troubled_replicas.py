@@ -55,10 +55,10 @@ def overflow(weights):
     weights["bert.encoder.layer.0.output.dense.weight"] *= 8e3
 
 
-def test_a_number_format_that_all_refuse_is_followed_by_the_next(gpus, bert, table, tmp_path):
+def test_a_number_format_that_is_refused_is_followed_by_the_next(gpus, bert, table, tmp_path):
     model = damage.with_weights(bert, tmp_path / "model", overflow)
     formats = {"float16": "fast", "float32": "the fallback"}
-    settings = ("model.dtype=auto", "model.trust_remote_code=false", "replicas.max=2")
+    settings = ("model.dtype=auto", "model.trust_remote_code=false", "replicas.max=1")
     with mock.patch("reranker_core.pipeline.run.possible_formats", return_value=formats):
         printed = rerank(tmp_path, model, *settings)
     assert "model.dtype=float16: numerics/finite" in printed
@@ -67,6 +67,7 @@ def test_a_number_format_that_all_refuse_is_followed_by_the_next(gpus, bert, tab
     assert_undisturbed(tmp_path, model, table)
 
 
+@pytest.mark.exhaustive  # tests/integration/test_rerank_job.py has one replica that refuses a model
 def test_a_model_that_all_refuse_is_refused_at_once(gpus, bert, table, tmp_path):
     model = troubled_model(bert, tmp_path)
     set_troubles(tmp_path, dict.fromkeys(gpus, "fails"))

@@ -229,6 +229,7 @@ def test_a_second_driver_exits_6_and_says_who_is_at_work(rerank, tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["_lease"]
 
 
+@pytest.mark.exhaustive  # tests/faults/test_faulty_store.py has them without Ray
 def test_changed_shards_are_refused_and_on_request_scored_anew(rerank, score, tmp_path):
     tables = {name: flat_table(rows, seed=rows) for name, rows in (("a", 40), ("b", 50))}
     (tmp_path / "in").mkdir()

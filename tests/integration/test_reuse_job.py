@@ -11,14 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.faults.test_killed_driver import kill, receipts
+from tests.marks import more
 from tests.texts import flat_table
 
 pytestmark = pytest.mark.whole_job
 PART = 100
 
 
-def test_a_second_night_that_is_killed_and_resumed_scores_what_is_new(
-    rerank, bert, shared_ray, tmp_path
+@pytest.mark.parametrize("killed", [False, more(True)])
+def test_a_second_night_scores_what_is_new_also_when_it_is_killed_and_resumed(
+    killed, rerank, bert, shared_ray, tmp_path
 ):
     rows = flat_table(2600, seed=1)
     (tmp_path / "first").mkdir()
@@ -33,22 +35,23 @@ def test_a_second_night_that_is_killed_and_resumed_scores_what_is_new(
     rerank(tmp_path / "first", tmp_path / "night-1", part_rows)
 
     night = tmp_path / "night-2"
-    kill(
-        [
-            f"input.path={tmp_path}/second",
-            f"output.path={night}",
-            f"model.path={bert}",
-            f"ray.address={shared_ray.address}",
-            *("model.dtype=float32", "preflight.checks.meaning=off", part_rows),
-            f"reuse.from={tmp_path}/night-1",
-            "reuse.within=true",
-        ],
-        when=lambda: receipts(night / "_within/scores") >= 2,
-        then=0.0,
-    )
-    assert not receipts(night)
-    again = "reuse.from=auto", "reuse.within=true"
-    printed = rerank(tmp_path / "second", night, part_rows, *again)
+    if killed:
+        kill(
+            [
+                f"input.path={tmp_path}/second",
+                f"output.path={night}",
+                f"model.path={bert}",
+                f"ray.address={shared_ray.address}",
+                *("model.dtype=float32", "preflight.checks.meaning=off", part_rows),
+                f"reuse.from={tmp_path}/night-1",
+                "reuse.within=true",
+            ],
+            when=lambda: receipts(night / "_within/scores") >= 2,
+            then=0.0,
+        )
+        assert not receipts(night)
+    settings = "reuse.from=auto", "reuse.within=true"
+    printed = rerank(tmp_path / "second", night, part_rows, *settings)
     assert "earlier scores used" in printed
     assert not (night / "_within").exists()
 

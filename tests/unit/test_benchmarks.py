@@ -18,6 +18,7 @@ from reranker_core.models.networks.first_token_layer import read_first_token_onl
 from reranker_core.models.networks.last_token_layer import last_states, read_last_token_only
 from reranker_core.score.batching import Shapes
 from reranker_core.score.engine import Engine
+from tests.marks import more
 from tests.tables import flat, write
 
 
@@ -56,7 +57,13 @@ def test_all_stages_around_the_scorer_take_time(tmp_path: Path, bert: Path):
     assert len(list((tmp_path / "out").glob("*.parquet"))) == 1
 
 
-@pytest.mark.parametrize("name", list(TINY))
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bert-tiny",
+        *(more(name) for name in TINY if name != "bert-tiny"),
+    ],
+)
 def test_the_gpu_script_measures_on_a_cpu(name: str):
     found = gpu.measure(TINY[name], "cpu", "bfloat16", 200, 1, ScoreConfig(max_batch_tokens=4096))
     assert found["tokens_per_second"] > 0

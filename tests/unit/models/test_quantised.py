@@ -20,6 +20,7 @@ from reranker_core.models.checkpoint import open_checkpoint
 from reranker_core.preflight.files import check_files
 from reranker_core.preflight.golden import record
 from tests import damage
+from tests.marks import more
 from tests.parity import common
 from tests.quantised_checkpoints import by_transformers, compressed, fp8
 from tests.running import ROOT
@@ -77,7 +78,7 @@ def test_a_quantised_model_runs_if_it_ranks_as_the_original(way: str, tmp_path: 
 
 @pytest.mark.parametrize(
     "name",
-    ["bert", "qwen3", "monot5", pytest.param("gemma2_lightweight", marks=pytest.mark.exhaustive)],
+    ["bert", "qwen3", "monot5", more("gemma2_lightweight")],
 )
 def test_scores_are_those_of_the_dequantised_weights(
     name: str, tmp_path: Path, request: pytest.FixtureRequest

@@ -12,6 +12,7 @@ import pytest
 from reranker_core.checks import Check
 from reranker_core.config import ModelConfig
 from reranker_core.errors import ConfigError
+from reranker_core.models import quantised
 from reranker_core.models.checkpoint import open_checkpoint
 from reranker_core.preflight.files import check_files
 from tests import damage
@@ -98,10 +99,14 @@ def test_a_merged_model_beside_an_adapter_is_named(bert: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("settings", "method", "package"),
+    ("settings", "method", "packages"),
     [
-        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "bitsandbytes", "bitsandbytes"),
-        ({"load_in_8bit": True}, "bitsandbytes", "bitsandbytes"),
+        (
+            {"quant_method": "bitsandbytes", "load_in_4bit": True},
+            "bitsandbytes",
+            "bitsandbytes and accelerate",
+        ),
+        ({"load_in_8bit": True}, "bitsandbytes", "bitsandbytes and accelerate"),
         ({"quant_method": "gptq", "bits": 4}, "gptq", "gptqmodel"),
         ({"quant_method": "awq", "bits": 4}, "awq", "gptqmodel"),
         ({"quant_method": "compressed-tensors"}, "compressed-tensors", "compressed-tensors"),
@@ -111,14 +116,25 @@ def test_a_merged_model_beside_an_adapter_is_named(bert: Path, tmp_path: Path):
         ({"bits": 4}, "an unnamed method", "an unnamed method"),
     ],
 )
-def test_quantised_weights_are_refused_by_method_and_package(
-    bert: Path, tmp_path: Path, settings: dict[str, Any], method: str, package: str
+def test_quantised_weights_are_refused_by_method_and_packages(
+    bert: Path, tmp_path: Path, settings: dict[str, Any], method: str, packages: str
 ):
     folder = damage.with_config(bert, tmp_path / "m", quantization_config=settings)
     check = checks(folder)["not_quantised"]
     assert not check.passed
     assert check.measured.startswith(f"quantised by {method} (")
-    assert f"needs the package {package}" in check.measured
+    assert f"which needs {packages}; " in check.measured
+
+
+def test_packages_that_are_not_installed_are_named_where_the_run_starts(
+    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    folder = damage.with_config(bert, tmp_path / "m", quantization_config=settings)
+    monkeypatch.setattr(quantised, "find_spec", lambda name: None if name == "accelerate" else name)
+    check = checks(folder)["not_quantised"]
+    assert "not installed: accelerate" in check.measured
+    assert "`pip install accelerate` on all nodes" in check.remedy
 
 
 @pytest.mark.parametrize("name", ["quantize_config.json", "quant_config.json"])

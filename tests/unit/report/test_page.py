@@ -17,6 +17,7 @@ from reranker_core.report.outcome import outcome
 from reranker_core.report.page import page, write_page
 from reranker_core.report.rate import duration
 from reranker_core.report.text import print_night
+from tests.marks import more
 from tests.nights import night
 from tests.tables import flat, write
 
@@ -78,8 +79,15 @@ def browser():
         opened.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [380, 1200])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (380, "light"),
+        (1200, "dark"),
+        more(380, "dark"),
+        more(1200, "light"),
+    ],
+)
 def test_a_browser_shows_all_of_the_page_and_runs_nothing_of_the_data(
     hostile, browser, scheme, width
 ):

@@ -16,6 +16,7 @@ from reranker_core.errors import ConfigError
 from reranker_core.score import compiling, streams
 from reranker_core.score.scorer import Scorer
 from tests import checkpoints
+from tests.marks import more
 from tests.parity.common import sample_pairs
 from tests.tables import config
 
@@ -50,7 +51,7 @@ def fresh() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("threads", "shares"),
     # Two streams cannot share three threads evenly: another graph, and ten more seconds.
-    [(2, {1}), pytest.param(3, {1, 2}, marks=pytest.mark.exhaustive)],
+    [(2, {1}), more(3, {1, 2})],
 )
 def test_compiled_code_gives_the_scores_of_the_model_it_was_made_of(
     threads: int, shares: set[int], small: Path, monkeypatch: pytest.MonkeyPatch

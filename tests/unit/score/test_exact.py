@@ -10,11 +10,12 @@ import torch
 
 from reranker_core.score.exact import in_float32
 from reranker_core.score.scorer import Scorer
+from tests.marks import more
 from tests.tables import config
 from tests.texts import WORDS
 
 ENCODERS = ["bert", "modernbert"]
-DECODERS = ["gemma", "minicpm_layerwise", "gemma2_lightweight", "monot5"]
+DECODERS = ["gemma", "minicpm_layerwise", "monot5", more("gemma2_lightweight")]
 PAIRS = [("how to cache", " ".join(WORDS[:number])) for number in (1, 20, 60)]
 
 
