@@ -43,6 +43,8 @@ AUTO = "auto"
 _OF_OTHER_COLUMNS = ("normalize",)
 # As replicas must agree with each other, as a fraction of the range of scores.
 _TOLERANCE, _HALF_TOLERANCE = {"float32": 0.01}, 0.03
+# As a fraction of the largest score: what a format rounds off, should all scores be nearly equal.
+_ROUNDING, _HALF_ROUNDING = {"float32": 1e-5}, 0.01
 _SHOWN = 5
 # Of each part, the MD5 of its keys and their number; more than one if it was committed again.
 Stated = dict[str, dict[str, int]]
@@ -171,7 +173,7 @@ def earlier_scores(
     if not stores:
         return None
     dtype: str = scoring["dtype"]
-    sources, spans = [], []
+    sources, ranges = [], []
     for other in stores:
         reasons = _reasons(other, config, {**scoring, "dtype": dtype})
         if reasons:
@@ -197,9 +199,8 @@ def earlier_scores(
             )
         )
         scores = manifest.get("scores") or {}
-        spans.append(abs(scores.get("max", 0.0) - scores.get("min", 0.0)))
+        ranges.append((scores.get("min", 0.0), scores.get("max", 0.0)))
     age = config.reuse.max_age_days
-    tolerance = _TOLERANCE.get(dtype, _HALF_TOLERANCE)
     wanted = {"chunks": config.output.chunks, "lost": config.output.tokens_lost}
     found_scores = EarlierScores(
         sources=tuple(sources),
@@ -207,9 +208,17 @@ def earlier_scores(
         more=tuple(name for name, is_wanted in wanted.items() if is_wanted),
         oldest=0 if age is None else today() - age,
         check=config.reuse.check,
-        tolerance=tolerance * (max(spans) or 1.0),
+        tolerance=_tolerance(ranges, dtype),
     )
     return found_scores, dtype
+
+
+def _tolerance(ranges: list[tuple[float, float]], dtype: str) -> float:
+    """Largest difference between a score of the outputs and the same one, computed again."""
+    spread = max(high - low for low, high in ranges)
+    largest = max(abs(score) for both in ranges for score in both)
+    rounding = _ROUNDING.get(dtype, _HALF_ROUNDING) * (largest or 1.0)
+    return max(_TOLERANCE.get(dtype, _HALF_TOLERANCE) * spread, rounding)
 
 
 def _chosen(config: Config, scoring: dict[str, Any], store: Store) -> list[Store]:

@@ -7,6 +7,7 @@ The other run then uses these scores as it uses those of an earlier output.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -35,6 +36,8 @@ from reranker_core.prepare import Prepared, prepare, with_earlier_scores
 from reranker_core.stopping import stop_on_signals
 
 log = logging.getLogger(__name__)
+
+_SECONDS_BETWEEN_LINES = 10.0
 
 Write = Callable[[SharedPairs, str, pa.Table, InputSchema], None]
 
@@ -121,9 +124,16 @@ def _pass(
         )
         .iter_rows()
     )
-    longest = prepared.config.guard.max_stall_seconds
-    for _ in watched(rows, lease.check, lambda: "parts", longest, lambda: silence_of(coordinator)):
-        pass
+    longest, done, told = prepared.config.guard.max_stall_seconds, 0, time.monotonic()
+
+    def left() -> str:
+        return f"{count(len(parts) - done, 'part')} to read for reuse.within"
+
+    for _ in watched(rows, lease.check, left, longest, lambda: silence_of(coordinator)):
+        done += 1
+        if time.monotonic() - told > _SECONDS_BETWEEN_LINES:
+            log.info("reuse.within: %d of %s read", done, count(len(parts), "part"))
+            told = time.monotonic()
 
 
 def _written(

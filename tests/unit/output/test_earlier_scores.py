@@ -1,5 +1,6 @@
 """Which outputs `reuse.from` takes, and what is refused."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -231,3 +232,24 @@ def test_quarantined_pairs_have_no_keys(tmp_path: Path):
     output.drive()
     found, _ = chosen(tmp_path, str(tmp_path / "one"))
     assert found.pairs == 7
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high", "expected"),
+    [
+        ("float32", -5.0, 3.0, 0.08),
+        ("float32", -11.0, -10.999999, 1.1e-4),  # nearly equal scores differ by rounding
+        ("bfloat16", -5.0, 5.0, 0.3),
+        ("bfloat16", 20.0, 20.5, 0.205),
+        ("float32", 0.0, 0.0, 1e-5),
+    ],
+)
+def test_scores_that_are_computed_again_may_differ_by_little(
+    tmp_path: Path, dtype: str, low: float, high: float, expected: float
+):
+    output = done(tmp_path, "one", dtype=dtype)
+    manifest = json.loads(output.store.read("_manifest.json"))
+    manifest["scores"] |= {"min": low, "max": high}
+    output.store.write("_manifest.json", json.dumps(manifest).encode())
+    found, _ = chosen(tmp_path, str(tmp_path / "one"), dtype=dtype)
+    assert found.tolerance == pytest.approx(expected)
