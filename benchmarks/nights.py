@@ -184,7 +184,7 @@ def _lines(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
 
 
 def _print(result: dict[str, Any]) -> None:
-    title = f"{result['pairs']:,} pairs, {result['changed']:,} of them new; {result['model']}"
+    title = f"{result['pairs']:,} pairs, {result['new']:,} of them new; {result['model']}"
     table = Table("", "seconds", "pairs/s", "scored", "used again", title=title)
     for line in _lines(result):
         table.add_row(*line)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +26,7 @@ from reranker_core.input.columns import typed
 from reranker_core.input.pairs import Pairs, find_pairs
 from reranker_core.input.schema import InputSchema
 from reranker_core.reuse.hashes import Hashes, pair_hashes
-from reranker_core.storage.database import database, glob_in
+from reranker_core.storage.database import database
 from reranker_core.storage.parallel import in_parallel
 from reranker_core.storage.store import Store
 
@@ -33,8 +34,10 @@ FOLDER = "_within"
 INSTRUCTION = "instruction"  # the column of the shards, if the input has one
 _HASHES, _OWNED, _PAIRS, _SCORES, _READY = "hashes", "owned", "pairs", "scores", "_ready"
 _ROWS = 65_536  # of a result at once
+_PARTS = 64  # of which hashes are given to the database at once
+_TABLE = "CREATE TABLE hashes (part UBIGINT, high UBIGINT, low UBIGINT)"
 _FIND = """
-SELECT min(part) AS part, high, low FROM read_parquet({files})
+SELECT min(part) AS part, high, low FROM hashes
 GROUP BY high, low HAVING count(*) > 1 ORDER BY part, high, low
 """
 
@@ -108,8 +111,12 @@ class SharedPairs:
             return part, len(hashes)
 
         with database("reuse.within", Incomplete) as connection:
-            files = glob_in(connection, self.store.below(_HASHES))
-            found = connection.sql(_FIND.format(files=files)).to_arrow_reader(_ROWS)
+            connection.execute(_TABLE)
+            hashes = in_parallel(self._hashes, sorted(names.values()))
+            while tables := list(islice(hashes, _PARTS)):
+                connection.register("added", pa.concat_tables(tables))
+                connection.execute("INSERT INTO hashes SELECT part, high, low FROM added")
+            found = connection.sql(_FIND).to_arrow_reader(_ROWS)
             for part, count in in_parallel(write, _by_part(found, names)):
                 owners.add(part)
                 total += count
@@ -123,6 +130,9 @@ class SharedPairs:
         hashes = pair_hashes(pairs).tolist()
         chosen = np.array([tuple(each) in wanted for each in hashes], bool)
         self._write(_PAIRS, part, _texts(pairs.only(chosen)))
+
+    def _hashes(self, part: str) -> pa.Table:
+        return pq.read_table(io.BytesIO(self.store.read(_name(_HASHES, part))))
 
     def _of(self, folder: str) -> set[str]:
         """The parts that have a file in `folder`."""
@@ -161,9 +171,8 @@ def _by_part(
             if last is not None and number != last:
                 yield names[last], np.concatenate(waiting)
                 waiting = []
-            if number in names:  # else of a part that an interrupted run has left
-                waiting.append(some)
-                last = number
+            waiting.append(some)
+            last = number
     if last is not None:
         yield names[last], np.concatenate(waiting)
 
