@@ -142,8 +142,8 @@ class SharedPairs:
         }
 
     def _write(self, folder: str, part: str, columns: dict[str, pa.Array]) -> None:
-        data = io.BytesIO()
-        pq.write_table(pa.table(columns), data, compression="zstd")
+        data, repeated = io.BytesIO(), [name for name in columns if name not in ("high", "low")]
+        pq.write_table(pa.table(columns), data, compression="zstd", use_dictionary=repeated)
         self.store.write(_name(folder, part), data.getvalue())
 
 
