@@ -25,6 +25,7 @@ from reranker_core.errors import Incomplete
 from reranker_core.input.columns import typed
 from reranker_core.input.pairs import Pairs, find_pairs
 from reranker_core.input.schema import InputSchema
+from reranker_core.output.lease import FOLDER as LEASES
 from reranker_core.reuse.hashes import Hashes, pair_hashes
 from reranker_core.storage.database import database
 from reranker_core.storage.parallel import in_parallel
@@ -67,14 +68,21 @@ class SharedPairs:
         return found if set(parts) <= self._of(_HASHES) else None
 
     def begin(self, parts: set[str]) -> set[str]:
-        """Remove what an interrupted run has left, except for hashes of `parts`; the parts that
-        have hashes.
+        """Remove what an interrupted run has left, except for hashes of `parts`, and the lease of
+        the scores; the parts that have hashes.
         """
         self.store.delete(_READY)
-        hashed = self._of(_HASHES)
-        kept = {_name(_HASHES, part) for part in hashed & parts}
-        self.store.delete(*(each.name for each in self.store.list() if each.name not in kept))
-        return hashed & parts
+        self.remove_scores()
+        hashed = self._of(_HASHES) & parts
+        kept = {_name(_HASHES, part) for part in hashed}
+        for folder in (_HASHES, _OWNED, _PAIRS):
+            names = {each.name for each in self.store.list(folder)}
+            self.store.delete(*(names - kept))
+        return hashed
+
+    def remove_scores(self) -> None:
+        """Remove the output, except for its lease: a driver that was paused must find it."""
+        self.scores.clear(but=LEASES)
 
     def finish(self, pairs: int) -> None:
         """Record that all shards are there."""

@@ -164,7 +164,7 @@ def run_of(prepared: Prepared, shared: SharedPairs) -> Prepared:
         if prepared.before is not None:
             raise
         # Scores of another model or other settings, of an output that was never begun.
-        shared.scores.clear()
+        shared.remove_scores()
         return prepare(config)
 
 

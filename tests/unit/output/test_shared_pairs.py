@@ -193,5 +193,8 @@ def test_scores_of_another_model_are_removed_if_the_output_was_never_begun(
     night = Night(shards(tmp_path), tmp_path / "out", DEMO, demo)
     shared, _ = found(night.prepared)
     assert Night.of(run_of(night.prepared, shared), demo).drive() is not None
+    shared.scores.write("_lease/000007.json", b"{}")
     other = Night(tmp_path / "in", tmp_path / "out", DEMO, demo, "model.max_length=99")
     assert with_shared(other, shared) == 3
+    shared.begin(set())
+    assert [each.name for each in shared.store.list()] == ["scores/_lease/000007.json"]
