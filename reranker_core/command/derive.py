@@ -44,7 +44,7 @@ def derive(output: str, overrides: tuple[str, ...], to: str, config: str | None)
                 f"{', '.join(_SECTIONS)} can change"
             )
     overrides = (*overrides, f"output.path={to}")
-    base = None if config else configuration_like(output, overrides)
+    base = None if config else configuration_like(output, overrides, "derive ")
     loaded = load_config(config, overrides, base=base)
     # Late, so that --help and wrong options answer at once.
     from reranker_core.output.derivation import prepare_derivation
@@ -52,11 +52,14 @@ def derive(output: str, overrides: tuple[str, ...], to: str, config: str | None)
     from reranker_core.storage.store import Store
 
     start = time.monotonic()
-    target = Store(to)
-    if target.url == Store(output).url:
-        raise ConfigError(f"--to {to} is OUTPUT itself; data files are never changed. Name another")
+    source, target = Store(output), Store(to)
+    if f"{target.url}/".startswith(f"{source.url}/"):
+        raise ConfigError(
+            f"--to {to} is {output} or a folder in it, whose files are never changed. Choose "
+            "another folder"
+        )
     target.check_writable()
-    derivation = prepare_derivation(Store(output), loaded)
+    derivation = prepare_derivation(source, loaded)
     from reranker_core.pipeline.derive import derive as run
 
     totals = run(derivation)

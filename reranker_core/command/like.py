@@ -1,4 +1,4 @@
-"""`--like OUTPUT`: the configuration of an earlier run, from its output alone."""
+"""The configuration of an earlier run, from its output alone: `--like OUTPUT`, `derive OUTPUT`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ from reranker_core.errors import ConfigError
 log = logging.getLogger(__name__)
 
 
-def configuration_like(output: str, overrides: Iterable[str]) -> dict[str, Any]:
+def configuration_like(
+    output: str, overrides: Iterable[str], option: str = "--like "
+) -> dict[str, Any]:
     """The configuration of the last run that wrote `output`.
 
     Args:
         output: the output folder.
         overrides: `section.field=value` that will replace values.
+        option: what stands before the folder in the command, as messages repeat it.
 
     Raises:
         ConfigError: the output has no configuration, or one that cannot be used here.
@@ -33,21 +36,21 @@ def configuration_like(output: str, overrides: Iterable[str]) -> dict[str, Any]:
     from reranker_core.output.manifest import recorded_manifest
     from reranker_core.storage.store import Store
 
-    refuse_in_copy([(f"--like {output}", output)])
+    refuse_in_copy([(f"{option}{output}", output)])
     store = Store(output)
     require_recorded(store)
     found = last_configuration(read_attempts(store))
     found = found or recorded_manifest(store).get("configuration") or {}
     if not found:
         raise ConfigError(
-            f"--like {output}: this output does not contain its configuration, because an earlier "
+            f"{option}{output}: this output does not contain its configuration, because an earlier "
             "version of batch-reranker wrote it. Use --config"
         )
     replaced = {override.partition("=")[0].strip() for override in overrides}
     hidden = [key for key in hidden_keys(found) if key not in replaced]
     if hidden:
         raise ConfigError(
-            f"--like {output}: the credentials in {', '.join(hidden)} were not recorded. Set "
+            f"{option}{output}: the credentials in {', '.join(hidden)} were not recorded. Set "
             f"{hidden[0]}=… again"
         )
     try:
@@ -56,7 +59,7 @@ def configuration_like(output: str, overrides: Iterable[str]) -> dict[str, Any]:
         first = error.errors()[0]
         key = ".".join(str(step) for step in first["loc"])
         raise ConfigError(
-            f"--like {output}: the recorded configuration does not fit this version of "
+            f"{option}{output}: the recorded configuration does not fit this version of "
             f"batch-reranker ({key}: {first['msg']}). Use --config"
         ) from None
     if "output.path" not in replaced:

@@ -97,7 +97,10 @@ def _fill(tree: dict[str, Any], section: type[BaseModel]) -> None:
 def _parse(override: str) -> tuple[str, str]:
     key, equals, text = override.partition("=")
     if not equals:
-        raise ConfigError(f"override '{override}' has no '='; expected section.field=value")
+        raise ConfigError(
+            f"'{override}' has no '='; expected SECTION.KEY=VALUE, such as input.path=FILE or "
+            "output.path=FOLDER"
+        )
     return key.strip(), text
 
 

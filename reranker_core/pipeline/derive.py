@@ -7,14 +7,12 @@ import time
 from dataclasses import replace
 from typing import Any
 
-import pyarrow as pa
 import ray
-from ray.actor import ActorHandle
 
 from reranker_core.errors import count
 from reranker_core.input.plan import read_groups
 from reranker_core.output.attempts import Recorder
-from reranker_core.output.derivation import Derivation, Source, take_scores
+from reranker_core.output.derivation import Derivation
 from reranker_core.output.identity import (
     digest,
     identity,
@@ -34,7 +32,6 @@ from reranker_core.output.replacement import (
     make_ready,
     put_in_place,
 )
-from reranker_core.pipeline import wire
 from reranker_core.pipeline.asking import silence_of
 from reranker_core.pipeline.cluster import hardware, living_nodes
 from reranker_core.pipeline.connection import connected
@@ -42,7 +39,7 @@ from reranker_core.pipeline.coordinator import coordinated
 from reranker_core.pipeline.datasource import PartSource
 from reranker_core.pipeline.failures import our_errors
 from reranker_core.pipeline.job import Job
-from reranker_core.pipeline.tasks import commit_parts
+from reranker_core.pipeline.tasks import commit_parts, with_old_scores
 from reranker_core.pipeline.watch import watched
 from reranker_core.prepare import Prepared, compare
 from reranker_core.report.night import PREFLIGHT
@@ -181,14 +178,14 @@ def _take(
     groups = list(read_groups(todo, plan))
     one = {"batch_size": 1, "batch_format": "pyarrow", "num_cpus": 1}
     # The receipts of all parts: sent once, in a list, where Ray leaves the reference alone.
-    taking = {"job": job, "source": [ray.put(derivation.source)], "coordinator": coordinator}
+    taking = {"job": job, "source": [ray.put(derivation.source)]}
     rows = (
         ray.data.read_datasource(
             PartSource(groups, plan.schema.columns, coordinator),
             override_num_blocks=len(groups),
             num_cpus=1,
         )
-        .map_batches(_with_scores, fn_kwargs=taking, **one)
+        .map_batches(with_old_scores, fn_kwargs=taking, **one)
         .map_batches(commit_parts, fn_kwargs={"job": job, "coordinator": coordinator}, **one)
         .iter_rows()
     )
@@ -205,17 +202,3 @@ def _take(
             gatherer.add(receipt)
             progress.advance(receipt)
             recorder.add(receipt)
-
-
-def _with_scores(
-    block: pa.Table, job: Job, source: list[ray.ObjectRef], coordinator: ActorHandle
-) -> pa.Table:
-    """Parts as read → parts with their old scores."""
-    found: Source = ray.get(source[0])
-    scored = []
-    for row in wire.rows(block):
-        part, table = wire.table_of_row(row)
-        taken, measures = take_scores(found, part, table, job.schema, job.config)
-        notes = {"measures": measures, "replica": ""}
-        scored.append(wire.row_of_scored(part, taken, notes))
-    return pa.concat_tables(scored)

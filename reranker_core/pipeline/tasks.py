@@ -1,9 +1,13 @@
-"""The tasks before and after the replicas: encode and commit."""
+"""What Ray's tasks do with parts: everything but scoring.
+
+A process that runs them loads this module. So it imports neither torch nor transformers.
+"""
 
 from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
@@ -12,13 +16,18 @@ from ray.actor import ActorHandle
 
 from reranker_core.encode.formats.pair_format import PairFormat
 from reranker_core.encode.part import EncodedPart, encode_part
+from reranker_core.input.schema import InputSchema
 from reranker_core.output.commit import commit
+from reranker_core.output.derivation import Source, take_scores
 from reranker_core.output.earlier_scores import EarlierScores
+from reranker_core.output.shared_pairs import SharedPairs
 from reranker_core.pipeline import code, wire
 from reranker_core.pipeline.asking import ask
 from reranker_core.pipeline.job import Job
 from reranker_core.pipeline.limit import Limit
 from reranker_core.reuse.known import Reuse
+
+WriteShared = Callable[[SharedPairs, str, pa.Table, InputSchema], None]
 
 _STALLS = 4  # a text that hangs is to be found before the run counts as stalled
 
@@ -99,6 +108,33 @@ def commit_parts(block: pa.Table, job: Job, coordinator: ActorHandle) -> dict[st
         receipts.append(receipt.to_json())
         replicas.append(notes["replica"])
     return {"receipt": receipts, "replica": replicas}
+
+
+def with_old_scores(block: pa.Table, job: Job, source: list[ray.ObjectRef]) -> pa.Table:
+    """Parts as read → parts with the scores that an earlier output has for them."""
+    code.require(job.code)
+    found: Source = ray.get(source[0])
+    scored = []
+    for row in wire.rows(block):
+        part, table = wire.table_of_row(row)
+        taken, measures = take_scores(found, part, table, job.schema, job.config)
+        notes = {"measures": measures, "replica": ""}
+        scored.append(wire.row_of_scored(part, taken, notes))
+    return pa.concat_tables(scored)
+
+
+def write_shared_pairs(
+    block: pa.Table, write: WriteShared, to: tuple[SharedPairs, InputSchema, str]
+) -> dict[str, list[str]]:
+    """Parts as read → their names; `write` writes something of each."""
+    shared, schema, driver = to
+    code.require(driver)
+    names = []
+    for row in wire.rows(block):
+        part, table = wire.table_of_row(row)
+        write(shared, part.name, table, schema)
+        names.append(part.name)
+    return {"part": names}
 
 
 _open: dict[EarlierScores, Reuse] = {}

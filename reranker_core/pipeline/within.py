@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import pyarrow as pa
 import ray
 from ray.actor import ActorHandle
 
@@ -21,16 +20,16 @@ from reranker_core.config.sections.output import OutputConfig
 from reranker_core.config.sections.work import GuardConfig, ReportConfig
 from reranker_core.errors import OutputConflict, PreflightRefused, count
 from reranker_core.input.plan import Part, read_groups
-from reranker_core.input.schema import InputSchema
 from reranker_core.output.lease import Lease
 from reranker_core.output.shared_pairs import INSTRUCTION, SharedPairs
-from reranker_core.pipeline import code, wire
+from reranker_core.pipeline import code
 from reranker_core.pipeline.asking import silence_of
 from reranker_core.pipeline.connection import connected
 from reranker_core.pipeline.coordinator import coordinated
 from reranker_core.pipeline.datasource import PartSource
 from reranker_core.pipeline.failures import our_errors
 from reranker_core.pipeline.preflights import write_refusal
+from reranker_core.pipeline.tasks import WriteShared, write_shared_pairs
 from reranker_core.pipeline.watch import watched
 from reranker_core.prepare import Prepared, prepare, with_earlier_scores
 from reranker_core.stopping import stop_on_signals
@@ -38,8 +37,6 @@ from reranker_core.stopping import stop_on_signals
 log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LINES = 10.0
-
-Write = Callable[[SharedPairs, str, pa.Table, InputSchema], None]
 
 
 def with_shared_pairs(prepared: Prepared, lease: Lease, run: Callable[[Prepared], Any]) -> Prepared:
@@ -97,7 +94,7 @@ def _find(prepared: Prepared, shared: SharedPairs, lease: Lease) -> int:
 
 
 def _pass(
-    write: Write,
+    write: WriteShared,
     parts: list[Part],
     prepared: Prepared,
     shared: SharedPairs,
@@ -116,7 +113,7 @@ def _pass(
             num_cpus=1,
         )
         .map_batches(
-            _written,
+            write_shared_pairs,
             fn_kwargs={"write": write, "to": (shared, schema, code.digest())},
             batch_size=1,
             batch_format="pyarrow",
@@ -134,20 +131,6 @@ def _pass(
         if time.monotonic() - told > _SECONDS_BETWEEN_LINES:
             log.info("reuse.within: %d of %s read", done, count(len(parts), "part"))
             told = time.monotonic()
-
-
-def _written(
-    block: pa.Table, write: Write, to: tuple[SharedPairs, InputSchema, str]
-) -> dict[str, list[str]]:
-    """Parts as read → their names."""
-    shared, schema, driver = to
-    code.require(driver)
-    names = []
-    for row in wire.rows(block):
-        part, table = wire.table_of_row(row)
-        write(shared, part.name, table, schema)
-        names.append(part.name)
-    return {"part": names}
 
 
 def run_of(prepared: Prepared, shared: SharedPairs) -> Prepared:

@@ -34,7 +34,7 @@ class ReuseConfig(_From):
     )
     within: bool = Field(
         False,
-        description="Score a pair that several parts have only once. The run reads all texts once "
+        description="Score a pair that several parts have only once; the run reads all texts once "
         "more, before it starts to score.",
     )
     max_age_days: int | None = Field(

@@ -65,3 +65,18 @@ def test_an_output_without_a_usable_configuration_is_refused(output, configurati
 def test_a_folder_that_is_no_output_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="does not exist"):
         configuration_like(str(tmp_path / "none"), [])
+
+
+def test_derive_names_its_own_argument(output, typed):
+    url = output.store.url
+    record(output, {})
+    code, _, told = typed("derive", url, "--to", "new")
+    assert (code, "--like" in told) == (2, False)
+    assert f"derive {url}: this output does not contain its configuration" in told
+
+
+@pytest.mark.parametrize("folder", ["", "/", "/ranked/"])
+def test_derive_writes_nothing_into_the_output_that_it_reads(output, typed, folder):
+    record(output, output.config.model_dump(mode="json"))
+    code, _, told = typed("derive", output.store.url, "--to", f"{output.store.url}{folder}")
+    assert (code, "or a folder in it" in told) == (2, True)
