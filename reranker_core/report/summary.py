@@ -54,7 +54,7 @@ def print_plan(prepared: Prepared, console: Console) -> None:
         table.add_row("changed in the output", "\n".join(map(escape, plan.not_kept)))
     table.add_row("output", prepared.store.url)
     for source in prepared.reuse.sources if prepared.reuse else ():
-        pairs = count(source.pairs, "distinct pair")
+        pairs = count(source.pairs, "pair")
         table.add_row("earlier scores", f"of {pairs} in {without_credentials(source.url)}")
     if prepared.config.reuse.within:
         table.add_row("pairs in several parts", _shared(prepared))
