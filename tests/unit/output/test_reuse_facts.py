@@ -42,3 +42,12 @@ def test_the_time_of_a_pair_goes_over_nights_that_scored_none():
     passed_on = {"distinct_pairs": 0, "scoring_seconds": 1.0, "reuse": {"seconds_per_pair": 0.5}}
     assert seconds_per_pair(passed_on) == 0.5
     assert seconds_per_pair({}) == 0.0
+
+
+def test_pairs_that_the_run_has_scored_first_are_not_saved():
+    totals = Totals(reused=110, checked=10)
+    facts = reuse_facts(totals, [attempt(1, ONE, {**TWO, "scored_now": 60})])["reuse"]
+    assert facts["shared_pairs_scored"] == 60
+    assert facts["gpu_hours_saved"] == pytest.approx(40 * 63 / 3600 * 0.5)
+    only = reuse_facts(Totals(reused=2), [attempt(1, {**TWO, "scored_now": 60})])["reuse"]
+    assert only["gpu_hours_saved"] == 0
