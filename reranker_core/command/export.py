@@ -8,11 +8,15 @@ from reranker_core.command.subcommand import subcommand
 from reranker_core.config import Config
 
 
-@subcommand("export", heeds=("input", "output", "plan", "training", "model.cutoff_layer"))
+@subcommand(
+    "export",
+    heeds=("input", "output", "plan", "training", "model.cutoff_layer"),
+    repeats=True,
+)
 def export(config: Config, console: Console) -> None:
     """Write the scores of a complete output as training data for FlagEmbedding.
 
-    Needs the configuration of the run. Writes JSON Lines to _training/ in the output folder.
+    Needs the configuration of the run: --like OUTPUT takes it from the output. Writes JSON Lines to _training/ in the output folder.
     """
     # Late, so that --help and a wrong configuration answer at once.
     from reranker_core.output.training import TRAINING, write_training_data

@@ -64,8 +64,8 @@ def configuration_like(
         ) from None
     if "output.path" not in replaced:
         log.info(
-            "--like: this run continues %s. To score everything again, set output.path to a new "
-            "folder",
+            "--like: output.path is %s, so a run continues it. To score everything again, set "
+            "output.path to a new folder",
             store.url,
         )
         tree["output"]["path"] = output

@@ -80,3 +80,9 @@ def test_derive_writes_nothing_into_the_output_that_it_reads(output, typed, fold
     record(output, output.config.model_dump(mode="json"))
     code, _, told = typed("derive", output.store.url, "--to", f"{output.store.url}{folder}")
     assert (code, "or a folder in it" in told) == (2, True)
+
+
+def test_export_takes_the_configuration_from_the_output(output, typed):
+    record(output, output.config.model_dump(mode="json"))
+    code, _, told = typed("export", "--like", output.store.url)
+    assert (code, "training.positive_score" in told, "input.path" in told) == (2, True, False)
