@@ -8,7 +8,7 @@ from reranker_core.command.console import make_console
 from reranker_core.command.messages import set_up_messages
 from reranker_core.command.subcommand import HELP_OPTIONS
 from reranker_core.config.working_copy import refuse_in_copy
-from reranker_core.errors import ConfigError
+from reranker_core.errors import ConfigError, count
 from reranker_core.stopping import stop_on_signals
 
 
@@ -48,13 +48,11 @@ def convert(
     snapshot: int | None,
     top: int | None,
 ) -> None:
-    r"""Convert other formats to Parquet shards.
+    """Convert other formats to Parquet shards.
 
-    \b
-    FILE                      one pair per row: JSON lines, CSV, TSV, Arrow, ORC;
-                              or the folder of a Delta or Iceberg table
-    --beir                    a BEIR data set, with --run or with its qrels
-    --run --corpus --queries  candidates of a first stage with their texts
+    FILE has one pair per row: JSON lines, CSV, TSV, Arrow or ORC, or it is the folder of a Delta or
+    Iceberg table. With --beir, the pairs are those of a BEIR data set: of --run, or of its qrels.
+    With --run, --corpus and --queries, they are the candidates of a first stage with their texts.
 
     The shards have the columns query_id, query, doc_id and passage, so a run reads them with the
     default names. Ids stay text.
@@ -89,7 +87,7 @@ def convert(
         else:
             raise ConfigError("convert: --run needs --corpus and --queries, or --beir")
     make_console().print(
-        f"{done.rows:,} rows in {done.shards:,} shards. Next: batch-reranker plan "
+        f"{count(done.rows, 'row')} in {count(done.shards, 'shard')}. Next: batch-reranker plan "
         f"input.path={output} output.path=… model.path=…",
         highlight=False,
     )

@@ -16,7 +16,8 @@ from reranker_core.config import Config
 def export(config: Config, console: Console) -> None:
     """Write the scores of a complete output as training data for FlagEmbedding.
 
-    Needs the configuration of the run: --like OUTPUT takes it from the output. Writes JSON Lines to _training/ in the output folder.
+    Needs the configuration of the run: --like OUTPUT takes it from the output. Writes JSON Lines to
+    _training/ in the output folder.
     """
     # Late, so that --help and a wrong configuration answer at once.
     from reranker_core.output.training import TRAINING, write_training_data

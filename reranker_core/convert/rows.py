@@ -24,7 +24,7 @@ from reranker_core.input.kinds import (
     by_name,
     content_of,
 )
-from reranker_core.input.tables.marker import Table, table_of
+from reranker_core.input.tables.marker import table_of
 from reranker_core.input.tables.snapshot import read_rows
 from reranker_core.storage.database import named, quoted, row_of, source
 from reranker_core.storage.filesystem import open_filesystem
@@ -38,6 +38,7 @@ _LARGEST_LINE = 32 * 2**20  # bytes; DuckDB holds two such buffers a thread
 _GUESSED = ("date", "time", "timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "uuid",
             "timestamp with time zone", "time with time zone", "interval", "blob", "time_ns",
             "hugeint", "uhugeint")  # fmt: skip
+_DELIMITERS = (",", ";", "\t", "|")
 _TEXTS = ("query_id", "query", "doc_id", "passage")
 _IDS = ("query_id", "doc_id")
 _WHOLE, _REAL = "-?(0|[1-9][0-9]{0,17})", "-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][-+]?[0-9]+)?"
@@ -60,7 +61,13 @@ def rows_of(
         InputError: it cannot be read.
 
     """
-    table = _table(path)
+    filesystem, inner = open_filesystem(path)
+    item = item_at(filesystem, inner)
+    if item is None:
+        raise InputError(f"{path}: this file does not exist")
+    table = None
+    if item.kind == "folder":
+        table = table_of(filesystem, item.path, children(filesystem, item))
     if table is not None:
         return read_rows(table, path, snapshot)
     if snapshot is not None:
@@ -79,14 +86,6 @@ def rows_of(
         f"{path}: unknown file type; expected .jsonl, .csv, .tsv (also with .gz), .arrow, "
         ".feather or .orc. For a run, use --run"
     )
-
-
-def _table(path: str) -> Table | None:
-    filesystem, inner = open_filesystem(path)
-    item = item_at(filesystem, inner)
-    if item is None or item.kind != "folder":
-        return None
-    return table_of(filesystem, item.path, children(filesystem, item))
 
 
 def _json(connection: DuckDBPyConnection, path: str) -> pa.RecordBatchReader:
@@ -118,11 +117,20 @@ def _plain(kind: Any, name: str) -> str:
 
 def _text(connection: DuckDBPyConnection, path: str, delimiter: str) -> pa.RecordBatchReader:
     file = source(connection, path)
-    relation = (
-        f"read_csv({file}, header = true, all_varchar = true, delim = {quoted(delimiter)}, "
-        "quote = '\"', escape = '\"', strict_mode = true, max_line_size = 33554432)"
-    )
+
+    def read(delimiter: str) -> str:
+        return (
+            f"read_csv({file}, header = true, all_varchar = true, delim = {quoted(delimiter)}, "
+            "quote = '\"', escape = '\"', strict_mode = true, max_line_size = 33554432)"
+        )
+
+    relation = read(delimiter)
     names = connection.sql(f"SELECT * FROM {relation}").columns
+    if len(names) == 1:  # spreadsheets of many countries write semicolons
+        used = [each for each in _DELIMITERS if each != delimiter and each in names[0]]
+        if used:
+            relation = read(used[0])
+            names = connection.sql(f"SELECT * FROM {relation}").columns
     others = [name for name in names if name not in _TEXTS]
     kinds = dict.fromkeys(names, "VARCHAR")
     if others:

@@ -303,6 +303,16 @@ def test_stores_are_read_and_written(tmp_path: Path):
         assert pq.read_table(file).to_pylist() == ROWS
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+@pytest.mark.parametrize("sign", [";", "\t", "|", ","])
+def test_the_header_tells_which_sign_separates_fields(tmp_path: Path, suffix: str, sign: str):
+    path = tmp_path / f"rows{suffix}"
+    fields = ["query_id", "query", "doc_id", "passage"], ["1", "a", "2", f'"b{sign} c"']
+    path.write_text("\n".join(sign.join(line) for line in fields))
+    call(path, "--to", tmp_path / "out")
+    assert shards(tmp_path / "out")["passage"].to_pylist() == [f"b{sign} c"]
+
+
 @pytest.mark.parametrize("name", ["rows[1].jsonl", "it's.jsonl", "a b.jsonl", "a*.jsonl"])
 def test_names_stand_for_themselves(tmp_path: Path, name: str):
     lines(tmp_path / "rows1.jsonl", ROWS[:1])
@@ -318,7 +328,8 @@ def test_what_is_not_there_or_not_known_is_told(tmp_path: Path, beir: Path):
     (tmp_path / "full" / "x").touch()
     out = ["--to", tmp_path / "out"]
     assert "unknown file type" in refusal(tmp_path / "a.xlsx", *out)
-    assert "this file does not exist" in refusal(tmp_path / "absent.jsonl", *out)
+    for absent in ("absent.jsonl", "absent"):
+        assert "this file does not exist" in refusal(tmp_path / absent, *out)
     assert "has no corpus.jsonl" in refusal("--beir", tmp_path, *out)
     assert "--run needs --corpus and --queries" in refusal("--run", tmp_path / "a", *out)
     assert "give either files" in refusal(*out)
