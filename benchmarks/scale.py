@@ -1,31 +1,42 @@
 """Where a thousand replicas would saturate: the costs of a part, measured, and what follows.
 
-    python -m benchmarks.scale [--parts 200 1000] [--out FILE]
+    python -m benchmarks.scale [--parts 200 1000] [--together] [--out FILE]
 
-Two jobs of small parts on this machine's Ray differ in their number of parts only; what the larger
-one takes more is the cost of a part: processor seconds of the driver, of Ray's own processes, and
-of the workers around the scorer. It is multiplied for numbers of replicas and rates of a replica,
-as are the requests of a commit: nothing is simulated beyond that. The largest number of parts a
-second that one driver can see off decides how large parts must be.
+Two jobs of small parts on this machine's Ray differ in their number of parts only. What the larger
+one takes more is the cost of a part: processor seconds of the driver, of the coordinator, of Ray's
+own processes, and of the workers around the scorer. It is multiplied for numbers of replicas and
+rates of a replica, as are the requests of a commit. Each part is a row group; with `--together`,
+all parts are slices of one row group.
+
+Then 1,000 made-up replicas report to a coordinator in this process, and their findings are written
+as `_preflight.json`. Nothing else is simulated.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
+import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.environment import describe
 from benchmarks.memory import write_rows
+from reranker_core.pipeline.coordinator import Coordinator
+from reranker_core.preflight.agreement import Finding, Origin
+from reranker_core.report.night import PREFLIGHT
+from reranker_core.storage.store import Store
 
 ROWS = 8  # of a part: next to nothing to score
 REPLICAS = (10, 100, 1000)
@@ -41,13 +52,14 @@ def main() -> None:
     """Measure, extrapolate, print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--parts", type=int, nargs=2, default=(200, 1000))
+    parser.add_argument("--together", action="store_true")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    few, many = (_job(parts) for parts in options.parts)
+    few, many = (_job(parts, options.together) for parts in options.parts)
     more = options.parts[1] - options.parts[0]
-    costs = {who: (many[who] - few[who]) / more for who in many}
+    costs = {who: (many.seconds[who] - few.seconds[who]) / more for who in many.seconds}
     rows = [
-        saturation(costs["driver"], replicas, rate, part_rows)
+        saturation(costs, replicas, rate, part_rows)
         for rate in RATES
         for part_rows in PART_ROWS
         for replicas in REPLICAS
@@ -55,8 +67,12 @@ def main() -> None:
     result = {
         "benchmark": "scale",
         "parts": list(options.parts),
+        "parts_are": "slices of one row group" if options.together else "row groups",
         "milliseconds_a_part": {who: round(1000 * cost, 2) for who, cost in costs.items()},
         "extrapolated": rows,
+        "made_up_replicas": {
+            f"{replicas:,}": _preflight_of(replicas, many.report) for replicas in REPLICAS
+        },
         **describe(),
     }
     table = Table(*rows[0], title=f"driver time per part: {1000 * costs['driver']:.1f} ms")
@@ -68,11 +84,13 @@ def main() -> None:
         options.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def saturation(driver: float, replicas: int, rate: int, part_rows: int) -> dict[str, float]:
+def saturation(
+    costs: dict[str, float], replicas: int, rate: int, part_rows: int
+) -> dict[str, float]:
     """Loads that so many replicas make.
 
     Args:
-        driver: its processor seconds a part.
+        costs: processor seconds a part of the `driver` and the `coordinator`.
         replicas: how many score at once.
         rate: pairs a second of each.
         part_rows: pairs of a part.
@@ -84,17 +102,28 @@ def saturation(driver: float, replicas: int, rate: int, part_rows: int) -> dict[
         "plan.part_rows": part_rows,
         "replicas": replicas,
         "parts/s": round(parts, 2),
-        "of a driver's core": round(parts * driver, 3),
+        "of a driver's core": round(parts * costs["driver"], 3),
+        "of the coordinator's core": round(parts * costs["coordinator"], 3),
         "of S3's PUTs a prefix": round(parts * PUTS / PUTS_A_SECOND, 4),
         "LISTs/s": round(parts * LISTS, 2),
     }
 
 
-def _job(parts: int) -> dict[str, float]:
-    """Processor seconds of a job by whose they are, and its wall seconds."""
+@dataclass(frozen=True)
+class _Job:
+    """Processor seconds of a job by whose they are, its wall seconds, and a replica's report."""
+
+    seconds: dict[str, float]
+    report: dict[str, Any]
+
+
+def _job(parts: int, together: bool) -> _Job:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_rows(folder / "in.parquet", parts * ROWS)
+        if not together:
+            table = pq.read_table(folder / "in.parquet")
+            pq.write_table(table, folder / "in.parquet", row_group_size=ROWS)
         command = [
             *(sys.executable, "-m", "jobs.rerank", f"input.path={folder}/in.parquet"),
             *(f"output.path={folder}/out", "model.path=demo/model", f"plan.part_rows={ROWS}"),
@@ -119,17 +148,48 @@ def _job(parts: int) -> dict[str, float]:
         wall = time.monotonic() - start
         if job.returncode:
             sys.exit(f"the job exited {job.returncode}")
-    found = {"driver": 0.0, "workers": 0.0, "ray": 0.0, "wall": wall}
+        report = json.loads((folder / "out" / PREFLIGHT).read_text())["replicas"][0]
+    found = {"driver": 0.0, "coordinator": 0.0, "workers": 0.0, "ray": 0.0, "wall": wall}
     for who, spent in seconds.values():
         found[who] += spent
-    return found
+    return _Job(found, report)
 
 
 def _whose(process: Any, driver: int) -> str:
     if process.pid == driver:
         return "driver"
     title = " ".join(process.cmdline())
+    if "Coordinator" in title and "Autoscaling" not in title:
+        return "coordinator"
     return "workers" if "Map" in title or "ReadParts" in title or "IDLE" in title else "ray"
+
+
+def _preflight_of(replicas: int, report: dict[str, Any]) -> dict[str, float]:
+    """Processor seconds until all of the replicas may score, and seconds to write their reports."""
+    scores = np.random.default_rng(0).normal(size=64)
+
+    async def _admitted(coordinator: Coordinator) -> None:
+        findings = []
+        for index in range(replicas):
+            node = f"node{index // 8}"
+            origin = Origin(str(index), f"{node}:{index}", node, f"GPU {index % 8} of {node}")
+            if await coordinator.load(origin) is not None:
+                sys.exit(f"{origin} may not load")
+            canaries = tuple(scores + index * 1e-7)
+            findings.append(Finding(origin, "bfloat16", canaries, None, "", "", report))
+        verdicts = await asyncio.gather(*map(coordinator.admit, findings))
+        if any(verdict.action != "score" for verdict in verdicts):
+            sys.exit("not all replicas may score")
+
+    start = time.process_time()
+    asyncio.run(_admitted(Coordinator(replicas, agreement_enforced=True)))
+    agreed = time.process_time() - start
+    with tempfile.TemporaryDirectory() as name:
+        start = time.monotonic()
+        content = {"replicas": [{**report, "replica": str(index)} for index in range(replicas)]}
+        Store(name).write(PREFLIGHT, json.dumps(content, indent=1).encode())
+        written = time.monotonic() - start
+    return {"agreement_seconds": round(agreed, 3), "record_seconds": round(written, 3)}
 
 
 if __name__ == "__main__":

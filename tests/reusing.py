@@ -82,13 +82,7 @@ class Night:
                 "special_tokens_in_text": found.special_tokens,
             }
             scored = ScoredPart.of(found, scores, settings.model)
-            _, scored, notes = wire.scored_of_row(
-                _row(wire.row_of_scored(part, scored, {"measures": measures}))
-            )
-            commit(
-                *(prepared.store, part, scored, schema, settings.output),
-                *(notes["measures"], digest(run)),
-            )
+            commit(prepared.store, part, scored, schema, settings.output, measures, digest(run))
             wait(part)
         if len(todo) < len(prepared.todo):
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pyarrow as pa
@@ -18,14 +18,27 @@ from reranker_core.pipeline.wire import row_of_table
 
 
 class PartSource(Datasource):
-    """The remaining parts, in groups that are read in one pass."""
+    """The remaining parts, in groups that are read in one pass.
+
+    Args:
+        groups: the parts.
+        columns: the columns to read.
+        coordinator: the coordinator of the run.
+        then: what the read tasks do with each part that they have read.
+
+    """
 
     def __init__(
-        self, groups: list[list[Part]], columns: tuple[str, ...], coordinator: ActorHandle
+        self,
+        groups: list[list[Part]],
+        columns: tuple[str, ...],
+        coordinator: ActorHandle,
+        then: Callable[[pa.Table], pa.Table] | None = None,
     ) -> None:
         self._groups = groups
         self._columns = columns
         self._coordinator = coordinator
+        self._then = then
 
     def get_name(self) -> str:
         """The name of the stage in Ray's dashboard."""
@@ -44,7 +57,7 @@ class PartSource(Datasource):
         """One task per group. The `parallelism` that Ray requests is ignored."""
         return [
             ReadTask(
-                partial(_read, group, self._columns, self._coordinator),
+                partial(_read, group, self._columns, self._coordinator, self._then),
                 BlockMetadata(
                     num_rows=len(group), size_bytes=None, input_files=None, exec_stats=None
                 ),
@@ -54,7 +67,10 @@ class PartSource(Datasource):
 
 
 def _read(
-    parts: list[Part], columns: tuple[str, ...], coordinator: ActorHandle
+    parts: list[Part],
+    columns: tuple[str, ...],
+    coordinator: ActorHandle,
+    then: Callable[[pa.Table], pa.Table] | None,
 ) -> Iterator[pa.Table]:
     """The parts as rows. The coordinator knows which part is being read, should that end the
     process.
@@ -65,4 +81,4 @@ def _read(
         ask(coordinator, "begin", "read", name)
         row = row_of_table(*next(tables))
         ask(coordinator, "finish", "read", name)
-        yield row
+        yield row if then is None else then(row)

@@ -39,7 +39,7 @@ from reranker_core.pipeline.coordinator import coordinated
 from reranker_core.pipeline.datasource import PartSource
 from reranker_core.pipeline.failures import our_errors
 from reranker_core.pipeline.job import Job
-from reranker_core.pipeline.tasks import commit_parts, with_old_scores
+from reranker_core.pipeline.tasks import derive
 from reranker_core.pipeline.watch import watched
 from reranker_core.prepare import Prepared, compare
 from reranker_core.report.night import PREFLIGHT
@@ -185,8 +185,7 @@ def _take(
             override_num_blocks=len(groups),
             num_cpus=1,
         )
-        .map_batches(with_old_scores, fn_kwargs=taking, **one)
-        .map_batches(commit_parts, fn_kwargs={"job": job, "coordinator": coordinator}, **one)
+        .map_batches(derive, fn_kwargs=taking, **one)
         .iter_rows()
     )
     longest = job.config.guard.max_stall_seconds

@@ -11,8 +11,8 @@ from reranker_core.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-# Extra slots of an own Ray beside a CPU forward that has all cores: reading, tokenizing and
-# committing then run in between, instead of waiting for a core of their own.
+# Extra slots of an own Ray beside a CPU forward that has all cores: reading and tokenizing then run
+# in between, instead of waiting for a core of their own.
 TASK_SLOTS = 2
 # Of a replica whose node is not known yet: it uses its CPU to start kernels and to fill batches.
 _CPUS_BESIDE_A_GPU = 0.5
@@ -29,7 +29,6 @@ class Placement:
         max: number of replicas that are requested.
         num_cpus, num_gpus: resources of each replica.
         accelerator_type: of their GPUs; None for those that are there, `any` for all.
-        commits: number of parts that are written at once, so that encoding finds free CPUs.
 
     """
 
@@ -39,7 +38,6 @@ class Placement:
     num_cpus: float
     num_gpus: float
     accelerator_type: str | None = None
-    commits: int = 2
 
     @property
     def options(self) -> dict[str, Any]:
@@ -103,7 +101,7 @@ def place(config: Config, parts: int, own: bool, nodes: list[dict[str, float]]) 
             "model.device=cuda, but replicas have no GPU. Set replicas.num_gpus=1 and use a "
             "cluster that has GPUs or starts nodes with GPUs on demand"
         )
-    # Reading, tokenizing and committing must always find a free core.
+    # Reading and tokenizing must always find a free core.
     spare = TASK_SLOTS if own else 1
     if num_gpus:
         _refuse_mixed(nodes, kind)
@@ -135,9 +133,7 @@ def place(config: Config, parts: int, own: bool, nodes: list[dict[str, float]]) 
     most = max(1, min(most, parts))
     fitting = min(most, max(fitting, 1))
     least = wanted.min or (fitting if num_gpus else 1)
-    free = sum(node.get("CPU", 0) for node in nodes) - fitting * num_cpus
-    commits = max(2, int(free / 2 * most / fitting))
-    return Placement(min(least, fitting), fitting, most, num_cpus, num_gpus, kind, commits)
+    return Placement(min(least, fitting), fitting, most, num_cpus, num_gpus, kind)
 
 
 def types(nodes: list[dict[str, float]]) -> list[str]:

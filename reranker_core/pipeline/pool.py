@@ -9,8 +9,8 @@ from ray.data.context import AutoscalingConfig
 
 from reranker_core.pipeline.placement import Placement
 
-# A replica has its next part at hand while it scores one; more would only fill memory. Beside a GPU
-# it unpacks this part at that time; on a CPU that would take a core from the forward.
+# A replica unpacks its next part, or writes its last one, while it scores one. More parts would
+# only fill memory.
 PARTS_IN_FLIGHT = 2
 
 
@@ -24,7 +24,7 @@ def pool(placement: Placement) -> ActorPoolStrategy:
         max_size=placement.max,
         initial_size=placement.max,
         max_tasks_in_flight_per_actor=PARTS_IN_FLIGHT,
-        max_concurrent_calls_per_actor=PARTS_IN_FLIGHT if placement.num_gpus else 1,
+        max_concurrent_calls_per_actor=PARTS_IN_FLIGHT,
         enable_true_multi_threading=True,
     )
 

@@ -1,4 +1,4 @@
-"""One loaded model in one actor, which scores parts."""
+"""One loaded model in one actor, which scores parts and writes them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from reranker_core.errors import PreflightRefused, ReuseRefused, brief
 from reranker_core.input.plan import Part
 from reranker_core.models.scores import Scores
 from reranker_core.output.results import ScoredPart
-from reranker_core.pipeline import code, wire
+from reranker_core.pipeline import code, receipts, wire
 from reranker_core.pipeline.asking import ask, end_with
 from reranker_core.pipeline.failures import as_ours
 from reranker_core.pipeline.job import Job
 from reranker_core.pipeline.life import signs_of_life
+from reranker_core.pipeline.tasks import commit_part
 from reranker_core.pipeline.telling import Telling
 from reranker_core.preflight.agreement import Finding, Origin, Verdict
 from reranker_core.score.poison import Caution
@@ -65,14 +66,15 @@ class Replica:
             self._error = error
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Score the parts of a block; none where others are to score them."""
+        """The receipts of the parts of a block; none where others are to score them."""
         if self._error is not None:
             raise self._error
         if self._holds:
             ask(self._coordinator, "hold", self._origin.actor)
-            return wire.nothing()
-        scored = [self._score(row) for row in wire.rows(block)]
-        return pa.concat_tables([row for row in scored if row is not None] or [wire.nothing()])
+            return receipts.packed([], self._origin.process)
+        found = [self._score(row) for row in wire.rows(block)]
+        written = [receipt for receipt in found if receipt is not None]
+        return receipts.packed(written, self._origin.process)
 
     def _start(self, threads: int) -> Verdict:
         """Load and check the model; what the coordinator says to the outcome."""
@@ -109,8 +111,8 @@ class Replica:
             raise verdict.error
         self._holds = verdict.action == "hold"
 
-    def _score(self, row: dict[str, pa.Scalar]) -> pa.Table | None:
-        """The part with its scores. It is unpacked and packed while others may be computed."""
+    def _score(self, row: dict[str, pa.Scalar]) -> bytes | None:
+        """The receipt of the part. It is unpacked and written while others may be computed."""
         part, encoded = wire.encoded_of_row(row)
         with self._turn:
             found = self._compute(part, encoded)
@@ -121,8 +123,7 @@ class Replica:
             scored = ScoredPart.of(encoded, scores, self._job.config.model)
         except ReuseRefused as refused:
             raise ReuseRefused(f"part {part.name}: {refused}") from None
-        notes = {"measures": measures, "replica": self._origin.process}
-        return wire.row_of_scored(part, scored, notes)
+        return commit_part(part, scored, measures, self._job, self._coordinator)
 
     def _compute(self, part: Part, encoded: EncodedPart) -> tuple[Scores, dict[str, Any]] | None:
         """The scores, and what their receipt tells; None if another device is to score the part."""

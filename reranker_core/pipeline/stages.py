@@ -1,7 +1,12 @@
-"""The stages of a run on Ray Data: read, encode, score, commit."""
+"""The stages of a run on Ray Data: read and encode, then score and commit.
+
+The driver spends its processor on tasks: for each one, Ray Data looks at all stages again. So a
+part is two tasks, or three where a large row group is read for several parts.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import ray
@@ -13,7 +18,7 @@ from reranker_core.pipeline.job import Job
 from reranker_core.pipeline.placement import Placement
 from reranker_core.pipeline.pool import pool
 from reranker_core.pipeline.replica import Replica
-from reranker_core.pipeline.tasks import commit_parts, encode
+from reranker_core.pipeline.tasks import Encoding, encode
 from reranker_core.prepare import Prepared
 
 _ANY_NUMBER = 1_000_000  # of tasks at once: as many as there are CPUs
@@ -38,38 +43,28 @@ def stages(
     """
     plan = prepared.plan
     groups = list(read_groups(parts, plan))
-    source = PartSource(groups, plan.schema.columns, coordinator)
-    one = {"batch_size": 1, "batch_format": "pyarrow"}
     # It may have megabytes, and is fetched once a process: in a list, where Ray leaves it alone.
-    tokenizing = {
-        "job": job,
-        "pair_format": [ray.put(prepared.pair_format)],
-        "coordinator": coordinator,
-    }
-    committing = {"job": job, "coordinator": coordinator}
-    return (
-        ray.data.read_datasource(source, override_num_blocks=len(groups), num_cpus=1)
-        .map_batches(
+    encoding = [ray.put(Encoding(job, prepared.pair_format, coordinator))]
+    # Parts that are read together are encoded by several processes.
+    together = any(len(group) > 1 for group in groups)
+    then = None if together else partial(encode, encoding=encoding)
+    source = PartSource(groups, plan.schema.columns, coordinator, then)
+    one = {"batch_size": 1, "batch_format": "pyarrow"}
+    found = ray.data.read_datasource(source, override_num_blocks=len(groups), num_cpus=1)
+    if together:
+        found = found.map_batches(
             encode,
             num_cpus=1,
-            fn_kwargs=tokenizing,
+            fn_kwargs={"encoding": encoding},
             # Without a size, Ray runs this stage in the replicas where these have one CPU. There, a
             # text that ends the process that tokenizes it would end a replica.
             compute=TaskPoolStrategy(size=_ANY_NUMBER),
             **one,
         )
-        .map_batches(
-            Replica,
-            fn_constructor_args=(job, placement.threads, coordinator),
-            compute=pool(placement),
-            **placement.options,
-            **one,
-        )
-        .map_batches(
-            commit_parts,
-            num_cpus=1,
-            fn_kwargs=committing,
-            compute=TaskPoolStrategy(size=placement.commits),
-            **one,
-        )
+    return found.map_batches(
+        Replica,
+        fn_constructor_args=(job, placement.threads, coordinator),
+        compute=pool(placement),
+        **placement.options,
+        **one,
     )

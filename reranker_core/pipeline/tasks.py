@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -16,12 +17,14 @@ from ray.actor import ActorHandle
 
 from reranker_core.encode.formats.pair_format import PairFormat
 from reranker_core.encode.part import EncodedPart, encode_part
+from reranker_core.input.plan import Part
 from reranker_core.input.schema import InputSchema
 from reranker_core.output.commit import commit
 from reranker_core.output.derivation import Source, take_scores
 from reranker_core.output.earlier_scores import EarlierScores
+from reranker_core.output.results import ScoredPart
 from reranker_core.output.shared_pairs import SharedPairs
-from reranker_core.pipeline import code, wire
+from reranker_core.pipeline import code, receipts, wire
 from reranker_core.pipeline.asking import ask
 from reranker_core.pipeline.job import Job
 from reranker_core.pipeline.limit import Limit
@@ -32,22 +35,30 @@ WriteShared = Callable[[SharedPairs, str, pa.Table, InputSchema], None]
 _STALLS = 4  # a text that hangs is to be found before the run counts as stalled
 
 
-def encode(
-    block: pa.Table, job: Job, pair_format: list[ray.ObjectRef], coordinator: ActorHandle
-) -> pa.Table:
-    """Parts as read → parts as token ids.
+@dataclass(frozen=True)
+class Encoding:
+    """What tokenizing needs. The driver sends it once to each process.
 
-    `pair_format` is sent by the driver. So all nodes tokenize in the same way and do not need the
-    model files for it.
+    So all nodes tokenize in the same way and do not need the model files for it.
     """
-    code.require(job.code)
-    [reference] = pair_format
-    found = _fetched(reference)
-    reuse = None if job.reuse is None else _opened(job.reuse, coordinator)
+
+    job: Job
+    pair_format: PairFormat
+    coordinator: ActorHandle
+
+
+def encode(block: pa.Table, encoding: list[ray.ObjectRef]) -> pa.Table:
+    """Parts as read → parts as token ids. `encoding` is the reference of an `Encoding`, in a list,
+    where Ray leaves it alone.
+    """
+    found = _fetched(encoding[0])
+    code.require(found.job.code)
+    scores = found.job.reuse
+    reuse = None if scores is None else _opened(scores, found.coordinator)
     encoded = []
     for row in wire.rows(block):
         part, table = wire.table_of_row(row)
-        ids = _encoded(part.name, table, job, found, coordinator, reuse)
+        ids = _encoded(part.name, table, found.job, found.pair_format, found.coordinator, reuse)
         encoded.append(wire.row_of_encoded(part, ids))
     return pa.concat_tables(encoded)
 
@@ -82,45 +93,38 @@ def _encoded(
     return encoded
 
 
-def commit_parts(block: pa.Table, job: Job, coordinator: ActorHandle) -> dict[str, list[Any]]:
-    """Scored parts → their files and receipts in the store.
-
-    The driver receives only the receipts and the names of the replicas.
-    """
-    code.require(job.code)
-    store = job.store
-    receipts, replicas = [], []
-    for row in wire.rows(block):
-        part, scored, notes = wire.scored_of_row(row)
-        ask(coordinator, "begin", "commit", part.name)
-        job.fence.check(store)
-        receipt = commit(
-            store,
-            part,
-            scored,
-            job.schema,
-            job.config.output,
-            notes["measures"],
-            job.run,
-            job.temperature,
-        )
-        ask(coordinator, "finish", "commit", part.name)
-        receipts.append(receipt.to_json())
-        replicas.append(notes["replica"])
-    return {"receipt": receipts, "replica": replicas}
+def commit_part(
+    part: Part, scored: ScoredPart, measures: dict[str, Any], job: Job, coordinator: ActorHandle
+) -> bytes:
+    """The receipt of a scored part, whose files are in the store then."""
+    ask(coordinator, "begin", "commit", part.name)
+    job.fence.check(job.store)
+    receipt = commit(
+        job.store,
+        part,
+        scored,
+        job.schema,
+        job.config.output,
+        measures,
+        job.run,
+        job.temperature,
+    )
+    ask(coordinator, "finish", "commit", part.name)
+    return receipt.to_json()
 
 
-def with_old_scores(block: pa.Table, job: Job, source: list[ray.ObjectRef]) -> pa.Table:
-    """Parts as read → parts with the scores that an earlier output has for them."""
+def derive(
+    block: pa.Table, job: Job, source: list[ray.ObjectRef], coordinator: ActorHandle
+) -> pa.Table:
+    """Parts as read → receipts of their files, with the scores that an earlier output has."""
     code.require(job.code)
     found: Source = ray.get(source[0])
-    scored = []
+    written = []
     for row in wire.rows(block):
         part, table = wire.table_of_row(row)
-        taken, measures = take_scores(found, part, table, job.schema, job.config)
-        notes = {"measures": measures, "replica": ""}
-        scored.append(wire.row_of_scored(part, taken, notes))
-    return pa.concat_tables(scored)
+        scored, measures = take_scores(found, part, table, job.schema, job.config)
+        written.append(commit_part(part, scored, measures, job, coordinator))
+    return receipts.packed(written, "")
 
 
 def write_shared_pairs(
@@ -149,8 +153,8 @@ def _opened(scores: EarlierScores, coordinator: ActorHandle) -> Reuse:
 
 
 @functools.lru_cache(maxsize=1)
-def _fetched(pair_format: ray.ObjectRef) -> PairFormat:
+def _fetched(encoding: ray.ObjectRef) -> Encoding:
     """Once a worker process, not once a part."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # Ray runs a task a core already
-    found: PairFormat = ray.get(pair_format)
+    found: Encoding = ray.get(encoding)
     return found

@@ -17,7 +17,6 @@ import pyarrow as pa
 from reranker_core.encode.part import EncodedPart
 from reranker_core.encode.sequences import TokenSequences
 from reranker_core.input.plan import Part
-from reranker_core.output.results import ScoredPart
 from reranker_core.reuse.keys import PartKeys
 from reranker_core.reuse.known import Known
 
@@ -62,46 +61,6 @@ def encoded_of_row(row: dict[str, pa.Scalar]) -> tuple[Part, EncodedPart]:
         known=_old_scores(row["known_of"], row["known"]),
     )
     return _part(row), encoded
-
-
-def row_of_scored(part: Part, scored: ScoredPart, notes: dict[str, Any]) -> pa.Table:
-    """A part with its scores; `notes` is plain data for its receipt."""
-    return _row(
-        part,
-        notes=notes,
-        rows=scored.rows,
-        per_row=_column(scored.per_row),
-        pairs=pa.table(
-            {name: getattr(scored, name) for name in ("status", "score", "lost", "chunks")}
-        ),
-        layers=pa.table({str(layer): values for layer, values in scored.layers.items()}),
-        rescued=scored.rescued,
-        keys=_keys(scored.keys),
-        reuse=scored.reuse,
-    )
-
-
-def scored_of_row(row: dict[str, pa.Scalar]) -> tuple[Part, ScoredPart, dict[str, Any]]:
-    """The inverse of `row_of_scored`."""
-    pairs, layers = _unpack(row["pairs"]), _unpack(row["layers"])
-    scored = ScoredPart(
-        rows=_unpack(row["rows"]),
-        per_row=_array(_unpack(row["per_row"])),
-        status=pairs.column("status").to_numpy(),
-        score=pairs.column("score").to_numpy(),
-        rescued=row["rescued"].as_py(),
-        lost=pairs.column("lost").to_numpy(),
-        chunks=pairs.column("chunks").to_numpy(),
-        layers={int(name): layers.column(name).to_numpy() for name in layers.column_names},
-        keys=_part_keys(row["keys"]),
-        reuse=json.loads(row["reuse"].as_py()),
-    )
-    return _part(row), scored, json.loads(row["notes"].as_py())
-
-
-def nothing() -> pa.Table:
-    """A block without parts."""
-    return pa.table({"part": pa.array([], pa.string())})
 
 
 def rows(block: pa.Table) -> Iterator[dict[str, pa.Scalar]]:

@@ -72,8 +72,7 @@ def stages(settings: Config, folder: Path, overrides: tuple[str, ...]) -> list[p
         _, encoded = wire.encoded_of_row(row)
         scores = scorer.score(encoded.sequences)
         scored = ScoredPart.of(encoded, scores, settings.model)
-        (row,) = wire.rows(wire.row_of_scored(part, scored, {}))
-        found.append(output_table(wire.scored_of_row(row)[1], plan.schema, settings.output))
+        found.append(output_table(scored, plan.schema, settings.output))
     assert len(found) == 2
     return found
 

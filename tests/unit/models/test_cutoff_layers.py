@@ -19,7 +19,7 @@ from reranker_core.encode.part import EncodedPart, encode_part
 from reranker_core.encode.passages import combine
 from reranker_core.encode.sequences import TokenSequences
 from reranker_core.errors import ConfigError, InputError
-from reranker_core.input.plan import Part, make_plan
+from reranker_core.input.plan import make_plan
 from reranker_core.input.reading import read_parts
 from reranker_core.input.schema import resolve_schema
 from reranker_core.models import families
@@ -29,7 +29,6 @@ from reranker_core.output.commit import commit, data_name
 from reranker_core.output.contents import Columns, check_content
 from reranker_core.output.identity import digest, fingerprint, identity
 from reranker_core.output.results import ScoredPart, output_table
-from reranker_core.pipeline import wire
 from reranker_core.score.exact import in_float32
 from reranker_core.score.guard import rescue
 from reranker_core.score.scorer import Scorer
@@ -196,10 +195,7 @@ class Job:
     def scored(self, table: pa.Table, scores: Scores | None = None) -> ScoredPart:
         part = self.encoded(table)
         scores = scores or self.scorer.score(part.sequences)
-        found = ScoredPart.of(part, scores, self.config.model)
-        some = Part("part", "shard", "shard", "etag", 0, table.num_rows, 0)
-        [row] = wire.rows(wire.row_of_scored(some, found, {}))
-        return wire.scored_of_row(row)[1]
+        return ScoredPart.of(part, scores, self.config.model)
 
     def output(self, table: pa.Table, scores: Scores | None = None) -> pa.Table:
         schema = resolve_schema(table.schema, self.config, "shard")

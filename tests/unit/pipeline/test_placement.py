@@ -103,20 +103,6 @@ def test_a_type_that_is_not_there_is_told_with_those_that_are():
     assert (waiting.fitting, waiting.max) == (1, 8)
 
 
-@pytest.mark.parametrize(
-    ("nodes", "commits"), [([CPUS], 2), ([{"CPU": 64.0, "GPU": 8.0}], 28), ([EIGHT] * 8, 4)]
-)
-def test_writing_leaves_half_of_the_free_cpus_to_encoding(
-    nodes: list[dict[str, float]], commits: int
-):
-    assert placed(nodes).commits == commits
-
-
-def test_writing_grows_with_the_cluster():
-    node = {"CPU": 16.0, "GPU": 1.0}
-    assert placed([node], "replicas.max=10").commits >= 10 * placed([node]).commits
-
-
 def test_there_are_no_more_replicas_than_parts():
     assert place(config("in", "out"), 1, False, [GPU, GPU]).max == 1
 
