@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import ray
@@ -23,7 +24,7 @@ from reranker_core.output.inventory import outstanding
 from reranker_core.output.lease import Lease
 from reranker_core.output.manifest import begin, conclude, recorded_manifest, withdraw
 from reranker_core.output.proof import Totals, prove
-from reranker_core.output.receipts import Gatherer, Receipt
+from reranker_core.output.receipts import Gatherer
 from reranker_core.output.replacement import (
     begun,
     derived_store,
@@ -39,6 +40,7 @@ from reranker_core.pipeline.coordinator import coordinated
 from reranker_core.pipeline.datasource import PartSource
 from reranker_core.pipeline.failures import our_errors
 from reranker_core.pipeline.job import Job
+from reranker_core.pipeline.receipts import received
 from reranker_core.pipeline.tasks import derive
 from reranker_core.pipeline.watch import watched
 from reranker_core.prepare import Prepared, compare
@@ -179,15 +181,11 @@ def _take(
     one = {"batch_size": 1, "batch_format": "pyarrow", "num_cpus": 1}
     # The receipts of all parts: sent once, in a list, where Ray leaves the reference alone.
     taking = {"job": job, "source": [ray.put(derivation.source)]}
-    rows = (
-        ray.data.read_datasource(
-            PartSource(groups, plan.schema.columns, coordinator),
-            override_num_blocks=len(groups),
-            num_cpus=1,
-        )
-        .map_batches(derive, fn_kwargs=taking, **one)
-        .iter_rows()
-    )
+    blocks = ray.data.read_datasource(
+        PartSource(groups, plan.schema.columns, coordinator),
+        override_num_blocks=len(groups),
+        num_cpus=1,
+    ).map_batches(derive, fn_kwargs=taking, **one)
     longest = job.config.guard.max_stall_seconds
     with Progress(replace(plan, parts=derivation.parts), todo) as progress:
         log.info("%s to derive from %s", count(len(todo), "part"), derivation.source.store.url)
@@ -196,8 +194,8 @@ def _take(
             for lease in leases:
                 lease.check()
 
-        for row in watched(rows, check, lambda: "parts", longest, lambda: silence_of(coordinator)):
-            receipt = Receipt.from_json(row["receipt"])
+        silence = partial(silence_of, coordinator)
+        for receipt, _ in watched(received(blocks), check, lambda: "parts", longest, silence):
             gatherer.add(receipt)
             progress.advance(receipt)
             recorder.add(receipt)

@@ -54,9 +54,11 @@ class News:
         self._asked = time.monotonic()
         self._told: set[str] = set()
 
-    def tell(self) -> None:
-        """Log news, if it is time to ask again. A missing answer is not an error."""
-        if time.monotonic() - self._asked < _EVERY:
+    def tell(self, every: float = _EVERY) -> None:
+        """Log news, if it is `every` seconds since they were asked for. A missing answer is not an
+        error.
+        """
+        if time.monotonic() - self._asked < every:
             return
         try:
             asked = self._coordinator.state.remote()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 import ray
@@ -12,7 +13,7 @@ from reranker_core.input.plan import Part
 from reranker_core.output.attempts import Recorder
 from reranker_core.output.checksums import recording
 from reranker_core.output.lease import Lease
-from reranker_core.output.receipts import Gatherer, Receipt
+from reranker_core.output.receipts import Gatherer
 from reranker_core.pipeline.asking import silence_of
 from reranker_core.pipeline.cluster import describe, living_nodes
 from reranker_core.pipeline.coordinator import coordinated
@@ -22,6 +23,7 @@ from reranker_core.pipeline.metrics import Metrics
 from reranker_core.pipeline.news import News
 from reranker_core.pipeline.placement import Placement
 from reranker_core.pipeline.preflights import Preflights
+from reranker_core.pipeline.receipts import received
 from reranker_core.pipeline.stages import stages
 from reranker_core.pipeline.state import State
 from reranker_core.pipeline.watch import watched
@@ -91,16 +93,17 @@ def _rounds(
         log.info("%s to score by up to %s", count(len(parts), "part"), placement)
         news = News(coordinator, progress, placement.max, left, metrics, file)
         while parts:
-            rows = stages(job, prepared, parts, placement, coordinator).iter_rows()
-            for row in watched(rows, check, waiting_for, longest, lambda: silence_of(coordinator)):
-                preflights.seen(row["replica"])
-                receipt = Receipt.from_json(row["receipt"])
+            found = received(stages(job, prepared, parts, placement, coordinator))
+            silence = partial(silence_of, coordinator)
+            for receipt, replica in watched(found, check, waiting_for, longest, silence):
+                preflights.seen(replica)
                 left.discard(receipt.part)
                 gatherer.add(receipt)
                 progress.advance(receipt)
                 metrics.committed(receipt)
                 load.committed(receipt)
                 recorder.add(receipt)
+            news.tell(every=0)  # what has happened since, which a short run would not tell
             failed_rounds = failed_rounds + 1 if len(left) == len(parts) else 0
             parts = tuple(part for part in parts if part.name in left)
             if parts:

@@ -33,10 +33,9 @@ class Actor:
 def test_held_parts_are_given_back_when_no_others_are_left(
     monkeypatch, left, holding, silence, released
 ):
-    monkeypatch.setattr(news, "_EVERY", 0.0)
     monkeypatch.setattr(news.ray, "get", lambda value, timeout: value)
     actor = Actor(State(holding=holding, silence=silence))
     nothing = SimpleNamespace(replicas=lambda *_: None, state=lambda *_: "", tell=lambda **_: None)
     parts = {str(number) for number in range(left)}
-    news.News(actor, nothing, 1, parts, nothing, nothing).tell()
+    news.News(actor, nothing, 1, parts, nothing, nothing).tell(every=0)
     assert bool(actor.releases) is released
