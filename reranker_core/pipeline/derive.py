@@ -41,7 +41,7 @@ from reranker_core.pipeline.datasource import PartSource
 from reranker_core.pipeline.failures import our_errors
 from reranker_core.pipeline.job import Job
 from reranker_core.pipeline.receipts import received
-from reranker_core.pipeline.tasks import derive
+from reranker_core.pipeline.tasks import derive_parts
 from reranker_core.pipeline.watch import watched
 from reranker_core.prepare import Prepared, compare
 from reranker_core.report.night import PREFLIGHT
@@ -185,7 +185,7 @@ def _take(
         PartSource(groups, plan.schema.columns, coordinator),
         override_num_blocks=len(groups),
         num_cpus=1,
-    ).map_batches(derive, fn_kwargs=taking, **one)
+    ).map_batches(derive_parts, fn_kwargs=taking, **one)
     longest = job.config.guard.max_stall_seconds
     with Progress(replace(plan, parts=derivation.parts), todo) as progress:
         log.info("%s to derive from %s", count(len(todo), "part"), derivation.source.store.url)

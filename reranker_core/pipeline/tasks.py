@@ -113,7 +113,7 @@ def commit_part(
     return receipt.to_json()
 
 
-def derive(
+def derive_parts(
     block: pa.Table, job: Job, source: list[ray.ObjectRef], coordinator: ActorHandle
 ) -> pa.Table:
     """Parts as read → receipts of their files, with the scores that an earlier output has."""
