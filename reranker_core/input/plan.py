@@ -23,8 +23,8 @@ from reranker_core.input.schema import InputSchema
 from reranker_core.input.shards import ShardFile, list_shards
 from reranker_core.input.survey import survey
 
-# Of a part with `plan.part_rows=auto`. One driver handles about 27 parts a second; 64 fast GPUs
-# score 36 small parts in that time.
+# Of a part with `plan.part_rows=auto`: so large that one driver is enough for 1,000 replicas with
+# 500 pairs a second each on CPUs, and 5,000 on GPUs.
 _ROWS, _ROWS_ON_GPUS = 8192, 65_536
 
 

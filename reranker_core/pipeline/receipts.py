@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from ray.data import Dataset
 
 from reranker_core.output.receipts import Receipt
+
+if TYPE_CHECKING:  # workers need not load it for this
+    from ray.data import Dataset
 
 
 def packed(written: list[bytes], replica: str) -> pa.Table:
