@@ -24,7 +24,7 @@ HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
 
 def subcommand(
-    name: str, heeds: Iterable[str] = EVERYTHING, repeats: bool = False
+    name: str, heeds: Iterable[str] = EVERYTHING, repeats: bool = False, folder: str | None = None
 ) -> Callable[[Callable[..., None]], click.Command]:
     """Make a subcommand of a function that takes a configuration, a console, and its own options.
 
@@ -32,6 +32,7 @@ def subcommand(
         name: what users type.
         heeds: sections and keys that it reads. Others may be set, and required ones need not be.
         repeats: whether it has the option `--like`.
+        folder: the key that an argument without `=` sets.
 
     """
     heeds = tuple(heeds)
@@ -52,6 +53,8 @@ def subcommand(
         ) -> None:
             set_up_messages(log_format)
             stop_on_signals()
+            if folder is not None:
+                overrides = tuple(o if "=" in o else f"{folder}={o}" for o in overrides)
             if like is not None and config is not None:
                 raise ConfigError("set either --config or --like, not both")
             base = configuration_like(like, overrides) if like is not None else None
@@ -76,7 +79,8 @@ def subcommand(
                 metavar="OUTPUT",
                 help="Use the configuration of an earlier run, from its output folder.",
             )(command)
-        command = click.argument("overrides", nargs=-1, type=_Override(heeds), metavar=_METAVAR)(
+        metavar = _METAVAR if folder is None else f"[OUTPUT] {_METAVAR}"
+        command = click.argument("overrides", nargs=-1, type=_Override(heeds), metavar=metavar)(
             command
         )
         return click.command(name, cls=_Subcommand, context_settings=HELP_OPTIONS, heeds=heeds)(

@@ -10,11 +10,16 @@ from reranker_core.command.subcommand import subcommand
 from reranker_core.config import Config
 
 
-@subcommand("verify", heeds=("output.path", "guard.max_quarantined_fraction", "verify"))
+@subcommand(
+    "verify",
+    heeds=("output.path", "guard.max_quarantined_fraction", "verify"),
+    folder="output.path",
+)
 def verify(config: Config, console: Console) -> None:
     """Prove that an output is complete and unchanged, using only its own files.
 
-    Does not read the input or the model, and changes nothing.
+    OUTPUT is the output folder of a run, as in output.path=OUTPUT. Does not read the input or the
+    model, and changes nothing.
     """
     # Late, so that --help and a wrong configuration answer at once.
     from reranker_core.output import manifest

@@ -113,6 +113,7 @@ def test_a_wrong_command_line_ends_with_exit_code_2_and_one_error(typed, words, 
 
 def test_a_subcommand_asks_only_for_the_keys_that_it_reads(typed, tmp_path):
     code, _, errors = typed("verify", f"output.path={tmp_path}")
+    assert typed("verify", str(tmp_path))[::2] == (code, errors)
     assert code == ConfigError.exit_code
     assert errors.startswith(f"error: output.path={tmp_path}")
     code, _, errors = typed("preflight", f"model.path={tmp_path}/none")
