@@ -250,13 +250,20 @@ def _real(store: Store) -> str:
 
 
 def _newest(config: Config, scoring: dict[str, Any], store: Store) -> Store | None:
-    siblings = complete_siblings(store)
+    siblings, without_keys = complete_siblings(store), None
     for other in siblings:
+        manifest = recorded_manifest(other)
         try:
-            if recorded_manifest(other) and not _reasons(other, config, scoring):
-                return other
+            if not manifest or _reasons(other, config, scoring):
+                continue
         except ConfigError as error:
             log.warning("%s", error)
+            continue
+        if manifest.get("keys"):
+            return other
+        without_keys = without_keys or other
+    if without_keys is not None:
+        return without_keys
     log.info(
         "reuse.from=auto: none of %s beside %s has the same model and settings; all pairs are "
         "scored",

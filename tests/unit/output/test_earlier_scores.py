@@ -103,6 +103,13 @@ def test_auto_is_the_newest_one_with_the_same_scores(tmp_path: Path):
     assert [source.url for source in found.sources] == [str(tmp_path / "two")]
 
 
+def test_auto_prefers_an_output_with_keys(tmp_path: Path):
+    done(tmp_path, "one")
+    done(tmp_path, "two", "reuse.keep=false")
+    found, _ = chosen(tmp_path, "auto")
+    assert [source.url for source in found.sources] == [str(tmp_path / "one")]
+
+
 def test_an_output_without_keys_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     done(tmp_path, "one", "reuse.keep=false")
     found, _ = chosen(tmp_path, str(tmp_path / "one"))
