@@ -1,7 +1,6 @@
-"""The outputs whose scores a run uses again, and their scores.
+"""The scores of other outputs that a run uses again.
 
-The driver chooses the outputs and compares their fingerprints with the run's. Each machine builds
-an index of their keys (`reuse.building`) when its first process needs it.
+Each machine builds an index of their keys (`reuse.building`) when its first process needs it.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -20,32 +18,25 @@ import pyarrow as pa
 
 from reranker_core.config import Config
 from reranker_core.config.redaction import without_credentials
-from reranker_core.errors import ConfigError, Incomplete, OutputConflict, brief, count
-from reranker_core.output.differences import differences
-from reranker_core.output.identity import RUN_FILE, recorded
+from reranker_core.errors import Incomplete, brief
+from reranker_core.output.earlier_outputs import earlier_outputs, require_same_scores
 from reranker_core.output.manifest import recorded_manifest
 from reranker_core.output.receipts import FOLDER, read_receipts
 from reranker_core.output.reuse_facts import seconds_per_pair
-from reranker_core.output.siblings import complete_siblings, is_complete
 from reranker_core.reuse.building import Layout, index_of
 from reranker_core.reuse.hashes import Hashes
 from reranker_core.reuse.keys import DAY, HASH, from_binary, from_bytes, keys_name, today
 from reranker_core.reuse.known import Reuse
-from reranker_core.storage.filesystem import is_local
 from reranker_core.storage.local_copy import cache_folder
 from reranker_core.storage.parallel import in_parallel
 from reranker_core.storage.store import Store
 
 log = logging.getLogger(__name__)
 
-AUTO = "auto"
-# What of a fingerprint changes other columns than the raw score.
-_OF_OTHER_COLUMNS = ("normalize",)
 # As replicas must agree with each other, as a fraction of the range of scores.
 _TOLERANCE, _HALF_TOLERANCE = {"float32": 0.01}, 0.03
 # As a fraction of the largest score: what a format rounds off, should all scores be nearly equal.
 _ROUNDING, _HALF_ROUNDING = {"float32": 1e-5}, 0.01
-_SHOWN = 5
 # Of each part, the MD5 of its keys and their number; more than one if it was committed again.
 Stated = dict[str, dict[str, int]]
 
@@ -167,7 +158,7 @@ def earlier_scores(
         ConfigError: an output is not complete, or its scores are not comparable.
 
     """
-    stores = _chosen(config, scoring, store)
+    stores = earlier_outputs(config, scoring, store)
     if shared is not None:
         stores.append(shared)
     if not stores:
@@ -175,10 +166,7 @@ def earlier_scores(
     dtype: str = scoring["dtype"]
     sources, ranges = [], []
     for other in stores:
-        reasons = _reasons(other, config, {**scoring, "dtype": dtype})
-        if reasons:
-            raise ConfigError(_refusal(other, reasons))
-        dtype = _run_of(other)["fingerprint"]["dtype"]
+        dtype = require_same_scores(other, config, {**scoring, "dtype": dtype})
         stated = _keys_of(other)
         pairs = sum(max(each.values()) for each in stated.values())
         manifest = recorded_manifest(other)
@@ -219,95 +207,6 @@ def _tolerance(ranges: list[tuple[float, float]], dtype: str) -> float:
     largest = max(abs(score) for both in ranges for score in both)
     rounding = _ROUNDING.get(dtype, _HALF_ROUNDING) * (largest or 1.0)
     return max(_TOLERANCE.get(dtype, _HALF_TOLERANCE) * spread, rounding)
-
-
-def _chosen(config: Config, scoring: dict[str, Any], store: Store) -> list[Store]:
-    """The outputs of `reuse.from`, each once."""
-    found = (
-        _newest(config, scoring, store) if name == AUTO else _named(name, store)
-        for name in config.reuse.sources
-    )
-    return list({_real(other): other for other in found if other is not None}.values())
-
-
-def _named(name: str, store: Store) -> Store:
-    other = Store(name)
-    if _real(other) == _real(store):
-        raise ConfigError(
-            f"reuse.from={name} is output.path itself, which a run resumes without it. Name "
-            "another output"
-        )
-    if not is_complete(other) or not recorded_manifest(other):
-        raise ConfigError(
-            f"reuse.from={name}: is not a complete output of batch-reranker (it needs _run.json, "
-            "_manifest.json and _SUCCESS). Name the folder of a complete run, or leave it out"
-        )
-    return other
-
-
-def _real(store: Store) -> str:
-    return os.path.realpath(store.root) if is_local(store.filesystem) else store.url
-
-
-def _newest(config: Config, scoring: dict[str, Any], store: Store) -> Store | None:
-    siblings, without_keys = complete_siblings(store), None
-    for other in siblings:
-        manifest = recorded_manifest(other)
-        try:
-            if not manifest or _reasons(other, config, scoring):
-                continue
-        except ConfigError as error:
-            log.warning("%s", error)
-            continue
-        if manifest.get("keys"):
-            return other
-        without_keys = without_keys or other
-    if without_keys is not None:
-        return without_keys
-    log.info(
-        "reuse.from=auto: none of %s beside %s has the same model and settings; all pairs are "
-        "scored",
-        *(count(len(siblings), "complete output"), store.url),
-    )
-    return None
-
-
-def _reasons(other: Store, config: Config, scoring: dict[str, Any]) -> list[str]:
-    """Why the scores of an output cannot be used; empty if they can."""
-    run = _run_of(other)
-    before = _comparable(run["fingerprint"])
-    now = _comparable(scoring)
-    if now["dtype"] == AUTO:
-        now["dtype"] = before["dtype"]
-    found = differences({"fingerprint": before}, {"fingerprint": now}, config)
-    reasons = [str(each) for each in found]
-    wanted = [key for key in ("chunks", "tokens_lost") if getattr(config.output, key)]
-    missing = [key for key in wanted if not run["output"][key]]
-    return [*reasons, *(f"output.{key}: false before, true now" for key in missing)]
-
-
-def _run_of(other: Store) -> dict[str, Any]:
-    """The identity of an earlier output."""
-    try:
-        return recorded(other) or {}
-    except OutputConflict:
-        raise ConfigError(
-            f"reuse.from: {other.url}/{RUN_FILE} is damaged, so it is unknown how these scores "
-            "were computed. Restore the file, or leave this output out of reuse.from"
-        ) from None
-
-
-def _comparable(scoring: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in scoring.items() if name not in _OF_OTHER_COLUMNS}
-
-
-def _refusal(other: Store, reasons: list[str]) -> str:
-    shown = [f"  {reason}" for reason in reasons[:_SHOWN]]
-    if len(reasons) > _SHOWN:
-        shown.append(f"  … and {len(reasons) - _SHOWN} more")
-    first = f"reuse.from: the scores of {other.url} cannot be used. What differs:"
-    last = "Use the previous values, or leave this output out of reuse.from."
-    return "\n".join([first, *shown, last])
 
 
 def _keys_of(store: Store) -> Stated:
