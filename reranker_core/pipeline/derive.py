@@ -180,7 +180,7 @@ def _take(
     groups = list(read_groups(todo, plan))
     one = {"batch_size": 1, "batch_format": "pyarrow", "num_cpus": 1}
     # The receipts of all parts: sent once, in a list, where Ray leaves the reference alone.
-    taking = {"job": job, "source": [ray.put(derivation.source)]}
+    taking = {"job": job, "source": [ray.put(derivation.source)], "coordinator": coordinator}
     blocks = ray.data.read_datasource(
         PartSource(groups, plan.schema.columns, coordinator),
         override_num_blocks=len(groups),
