@@ -145,7 +145,7 @@ def _parsed(measures: Sequence[str]) -> list[Any]:
             found.append(ir_measures.parse_measure(name))
         except (NameError, ValueError, TypeError) as error:
             raise ConfigError(
-                f"--measures {name}: not a measure of ir-measures ({brief(error)}); examples are "
+                f"--measure {name}: not a measure of ir-measures ({brief(error)}); examples are "
                 f"{', '.join(MEASURES)}"
             ) from None
     return found
