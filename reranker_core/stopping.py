@@ -37,8 +37,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
     for each in _SIGNALS:
         signal.signal(each, _be_patient)
     raise Incomplete(
-        f"stopped by {signal.Signals(number).name}. Finished parts are kept; run the same command "
-        "again to resume"
+        f"stopped by {signal.Signals(number).name}. Nothing is lost; run the same command again"
     )
 
 

@@ -81,17 +81,18 @@ def print_estimate(
 ) -> None:
     """What `plan --estimate` adds: work, time, price, examples, and the schema of the output."""
     table = _table("Estimate")
-    saved = f"; {count(work.done, 'part')} are done" if work.done else ""
+    saved = f"; already scored: {count(work.done, 'part')}" if work.done else ""
     table.add_row("to score", f"{count(work.pairs, 'pair')} in {count(work.parts, 'part')}{saved}")
-    table.add_row(
-        "tokens",
-        f"{work.tokens:,.0f} ({work.low:,.0f} to {work.high:,.0f}), from "
-        f"{count(work.sampled, 'part')}",
-    )
-    table.add_row("duplicates", f"{1 - work.distinct:.1%} of the pairs; they are scored once")
-    if work.known is not None:
-        table.add_row("earlier scores", f"of {work.known:.1%} of the sampled pairs; used again")
-    table.add_row("truncated", f"{work.cut:.1%} of the pairs")
+    if work.sampled:
+        table.add_row(
+            "tokens",
+            f"{work.tokens:,.0f} ({work.low:,.0f} to {work.high:,.0f}), from "
+            f"{count(work.sampled, 'part')}",
+        )
+        table.add_row("duplicates", f"{1 - work.distinct:.1%} of the pairs; they are scored once")
+        if work.known is not None:
+            table.add_row("earlier scores", f"of {work.known:.1%} of the sampled pairs; used again")
+        table.add_row("truncated", f"{work.cut:.1%} of the pairs")
     if speed is not None and found is not None:
         table.add_row("speed", f"{speed.tokens_per_second:,.0f} tokens/s per replica")
         table.add_row("taken from", escape(speed.origin))

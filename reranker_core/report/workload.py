@@ -36,7 +36,7 @@ class Workload:
         tokens: estimate of all tokens to compute, without padding; duplicates within a part once,
             and pairs with an earlier score not at all.
         low, high: its 95 % interval, from the differences between the sampled parts.
-        distinct: fraction of the pairs that are not duplicates within their part.
+        distinct: fraction of the pairs with both texts that are not duplicates within their part.
         cut: fraction of the sampled pairs that lose tokens.
         examples: some pairs as the model will see them. These are texts of users.
         schema: of the output.
@@ -98,7 +98,7 @@ def workload(prepared: Prepared) -> Workload:
         tokens=each * pairs,
         low=max(0.0, each - _ERRORS * error) * pairs,
         high=(each + _ERRORS * error) * pairs,
-        distinct=sum(sample.distinct for sample in samples) / max(weights.sum(), 1),
+        distinct=_fraction_distinct(samples),
         cut=float(np.mean(np.concatenate([each.lost > 0 for each in sequences])))
         if sum(len(each.lost) for each in sequences)
         else 0.0,
@@ -115,11 +115,12 @@ def workload(prepared: Prepared) -> Workload:
 
 @dataclass(frozen=True)
 class _Sample:
-    """Of one part; `read` is the fraction of its pairs that were tokenized, `seconds` the processor
-    time for a token.
+    """Of one part; `filled` of its pairs have both texts; `read` is the fraction of its pairs that
+    were tokenized, `seconds` the processor time for a token.
     """
 
     pairs: int
+    filled: int
     distinct: int
     tokens: float
     read: float
@@ -144,6 +145,7 @@ def _sample(prepared: Prepared, part: Part, random: np.random.Generator) -> _Sam
     tokenized, length = len(encoded.sequences.chunks), float(encoded.sequences.tokens.lengths.sum())
     return _Sample(
         pairs=len(pairs.status),
+        filled=int(np.sum(pairs.distinct_of >= 0)),
         distinct=distinct,
         tokens=length / max(tokenized, 1) * distinct,
         seconds=seconds / max(length, 1.0),
@@ -152,6 +154,11 @@ def _sample(prepared: Prepared, part: Part, random: np.random.Generator) -> _Sam
         schema=_output_schema(prepared, typed(table, schema).slice(0, 0)),
         hashes=pair_hashes(find_pairs(typed(some, schema), schema)),
     )
+
+
+def _fraction_distinct(samples: list[_Sample]) -> float:
+    filled = sum(sample.filled for sample in samples)
+    return sum(sample.distinct for sample in samples) / filled if filled else 1.0
 
 
 def _share(samples: list[_Sample]) -> float:

@@ -39,7 +39,7 @@ def test_the_first_signal_is_an_error_and_others_leave_its_way_out_alone(first):
     assert "kill -9" in job.stderr.readline()
     printed, errors = job.communicate("shut down in order\n", timeout=30)
     assert printed == "shut down in order\n"
-    assert errors.startswith(f"5 stopped by {first.name}. Finished parts are kept")
+    assert errors.startswith(f"5 stopped by {first.name}. Nothing is lost")
 
 
 @pytest.mark.parametrize("program", [["-m", "jobs.rerank"], ["-c", "from reranker_core.command "

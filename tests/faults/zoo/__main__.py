@@ -1,5 +1,5 @@
-"""`python -m tests.faults.zoo > docs/broken-checkpoints.md`: kinds, checks and messages, from what
-really happens.
+"""`HF_HUB_OFFLINE=1 python -m tests.faults.zoo > docs/broken-checkpoints.md`: kinds, checks and
+messages, from what really happens.
 """
 
 from __future__ import annotations

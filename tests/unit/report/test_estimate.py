@@ -1,10 +1,12 @@
 """What a run will take, before it starts."""
 
+import io
 import json
 from dataclasses import replace
 
 import pyarrow as pa
 import pytest
+from rich.console import Console
 
 from reranker_core.command.plan import plan
 from reranker_core.config import load_config
@@ -16,6 +18,7 @@ from reranker_core.output.identity import identity
 from reranker_core.prepare import prepare
 from reranker_core.report import estimate as estimates
 from reranker_core.report.estimate import Speed, estimate, speed_of
+from reranker_core.report.summary import print_estimate
 from reranker_core.report.workload import Workload, workload
 from reranker_core.storage.store import Store
 from tests.tables import nested, write
@@ -74,6 +77,19 @@ def test_nested_input_and_finished_outputs_have_an_estimate(bert, tmp_path):
     made = prepared(tmp_path / "none", bert)
     assert workload(made).tokens == 0
     assert speed_of(made, workload(made)) is None
+    console = Console(file=io.StringIO())
+    print_estimate(workload(made), None, None, console)
+    assert " ".join(console.file.getvalue().split()) == "Estimate to score 0 pairs in 0 parts"
+
+
+def test_pairs_without_a_text_are_no_duplicates(bert, tmp_path):
+    table = flat_table(40, seed=1)
+    column = table.schema.get_field_index("passage")
+    for name, left in (("some", 4), ("none", 0)):
+        texts = table["passage"].to_pylist()[:left] + [None] * (40 - left)
+        found = table.set_column(column, "passage", pa.array(texts, pa.string()))
+        write(tmp_path / name / "in" / "a.parquet", found)
+        assert workload(prepared(tmp_path / name, bert)).distinct == 1
 
 
 WORK = Workload(10, 1000, 0, 5, 3.6e6, 3.0e6, 4.2e6, 1.0, 0.0, (), None, ())
