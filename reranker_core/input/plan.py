@@ -23,8 +23,8 @@ from reranker_core.input.schema import InputSchema
 from reranker_core.input.shards import ShardFile, list_shards
 from reranker_core.input.survey import survey
 
-# Of a part with `plan.part_rows=auto`: so large that one driver is enough for 1,000 replicas with
-# 500 pairs a second each on CPUs, and 5,000 on GPUs.
+# Of a part with `plan.part_rows=auto`. 64 fast GPUs score 36 small parts a second, and one driver
+# cannot do much more; see "A thousand replicas" in docs/performance.md.
 _ROWS, _ROWS_ON_GPUS = 8192, 65_536
 
 
