@@ -141,6 +141,8 @@ def test_without_an_earlier_output_the_speed_is_measured(bert, tmp_path, monkeyp
     assert found.origin.startswith("0 s of scoring in this process (cpu float32")
     # Without a GPU, tokenizing takes its share of the cores.
     assert work.encoding_seconds > 0
+    assert found.start_seconds > 1
+    monkeypatch.setattr(estimates, "_import_seconds", lambda: 1.0)  # once is enough
     slow = speed_of(made, replace(work, encoding_seconds=1.0))
     assert slow.tokens_per_second < min(found.tokens_per_second, found.cpus + 0.1)
 
