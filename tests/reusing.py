@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from hypothesis import HealthCheck, Phase, settings
 
 from reranker_core.encode.part import encode_part
 from reranker_core.input.reading import read_parts
@@ -37,6 +38,16 @@ SETTINGS = (
     ),
     *(f"preflight.checks.{group}=off" for group in ("numerics", "meaning", "agreement")),
 )
+
+
+def examples(number: int) -> settings:
+    """So many examples of a test by hypothesis. They are not made smaller: each takes seconds."""
+    return settings(
+        max_examples=number,
+        deadline=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 class Night:

@@ -32,7 +32,7 @@ def subcommand(
         name: what users type.
         heeds: sections and keys that it reads. Others may be set, and required ones need not be.
         repeats: whether it has the option `--like`.
-        folder: the key that an argument without `=` sets.
+        folder: the key that one argument without `=` sets.
 
     """
     heeds = tuple(heeds)
@@ -54,7 +54,7 @@ def subcommand(
             set_up_messages(log_format)
             stop_on_signals()
             if folder is not None:
-                overrides = tuple(o if "=" in o else f"{folder}={o}" for o in overrides)
+                overrides = _with_folder(folder, overrides)
             if like is not None and config is not None:
                 raise ConfigError("set either --config or --like, not both")
             base = configuration_like(like, overrides) if like is not None else None
@@ -91,6 +91,13 @@ def subcommand(
 
 
 _METAVAR = "[SECTION.KEY=VALUE]..."
+
+
+def _with_folder(key: str, overrides: tuple[str, ...]) -> tuple[str, ...]:
+    folders = [each for each in overrides if "=" not in each]
+    if len(folders) > 1:
+        raise ConfigError(f"{', '.join(folders)}: name one folder; each needs a command of its own")
+    return tuple(each if "=" in each else f"{key}={each}" for each in overrides)
 
 
 class _Subcommand(click.Command):

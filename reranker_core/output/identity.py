@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from reranker_core.config import Config
@@ -29,6 +30,7 @@ SCORING_VERSION = 2
 # The same for the shapes of batches, on which the last bits depend.
 SHAPES_VERSION = 2
 _SHOWN = 3
+_BEFORE_RUN_FILE = ("_lease/", "_within/")
 
 
 def fingerprint(
@@ -132,8 +134,7 @@ def recorded(store: Store) -> dict[str, Any] | None:
             f"output.path={store.url}: {RUN_FILE} is damaged, so it is unknown which run the "
             f"output belongs to. Restore {RUN_FILE}, or choose another output.path"
         ) from None
-    names = (o.name for o in store.list() if not o.name.startswith(("_lease/", "_within/")))
-    foreign = list(itertools.islice(names, _SHOWN + 1))
+    foreign = list(itertools.islice(_foreign(store), _SHOWN + 1))
     if foreign:
         more = ", …" if len(foreign) > _SHOWN else ""
         raise OutputConflict(
@@ -162,8 +163,7 @@ def require_recorded(store: Store) -> dict[str, Any]:
     """
     if store.exists(RUN_FILE) and (run := recorded(store)) is not None:
         return run
-    names = (o.name for o in store.list() if not o.name.startswith(("_lease/", "_within/")))
-    found = list(itertools.islice(names, _SHOWN))
+    found = list(itertools.islice(_foreign(store), _SHOWN))
     what = f"contains no output of batch-reranker, only {', '.join(found)}" if found else "is empty"
     if not found and not store.is_there():
         what = "does not exist"
@@ -238,3 +238,8 @@ def refuse_differences(
     """
     if before != now:
         raise OutputConflict(explain(store.url, differences(before, now, config)))
+
+
+def _foreign(store: Store) -> Iterator[str]:
+    """Files of a folder but those that a run writes before `_run.json`."""
+    return (each.name for each in store.list() if not each.name.startswith(_BEFORE_RUN_FILE))

@@ -113,12 +113,17 @@ def test_a_wrong_command_line_ends_with_exit_code_2_and_one_error(typed, words, 
 
 def test_a_subcommand_asks_only_for_the_keys_that_it_reads(typed, tmp_path):
     code, _, errors = typed("verify", f"output.path={tmp_path}")
-    assert typed("verify", str(tmp_path))[::2] == (code, errors)
     assert code == ConfigError.exit_code
     assert errors.startswith(f"error: output.path={tmp_path}")
     code, _, errors = typed("preflight", f"model.path={tmp_path}/none")
     assert code == ConfigError.exit_code
     assert "model.path" in errors
+
+
+def test_verify_takes_one_folder_without_its_key(typed, tmp_path):
+    assert typed("verify", str(tmp_path)) == typed("verify", f"output.path={tmp_path}")
+    code, _, errors = typed("verify", "one", "two")
+    assert (code, "one, two: name one folder" in errors) == (2, True)
 
 
 def test_options_stand_before_and_after_keys(typed, tmp_path):

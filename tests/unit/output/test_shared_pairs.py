@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -25,7 +25,7 @@ from reranker_core.prepare import Prepared, with_earlier_scores
 from reranker_core.report.summary import print_plan
 from reranker_core.score.scorer import Scorer
 from reranker_core.storage.store import Store
-from tests.reusing import SETTINGS, Night, flat_of, nested_of
+from tests.reusing import SETTINGS, Night, examples, flat_of, nested_of
 from tests.running import ROOT
 from tests.tables import config, write
 
@@ -88,12 +88,7 @@ def in_parts(night: Night) -> Counter[tuple[str, str]]:
 
 
 @given(data=st.data())
-@settings(
-    max_examples=8,
-    deadline=None,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
+@examples(8)
 def test_each_pair_is_forwarded_once_and_the_output_is_the_one_without(demo: Scorer, data: Any):
     folder = Path(tempfile.mkdtemp())
     try:

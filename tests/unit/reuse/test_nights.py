@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -28,7 +28,7 @@ from reranker_core.output.receipts import FOLDER
 from reranker_core.report.summary import print_plan
 from reranker_core.report.workload import workload
 from reranker_core.score.scorer import Scorer
-from tests.reusing import SETTINGS, Night, flat_of, nested_of
+from tests.reusing import SETTINGS, Night, examples, flat_of, nested_of
 from tests.running import ROOT
 from tests.tables import config, write
 
@@ -134,12 +134,7 @@ def distinct(night: Night) -> list[set[tuple[str, str]]]:
 
 
 @given(data=st.data())
-@settings(
-    max_examples=6,
-    deadline=None,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
+@examples(6)
 def test_the_second_night_scores_what_is_new_and_is_the_one_without_reuse(
     model: tuple[Path, Scorer, tuple[str, ...]], data: Any
 ):
