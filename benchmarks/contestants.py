@@ -20,6 +20,7 @@ from reranker_core.device import DTYPES
 from reranker_core.score.scorer import Scorer
 
 MAX_LENGTH = 512
+DEFAULT_ROWS = 32  # of sentence-transformers
 _LLM_ROWS = 32  # of its default 128, all logits of a long batch would take 17 GB
 
 _OPENVINO = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
@@ -28,23 +29,23 @@ Pairs = list[tuple[str, str]]
 Scoring = Callable[[Pairs], np.ndarray]
 
 
-def ours(model: Path, dtype: str, *settings: str) -> Scorer:
-    """The scorer of this project."""
+def ours(model: Path, dtype: str, *settings: str, device: str = "cpu", pairs: float = 0) -> Scorer:
+    """The scorer of this project; `pairs` as in `Scorer.load`."""
     settings = (
         *("input.path=unused", "output.path=unused", f"model.path={model}", f"model.dtype={dtype}"),
-        *("model.device=cpu", f"model.max_length={MAX_LENGTH}"),
+        *(f"model.device={device}", f"model.max_length={MAX_LENGTH}"),
         *("preflight.checks.meaning=off", *settings),
     )
-    return Scorer.load(load_config(None, settings))
+    return Scorer.load(load_config(None, settings), None, pairs)
 
 
 def _peers(model: Path, dtype: str) -> dict[str, Scoring]:
     found = {
-        "sentence-transformers": _predict(model),
-        "FlagReranker": _flag(model),  # half precision is for its GPUs
+        "sentence-transformers": predict(model),
+        "FlagReranker": flag(model),  # half precision is for its GPUs
     }
     if dtype != "float32":
-        found[f"sentence-transformers, {dtype}"] = _predict(model, dtype)
+        found[f"sentence-transformers, {dtype}"] = predict(model, dtype)
     try:
         found["OpenVINO in sentence-transformers"] = _openvino(model, dtype)
     except ImportError:
@@ -53,39 +54,38 @@ def _peers(model: Path, dtype: str) -> dict[str, Scoring]:
 
 
 def _llm_peers(model: Path, dtype: str) -> dict[str, Scoring]:
-    from FlagEmbedding import FlagLLMReranker
+    return {"FlagLLMReranker": flag(model, dtype, rows=_LLM_ROWS, llm=True)}
 
-    reranker = FlagLLMReranker(
+
+def _encoder(model: Path, dtype: str = "float32", device: str = "cpu") -> CrossEncoder:
+    options = {"dtype": DTYPES[dtype]}
+    return CrossEncoder(str(model), device=device, max_length=MAX_LENGTH, model_kwargs=options)
+
+
+def predict(
+    model: Path, dtype: str = "float32", device: str = "cpu", rows: int = DEFAULT_ROWS
+) -> Scoring:
+    """sentence-transformers, with batches of so many rows."""
+    encoder, identity = _encoder(model, dtype, device), torch.nn.Identity()
+    return lambda pairs: encoder.predict(
+        pairs, batch_size=rows, activation_fn=identity, show_progress_bar=False
+    )
+
+
+def flag(
+    model: Path, dtype: str = "float32", device: str = "cpu", rows: int = 128, llm: bool = False
+) -> Scoring:
+    """FlagReranker, or FlagLLMReranker, with batches of so many rows."""
+    from FlagEmbedding import FlagLLMReranker, FlagReranker
+
+    reranker = (FlagLLMReranker if llm else FlagReranker)(
         str(model),
         use_fp16=False,
         use_bf16=dtype == "bfloat16",
-        devices=["cpu"],
+        devices=[device],
         max_length=MAX_LENGTH,
         query_max_length=384,
-        batch_size=_LLM_ROWS,
-    )
-    return {
-        "FlagLLMReranker": lambda pairs: np.array(
-            reranker.compute_score(list(map(list, pairs))), np.float32
-        )
-    }
-
-
-def _encoder(model: Path, dtype: str = "float32") -> CrossEncoder:
-    options = {"dtype": DTYPES[dtype]}
-    return CrossEncoder(str(model), device="cpu", max_length=MAX_LENGTH, model_kwargs=options)
-
-
-def _predict(model: Path, dtype: str = "float32") -> Scoring:
-    encoder, identity = _encoder(model, dtype), torch.nn.Identity()
-    return lambda pairs: encoder.predict(pairs, activation_fn=identity, show_progress_bar=False)
-
-
-def _flag(model: Path) -> Scoring:
-    from FlagEmbedding import FlagReranker
-
-    reranker = FlagReranker(
-        str(model), use_fp16=False, devices=["cpu"], max_length=MAX_LENGTH, query_max_length=384
+        batch_size=rows,
     )
     return lambda pairs: np.array(reranker.compute_score(list(map(list, pairs))), np.float32)
 

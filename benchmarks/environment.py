@@ -14,18 +14,24 @@ import torch
 
 def describe() -> dict[str, Any]:
     """Commit, hardware and versions."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
+    installed = {found.name: found.version for found in importlib.metadata.distributions()}
     packages = ("ray", "torch", "transformers", "sentence-transformers", "pyarrow")
     return {
-        "commit": commit,
+        "commit": _commit(),
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)),
         "amx_bf16": bool(torch.cpu.get_capabilities().get("amx_bf16")),
         "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in packages},
+        **{name: installed[name] for name in packages if name in installed},
     }
+
+
+def _commit() -> str:
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except FileNotFoundError:
+        return ""
 
 
 def _cpu() -> str:

@@ -1,10 +1,12 @@
-"""The forward on a GPU, without Ray: right first, then fast.
+"""The scorer on a GPU, without Ray and without a hub: right first, then fast.
 
-    python -m benchmarks.gpu [--shapes bert-base xlm-r-large gemma-2b] [--out FILE]
+    python -m benchmarks.gpu [--shapes bert-base xlm-r-large gemma-2b qwen3-0.6b] [--out FILE]
 
-Random weights in the shapes of well-known rerankers, random ids in natural lengths. First the
-device's float32 is held against the CPU's, and its half precision against its float32. Then the
-engine takes turns with batches as the peers form them, and with bare matrix products.
+Checkpoints in the shapes of well-known rerankers are made on the spot, with random weights, and
+pairs of random words in natural lengths, 50 candidates a query. The scorer must give the scores of
+float32 on the CPU. Then it takes turns with sentence-transformers and FlagEmbedding, which have the
+same number format and several batch sizes, and with bare matrix products. Their time includes
+tokenizing; for this project there are both figures, because in a job the read tasks tokenize.
 `--tiny --device cpu` runs all of it in seconds, on nothing that matters.
 """
 
@@ -12,6 +14,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,20 +27,49 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.contestants import DEFAULT_ROWS, Pairs, Scoring, flag, ours, predict
 from benchmarks.environment import describe
+from benchmarks.random_checkpoints import save, word_pairs
 from benchmarks.rates import MatrixProducts, timed, useful_flops
-from benchmarks.shapes import LONGEST, SHAPES, TINY, Shape, natural_sequences, scoring_model
-from reranker_core.config import ScoreConfig
+from benchmarks.shapes import SHAPES, TINY, Shape
 from reranker_core.device import DTYPES
-from reranker_core.encode.sequences import TokenSequences
-from reranker_core.models.families import FAMILIES
-from reranker_core.score.batching import Shapes, make_batch
-from reranker_core.score.compiling import compile_if_faster
-from reranker_core.score.engine import Engine
+from reranker_core.score.scorer import Scorer
 
-PEER_ROWS = 32  # the batch size that sentence-transformers has by default
-EXACT = 2e-3  # device float32 against CPU float32, of 1 + |score|; a GPU may multiply in TF32
-HALF = 0.1
+EXACT, HALF = 1e-3, 0.1  # of the scores' span: float32 on both devices, half precision to float32
+_FEW = 8  # pairs that the CPU scores
+_SETTINGS = ("preflight.checks.tokenizer=off",)  # its vocabulary is smaller than the model's
+_SETTINGS_OF = {
+    "encoder": ("model.truncation=longest_first",),
+    "llm": ("model.template=bge-gemma", "model.query_max_length=384"),
+}
+# For each family: a name, and how to load it.
+PEERS: dict[str, dict[str, Callable[..., Scoring]]] = {
+    "encoder": {"sentence-transformers": predict, "FlagReranker": flag},
+    "llm": {"FlagLLMReranker": partial(flag, llm=True)},
+}
+_MANY = 1e9  # pairs: a run so long that compiling pays
+_FEWER = 8  # times fewer pairs for language models
+_PEER_SHARE = 4  # peers score one pair in four
+
+
+@dataclass(frozen=True)
+class How:
+    """What all shapes are measured with: device, number format, rounds, batch sizes of peers,
+    settings of ours, and whether scores are compared with the CPU's.
+    """
+
+    device: str
+    dtype: str
+    rounds: int = 3
+    peer_rows: Sequence[int] = (DEFAULT_ROWS, 128, 512)
+    settings: Sequence[str] = ()
+    with_cpu: bool = True
+
+    def ours(self, folder: Path, shape: Shape, dtype: str = "", device: str = "") -> Scorer:
+        """The scorer of this project."""
+        settings = (*_SETTINGS, *_SETTINGS_OF[shape.family], *self.settings)
+        where = device or self.device
+        return ours(folder, dtype or self.dtype, *settings, device=where, pairs=_MANY)
 
 
 def main() -> None:
@@ -43,110 +78,122 @@ def main() -> None:
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--dtype", default="bfloat16", choices=list(DTYPES))
     parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=list(SHAPES))
-    parser.add_argument("--sequences", type=int, default=8192)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--max-batch-tokens", type=int)
-    parser.add_argument("--compile", action="store_true", help="also measure compiled code")
+    parser.add_argument("--pairs", type=int, default=16_384)
+    parser.add_argument("--rounds", type=int, default=How.rounds)
+    parser.add_argument("--peer-rows", type=int, nargs="+", default=How.peer_rows)
+    parser.add_argument("--set", nargs="+", default=[], help="settings, as score.compile=true")
+    parser.add_argument("--no-cpu", action="store_true", help="do not compare with the CPU")
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     shapes = TINY if options.tiny else {name: SHAPES[name] for name in options.shapes}
-    score = ScoreConfig(max_batch_tokens=options.max_batch_tokens, compile=options.compile)
-    found = {
-        name: measure(
-            shape, options.device, options.dtype, options.sequences, options.rounds, score
-        )
-        for name, shape in shapes.items()
-    }
-    name = torch.cuda.get_device_name() if options.device == "cuda" else "cpu"
-    result = {
-        "benchmark": "gpu",
-        "device": name,
-        "dtype": options.dtype,
-        "shapes": found,
-        **describe(),
-    }
-    table = Table("", "tokens/s", "of matrix rate", "faster than peer batches", title=name)
-    for shape, one in found.items():
-        share, ratio = f"{one['share_of_ceiling']:.1%}", f"{one['faster_than_peer']} x"
-        table.add_row(shape, f"{one['tokens_per_second']:,}", share, ratio)
+    how = How(
+        *(options.device, options.dtype, options.rounds, options.peer_rows, options.set),
+        not options.no_cpu,
+    )
+    name = torch.cuda.get_device_name() if how.device == "cuda" else "cpu"
+    result = {"benchmark": "gpu", "device": name, "dtype": how.dtype, **describe()}
+    result["shapes"] = found = {}
+    table = Table("", "pairs/s", "of matrix rate", "faster than the best peer", title=name)
+    for each, shape in shapes.items():
+        pairs = word_pairs(options.pairs // (_FEWER if shape.family == "llm" else 1))
+        found[each] = one = measure(shape, pairs, how)
+        rate, share = f"{one['forward']['pairs_per_second']:,}", f"{one['share_of_ceiling']:.1%}"
+        table.add_row(each, rate, share, f"{one['faster_than_best_peer']} x")
+        print(json.dumps({each: one}), flush=True)
+        if options.out:
+            options.out.write_text(json.dumps(result, indent=1) + "\n")
     Console().print(table)
-    print(json.dumps(result))
-    if options.out:
-        options.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def measure(
-    shape: Shape, device: str, dtype: str, count: int, rounds: int, score: ScoreConfig
-) -> dict[str, Any]:
+def measure(shape: Shape, pairs: Pairs, how: How) -> dict[str, Any]:
     """Differences, rates and shares of one shape.
 
     Raises:
         SystemExit: the device computes something else than the CPU.
 
     """
-    torch.manual_seed(0)
-    whole = shape.make().eval()
-    config = whole.config
-    family = FAMILIES[shape.family]
-    model = scoring_model(whole, shape.family)
-    shapes = Shapes.of(device, LONGEST, score, model)
-    few = natural_sequences(16, config.vocab_size)
-    on_cpu = Engine(model, family, 0, shapes).compute(few).values
-    exact = _apart(on_cpu, Engine(model.to(device), family, 0, shapes).compute(few).values)
-    del model  # the memory is the next one's
-    whole.to("cpu", DTYPES[dtype])
-    engine = Engine(scoring_model(whole, shape.family).to(device), family, 0, shapes)
-    compiled = ""
-    if score.compile is True:
-        compiled = compile_if_faster(engine, few)
-    half = _apart(on_cpu, engine.compute(few).values)
-    if exact > EXACT or half > HALF:
-        raise SystemExit(f"{device} differs from the CPU: float32 {exact:.2g}, {dtype} {half:.2g}")
+    memory = Path("/dev/shm")  # a checkpoint has gigabytes
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
+        folder = Path(name)
+        config = save(shape, folder, DTYPES[how.dtype], how.device)
+        found = _differences(folder, shape, pairs[:_FEW], how) if how.with_cpu else {}
+        loaded = timed(how.ours, folder, shape)
+        scorer, found["load_seconds"] = loaded.value, round(loaded.wall, 1)
+        found["compiled"] = scorer.report.compiled
+        found |= _rates(scorer, config, pairs, how)
+        few = pairs[::_PEER_SHARE]
+        mine = timed(scorer.score_pairs, few)
+        found["with_tokenizing"] = {"pairs_per_second": round(len(few) / mine.wall)}
+        del scorer, loaded
+        found["peers"] = _peers(folder, shape, few, mine.value, how)
+    best = max(peer["pairs_per_second"] for peer in found["peers"].values())
+    for key, ours_ in (("than", "forward"), ("with_tokenizing_than", "with_tokenizing")):
+        ratio = found[ours_]["pairs_per_second"] / best
+        found[f"faster_{key}_best_peer"] = round(ratio, 2)
+    return found
 
-    sequences = natural_sequences(count, config.vocab_size)
-    computed = engine.compute(sequences)  # all shapes once: kernels are chosen, memory is there
+
+def _differences(folder: Path, shape: Shape, pairs: Pairs, how: How) -> dict[str, float]:
+    """How far scores lie from those of the CPU in float32, in shares of their span."""
+    expected = how.ours(folder, shape, "float32", "cpu").score_pairs(pairs)
+    found = {}
+    for dtype in dict.fromkeys(("float32", how.dtype)):
+        apart = np.abs(how.ours(folder, shape, dtype).score_pairs(pairs) - expected).max()
+        found[f"difference_{dtype}"] = float(apart / np.ptp(expected))
+        if not found[f"difference_{dtype}"] <= (EXACT if dtype == "float32" else HALF):
+            raise SystemExit(f"{how.device} differs from the CPU, in shares of the span: {found}")
+    return found
+
+
+def _rates(scorer: Scorer, config: Any, pairs: Pairs, how: How) -> dict[str, Any]:
+    """Of the forward alone, in turn with matrix products."""
+    sequences = scorer._encode(pairs)
     flops = useful_flops(config, sequences.tokens.lengths)
-    products = MatrixProducts(config, 8192, DTYPES[dtype], device)
+    computed = scorer.score(sequences)  # all shapes once: kernels are chosen, memory is there
+    products = MatrixProducts(config, 16_384, DTYPES[scorer.dtype], how.device)
     times = max(1, int(flops / 4 / products.flops))
     products.run(times)
-    ours, peers, ceiling = [], [], []
-    for _ in range(rounds):
-        ours.append(timed(engine.compute, sequences).wall)
-        peers.append(timed(_as_peers, whole.to(device), sequences, shape.family, device).wall)
+    taken, ceiling = [], []
+    for _ in range(how.rounds):
+        taken.append(timed(scorer.score, sequences).wall)
         ceiling.append(products.flops * times / timed(products.run, times).wall)
     tokens = int(sequences.tokens.lengths.sum())
     return {
-        "sequences": count,
-        "tokens_a_sequence": round(tokens / count, 1),
-        "difference_float32": exact,
-        f"difference_{dtype}": half,
-        "compiled": compiled,
-        "padding": round(1 - tokens / computed.tokens, 4),
-        "tokens_per_second": round(tokens / median(ours)),
-        "tflops": round(flops / median(ours) / 1e12, 3),
+        "pairs": len(pairs),
+        "tokens_a_pair": round(tokens / len(pairs), 1),
+        # Below zero where prefixes are shared: they are computed once.
+        "padding": round(1 - tokens / computed.computed_tokens, 4),
+        "forward": {
+            "pairs_per_second": round(len(pairs) / median(taken)),
+            "tokens_per_second": round(tokens / median(taken)),
+        },
+        "tflops": round(flops / median(taken) / 1e12, 3),
         "ceiling_tflops": round(median(ceiling) / 1e12, 3),
-        "share_of_ceiling": round(flops / median(ours) / median(ceiling), 3),
-        "faster_than_peer": round(median(peers) / median(ours), 2),
+        "share_of_ceiling": round(flops / median(taken) / median(ceiling), 3),
     }
 
 
-@torch.inference_mode()
-def _as_peers(whole: Any, sequences: TokenSequences, family: str, device: str) -> None:
-    """Sorted batches of 32, each waited for; all logits of language models. No tokenizing."""
-    order = np.argsort(-sequences.tokens.lengths, kind="stable")
-    for begin in range(0, len(order), PEER_ROWS):
-        rows = order[begin : begin + PEER_ROWS]
-        width = int(sequences.tokens.lengths[rows].max())
-        batch = make_batch(sequences, rows, width, 0, torch.device(device))
-        logits = whole(input_ids=batch.ids, attention_mask=batch.mask).logits
-        last = batch.mask.sum(1) - 1
-        found = logits[torch.arange(len(rows)), last, 5] if family == "llm" else logits[:, 0]
-        found.float().cpu()
-
-
-def _apart(one: np.ndarray, other: np.ndarray) -> float:
-    return float((np.abs(one - other) / (1 + np.abs(one))).max())
+def _peers(
+    folder: Path, shape: Shape, pairs: Pairs, scores: np.ndarray, how: How
+) -> dict[str, dict[str, float]]:
+    """Rates of the peers, and how far their scores are from ours, as a share of the span."""
+    found = {}
+    for name, load in PEERS[shape.family].items():
+        for rows in how.peer_rows:
+            score = load(folder, how.dtype, how.device, rows)
+            try:
+                score(pairs[:rows])
+                run = timed(score, pairs)
+            except torch.OutOfMemoryError:
+                continue
+            finally:
+                del score
+            found[f"{name}, batches of {rows}"] = {
+                "pairs_per_second": round(len(pairs) / run.wall),
+                "difference": round(float(np.abs(run.value - scores).max() / np.ptp(scores)), 4),
+            }
+    return found
 
 
 if __name__ == "__main__":

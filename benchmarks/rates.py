@@ -77,11 +77,11 @@ class Timed:
     processor: float
 
 
-def timed(work: Callable[..., Any], *values: Any) -> Timed:
+def timed(work: Callable[..., Any], *values: Any, **named: Any) -> Timed:
     """Call, with a GPU waited for."""
     wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
     wait()
     wall, processor = time.perf_counter(), time.process_time()
-    value = work(*values)
+    value = work(*values, **named)
     wait()
     return Timed(value, time.perf_counter() - wall, time.process_time() - processor)

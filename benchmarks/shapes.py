@@ -13,12 +13,14 @@ from transformers import (
     BertForSequenceClassification,
     GemmaConfig,
     GemmaForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
     XLMRobertaConfig,
     XLMRobertaForSequenceClassification,
 )
 
 from reranker_core.encode.formats.pair_format import Answer
-from reranker_core.encode.sequences import Ragged, TokenSequences
+from reranker_core.encode.sequences import Int64s, Ragged, TokenSequences
 from reranker_core.models.networks.answer_model import AnswerModel
 from reranker_core.models.networks.first_token_layer import read_first_token_only
 
@@ -76,6 +78,21 @@ SHAPES = {
             )
         ),
     ),
+    "qwen3-0.6b": Shape(  # Qwen3-Reranker-0.6B
+        "llm",
+        lambda: Qwen3ForCausalLM(
+            Qwen3Config(
+                vocab_size=151_669,
+                hidden_size=1024,
+                num_hidden_layers=28,
+                num_attention_heads=16,
+                num_key_value_heads=8,
+                head_dim=128,
+                intermediate_size=3072,
+                tie_word_embeddings=True,
+            )
+        ),
+    ),
 }
 _SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 _SMALL |= {"intermediate_size": 128, "vocab_size": 1000}
@@ -90,10 +107,15 @@ TINY = {
 }
 
 
+def natural_lengths(count: int) -> Int64s:
+    """Numbers of tokens as pairs of docstrings have them: median 120, mean 146."""
+    rng = np.random.default_rng(1)
+    return rng.lognormal(4.79, 0.62, count).clip(16, LONGEST).astype(np.int64)
+
+
 def natural_sequences(count: int, vocabulary: int) -> TokenSequences:
-    """Random ids in lengths as docstring pairs have them: median 120, mean 146."""
-    rng = np.random.default_rng(0)
-    lengths = rng.lognormal(4.79, 0.62, count).clip(16, LONGEST).astype(np.int64)
+    """Random ids in natural lengths."""
+    lengths, rng = natural_lengths(count), np.random.default_rng(0)
     ids = rng.integers(4, vocabulary, int(lengths.sum())).astype(np.int32)
     return TokenSequences.one_each(Ragged(ids, lengths), (lengths // 5).astype(np.int32))
 

@@ -57,14 +57,19 @@ def load(
         WholeClassifier,
         reads_last_token,
     )
+    from reranker_core.models.networks.last_token_layer import reads_last_only
+    from reranker_core.models.networks.packing import pack_if_same
 
     loaded = load_classifier("classifier", checkpoint, model, dtype)
     label = relevant_label(checkpoint, model)
     plain = reads_last_token(loaded.model)
     network = LastToken(loaded.model, label) if plain else WholeClassifier(loaded.model, label)
+    network.to(device)
+    if plain:
+        pack_if_same(network, forward, reads_last_only(network.body), causal=True)
     return replace(
         loaded,
-        model=network.to(device),
+        model=network,
         head=("score.", "inner.score."),
         reentrant=is_reentrant(loaded.model),
     )
@@ -72,5 +77,5 @@ def load(
 
 def forward(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
     """Float32 scores of a batch, shape (rows,)."""
-    scores: torch.Tensor = model(batch.ids, batch.mask)
+    scores: torch.Tensor = model(batch)
     return scores

@@ -8,6 +8,7 @@ of the only label, or the log-odds of the label that means relevant (`labels.py`
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -83,6 +84,7 @@ def load(
 
     """
     from reranker_core.models.networks.first_token_layer import read_first_token_only
+    from reranker_core.models.networks.packing import pack_if_same
 
     loaded = load_classifier("encoder", checkpoint, model, dtype)
     body = loaded.model.base_model_prefix
@@ -90,9 +92,10 @@ def load(
     if dtype != torch.float32:
         for module in head.values():
             module.float().register_forward_pre_hook(inputs_to_float32)
-    read_first_token_only(loaded.model)
+    able = read_first_token_only(loaded.model)
     loaded.model.config.label = relevant_label(checkpoint, model)
     loaded.model.to(device)
+    pack_if_same(loaded.model, forward, able)
     names = tuple(f"{name}." for name in head)
     return replace(loaded, head=names, reentrant=is_reentrant(loaded.model))
 
@@ -102,13 +105,22 @@ def forward(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
     return log_odds(model(**inputs(model, batch)).logits, label_of(model))
 
 
-def inputs(model: torch.nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
-    """The arguments of an encoder's forward, each of shape (R, W); with token types if it has
-    them.
+def inputs(model: Any, batch: Batch) -> dict[str, Any]:
+    """The arguments of an encoder's forward, each of shape (R, W), or (1, T) if the batch is
+    packed; with token types if it has them.
     """
-    given = {"input_ids": batch.ids, "attention_mask": batch.mask}
-    if getattr(model.config, "type_vocab_size", 0) > 1:
+    packing, starts = batch.packing, batch.passage_starts
+    if packing is None:
+        given: dict[str, Any] = {"input_ids": batch.ids, "attention_mask": batch.mask}
         positions = torch.arange(batch.ids.shape[1], device=batch.ids.device)
-        second = positions >= batch.passage_starts[:, None]
-        given["token_type_ids"] = (second & batch.mask.bool()).long()
+        starts = starts[:, None]
+    else:
+        from reranker_core.models.networks.packing import packed_positions
+
+        given = {"input_ids": batch.ids, "packing": packing}
+        embeddings = model.base_model.embeddings
+        given["position_ids"] = packed_positions(embeddings, batch.ids, packing)
+        positions, starts = packing.positions()[None], packing.of_each_token(starts)[None]
+    if getattr(model.config, "type_vocab_size", 0) > 1:
+        given["token_type_ids"] = ((positions >= starts) & batch.mask.bool()).long()
     return given

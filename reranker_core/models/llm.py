@@ -59,6 +59,8 @@ def load(
     from transformers import AutoModelForCausalLM
 
     from reranker_core.models.networks.answer_model import AnswerModel
+    from reranker_core.models.networks.last_token_layer import reads_last_only
+    from reranker_core.models.networks.packing import pack_if_same
 
     answers = pair_format(checkpoint, model).answers
     loaded = load_weights(
@@ -70,15 +72,16 @@ def load(
         trust_remote_code=model.trust_remote_code,
     )
     scoring = AnswerModel(loaded.model.eval(), answers).to(device)
+    pack_if_same(scoring, forward, reads_last_only(scoring.body), causal=True)
     return replace(loaded, model=scoring, reentrant=is_reentrant(loaded.model))
 
 
 def forward(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
     """Float32 scores of a batch, shape (rows,)."""
-    scores: torch.Tensor = model(batch.ids, batch.mask.sum(1), batch.prefix)
+    scores: torch.Tensor = model(batch.ids, batch.last, batch.packing, batch.prefix)
     return scores
 
 
 def read_prefixes(model: Any, batch: Batch) -> Any:
     """Keys and values of the sequences of a batch, for `Prefix.states`; None if not supported."""
-    return model.read(batch.ids)
+    return model.read(batch.ids, batch.packing)

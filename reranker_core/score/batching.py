@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from reranker_core.config import ScoreConfig
-from reranker_core.encode.sequences import Int64s, TokenSequences
-from reranker_core.models.batch import Batch
+from reranker_core.encode.sequences import Int64s, Ragged, TokenSequences, concatenate, take
+from reranker_core.models.batch import Batch, Packing, Prefix
 
 # What is fastest differs by device; docs/performance.md has the figures. On a CPU, what a layer
 # gives for a batch is to stay in the caches of its cores.
@@ -18,7 +19,7 @@ _CACHED_BYTES, _MOST_A_THREAD, _FEWEST, _MOST = 8 << 20, 2048, 1024, 4096
 _WIDE_BYTES = 8192  # a token, where layers are of an unknown kind
 # On a GPU, products are to be large: a small model needs more tokens for that, as long as they take
 # no more than a quarter of the free memory. A layer holds about eight times its widest output.
-_TOKENS_CUDA, _MOST_CUDA = 16_384, 131_072
+_TOKENS_CUDA, _MOST_CUDA = 32_768, 131_072
 _LARGE_MODEL = 300_000_000  # weights of its layers, for which the smallest number is enough
 _MEMORY_SHARE, _OUTPUTS_HELD = 4, 8
 _ENOUGH = 64 << 30
@@ -42,6 +43,7 @@ class Shapes:
         step: widths are rounded up to a multiple of it.
         fixed: whether all batches of a width have the same number of rows, and all sequences of a
             length have the same width. Then the shape depends only on the length of a sequence.
+        packed: whether the sequences of a batch stand one behind another, without padding.
 
     """
 
@@ -49,6 +51,7 @@ class Shapes:
     longest: int
     step: int = 1
     fixed: bool = False
+    packed: bool = False
 
     @classmethod
     def of(
@@ -74,7 +77,8 @@ class Shapes:
         else:
             tokens = min(max(_FEWEST, threads * cached), _MOST)
             step = _STEP_AMX if torch.cpu.get_capabilities().get("amx_bf16") else 1
-        return cls(score.max_batch_tokens or tokens, longest, step, score.reproducible)
+        packed = not score.reproducible and getattr(model, "packs", False)
+        return cls(score.max_batch_tokens or tokens, longest, step, score.reproducible, packed)
 
     def width(self, length: int) -> int:
         """The width of a batch whose longest sequence has this length."""
@@ -119,14 +123,59 @@ def plan_batches(lengths: Int64s, shapes: Shapes, prefix: int = 0) -> Iterator[t
     Lazy, so that a budget that is lowered meanwhile holds for the batches that follow.
     """
     order = np.argsort(-lengths, kind="stable")
+    sizes = lengths[order] + prefix // _PREFIX_SHARE
+    ends = np.cumsum(sizes)
     begin = 0
     while begin < len(order):
         width = shapes.width(int(lengths[order[begin]]))
-        rows = order[begin : begin + shapes.rows(width, prefix)]
+        count = shapes.rows(width, prefix)
+        if shapes.packed:
+            most = ends[begin] - sizes[begin] + shapes.max_tokens
+            count = max(int(np.searchsorted(ends, most, "right")) - begin, 1)
+        rows = order[begin : begin + count]
         if shapes.fixed:
             rows = rows[[shapes.width(int(length)) == width for length in lengths[rows]]]
         yield rows, width
         begin += len(rows)
+
+
+def packed_batch(
+    sequences: TokenSequences,
+    rows: Int64s,
+    device: torch.device,
+    states: Any = None,
+    before: Ragged | None = None,
+) -> Batch:
+    """The chosen rows, one behind another, moved to `device` in one transfer.
+
+    Args:
+        sequences: of which the rows are chosen.
+        rows: their indices.
+        device: where the batch is to be.
+        states: of the prefixes that the rows continue.
+        before: which of the tokens of these prefixes each row continues.
+
+    """
+    tokens = take(sequences.tokens, rows, sequences.tokens.lengths[rows])
+    parts: list[np.ndarray] = [tokens.values, _ends(tokens), sequences.passage_starts[rows]]
+    if before is not None:
+        own = Ragged(np.arange(len(tokens.values)) + states.tokens, tokens.lengths)
+        seen = concatenate([before, own], len(rows))
+        parts += [seen.values, _ends(seen), before.lengths]
+    moved = _moved(np.concatenate(parts), device).split([len(part) for part in parts])
+    ids, packing, prefix = moved[0].long()[None], _packing(tokens, moved[1]), None
+    if before is not None:
+        packing = replace(packing, seen=_packing(seen, moved[4]))
+        prefix = Prefix(states, moved[3].long(), moved[5].long())
+    return Batch(ids, torch.ones_like(ids), moved[2].long(), prefix, False, packing)
+
+
+def _ends(tokens: Ragged) -> Int64s:
+    return np.append(0, np.cumsum(tokens.lengths))
+
+
+def _packing(tokens: Ragged, starts: torch.Tensor) -> Packing:
+    return Packing(starts, int(tokens.lengths.max()), len(tokens.values))
 
 
 def make_batch(
@@ -154,11 +203,14 @@ def moved_batch(
     packed[:, width] = lengths
     packed[:, width + 1] = sequences.passage_starts[rows]
     packed[:, width + 2 :] = beside
-    moved = torch.from_numpy(packed)
-    if device.type == "cuda":
-        moved = moved.pin_memory().to(device, non_blocking=True)
-    moved = moved.long()
+    moved = _moved(packed, device).long()
     mask = torch.arange(width, device=device) < moved[:, width, None]
     padded = bool((lengths < width).any())
     batch = Batch(moved[:, :width].contiguous(), mask.long(), moved[:, width + 1], padded=padded)
     return batch, moved[:, width + 2 :]
+
+
+def _moved(values: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Integers on the device, as int32; the host does not wait for it."""
+    found = torch.from_numpy(values.astype(np.int32, copy=False))
+    return found.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else found

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
+from collections.abc import Callable
+from functools import partial
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,19 +19,22 @@ from reranker_core.device import torch_threads
 from reranker_core.encode.sequences import Int64s, TokenSequences, take
 from reranker_core.errors import brief
 from reranker_core.score.engine import Engine
+from reranker_core.score.exact import stacked_layers
 
 log = logging.getLogger(__name__)
 
 _ROUNDS = 3
 _WORTH = 0.95  # of the time; what saves less may be noise
+_WORTH_ON_GPU = 0.98  # whose times differ less
 _SAME, _SAME_IN_HALF = 5e-3, 0.03  # of the scores' span, as in preflight
 _LONG = 1800.0  # seconds of scoring beside which a minute of compiling is little
 
 
 def may_pay(engine: Engine, dtype: str) -> bool:
     """Whether compiled code is expected to be faster on such hardware (docs/performance.md)."""
-    amx = torch.cpu.get_capabilities().get("amx_bf16")
-    return engine.device.type == "cpu" and dtype == "bfloat16" and bool(amx)
+    if engine.device.type == "cuda":
+        return dtype != "float32"
+    return dtype == "bfloat16" and bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 def long_run(engine: Engine, sequences: TokenSequences, pairs: float) -> bool:
@@ -48,12 +55,13 @@ def compile_if_faster(engine: Engine, sequences: TokenSequences) -> str:
 
     """
     begin = time.perf_counter()
+    worth = _WORTH_ON_GPU if engine.device.type == "cuda" else _WORTH
     try:
         ratio, same = _compared(engine, _filling(engine, sequences))
         problem = "" if same else "it gives other scores"
     except Exception as error:  # noqa: BLE001 - compilers fail in many ways
         ratio, problem = 1.0, brief(error)
-    if problem or ratio > _WORTH:
+    if problem or ratio > worth:
         engine.compiled = None
         torch._dynamo.reset()  # what was compiled holds the weights once more
     if problem:
@@ -63,7 +71,7 @@ def compile_if_faster(engine: Engine, sequences: TokenSequences) -> str:
             problem,
         )
         return f"not compiled: {problem}"
-    found = "used" if ratio <= _WORTH else "not used"
+    found = "used" if ratio <= worth else "not used"
     taken = time.perf_counter() - begin
     line = f"compiled code {found}: it needs {ratio:.2f} of the time ({taken:.0f} s to measure)"
     log.info(line)
@@ -72,10 +80,13 @@ def compile_if_faster(engine: Engine, sequences: TokenSequences) -> str:
 
 def _compared(engine: Engine, sequences: TokenSequences) -> tuple[float, bool]:
     """Time of the compiled code as a share of the plain model's, and whether scores are equal."""
-    compiled = torch.compile(engine.model, dynamic=True)
+    on_gpu = engine.device.type == "cuda"
+    compiled = (
+        compile_by_layer(engine.model) if on_gpu else torch.compile(engine.model, dynamic=True)
+    )
     engine.compiled = compiled
     # Frozen: weights become constants, which oneDNN packs as its products want them.
-    with torch._inductor.config.patch(freezing=engine.device.type == "cpu"):
+    with torch._inductor.config.patch(freezing=not on_gpu):
         for threads in engine.compiled_threads:
             with torch_threads(threads):  # the number is compiled in
                 engine.one_batch(sequences, np.arange(2))
@@ -89,6 +100,28 @@ def _compared(engine: Engine, sequences: TokenSequences) -> tuple[float, bool]:
         ratios.append(fast / plain)
         same &= _close(found, expected, engine)
     return median(ratios), same
+
+
+def compile_by_layer(model: torch.nn.Module) -> torch.nn.Module:
+    """A model with the same weights, whose layers are compiled; all layers of a class share one
+    compiled forward, so that the number of layers does not matter.
+    """
+    shared: dict[int, Any] = {id(part): part for part in (*model.parameters(), *model.buffers())}
+    found = copy.deepcopy(model, shared)
+    for number, layer in enumerate(stacked_layers(found)):
+        compiled = torch.compile(type(layer).forward, dynamic=True)
+        layer.forward = partial(_layer_forward, compiled, layer, number)
+    return found
+
+
+def _layer_forward(
+    compiled: Callable[..., Any], layer: torch.nn.Module, number: int, *states: Any, **how: Any
+) -> Any:
+    """Call with the prefixes of this layer alone: its number would be compiled in."""
+    prefixes = how.get("past_key_values")
+    if prefixes is not None:
+        how["past_key_values"] = prefixes.of_layer(number)
+    return compiled(layer, *states, **how)
 
 
 def _timed(engine: Engine, sequences: TokenSequences) -> tuple[float, np.ndarray]:

@@ -93,14 +93,14 @@ class Engine:
         """
         order, outputs, tokens = [], [], 0
         for work in self._works(sequences):
-            tokens += work.tokens_read
             prefix = int(work.lengths.max(initial=0))
+            tokens += int(work.lengths.sum()) if self.shapes.packed else len(work.lengths) * prefix
             batches = self.batches(work.sequences, work.rows, prefix)
             compute = partial(self._computed, work)
             for rows, width, output in side_by_side(compute, batches, self.streams):
                 order.append(rows)
                 outputs.append(output)
-                tokens += self._height(rows, width) * width
+                tokens += self._tokens(work.sequences, rows, width)
         if not outputs:
             return Computed(np.zeros(0, np.float32), 0)
         # One transfer for all batches, so that a GPU is not waited for after each.
@@ -123,7 +123,7 @@ class Engine:
         """Compute the chosen prefixes, and return the work that follows; None if that fails."""
         lengths = shared.prefixes.tokens.lengths[chosen]
         width = self.shapes.width(int(lengths.max()))
-        batch = make_batch(shared.prefixes, chosen, width, self._pad_id, self.device)
+        batch = self._batch(Work(shared.prefixes), chosen, width)
         states = None
         try:
             with padding_known(batch.padded):
@@ -167,15 +167,25 @@ class Engine:
 
         """
         width = self.shapes.width(int(sequences.tokens.lengths[rows].max()))
-        tokens = self._height(rows, width) * width
+        tokens = self._tokens(sequences, rows, width)
         return Computed(self._split(Work(sequences), rows, width).cpu().numpy(), tokens)
 
     @torch.inference_mode()
     def alone(self, sequences: TokenSequences, row: int) -> npt.NDArray[np.float32]:
-        """The score, or the k scores, of one sequence alone, without padding."""
+        """The score, or the k scores, of one sequence alone, without padding.
+
+        Raises:
+            Incomplete: there is too little memory.
+
+        """
         width = int(sequences.tokens.lengths[row])
         batch = make_batch(sequences, np.array([row]), width, self._pad_id, self.device)
-        found: npt.NDArray[np.float32] = self._run(self.model, batch)[0].cpu().numpy()
+        try:
+            found: npt.NDArray[np.float32] = self._run(self.model, batch)[0].cpu().numpy()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise Incomplete(self._too_large(width)) from error
         return found
 
     def _computed(self, work: Work, batch: tuple[Int64s, int]) -> tuple[Int64s, int, torch.Tensor]:
@@ -197,7 +207,7 @@ class Engine:
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-                tokens = self._height(piece, width) * width
+                tokens = self._tokens(work.sequences, piece, width)
                 if len(piece) == 1 or self.shapes.fixed:
                     raise Incomplete(self._too_large(tokens)) from error
             # Not in the handler: there, the traceback holds the tensors of the failed forward.
@@ -233,10 +243,15 @@ class Engine:
     def _forward(self, work: Work, rows: Int64s, width: int) -> torch.Tensor:
         # Where shapes are fixed, the batch is filled up with repetitions.
         filled = np.resize(rows, self._height(rows, width))
-        batch = work.batch(filled, width, self._pad_id, self.device)
+        batch = self._batch(work, filled, width)
         alike = len(filled) > 1 and torch.get_num_threads() in self.compiled_threads
         model = self.compiled if alike and self.compiled is not None else self.model
         return self._run(model, batch)[: len(rows)]
+
+    def _batch(self, work: Work, rows: Int64s, width: int) -> Batch:
+        if self.shapes.packed:
+            return work.packed(rows, self.device)
+        return work.padded(rows, width, self._pad_id, self.device)
 
     def _run(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
         """The forward, which does not wait for the device. Where shapes are fixed, a batch always
@@ -247,6 +262,12 @@ class Engine:
 
     def _height(self, rows: Int64s, width: int) -> int:
         return self.shapes.rows(width) if self.shapes.fixed else len(rows)
+
+    def _tokens(self, sequences: TokenSequences, rows: Int64s, width: int) -> int:
+        """Number of tokens that a batch computes, padding included."""
+        if self.shapes.packed:
+            return int(sequences.tokens.lengths[rows].sum())
+        return self._height(rows, width) * width
 
     def _too_large(self, tokens: int) -> str:
         remedy = (

@@ -17,7 +17,7 @@ def in_float32(model: torch.nn.Module) -> Iterator[None]:
     Of its stacks of layers, only the layer that computes has float32 weights at that time. So this
     needs the memory of one layer and of what is outside the stacks, not of a second model.
     """
-    layers = list(_layers(model))
+    layers = list(stacked_layers(model))
     inside = {id(part) for layer in layers for part in layer.modules()}
     with ExitStack() as undo:
         cast = _Cast([part for part in model.modules() if id(part) not in inside])
@@ -62,10 +62,10 @@ def _float32(tensor: torch.Tensor) -> torch.Tensor:
     return torch.nn.Parameter(found, False) if isinstance(tensor, torch.nn.Parameter) else found
 
 
-def _layers(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
-    """The layers of the outermost stacks."""
+def stacked_layers(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
+    """The layers of the outermost stacks of a model, in order."""
     for child in module.children():
         if isinstance(module, torch.nn.ModuleList) and not isinstance(child, torch.nn.ModuleList):
             yield child
         else:
-            yield from _layers(child)
+            yield from stacked_layers(child)

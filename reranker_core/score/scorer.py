@@ -137,7 +137,8 @@ class Scorer:
         reason: str,
         pairs: float,
     ) -> Scorer:
-        family = families.FAMILIES[families.recognise(checkpoint, config.model.family)]
+        kind = families.recognise(checkpoint, config.model.family)
+        family = families.FAMILIES[kind]
         with tokenizes():
             pair_format = inspection.loading(lambda: family.pair_format(checkpoint, config.model))
         columns = config.input.columns if isinstance(config, Config) else None
@@ -171,7 +172,8 @@ class Scorer:
         pad_id = int(pair_format.tokenizer.pad_id or 0)
         engine = Engine(loaded.model, family, pad_id, shapes, config.score.share_prefixes, streams)
         scorer = cls(engine, pair_format, dtype)
-        known = family is families.FAMILIES["encoder"] and loaded.reentrant
+        kinds = ("encoder",) if device == "cpu" else ("encoder", "llm", "classifier")
+        known = loaded.reentrant and kind in kinds
         compiled = scorer._compile(config.score.compile, known, pairs)
         # Which kernel is faster may be measured otherwise in another replica.
         may_pack = device == "cpu" and not scorer.reproducible and engine.compiled is None
@@ -219,7 +221,7 @@ class Scorer:
         if not wanted:
             return ""
         if not known:
-            return "not compiled: this is only done for the supported encoders"
+            return "not compiled: this is only done for supported models"
         return compile_if_faster(self._engine, self._encode(lengthening(ENGLISH)))
 
     def score(

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from reranker_core.encode.sequences import Int64s, TokenSequences
+from reranker_core.encode.sequences import Int64s, Ragged, TokenSequences, take
 from reranker_core.models.batch import Batch, Prefix
-from reranker_core.score.batching import make_batch, moved_batch
+from reranker_core.score.batching import make_batch, moved_batch, packed_batch
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,17 @@ class Work:
     of: Int64s = field(default_factory=lambda: np.zeros(0, np.int64))
     lengths: Int64s = field(default_factory=lambda: np.zeros(0, np.int64))
 
-    @property
-    def tokens_read(self) -> int:
-        """Number of tokens that were computed for the prefixes, padding included."""
-        return int(len(self.lengths) * self.lengths.max(initial=0))
+    def packed(self, rows: Int64s, device: torch.device) -> Batch:
+        """These rows as a packed batch on the device, with the prefixes that they continue."""
+        if self.states is None:
+            return packed_batch(self.sequences, rows, device)
+        index = self.of[rows]
+        prefixes = Ragged(np.arange(self.lengths.sum(), dtype=np.int32), self.lengths)
+        before = take(prefixes, index, self.lengths[index])
+        return packed_batch(self.sequences, rows, device, self.states, before)
 
-    def batch(self, rows: Int64s, width: int, pad_id: int, device: torch.device) -> Batch:
-        """These rows as a batch on the device, with the prefixes that they continue."""
+    def padded(self, rows: Int64s, width: int, pad_id: int, device: torch.device) -> Batch:
+        """These rows as a padded batch on the device, with the prefixes that they continue."""
         if self.states is None:
             return make_batch(self.sequences, rows, width, pad_id, device)
         index = self.of[rows]

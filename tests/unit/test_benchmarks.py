@@ -10,6 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import batches, gpu, stages
+from benchmarks.random_checkpoints import word_pairs
 from benchmarks.rates import MatrixProducts, useful_flops
 from benchmarks.shapes import LONGEST, TINY, natural_sequences
 from reranker_core.config import ScoreConfig
@@ -31,7 +32,7 @@ def test_useful_operations_are_those_that_torch_counts(name: str):
     model.set_attn_implementation("eager")
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         if name == "gemma-tiny":
-            last_states(body, torch.arange(100)[None], torch.tensor([100]))
+            last_states(body, torch.arange(100)[None], torch.tensor([99]))
         else:
             body(input_ids=torch.arange(100)[None])
     counted = counter.get_total_flops()
@@ -65,11 +66,15 @@ def test_all_stages_around_the_scorer_take_time(tmp_path: Path, bert: Path):
     ],
 )
 def test_the_gpu_script_measures_on_a_cpu(name: str):
-    found = gpu.measure(TINY[name], "cpu", "bfloat16", 200, 1, ScoreConfig(max_batch_tokens=4096))
-    assert found["tokens_per_second"] > 0
+    how = gpu.How("cpu", "bfloat16", 1, [32])
+    found = gpu.measure(TINY[name], word_pairs(100), how)
+    assert found["forward"]["pairs_per_second"] > 0
     assert found["difference_float32"] < 1e-5 < found["difference_bfloat16"] < gpu.HALF
     assert found["share_of_ceiling"] > 0
     assert found["padding"] < 0.15
+    peers = found["peers"].values()
+    assert peers
+    assert all(peer["difference"] < gpu.HALF for peer in peers)
 
 
 def test_padding_of_fixed_shapes_is_what_the_engine_computes(monkeypatch: pytest.MonkeyPatch):

@@ -9,9 +9,9 @@ import torch
 
 from reranker_core.encode.formats.pair_format import Answer
 from reranker_core.errors import ConfigError
-from reranker_core.models.batch import Prefix
+from reranker_core.models.batch import Packing, Prefix
 from reranker_core.models.networks.last_token_layer import last_states, read_last_token_only
-from reranker_core.models.networks.prefix_states import PrefixStates, can_go_on, go_on
+from reranker_core.models.networks.prefix_states import PrefixStates, can_go_on, where
 
 _PROBE_TOKENS = 8
 # Between our float32 head and the model's own one in its number format.
@@ -47,29 +47,34 @@ class AnswerModel(torch.nn.Module):
         """The embedding table, for preflight."""
         return self.body.get_input_embeddings()
 
-    def read(self, ids: torch.Tensor) -> PrefixStates | None:
-        """Keys and values of N prefixes, ids of shape (N, P); None if these layers cannot use
-        them.
+    def read(self, ids: torch.Tensor, packing: Packing | None = None) -> PrefixStates | None:
+        """Keys and values of N prefixes, ids of shape (N, P), or (1, T) if they are packed; None if
+        these layers cannot use them.
         """
-        return PrefixStates.read(self.body, ids) if self.goes_on else None
+        return PrefixStates.read(self.body, ids, packing) if self.goes_on else None
 
     def forward(
-        self, ids: torch.Tensor, lengths: torch.Tensor, prefix: Prefix | None = None
+        self,
+        ids: torch.Tensor,
+        last: torch.Tensor,
+        packing: Packing | None = None,
+        prefix: Prefix | None = None,
     ) -> torch.Tensor:
-        """Float32 scores, shape (R,), of sequences padded on the right, shape (R, W)."""
-        logits = self.logits(ids, lengths, prefix)
+        """Float32 scores, shape (R,); ids, last, packing and prefix as in `Batch`."""
+        logits = self.logits(ids, last, packing, prefix)
         return (logits * self.weights).sum(-1)
 
     def logits(
-        self, ids: torch.Tensor, lengths: torch.Tensor, prefix: Prefix | None = None
+        self,
+        ids: torch.Tensor,
+        last: torch.Tensor,
+        packing: Packing | None = None,
+        prefix: Prefix | None = None,
     ) -> torch.Tensor:
         """Float32 logits of the answers after the last token, shape (R, answers)."""
-        if prefix is None:
-            # No mask: the padding stands behind all tokens, and causal attention looks back only.
-            last = last_states(self.body, ids, lengths, use_cache=False)
-        else:
-            last = go_on(self.body, ids, lengths, prefix)
-        logits = torch.nn.functional.linear(last.float(), self.rows, self.bias)
+        how = where(ids, packing, prefix)
+        states = last_states(self.body, ids, last, use_cache=False, **how)
+        logits = torch.nn.functional.linear(states.float(), self.rows, self.bias)
         return logits if self.softcap is None else torch.tanh(logits / self.softcap) * self.softcap
 
     def _read_less(self, model: Any, answers: list[int]) -> None:
@@ -84,7 +89,7 @@ class AnswerModel(torch.nn.Module):
         with torch.inference_mode():
             own = model(input_ids=ids, use_cache=False).logits[0, -1, answers].float()
             read_last_token_only(self.body)
-            ours = self.logits(ids, torch.tensor([_PROBE_TOKENS]))[0]
+            ours = self.logits(ids, torch.tensor([_PROBE_TOKENS - 1]))[0]
         if not torch.isfinite(own).all():
             return  # preflight says it better
         if ((own - ours).abs() > _SAME * (1 + own.abs())).any():

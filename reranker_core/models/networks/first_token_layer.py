@@ -6,6 +6,9 @@ from typing import Any
 
 import torch
 
+from reranker_core.models.batch import Packing
+from reranker_core.models.networks.packing import attention_within
+
 _PROBE_TOKENS = 8
 _SAME, _SAME_IN_HALF = 1e-3, 0.05  # of 1 + |score|
 # Whose layers are BERT's, and whose heads read the first token alone, in transformers 5.23.
@@ -26,31 +29,44 @@ class FirstTokenLayer(torch.nn.Module):
         self.intermediate, self.output = layer.intermediate, layer.output
 
     def forward(
-        self, hidden: torch.Tensor, mask: torch.Tensor | None = None, *_: Any, **__: Any
+        self,
+        hidden: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        *_: Any,
+        packing: Packing | None = None,
+        **__: Any,
     ) -> torch.Tensor:
-        """States of shape (R, W, H), mask of shape (R, 1, W or 1, W) → (R, 1, H)."""
+        """States of shape (R, W, H), mask of shape (R, 1, W or 1, W) → (R, 1, H); packed states
+        have the shape (1, T, H).
+        """
         inner = self.attention.self
         # One block of memory: what lies apart is multiplied row by row, in another order of sums.
-        first = hidden[:, :1].contiguous()
-
-        def heads(states: torch.Tensor) -> torch.Tensor:
-            return states.unflatten(-1, (-1, inner.attention_head_size)).transpose(1, 2)
-
-        attended = torch.nn.functional.scaled_dot_product_attention(
-            heads(inner.query(first)),
-            heads(inner.key(hidden)),
-            heads(inner.value(hidden)),
-            attn_mask=None if mask is None else mask[:, :, :1],
+        rows = hidden if packing is None else hidden[0, packing.starts[:-1].long()][:, None]
+        first = rows[:, :1].contiguous()
+        query, key, value = (
+            states.unflatten(-1, (-1, inner.attention_head_size))
+            for states in (inner.query(first), inner.key(hidden), inner.value(hidden))
         )
-        found = self.attention.output(attended.transpose(1, 2).flatten(2), first)
+        if packing is None:
+            attended = torch.nn.functional.scaled_dot_product_attention(
+                query.transpose(1, 2),
+                key.transpose(1, 2),
+                value.transpose(1, 2),
+                attn_mask=None if mask is None else mask[:, :, :1],
+            ).transpose(1, 2)
+        else:
+            each = torch.arange(len(first) + 1, dtype=torch.int32, device=hidden.device)
+            queries = Packing(each, 1, len(first))
+            attended = attention_within(query[:, 0], key[0], value[0], queries, packing)[:, None]
+        found = self.attention.output(attended.flatten(2), first)
         states: torch.Tensor = self.output(self.intermediate(found), found)
         return states
 
 
 @torch.inference_mode()
-def read_first_token_only(model: Any) -> None:
+def read_first_token_only(model: Any) -> bool:
     """Replace the last layer of a classifier by a `FirstTokenLayer`, if its layers and head are
-    known to allow this and the scores of a test input do not change.
+    known to allow this and the scores of a test input do not change. Returns whether it did.
     """
     config = model.config
     if (
@@ -59,11 +75,13 @@ def read_first_token_only(model: Any) -> None:
         or config._attn_implementation != "sdpa"
         or config.is_decoder
     ):
-        return
+        return False
     words = model.get_input_embeddings().num_embeddings
     layers, ids = model.base_model.encoder.layer, torch.arange(_PROBE_TOKENS)[None] % words
     stock, expected = layers[-1], model(input_ids=ids).logits
     layers[-1] = FirstTokenLayer(stock)
     tolerance = _SAME if model.dtype == torch.float32 else _SAME_IN_HALF
-    if ((model(input_ids=ids).logits - expected).abs() > tolerance * (1 + expected.abs())).any():
+    same = (model(input_ids=ids).logits - expected).abs() <= tolerance * (1 + expected.abs())
+    if not same.all():
         layers[-1] = stock
+    return bool(same.all())

@@ -6,9 +6,11 @@ from typing import Any
 
 import torch
 
+from reranker_core.models.batch import Batch
 from reranker_core.models.labels import log_odds
 from reranker_core.models.loading import inputs_to_float32
 from reranker_core.models.networks.last_token_layer import last_states, read_last_token_only
+from reranker_core.models.networks.prefix_states import where
 
 _PROBE_TOKENS = 8
 _SAME = 0.05  # of 1 + |logit|, in half precision
@@ -53,11 +55,11 @@ class LastToken(torch.nn.Module):
         table: torch.nn.Module = self.body.get_input_embeddings()
         return table
 
-    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Float32 scores, shape (R,), of sequences that are padded on the right, shape (R, W)."""
-        # No mask: the padding stands behind all tokens, and causal attention looks back only.
-        last = last_states(self.body, ids, mask.sum(1), use_cache=False)
-        return log_odds(self.score(last.float()), self.label)
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """Float32 scores, shape (R,)."""
+        how = where(batch.ids, batch.packing)
+        states = last_states(self.body, batch.ids, batch.last, use_cache=False, **how)
+        return log_odds(self.score(states.float()), self.label)
 
 
 class WholeClassifier(torch.nn.Module):
@@ -78,6 +80,7 @@ class WholeClassifier(torch.nn.Module):
         table: torch.nn.Module = self.inner.get_input_embeddings()
         return table
 
-    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Float32 scores, shape (R,), of sequences that are padded on the right, shape (R, W)."""
-        return log_odds(self.inner(input_ids=ids, attention_mask=mask).logits, self.label)
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """Float32 scores, shape (R,), of sequences that are padded on the right."""
+        logits = self.inner(input_ids=batch.ids, attention_mask=batch.mask).logits
+        return log_odds(logits, self.label)

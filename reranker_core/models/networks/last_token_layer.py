@@ -12,7 +12,7 @@ _LIKE_LLAMA = {"gemma", "llama", "mistral", "qwen2", "qwen3"}
 
 
 class LastTokenLayer(torch.nn.Module):
-    """A Llama layer whose feed-forward network, most of its work, runs for one token per row."""
+    """A Llama layer whose feed-forward network, most of its work, runs for chosen tokens only."""
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
@@ -21,10 +21,9 @@ class LastTokenLayer(torch.nn.Module):
         self.post_attention_layernorm, self.mlp = layer.post_attention_layernorm, layer.mlp
 
     def forward(self, hidden: torch.Tensor, last: torch.Tensor, **how: Any) -> torch.Tensor:
-        """States, shape (R, W, H), and the index of one token per row, shape (R,) → (R, 1, H)."""
+        """States, shape (N, W, H), and the index of R of their N * W tokens → (R, 1, H)."""
         attended, _ = self.self_attn(hidden_states=self.input_layernorm(hidden), **how)
-        rows = torch.arange(len(hidden), device=hidden.device)
-        state = (hidden + attended)[rows, last][:, None]
+        state = (hidden + attended).flatten(0, 1)[last][:, None]
         found: torch.Tensor = state + self.mlp(self.post_attention_layernorm(state))
         return found
 
@@ -39,23 +38,23 @@ def read_last_token_only(body: Any) -> None:
         body.layers[-1] = LastTokenLayer(layer)
 
 
-def last_states(body: Any, ids: torch.Tensor, lengths: torch.Tensor, **how: Any) -> torch.Tensor:
-    """States of the last token of sequences padded on the right, shape (R, W) → (R, H)."""
-    last = lengths - 1
-    if _reads_last_only(body):
+def last_states(body: Any, ids: torch.Tensor, last: torch.Tensor, **how: Any) -> torch.Tensor:
+    """States of R tokens, shape (R, H); `ids`, shape (N, W), and `last` as in `Batch`."""
+    if reads_last_only(body):
         hidden: torch.Tensor = body(input_ids=ids, last=last, **how).last_hidden_state
         return hidden[:, 0]
     hidden = body(input_ids=ids, **how).last_hidden_state
-    return hidden[torch.arange(len(ids), device=ids.device), last]
+    return hidden.flatten(0, 1)[last]
 
 
-def read_into(body: Any, ids: torch.Tensor, cache: Any) -> None:
+def read_into(body: Any, ids: torch.Tensor, cache: Any, **how: Any) -> None:
     """Write the keys and values of all layers and tokens into `cache`; no states are computed."""
-    last = {"last": torch.zeros_like(ids[:, 0])} if _reads_last_only(body) else {}
-    body(input_ids=ids, past_key_values=cache, use_cache=True, **last)
+    last = {"last": torch.zeros_like(ids[:, 0])} if reads_last_only(body) else {}
+    body(input_ids=ids, past_key_values=cache, use_cache=True, **last, **how)
 
 
-def _reads_last_only(body: Any) -> bool:
+def reads_last_only(body: Any) -> bool:
+    """Whether the last layer of a decoder is a `LastTokenLayer`."""
     return isinstance(_last_layer(body), LastTokenLayer)
 
 

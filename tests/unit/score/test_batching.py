@@ -189,9 +189,9 @@ GIB = 1 << 30
     ("model", "weights", "widest", "free", "expected"),
     [
         ("MiniLM-L6", 10_600_000, 1536 * 2, 78 * GIB, 131_072),
-        ("bge-reranker-base", 85_000_000, 3072 * 2, 78 * GIB, 57_824),
-        ("bge-reranker-v2-m3", 303_000_000, 4096 * 2, 78 * GIB, 16_384),
-        ("Qwen3-Reranker-8B", 7_000_000_000, 12_288 * 2, 60 * GIB, 16_384),
+        ("bge-reranker-base", 85_000_000, 3072 * 2, 78 * GIB, 115_648),
+        ("bge-reranker-v2-m3", 303_000_000, 4096 * 2, 78 * GIB, 32_768),
+        ("Qwen3-Reranker-8B", 7_000_000_000, 12_288 * 2, 60 * GIB, 32_768),
         ("Qwen3-Reranker-8B on a GPU of 24 GB", 7_000_000_000, 12_288 * 2, 5 * GIB, 6824),
         ("a GPU with next to no memory left", 303_000_000, 4096 * 2, 1 << 20, 1024),
     ],
