@@ -67,7 +67,9 @@ def words(count: int, rng: random.Random) -> str:
 def load(
     folder: Path, max_length: int | None, query_max_length: int | None, *overrides: str
 ) -> Scorer:
-    """A scorer without preflight, which random weights cannot pass and which takes its time."""
+    """A scorer without preflight, which random weights cannot pass and which takes its time. It
+    computes in float32 on the CPU unless `overrides` say otherwise.
+    """
     config = load_config(
         None,
         [
@@ -84,9 +86,9 @@ def load(
     checkpoint = open_checkpoint(config.model)
     family = FAMILIES[recognise(checkpoint, config.model.family)]
     pair_format = family.pair_format(checkpoint, config.model)
-    dtype = config.model.dtype
-    model = family.load(checkpoint, config.model, DTYPES[dtype], "cpu").model
-    shapes = Shapes.of("cpu", pair_format.max_length, config.score, model)
+    dtype, device = config.model.dtype, config.model.device
+    model = family.load(checkpoint, config.model, DTYPES[dtype], device).model
+    shapes = Shapes.of(device, pair_format.max_length, config.score, model)
     pad_id = int(pair_format.tokenizer.pad_id or 0)
     engine = Engine(model, family, pad_id, shapes, config.score.share_prefixes)
     return Scorer(engine, pair_format, dtype)
