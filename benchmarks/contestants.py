@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from sentence_transformers import CrossEncoder
 
-from benchmarks.pairs import random_head, small_gemma
+from benchmarks.random_checkpoints import random_head, small_gemma
 from reranker_core.config import load_config
 from reranker_core.device import DTYPES
 from reranker_core.score.scorer import Scorer

@@ -14,7 +14,6 @@ import torch
 
 def describe() -> dict[str, Any]:
     """Commit, hardware and versions."""
-    installed = {found.name: found.version for found in importlib.metadata.distributions()}
     packages = ("ray", "torch", "transformers", "sentence-transformers", "pyarrow")
     return {
         "commit": _commit(),
@@ -22,8 +21,15 @@ def describe() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "amx_bf16": bool(torch.cpu.get_capabilities().get("amx_bf16")),
         "python": platform.python_version(),
-        **{name: installed[name] for name in packages if name in installed},
+        **{name: version for name in packages if (version := _version(name))},
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def _commit() -> str:

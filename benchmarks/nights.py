@@ -32,7 +32,8 @@ from rich.table import Table
 
 from benchmarks.environment import describe
 from benchmarks.memory import WORDS
-from benchmarks.pairs import CANDIDATES, pairs_of_docstrings, random_head
+from benchmarks.pairs import CANDIDATES, pairs_of_docstrings
+from benchmarks.random_checkpoints import random_head
 
 SHARDS = 7
 ROW_GROUP = 100_000

@@ -21,7 +21,8 @@ from rich.table import Table
 from transformers import AutoTokenizer
 
 from benchmarks.environment import describe
-from benchmarks.pairs import CANDIDATES, pairs_of_docstrings, small_gemma
+from benchmarks.pairs import CANDIDATES, pairs_of_docstrings
+from benchmarks.random_checkpoints import small_gemma
 from benchmarks.rates import timed
 from reranker_core.config import load_config
 from reranker_core.score.scorer import Scorer

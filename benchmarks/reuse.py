@@ -30,7 +30,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.environment import describe
-from benchmarks.pairs import pairs_of_docstrings, random_head
+from benchmarks.pairs import pairs_of_docstrings
+from benchmarks.random_checkpoints import random_head
 from reranker_core.config import Config, load_config
 from reranker_core.input.pairs import Pairs, find_pairs
 from reranker_core.input.schema import resolve_schema

@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.environment import describe
-from benchmarks.pairs import CANDIDATES, random_head
+from benchmarks.pairs import CANDIDATES
+from benchmarks.random_checkpoints import random_head
 from benchmarks.rates import timed
 from demo.corpus import HELD_OUT, first_stage, read_docs, sample_queries, write_shards
 from reranker_core.config import load_config

@@ -140,7 +140,7 @@ def assert_out_of_memory(found: dict[str, Any]) -> None:
 
 def test_float32_products_are_exact_whatever_a_container_sets(processes: dict[str, Any]):
     before, found = map(float, said(processes[TF32]).split())
-    assert found < 1e-5, f"relative error {found:.1e}; {before:.1e} with TF32"
+    assert found < 1e-4 < before, f"relative error {found:.1e}; {before:.1e} with TF32"
 
 
 def test_a_gpu_that_is_full_is_not_lost(gpu: str, processes: dict[str, Any]):

@@ -188,11 +188,11 @@ def test_compiled_code_gives_the_same_scores(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ):
-    folder = checkpoints.bert(tmp_path / "small", layers=1)
+    folder = checkpoints.bert(tmp_path / "small", layers=3)
     settings = (OFF, "preflight.checks.tokenizer=off", "preflight.checks.numerics=off")
     settings += (f"model.dtype={dtype}", "score.max_batch_tokens=2048")
     expected = load(folder, gpu, *settings).score_pairs(PAIRS)
-    monkeypatch.setattr("reranker_core.score.compiling._WORTH", float("inf"))
+    monkeypatch.setattr("reranker_core.score.compiling._WORTH_ON_GPU", float("inf"))
     with caplog.at_level(logging.INFO):
         scorer = load(folder, gpu, *settings, "score.compile=true")
     told = scorer.report.compiled

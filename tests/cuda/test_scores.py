@@ -37,6 +37,14 @@ def test_float32_scores_are_those_of_the_cpu(name: str, scorer_of: Scorers):
     assert deviation(found, expected) <= SAME
 
 
+@pytest.mark.parametrize(
+    "name", ["bert", "xlm_roberta", "electra", *DECODERS, "qwen3_classifier", "wide_bert"]
+)
+def test_half_precision_needs_no_padding(name: str, scorer_of: Scorers):
+    assert scorer_of(name, "model.dtype=bfloat16")._engine.shapes.packed
+    assert not scorer_of(name)._engine.shapes.packed  # there is no such kernel in float32
+
+
 @pytest.mark.parametrize("dtype", CLOSE)
 @pytest.mark.parametrize("name", CASES)
 def test_half_precision_is_close_to_float32(name: str, dtype: str, scorer_of: Scorers):

@@ -123,7 +123,7 @@ def test_without_a_compiler_there_is_a_warning_and_the_same_scores(
 
 def test_what_is_no_encoder_is_not_compiled(gemma: Path):
     scorer = load(gemma, "score.compile=true", "model.template=bge-gemma")
-    assert scorer.report.compiled == "not compiled: this is only done for the supported encoders"
+    assert scorer.report.compiled == "not compiled: this is only done for supported models"
 
 
 def test_scores_that_are_to_be_the_same_to_the_bit_are_not_compiled():
