@@ -66,7 +66,7 @@ def load(
     network = LastToken(loaded.model, label) if plain else WholeClassifier(loaded.model, label)
     network.to(device)
     if plain:
-        pack_if_same(network, forward, reads_last_only(network.body), causal=True)
+        pack_if_same(network, forward, reads_last_only(network.body))
     return replace(
         loaded,
         model=network,

@@ -72,7 +72,7 @@ def load(
         trust_remote_code=model.trust_remote_code,
     )
     scoring = AnswerModel(loaded.model.eval(), answers).to(device)
-    pack_if_same(scoring, forward, reads_last_only(scoring.body), causal=True)
+    pack_if_same(scoring, forward, reads_last_only(scoring.body))
     return replace(loaded, model=scoring, reentrant=is_reentrant(loaded.model))
 
 

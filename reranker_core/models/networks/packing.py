@@ -19,17 +19,13 @@ from reranker_core.models.batch import Batch, Packing
 
 log = logging.getLogger(__name__)
 
-# Among the attentions of transformers. The second has no function that makes masks: causal models
-# need none.
-_NAME, _CAUSAL = "packed", "packed_causal"
+_NAME = "packed"  # among the attentions of transformers
 _PROBE_LENGTHS = (5, 9, 2)
 _SAME = 0.05  # of 1 + |score|, in half precision
 
 
 @torch.inference_mode()
-def pack_if_same(
-    model: Any, forward: Callable[[Any, Batch], torch.Tensor], able: bool, causal: bool = False
-) -> None:
+def pack_if_same(model: Any, forward: Callable[[Any, Batch], torch.Tensor], able: bool) -> None:
     """Set `model.packs`: whether the model takes packed batches.
 
     It does on a GPU, in half precision, if this does not change the scores of a test input.
@@ -38,7 +34,6 @@ def pack_if_same(
         model: the network of a family, on its device.
         forward: the family's.
         able: whether it reads its last layer at chosen tokens only.
-        causal: whether tokens attend only to what stands before them.
 
     """
     table = model.get_input_embeddings().weight
@@ -47,7 +42,7 @@ def pack_if_same(
         return
     _register()
     before = model.config._attn_implementation
-    model.config._attn_implementation = _CAUSAL if causal else _NAME
+    model.config._attn_implementation = _NAME
     try:
         model.packs = _same(model, forward, table.device)
     except (RuntimeError, TypeError, ValueError) as error:  # an older GPU, or wide heads
@@ -140,7 +135,6 @@ def _register() -> None:
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
     ALL_ATTENTION_FUNCTIONS.register(_NAME, _attention)
-    ALL_ATTENTION_FUNCTIONS.register(_CAUSAL, _attention)
     ALL_MASK_ATTENTION_FUNCTIONS.register(_NAME, sdpa_mask)
 
 

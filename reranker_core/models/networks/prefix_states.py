@@ -59,6 +59,8 @@ def where(
         if before is not None:
             places = places + packing.of_each_token(before)
         how: dict[str, Any] = {"position_ids": places[None], "packing": packing}
+        # Not read: transformers makes no mask of its own where it gets one with four dimensions.
+        how["attention_mask"] = ids.new_zeros(1, 1, 1, 1)
     elif prefix is not None:
         how = _behind(ids, prefix)
     else:

@@ -62,7 +62,7 @@ def one_by_one(
     longest: int,
     longest_seen: int,
     scale: float,
-    causal: bool,
+    window: list[int],
     grouped: bool,
 ) -> torch.Tensor:
     assert longest == starts.diff().max()
@@ -74,7 +74,9 @@ def one_by_one(
         values = value[first:last].transpose(0, 1)[None]
         queries, keys = int(end - begin), int(last - first)
         mask = torch.ones(queries, keys, dtype=torch.bool)
-        mask = mask.tril(keys - queries) if causal else mask
+        before, after = window
+        mask = mask.tril(keys - queries + after) if after >= 0 else mask
+        mask = mask.triu(keys - queries - before) if before >= 0 else mask
         states = torch.nn.functional.scaled_dot_product_attention(
             *places, values, attn_mask=mask, scale=scale, enable_gqa=grouped
         )
@@ -91,16 +93,15 @@ def _(query: torch.Tensor, *_: Any) -> torch.Tensor:
 def kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     def attention(*args: Any, scale: float, window_size: tuple[int, int], enable_gqa: bool) -> Any:
         scale = scale or args[0].shape[-1] ** -0.5
-        assert window_size in ((-1, -1), (-1, 0))
-        return one_by_one(*args, scale, window_size == (-1, 0), enable_gqa)
+        return one_by_one(*args, scale, list(window_size), enable_gqa)
 
     monkeypatch.setattr(varlen, "varlen_attn", attention)
     monkeypatch.setattr(packing, "has_kernel", lambda _: True)
 
 
-def model_of(kind: str, head: str) -> Any:
+def model_of(kind: str, head: str, **more: Any) -> Any:
     torch.manual_seed(0)
-    settings = WIDTH | (ENCODERS | DECODERS)[kind]
+    settings = WIDTH | (ENCODERS | DECODERS)[kind] | more
     config = transformers.AutoConfig.for_model(kind, **settings)
     return getattr(transformers, f"AutoModelFor{head}").from_config(config).eval()
 
@@ -140,7 +141,7 @@ def test_an_encoder_gives_packed_sequences_the_scores_of_padded_ones(kind: str):
 def test_a_language_model_does_with_and_without_shared_prefixes(kind: str):
     model, sequences = scoring_model(model_of(kind, "CausalLM"), "llm"), sharing(12)
     expected = scores(model, "llm", sequences, packed=False, share=False).values
-    packing.pack_if_same(model, FAMILIES["llm"].forward, True, causal=True)
+    packing.pack_if_same(model, FAMILIES["llm"].forward, True)
     assert model.packs
     whole = scores(model, "llm", sequences, packed=True, share=False)
     shared = scores(model, "llm", sequences, packed=True)
@@ -149,11 +150,28 @@ def test_a_language_model_does_with_and_without_shared_prefixes(kind: str):
     assert shared.tokens < 0.8 * whole.tokens == 0.8 * sequences.tokens.lengths.sum()
 
 
+@pytest.mark.parametrize("kind", ["mistral", "qwen2"])
+def test_a_window_of_attention_holds_in_packed_sequences_and_alone(kind: str):
+    more = {"use_sliding_window": True, "max_window_layers": 0} if kind == "qwen2" else {}
+    windowed = scoring_model(model_of(kind, "CausalLM", sliding_window=16, **more), "llm")
+    sequences = natural_sequences(20, WIDTH["vocab_size"])
+    expected = scores(windowed, "llm", sequences, packed=False).values
+    everything = scoring_model(model_of(kind, "CausalLM", sliding_window=None), "llm")
+    assert np.abs(scores(everything, "llm", sequences, packed=False).values - expected).max() > 0.1
+    packing.pack_if_same(windowed, FAMILIES["llm"].forward, True)
+    assert windowed.packs
+    found = scores(windowed, "llm", sequences, packed=True).values
+    np.testing.assert_allclose(found, expected, atol=1e-4, rtol=1e-4)
+    engine = Engine(windowed, FAMILIES["llm"], 0, Shapes(3000, 512, packed=True))
+    alone = [engine.alone(sequences, row) for row in range(5)]
+    np.testing.assert_allclose(alone, expected[:5], atol=1e-4, rtol=1e-4)
+
+
 def test_a_classifier_with_a_decoder_does():
     whole = model_of("qwen3", "SequenceClassification")
     model, sequences = LastToken(whole, None), natural_sequences(60, WIDTH["vocab_size"])
     expected = scores(model, "classifier", sequences, packed=False).values
-    packing.pack_if_same(model, FAMILIES["classifier"].forward, True, causal=True)
+    packing.pack_if_same(model, FAMILIES["classifier"].forward, True)
     assert model.packs
     found = scores(model, "classifier", sequences, packed=True).values
     np.testing.assert_allclose(found, expected, atol=1e-4, rtol=1e-4)
@@ -185,7 +203,7 @@ def test_all_layers_share_compiled_code(kind: str):
     causal = kind in DECODERS
     family, head = ("llm", "CausalLM") if causal else ("encoder", "SequenceClassification")
     model, sequences = scoring_model(model_of(kind, head), family), sharing(12)
-    packing.pack_if_same(model, FAMILIES[family].forward, True, causal)
+    packing.pack_if_same(model, FAMILIES[family].forward, True)
     engine = Engine(model, FAMILIES[family], 0, Shapes(3000, 512, packed=True))
     expected = engine.compute(sequences).values
     torch._dynamo.reset()
