@@ -128,6 +128,7 @@ def measure(shape: Shape, pairs: Pairs, how: How) -> dict[str, Any]:
         few = pairs[::_PEER_SHARE]
         mine = timed(scorer.score_pairs, few)
         found["with_tokenizing"] = {"pairs_per_second": round(len(few) / mine.wall)}
+        print(json.dumps(found), flush=True)  # peers take much longer
         del scorer, loaded
         found["peers"] = _peers(folder, shape, few, mine.value, how)
     best = max((peer["pairs_per_second"] for peer in found["peers"].values()), default=np.nan)
