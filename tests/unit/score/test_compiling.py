@@ -103,6 +103,39 @@ def test_what_gives_other_scores_is_not_used(
     assert scorer._engine.compiled is None
 
 
+@pytest.mark.parametrize(("dtype", "used"), [("float32", False), ("bfloat16", True)])
+@pytest.mark.parametrize("kind", ["bert", "xlm_roberta"])  # the head is the first of its modules
+def test_rounding_in_half_precision_is_allowed(
+    kind: str,
+    dtype: str,
+    used: bool,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    model = request.getfixturevalue(kind)
+    monkeypatch.setattr(compiling, "_WORTH", float("inf"))
+    rounded = load(model, f"model.dtype={dtype}")._engine.model
+    head = list(rounded.classifier.modules())[-1]
+    head.weight.data *= 1.01
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: rounded)
+    scorer = load(model, f"model.dtype={dtype}", "score.compile=true")
+    assert scorer.report.compiled.startswith("compiled code used") is used, scorer.report.compiled
+
+
+def test_scores_as_close_to_float32_as_the_plain_ones_are_allowed(
+    bert: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(compiling, "_WORTH", float("inf"))
+    monkeypatch.setattr(compiling, "_SAME_IN_HALF", 0.0)
+    settings = ("model.dtype=bfloat16", "score.compile=true")
+    rounded = load(bert, "model.dtype=bfloat16")._engine.model
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: rounded)
+    rounded.classifier.bias.data += 1e-6  # not the same, and as close
+    assert load(bert, *settings).report.compiled.startswith("compiled code used")
+    rounded.classifier.bias.data += 10.0
+    assert load(bert, *settings).report.compiled == "not compiled: it gives other scores"
+
+
 def test_without_a_compiler_there_is_a_warning_and_the_same_scores(
     small: Path,
     tmp_path: Path,
