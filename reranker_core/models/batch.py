@@ -17,7 +17,7 @@ class Prefix:
     """The common beginnings of R sequences, which are computed already.
 
     `index`: the beginning of each sequence, shape (R,). If the batch is packed: the tokens that
-    each sequence attends to, one behind another, among those of all beginnings and then its own.
+    each sequence attends to, one after another, among those of all beginnings and then its own.
     """
 
     states: Any  # keys and values of N beginnings, from the family's `read_prefixes`
@@ -27,7 +27,7 @@ class Prefix:
 
 @dataclass(frozen=True)
 class Packing:
-    """R sequences that stand one behind another, T tokens in all, without padding."""
+    """R sequences that are placed one after another, T tokens in all, without padding."""
 
     starts: torch.Tensor  # int32, index of each first token, and T, shape (R + 1,)
     longest: int  # number of tokens of the longest sequence

@@ -43,7 +43,7 @@ class Shapes:
         step: widths are rounded up to a multiple of it.
         fixed: whether all batches of a width have the same number of rows, and all sequences of a
             length have the same width. Then the shape depends only on the length of a sequence.
-        packed: whether the sequences of a batch stand one behind another, without padding.
+        packed: whether the sequences of a batch are placed one after another, without padding.
 
     """
 
@@ -146,7 +146,7 @@ def packed_batch(
     states: Any = None,
     before: Ragged | None = None,
 ) -> Batch:
-    """The chosen rows, one behind another, moved to `device` in one transfer.
+    """The chosen rows, one after another, moved to `device` in one transfer.
 
     Args:
         sequences: of which the rows are chosen.

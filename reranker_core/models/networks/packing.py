@@ -1,4 +1,4 @@
-"""Attention within sequences that stand one behind another, so that a batch has no padding.
+"""Attention within sequences that are placed one after another, so that a batch has no padding.
 
 On a GPU, padding is computed like text, and attention with a mask runs on a slower kernel. torch's
 `varlen_attn` needs neither. It exists for CUDA and for half precision only.
