@@ -20,6 +20,7 @@ class Probe(Protocol):
         largest_batch: number of pairs of this length in one batch of the run.
         dtype: number format of the run.
         reproducible: whether a pair must get the same bits in every batch.
+        packed: whether batches have no padding.
 
     """
 
@@ -27,6 +28,7 @@ class Probe(Protocol):
     largest_batch: int
     dtype: str
     reproducible: bool
+    packed: bool
 
     def score_texts(self, pairs: Sequence[Pair], threads: int | None = None) -> Scores:
         """Scores as in the run: in batches, in the number format of the run, with non-finite scores

@@ -64,7 +64,7 @@ class Scorer:
     Attributes:
         report: what preflight measured.
         pair_format: how a pair becomes ids.
-        max_length, largest_batch, dtype, reproducible: as `preflight.probe.Probe` wants them.
+        max_length, largest_batch, dtype, reproducible, packed: see `preflight.probe.Probe`.
         device: where the model is.
 
     """
@@ -78,7 +78,7 @@ class Scorer:
         self.dtype = dtype
         self.max_length = pair_format.max_length
         self.largest_batch = engine.shapes.rows(engine.shapes.width(self.max_length))
-        self.reproducible = engine.shapes.fixed
+        self.reproducible, self.packed = engine.shapes.fixed, engine.shapes.packed
         self._threads = torch.get_num_threads()
 
     @classmethod

@@ -22,7 +22,7 @@ from reranker_core.preflight.numerics import check_numerics
 class Model:
     """Stands for a loaded model: `rank` maps pairs to scores."""
 
-    max_length, largest_batch, dtype, reproducible = 64, 4, "float32", False
+    max_length, largest_batch, dtype, reproducible, packed = 64, 4, "float32", False, False
 
     def __init__(
         self, rank: Callable[[Sequence[Pair]], np.ndarray], alone: Any = None, exact: Any = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from reranker_core.models.scores import Scores
 from reranker_core.preflight.canaries import (
     Pair,
 )
+from reranker_core.preflight.numerics import check_numerics
 from tests import damage
 from tests.unit.preflight.probes import Model, canaries, right
 from tests.unit.preflight.refusing import load, overflow
@@ -57,6 +58,38 @@ def test_half_precision_that_is_far_from_float32_is_refused():
     found = canaries(model)
     assert not found["close_to_float32"]
     assert found["same_alone_and_in_a_batch"]
+
+
+@pytest.mark.parametrize(
+    ("in_batches", "alone", "accepted"),
+    [
+        (0.02, -0.02, True),  # both are as far from float32
+        (0.04, 0.0, False),  # float32 says that it is not rounding
+        (0.0, 0.04, True),
+        (-0.06, 0.06, False),  # whatever the rounding
+    ],
+)
+def test_in_half_precision_batches_may_round_as_much_as_a_pair_alone(
+    in_batches: float, alone: float, accepted: bool
+):
+    def off(by: float) -> Callable[[Sequence[Pair]], np.ndarray]:
+        return lambda pairs: right(pairs) * (1 + by)
+
+    model = Model(off(in_batches), alone=off(alone), exact=right)
+    model.dtype = "bfloat16"
+    assert canaries(model)["same_alone_and_in_a_batch"] is accepted
+    model.dtype = "float32"
+    assert not canaries(model)["same_alone_and_in_a_batch"]
+
+
+@pytest.mark.parametrize(("packed", "remedy"), [(False, "padding is not masked"), (True, "padded")])
+def test_the_remedy_suits_batches_without_padding(packed: bool, remedy: str):
+    model = Model(right, alone=lambda pairs: right(pairs) * 2)
+    model.packed = packed
+    checks, _ = check_numerics(model)
+    (failed,) = (check for check in checks if check.name == "same_alone_and_in_a_batch")
+    assert not failed.passed
+    assert remedy in str(failed)
 
 
 def test_a_full_batch_of_the_longest_pairs_is_tried():
