@@ -19,13 +19,13 @@ from reranker_core.models.batch import Batch
 from reranker_core.models.family import Family
 from reranker_core.models.networks.padding import padding_known
 from reranker_core.score.batching import Shapes, make_batch, plan_batches
+from reranker_core.score.budget import Budget
 from reranker_core.score.prefixes import SharedPrefixes, shared_prefixes
 from reranker_core.score.streams import side_by_side, threads_of
 from reranker_core.score.work import Work
 
 log = logging.getLogger(__name__)
 
-_GOOD_BATCHES = 50  # before larger ones are tried again
 _UNREAD = 3  # failures to read prefixes for want of memory, after which none are shared
 
 
@@ -44,7 +44,7 @@ class Computed:
 
 
 class Engine:
-    """Runs a model on batches. Its budget of tokens shrinks when memory runs out.
+    """Runs a model on batches, on smaller ones when memory runs out.
 
     Attributes:
         model: as loaded.
@@ -75,7 +75,7 @@ class Engine:
         self._family = family
         self._pad_id = pad_id
         self.streams = streams
-        self._budget, self._good, self._patience = shapes.max_tokens, 0, _GOOD_BATCHES
+        self._budget = Budget(shapes, self.device)
         self._unread = 0  # how often there was too little memory to read prefixes
         # What a sequence is computed in depends on its length only, where shapes are fixed.
         self._read = getattr(family, "read_prefixes", None)
@@ -201,7 +201,7 @@ class Engine:
             try:
                 outputs.append(self._forward(work, piece, width))
                 begin += len(piece)
-                self._raise_budget()
+                self._budget.batch_fitted()
                 self.on_batch()
                 continue
             except Exception as error:
@@ -212,33 +212,9 @@ class Engine:
                     raise Incomplete(self._too_large(tokens)) from error
             # Not in the handler: there, the traceback holds the tensors of the failed forward.
             release_memory(self.device)
-            self._lower(tokens)
+            self._budget.lower(tokens)
             count = len(piece) // 2
         return torch.cat(outputs)
-
-    def _lower(self, tokens: int) -> None:
-        self.shapes.max_tokens = min(self.shapes.max_tokens, tokens // 2)
-        self._good, self._patience = 0, 2 * self._patience
-        log.warning(
-            "%s had too little memory for a batch of %d tokens. The next batches have at most %d. "
-            "To avoid this in later runs, set score.max_batch_tokens=%d",
-            self.device,
-            tokens,
-            self.shapes.max_tokens,
-            self.shapes.max_tokens,
-        )
-
-    def _raise_budget(self) -> None:
-        """After enough good batches, try larger ones again: another process may have had the memory
-        for a while. Each failure doubles the number of batches until the next attempt.
-        """
-        if self.shapes.max_tokens >= self._budget:
-            return
-        self._good += 1
-        if self._good >= self._patience:
-            self._good = 0
-            self.shapes.max_tokens = min(self._budget, 2 * self.shapes.max_tokens)
-            log.info("%s: batches have up to %d tokens again", self.device, self.shapes.max_tokens)
 
     def _forward(self, work: Work, rows: Int64s, width: int) -> torch.Tensor:
         # Where shapes are fixed, the batch is filled up with repetitions.
