@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from reranker_core.encode.sequences import Int32s, Int64s
+
 # Going on from a prefix needs an explicit mask, whose cost grows with the square of the length;
 # the longer a sequence, the less of it is prefix.
 LONGEST_WITH_PREFIX = 1024
@@ -45,6 +47,14 @@ class Packing:
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """What the host knows of R sequences, so that it need not be read from the device."""
+
+    lengths: Int64s  # number of tokens, shape (R,)
+    passage_starts: Int32s  # shape (R,)
+
+
+@dataclass(frozen=True)
 class Batch:
     """R sequences padded on the right to a common width W, or packed: then ids and mask have the
     shape (1, T).
@@ -56,6 +66,7 @@ class Batch:
     prefix: Prefix | None = None
     padded: bool = True  # whether a row is shorter than W
     packing: Packing | None = None
+    sizes: Sizes | None = None
 
     @property
     def last(self) -> torch.Tensor:

@@ -118,7 +118,7 @@ def load(
 
 def forward(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
     """Float32 scores, shape (R,); with several cutoff layers (R, cutoffs)."""
-    scores: torch.Tensor = model(batch.ids, batch.mask.sum(1), batch.passage_starts)
+    scores: torch.Tensor = model(batch.ids, batch.mask.sum(1), batch.passage_starts, batch.sizes)
     return scores.squeeze(1)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from reranker_core.config import ScoreConfig
 from reranker_core.encode.sequences import Int64s, Ragged, TokenSequences, concatenate, take
-from reranker_core.models.batch import Batch, Packing, Prefix
+from reranker_core.models.batch import Batch, Packing, Prefix, Sizes
 
 # What is fastest differs by device; docs/performance.md has the figures. On a CPU, what a layer
 # gives for a batch is to stay in the caches of its cores.
@@ -206,7 +206,9 @@ def moved_batch(
     moved = _moved(packed, device).long()
     mask = torch.arange(width, device=device) < moved[:, width, None]
     padded = bool((lengths < width).any())
-    batch = Batch(moved[:, :width].contiguous(), mask.long(), moved[:, width + 1], padded=padded)
+    sizes = Sizes(lengths, sequences.passage_starts[rows])
+    ids = moved[:, :width].contiguous()
+    batch = Batch(ids, mask.long(), moved[:, width + 1], padded=padded, sizes=sizes)
     return batch, moved[:, width + 2 :]
 
 

@@ -115,7 +115,7 @@ CASES = {
     ),
     "minicpm": Case(layered_checkpoints.minicpm, ("model.cutoff_layer=[2,3,6]",), 128, 96),
     "lightweight": Case(
-        layered_checkpoints.lightweight, ("model.cutoff_layer=[3,4,6]", *_COMPRESSED), 128, 96, 2
+        layered_checkpoints.lightweight, ("model.cutoff_layer=[3,4,6]", *_COMPRESSED), 128, 96
     ),
     "monot5": Case(decoder_checkpoints.monot5, (), 512, 400),
     "monot5_untied": Case(lambda at: decoder_checkpoints.monot5(at, tied=False), (), 512, 400),

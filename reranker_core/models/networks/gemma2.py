@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from transformers import Gemma2Config, Gemma2Model
 from transformers.models.gemma2.modeling_gemma2 import Gemma2PreTrainedModel
 
+from reranker_core.models.batch import Sizes
 from reranker_core.models.networks.layer_head import LayerHead
+
+Lengths = TypeVar("Lengths", torch.Tensor, np.ndarray)
 
 
 class LightweightGemma2(Gemma2PreTrainedModel):
@@ -24,22 +28,23 @@ class LightweightGemma2(Gemma2PreTrainedModel):
         """None: the heads are no vocabulary."""
 
     def forward(
-        self, ids: torch.Tensor, lengths: torch.Tensor, passage_starts: torch.Tensor
+        self, ids: torch.Tensor, lengths: torch.Tensor, passage_starts: torch.Tensor, sizes: Sizes
     ) -> torch.Tensor:
         """Ids padded on the right, shape (R, W) → float32 scores, shape (R, cutoffs).
 
-        `lengths` and `passage_starts` have shape (R,).
+        `lengths` and `passage_starts` have shape (R,); `sizes` are the same on the host.
         """
         config = self.config
         heads = dict(zip(config.cutoffs, self.lm_head.values(), strict=True))
-        scores = []
+        scores, known = [], sizes.lengths
         hidden = self.model.embed_tokens(ids)
         positions, mask = _positions(hidden), _causal_mask(hidden)
         for index, layer in enumerate(self.model.layers):
             if index and index in config.compress_layers:
-                hidden, lengths = compress(
-                    hidden, lengths, passage_starts, config.behind, config.compress_ratio
-                )
+                how = (config.behind, config.compress_ratio)
+                known = compressed_lengths(known, sizes.passage_starts, *how)
+                hidden = compress(hidden, lengths, passage_starts, *how, width=int(known.max()))
+                lengths = compressed_lengths(lengths, passage_starts, *how)
                 positions, mask = _positions(hidden), _causal_mask(hidden)
             hidden = layer(
                 hidden,
@@ -55,26 +60,37 @@ class LightweightGemma2(Gemma2PreTrainedModel):
         return logits if cap is None else torch.tanh(logits / cap) * cap
 
 
+def compressed_lengths(lengths: Lengths, starts: Any, behind: int, ratio: int) -> Lengths:
+    """Number of states that are left of each sequence; tensors or arrays, shape (R,)."""
+    windows: Lengths = (lengths - starts - behind + ratio - 1) // ratio
+    return starts + windows + behind
+
+
 def compress(
-    hidden: torch.Tensor, lengths: torch.Tensor, starts: torch.Tensor, behind: int, ratio: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+    hidden: torch.Tensor,
+    lengths: torch.Tensor,
+    starts: torch.Tensor,
+    behind: int,
+    ratio: int,
+    width: int,
+) -> torch.Tensor:
     """Replace each `ratio` neighbouring states of a passage by their mean.
 
     Args:
-        hidden: shape (R, W, width), padded on the right.
+        hidden: shape (R, W, H), padded on the right.
         lengths: shape (R,).
         starts: index of the first state of each passage, shape (R,).
         behind: number of states after each passage; they do not change.
         ratio: number of states that become one; the last group of a passage may have fewer.
+        width: the largest of the `compressed_lengths`.
 
     Returns:
-        The new states, shape (R, W', width), and their lengths, shape (R,).
+        The new states, shape (R, width, H).
 
     """
     passages = lengths - starts - behind
     windows = (passages + ratio - 1) // ratio
-    left = starts + windows + behind
-    new = torch.arange(int(left.max()), device=hidden.device).expand(len(hidden), -1)
+    new = torch.arange(width, device=hidden.device).expand(len(hidden), -1)
     begin, end = starts[:, None], (starts + windows)[:, None]
     window = new - begin
     inside = (new >= begin) & (new < end)
@@ -87,7 +103,7 @@ def compress(
         weight = torch.where(step < count, 1 / count, 0.0).to(hidden.dtype)
         states = hidden.gather(1, source[..., None].expand(-1, -1, hidden.shape[-1]))
         result += states * weight[..., None]
-    return result, left
+    return result
 
 
 def _positions(hidden: torch.Tensor) -> torch.Tensor:

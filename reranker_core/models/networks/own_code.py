@@ -46,7 +46,11 @@ class OwnLayers(torch.nn.Module):
         return table
 
     def forward(
-        self, ids: torch.Tensor, lengths: torch.Tensor, passage_starts: torch.Tensor | None = None
+        self,
+        ids: torch.Tensor,
+        lengths: torch.Tensor,
+        passage_starts: torch.Tensor | None = None,
+        *_: Any,
     ) -> torch.Tensor:
         """Ids padded on the right, shape (R, W) → float32 scores, shape (R, cutoffs).
 

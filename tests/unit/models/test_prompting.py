@@ -18,7 +18,7 @@ from reranker_core.encode.sequences import TokenSequences
 from reranker_core.errors import ConfigError
 from reranker_core.models import families, llm
 from reranker_core.models.checkpoint import Checkpoint, open_checkpoint
-from reranker_core.models.networks.gemma2 import compress
+from reranker_core.models.networks.gemma2 import compress, compressed_lengths
 from tests.decoder_checkpoints import LONGEST, change
 
 
@@ -277,8 +277,8 @@ def test_layers_above_the_cutoff_are_not_loaded(name: str, request: pytest.Fixtu
 def test_compression_averages_windows_of_the_passage_only():
     hidden = torch.arange(20.0).reshape(2, 10, 1)
     lengths, starts = torch.tensor([10, 7]), torch.tensor([2, 3])
-    states, left = compress(hidden, lengths, starts, behind=2, ratio=4)
-    assert left.tolist() == [6, 6]
+    assert compressed_lengths(lengths, starts, 2, 4).tolist() == [6, 6]
+    states = compress(hidden, lengths, starts, behind=2, ratio=4, width=6)
     # First: 2 before, passage 2 to 7 in windows of 4 and 2, 2 behind; second: 3, passage 13 and 14.
     assert states[0, :, 0].tolist() == [0, 1, 3.5, 6.5, 8, 9]
     assert states[1, :, 0].tolist() == [10, 11, 12, 13.5, 15, 16]

@@ -13,7 +13,11 @@ from tests.texts import WORDS
 
 READS = {"aten::_local_scalar_dense", "aten::is_nonzero", "aten::nonzero", "aten::equal"}
 ENCODERS = ["bert", "xlm_roberta", "modernbert", "distilbert", "electra"]
-DECODERS = ["gemma", "gemma2", "qwen3", "llama", "qwen3_classifier"]
+DECODERS = ["gemma", "gemma2", "qwen3", "llama", "qwen3_classifier", "gemma2_lightweight"]
+SETTINGS = {
+    "qwen3": ["model.template=qwen3-reranker"],
+    "gemma2_lightweight": ["model.compress_layers=[2,4]", "model.compress_ratio=2"],
+}
 LIMITS = (None, None, "score.max_batch_tokens=256")
 # Two queries, with candidates of several lengths: rows with and without padding, shared prefixes.
 PAIRS = [
@@ -25,8 +29,7 @@ PAIRS = [
 
 @pytest.mark.parametrize("family", [*ENCODERS, *DECODERS])
 def test_no_value_is_read(family: str, request: pytest.FixtureRequest):
-    template = ["model.template=qwen3-reranker"] if family == "qwen3" else []
-    scorer = load(request.getfixturevalue(family), *LIMITS, *template)
+    scorer = load(request.getfixturevalue(family), *LIMITS, *SETTINGS.get(family, ()))
     sequences = scorer._encode(PAIRS)
     with profile(activities=[ProfilerActivity.CPU]) as recorded:
         scorer._engine.compute(sequences)
