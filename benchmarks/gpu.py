@@ -91,8 +91,12 @@ def main() -> None:
     options = parser.parse_args()
     shapes = TINY if options.tiny else {name: SHAPES[name] for name in options.shapes}
     how = How(
-        *(options.device, options.dtype, options.rounds, options.peer_rows, options.set),
-        not options.no_cpu,
+        device=options.device,
+        dtype=options.dtype,
+        rounds=options.rounds,
+        peer_rows=options.peer_rows,
+        settings=options.set,
+        with_cpu=not options.no_cpu,
     )
     name = torch.cuda.get_device_name() if how.device == "cuda" else "cpu"
     result = {"benchmark": "gpu", "device": name, "dtype": how.dtype, **describe()}

@@ -259,6 +259,15 @@ def _load_native(
     return _with_account(loaded, info)
 
 
+def is_half(model: Any) -> bool:
+    """Whether the layers of a model compute in half precision.
+
+    The number format of its first parameter, which transformers calls that of the model, may be
+    that of the head, which is in float32 anyway.
+    """
+    return bool(model.get_input_embeddings().weight.dtype != torch.float32)
+
+
 def inputs_to_float32(module: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     """A forward pre-hook for heads that compute in float32, so that no digits of scores are
     lost.

@@ -18,6 +18,7 @@ import torch._inductor.config
 from reranker_core.device import torch_threads
 from reranker_core.encode.sequences import Int64s, TokenSequences, take
 from reranker_core.errors import brief
+from reranker_core.models.loading import is_half
 from reranker_core.score.engine import Engine
 from reranker_core.score.exact import in_float32, stacked_layers
 
@@ -133,7 +134,7 @@ def _timed(engine: Engine, sequences: TokenSequences) -> tuple[float, np.ndarray
 
 
 def _close(found: np.ndarray, expected: np.ndarray, engine: Engine) -> bool:
-    tolerance = (_SAME_IN_HALF if _is_half(engine) else _SAME) * float(np.ptp(expected))
+    tolerance = (_SAME_IN_HALF if is_half(engine.model) else _SAME) * float(np.ptp(expected))
     return bool((np.abs(found - expected) <= tolerance).all())
 
 
@@ -142,19 +143,13 @@ def _as_exact(found: np.ndarray, expected: np.ndarray, engine: Engine, few: Toke
 
     Models with many layers may round to visibly different scores in half precision.
     """
-    if not _is_half(engine):
+    if not is_half(engine.model):
         return False
     with in_float32(engine.model):
         each = np.array([engine.alone(few, row) for row in range(len(few))])
     exact = np.tile(each, (len(found) // len(few), *[1] * (found.ndim - 1)))
     apart, usual = (float(np.abs(scores - exact).max()) for scores in (found, expected))
     return apart <= _AS_FAR * usual <= _AS_FAR * _FAR * float(np.ptp(exact))
-
-
-def _is_half(engine: Engine) -> bool:
-    """Whether the layers compute in half precision; heads are in float32 anyway."""
-    table: torch.Tensor = engine.model.get_input_embeddings().weight  # type: ignore[operator]
-    return table.dtype != torch.float32
 
 
 def _filling(engine: Engine, sequences: TokenSequences) -> TokenSequences:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from reranker_core.models.batch import Packing
+from reranker_core.models.loading import is_half
 from reranker_core.models.networks.packing import attention_within
 
 _PROBE_TOKENS = 8
@@ -80,7 +81,7 @@ def read_first_token_only(model: Any) -> bool:
     layers, ids = model.base_model.encoder.layer, torch.arange(_PROBE_TOKENS)[None] % words
     stock, expected = layers[-1], model(input_ids=ids).logits
     layers[-1] = FirstTokenLayer(stock)
-    tolerance = _SAME if model.dtype == torch.float32 else _SAME_IN_HALF
+    tolerance = _SAME_IN_HALF if is_half(model) else _SAME
     same = (model(input_ids=ids).logits - expected).abs() <= tolerance * (1 + expected.abs())
     if not same.all():
         layers[-1] = stock

@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from reranker_core.config import ModelConfig
 from reranker_core.models import encoder
 from reranker_core.models.checkpoint import open_checkpoint
+from reranker_core.models.loading import inputs_to_float32
 from reranker_core.models.networks.first_token_layer import FirstTokenLayer, read_first_token_only
 
 KINDS = ["bert", "roberta", "xlm-roberta", "camembert", "ernie", "electra"]
@@ -98,3 +99,17 @@ def test_the_family_uses_it(name: str, request: pytest.FixtureRequest):
     model = ModelConfig(path=str(request.getfixturevalue(name)))
     loaded = encoder.load(open_checkpoint(model), model, torch.float32, "cpu")
     assert isinstance(loaded.model.base_model.encoder.layer[-1], FirstTokenLayer)
+
+
+@pytest.mark.parametrize(("dtype", "used"), [(torch.bfloat16, True), (torch.float32, False)])
+@pytest.mark.parametrize("kind", ["bert", "xlm-roberta"])  # the head is the first of its modules
+def test_rounding_in_half_precision_is_allowed_though_the_head_is_in_float32(
+    kind: str, dtype: torch.dtype, used: bool, monkeypatch: pytest.MonkeyPatch
+):
+    model = stock(kind).to(dtype)
+    model.classifier.float().register_forward_pre_hook(inputs_to_float32)
+    forward = FirstTokenLayer.forward
+    monkeypatch.setattr(
+        FirstTokenLayer, "forward", lambda *given, **how: forward(*given, **how) * 1.01
+    )
+    assert read_first_token_only(model) is used

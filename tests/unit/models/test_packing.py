@@ -191,8 +191,7 @@ def test_one_sequence_longer_than_a_batch_is_computed_alone():
 
 def test_a_model_whose_scores_would_change_is_not_packed(monkeypatch: pytest.MonkeyPatch):
     model = scoring_model(model_of("bert", "SequenceClassification"), "encoder")
-    ones = lambda embeddings, ids, packing: torch.ones_like(ids)  # noqa: E731
-    monkeypatch.setattr(packing, "packed_positions", ones)
+    monkeypatch.setattr(packing, "packed_positions", lambda _, ids, __: torch.ones_like(ids))
     packing.pack_if_same(model, FAMILIES["encoder"].forward, True)
     assert not model.packs
     assert model.config._attn_implementation == "sdpa"
