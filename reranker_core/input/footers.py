@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reranker_core.errors import InputError, brief
+from reranker_core.input.footer_trial import fatal_footers
 from reranker_core.input.kinds import ENCRYPTED, unreadable
 from reranker_core.input.schema import InputSchema
 from reranker_core.input.shards import ShardFile, parquet_file
@@ -69,22 +70,35 @@ def read_footers(files: Sequence[ShardFile]) -> list[Footer]:
                 _ = arrow.names, opened.metadata.created_by  # which must be UTF-8
                 if _is_signed(stream, opened.metadata, file.size):
                     return f"{file.url}: has encrypted columns. {ENCRYPTED.remedy}"
-                if _is_index(opened.metadata):
-                    return (
-                        f"{file.url}: is an index of other Parquet files, without rows of its own. "
-                        "Set input.path to the folder of these files"
-                    )
-                if _is_joined(stream, opened.metadata, file.size):
-                    return (
-                        f"{file.url}: is several Parquet files joined into one, as 'cat' does. A "
-                        "reader would find only rows of one of them. Give the single files instead"
-                    )
                 return Footer(opened.metadata, arrow)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             return unreadable(filesystem, path, file.url, file.size, error)
 
+    def checked(file: ShardFile, footer: Footer | str) -> Footer | str:
+        if isinstance(footer, str):
+            return footer
+        if id(footer.metadata) in fatal:
+            return (
+                f"{file.url}: its Parquet footer is damaged ({file.size} bytes): the numbers of a "
+                "column contradict its type. Copy or write it again"
+            )
+        if _is_index(footer.metadata):
+            return (
+                f"{file.url}: is an index of other Parquet files, without rows of its own. "
+                "Set input.path to the folder of these files"
+            )
+        if _is_joined(file, footer.metadata):
+            return (
+                f"{file.url}: is several Parquet files joined into one, as 'cat' does. A "
+                "reader would find only rows of one of them. Give the single files instead"
+            )
+        return footer
+
     with ThreadPoolExecutor(_FOOTER_THREADS) as threads:
         footers = list(threads.map(read, files))
+        opened = [footer.metadata for footer in footers if isinstance(footer, Footer)]
+        fatal = {id(opened[number]) for number in fatal_footers(opened)}
+        footers = list(threads.map(checked, files, footers))
     problems = [footer for footer in footers if isinstance(footer, str)]
     if problems:
         more = len(problems) - _SHOWN_PROBLEMS
@@ -116,7 +130,7 @@ def _is_index(metadata: pq.FileMetaData) -> bool:
     return bool(group.num_columns and group.column(0).file_path)
 
 
-def _is_joined(stream: IO[bytes] | RangeReader, metadata: pq.FileMetaData, size: int) -> bool:
+def _is_joined(file: ShardFile, metadata: pq.FileMetaData) -> bool:
     """Whether other Parquet files stand before the one that the footer belongs to.
 
     Then there is a gap between the data and the footer, as long as these files and the indexes of
@@ -128,14 +142,15 @@ def _is_joined(stream: IO[bytes] | RangeReader, metadata: pq.FileMetaData, size:
     group = metadata.row_group(metadata.num_row_groups - 1)
     columns = [group.column(position) for position in range(group.num_columns)]
     end = max((_start(column) + column.total_compressed_size for column in columns), default=0)
-    gap = size - 8 - metadata.serialized_size - end
-    if not max(_SMALLEST, size // 20) <= gap < size:
+    gap = file.size - 8 - metadata.serialized_size - end
+    if not max(_SMALLEST, file.size // 20) <= gap < file.size:
         return False
     first = max(gap - _INDEXES, 0)
-    stream.seek(first)
-    window = stream.read(gap + len(_MAGIC) - first)
-    seams = (found.start() for found in re.finditer(2 * _MAGIC, window))
-    return any(_ends_a_file(stream, first + seam) for seam in seams)
+    with open_to_read(*open_filesystem(file.url)) as stream:
+        stream.seek(first)
+        window = stream.read(gap + len(_MAGIC) - first)
+        seams = (found.start() for found in re.finditer(2 * _MAGIC, window))
+        return any(_ends_a_file(stream, first + seam) for seam in seams)
 
 
 def _ends_a_file(stream: IO[bytes] | RangeReader, end: int) -> bool:

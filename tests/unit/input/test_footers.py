@@ -80,6 +80,17 @@ def test_a_count_of_rows_that_row_groups_contradict(tmp_path: Path, new: int):
     assert f"footer is damaged: ValueError: {new} rows, but 10 in its row groups" in refusal(path)
 
 
+def test_footers_that_would_end_this_process(tmp_path: Path):
+    # A histogram of two levels, 0 and 10 values, becomes one of a single level.
+    for name in ("b.parquet", "d.parquet"):
+        footer_replaced(write(tmp_path / name, flat(10)), b"\x26\x00\x14", b"\x16\x80\x14", 1)
+    write(tmp_path / "a.parquet", flat(10))
+    write(tmp_path / "c.parquet", flat(10))
+    told = refusal(tmp_path)
+    assert "2 of 4 shards cannot be read" in told
+    assert re.findall(r"(\w).parquet: its Parquet footer is damaged", told) == ["b", "d"]
+
+
 def test_a_codec_that_is_missing(tmp_path: Path):
     path = write(tmp_path / "a.parquet", flat(10))
     footer_replaced(path, b"\x15\x02\x16", b"\x15\x06\x16")
