@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 _LINES = "read_csv({file}, header = false, columns = {{'line': 'VARCHAR'}}, delim = E'\\x01', " \
          "quote = '', escape = '', auto_detect = false, max_line_size = 1048576)"  # fmt: skip
 
-_EXPECTED = "expected nested objects: subset, split, query id, document id, score (a number)"
+_EXPECTED = "expected nested objects: subset, split, query id, document id, score (a finite number)"
 
 
 def load_run(connection: DuckDBPyConnection, path: str) -> str:
@@ -111,9 +113,11 @@ def _load_predictions(connection: DuckDBPyConnection, path: str) -> None:
     """
     filesystem, inner = open_filesystem(path)
     try:
-        tree = json.loads(filesystem.cat_file(inner))
+        tree = json.loads(filesystem.cat_file(inner), object_pairs_hook=_unique)
     except FileNotFoundError:
         raise InputError(f"{path}: does not exist") from None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {brief(error)}") from None
     except (ValueError, RecursionError):
@@ -132,7 +136,7 @@ def _load_predictions(connection: DuckDBPyConnection, path: str) -> None:
     if _depth(results) != 2:
         raise InputError(f"{path}: {_EXPECTED}")
     try:
-        rows = [(query, document, float(score)) for query, documents in results.items()
+        rows = [(query, document, _finite(score)) for query, documents in results.items()
                 for document, score in documents.items()]  # fmt: skip
     except (AttributeError, TypeError, ValueError):
         raise InputError(f"{path}: {_EXPECTED}") from None
@@ -145,6 +149,22 @@ def _load_predictions(connection: DuckDBPyConnection, path: str) -> None:
     connection.execute(
         "CREATE TABLE candidates AS SELECT *, row_number() OVER () AS line FROM predictions"
     )
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of JSON with these keys and values. Raises InputError if a key occurs twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise InputError(f"the key '{twice}' occurs twice in one object")
+    return found
+
+
+def _finite(score: Any) -> float:
+    """The score as a number. Raises ValueError if it is none, or not finite."""
+    if isinstance(score, bool) or not math.isfinite(found := float(score)):
+        raise ValueError(score)
+    return found
 
 
 def _depth(tree: Any) -> int:

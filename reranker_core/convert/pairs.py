@@ -9,7 +9,7 @@ import pyarrow as pa
 from reranker_core.convert.candidates import load_run
 from reranker_core.convert.texts import load_texts
 from reranker_core.errors import InputError
-from reranker_core.storage.database import sample
+from reranker_core.storage.database import row_of, sample
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -19,7 +19,7 @@ _BATCH_ROWS = 2048
 _ORDER = {"score": "number DESC, line", "relevance": "line"}
 _NUMBER = {
     "score": "number AS first_stage_score, place AS first_stage_rank",
-    "relevance": "CAST(number AS BIGINT) AS relevance",
+    "relevance": "number AS relevance",
 }
 
 
@@ -58,8 +58,14 @@ def joined(
         connection.execute(f"DELETE FROM pairs WHERE place > {int(top)}")
     _refuse_missing(connection, "doc_id", "corpus", run, corpus)
     _refuse_missing(connection, "query_id", "queries", run, queries)
+    number = _NUMBER[kind]
+    if (
+        kind == "relevance"
+        and row_of(connection, "SELECT bool_and(number = trunc(number)) FROM pairs")[0]
+    ):
+        number = "CAST(number AS BIGINT) AS relevance"
     query = f"""
-        SELECT query_id, queries.text AS query, doc_id, corpus.text AS passage, {_NUMBER[kind]}
+        SELECT query_id, queries.text AS query, doc_id, corpus.text AS passage, {number}
         FROM pairs JOIN queries ON query_id = queries.id JOIN corpus ON doc_id = corpus.id
         ORDER BY query_place, place
     """

@@ -24,6 +24,7 @@ from reranker_core.input.kinds import (
     by_name,
     content_of,
 )
+from reranker_core.input.listing import is_parquet
 from reranker_core.input.tables.marker import table_of
 from reranker_core.input.tables.snapshot import read_rows
 from reranker_core.storage.database import named, quoted, row_of, source
@@ -41,7 +42,14 @@ _GUESSED = ("date", "time", "timestamp", "timestamp_s", "timestamp_ms", "timesta
 _DELIMITERS = (",", ";", "\t", "|")
 _TEXTS = ("query_id", "query", "doc_id", "passage")
 _IDS = ("query_id", "doc_id")
-_WHOLE, _REAL = "-?(0|[1-9][0-9]{0,17})", "-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][-+]?[0-9]+)?"
+_WHOLE = "-?(0|[1-9][0-9]{0,17})"
+_LONG = "-?[0-9]{16,}"  # a whole number that a double may not hold exactly
+_REAL = "-?(0|[1-9][0-9]{0,14}|(0|[1-9][0-9]*)([.][0-9]+([eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+))"
+_HEAD = (
+    "SELECT * FROM read_csv({file}, header = false, columns = {{'line': 'VARCHAR'}}, "
+    "delim = E'\\x01', quote = '', escape = '', auto_detect = false, null_padding = true, "
+    "max_line_size = 33554432) LIMIT 100"
+)
 
 
 def rows_of(
@@ -70,6 +78,11 @@ def rows_of(
         table = table_of(filesystem, item.path, children(filesystem, item))
     if table is not None:
         return read_rows(table, path, snapshot)
+    if item.kind == "folder":
+        raise InputError(
+            f"{path}: is a folder, and not a Delta or Iceberg table. Name its files: "
+            f"{path.rstrip('/')}/*.jsonl"
+        )
     if snapshot is not None:
         raise ConfigError(f"--snapshot {snapshot}: {path} is not a Delta or Iceberg table")
     name = path.lower()
@@ -82,6 +95,8 @@ def rows_of(
         return _text(connection, path, "\t" if kind == TSV else ",")
     if kind in (ARROW_FILE, ARROW_STREAM, ORC):
         return _arrow(path, "orc" if kind == ORC else "feather")
+    if is_parquet(path):
+        raise InputError(f"{path}: is Parquet already. Read it with input.path={path}")
     raise InputError(
         f"{path}: unknown file type; expected .jsonl, .csv, .tsv (also with .gz), .arrow, "
         ".feather or .orc. For a run, use --run"
@@ -89,15 +104,53 @@ def rows_of(
 
 
 def _json(connection: DuckDBPyConnection, path: str) -> pa.RecordBatchReader:
-    how = f"maximum_object_size = {_LARGEST_LINE}"
-    file = source(connection, path)
-    found = connection.sql(f"SELECT * FROM read_json({file}, sample_size = -1, {how})")
-    columns = ", ".join(
-        f"{quoted(name)}: {quoted(_plain(kind, name))}"
-        for name, kind in zip(found.columns, found.types, strict=True)
-    )
-    query = f"SELECT * FROM read_json({file}, columns = {{{columns}}}, {how})"
-    return connection.sql(query).to_arrow_reader(_BATCH_ROWS)
+    file, size = source(connection, path), f"maximum_object_size = {_LARGEST_LINE}"
+
+    def read(more: str) -> str:
+        return f"SELECT * FROM read_json({file}, {size}, {more})"
+
+    found = connection.sql(read("sample_size = -1"))
+    if found.columns == ["json"]:  # a single map: many keys, all with values of one type
+        found = connection.sql(read("sample_size = -1, map_inference_threshold = -1"))
+    if found.columns == ["json"]:
+        raise InputError(f"{path}: expected a JSON object with named values per row")
+    _refuse_case_twins(connection, path, f"read_json_objects({file}, {size})", found.columns)
+    kinds = {
+        name: _plain(kind, name) for name, kind in zip(found.columns, found.types, strict=True)
+    }
+    reals = [name for name, kind in kinds.items() if kind in ("DOUBLE", "FLOAT")]
+    if reals:
+        texts = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in reals)
+        long = ", ".join(f"bool_or(regexp_full_match({named(n)}, {quoted(_LONG)}))" for n in reals)
+        query = f"SELECT {long} FROM ({read(f'columns = {{{texts}}}')})"
+        for name, inexact in zip(reals, row_of(connection, query), strict=True):
+            kinds[name] = "VARCHAR" if inexact else kinds[name]
+    columns = ", ".join(f"{quoted(name)}: {quoted(kind)}" for name, kind in kinds.items())
+    return connection.sql(read(f"columns = {{{columns}}}")).to_arrow_reader(_BATCH_ROWS)
+
+
+def _refuse_case_twins(
+    connection: DuckDBPyConnection, path: str, objects: str, columns: list[str]
+) -> None:
+    """Refuse keys that differ only in case: DuckDB gives one of them a number, and no values."""
+    known = {name.casefold() for name in columns}
+    numbered = [name for name in columns if name.casefold().rpartition("_")[0] in known]
+    if not numbered:
+        return
+    query = f"SELECT DISTINCT unnest(json_keys(json)) FROM {objects}"
+    _refuse_one_name(path, [key for (key,) in connection.execute(query).fetchall()])
+
+
+def _refuse_one_name(path: str, names: list[str]) -> None:
+    folded: dict[str, str] = {}
+    for name in names:
+        if name.casefold() in folded:
+            raise InputError(
+                f"{path}: the names of two columns, '{folded[name.casefold()]}' and '{name}', are "
+                "equal or differ only in case. Readers that ignore case cannot tell them apart. "
+                "Rename one of them"
+            )
+        folded[name.casefold()] = name
 
 
 def _plain(kind: Any, name: str) -> str:
@@ -117,20 +170,24 @@ def _plain(kind: Any, name: str) -> str:
 
 def _text(connection: DuckDBPyConnection, path: str, delimiter: str) -> pa.RecordBatchReader:
     file = source(connection, path)
+    blank, first = _first_line(connection, file)
+    used = [each for each in _DELIMITERS if each in first]
+    if len(first) == 5 and first.lower().startswith("sep="):  # Excel names the sign
+        delimiter, blank = first[4], blank + 1
+    elif delimiter not in first and used:  # spreadsheets of many countries write semicolons
+        delimiter = used[0]
 
-    def read(delimiter: str) -> str:
+    def read(more: str) -> str:
         return (
-            f"read_csv({file}, header = true, all_varchar = true, delim = {quoted(delimiter)}, "
-            "quote = '\"', escape = '\"', strict_mode = true, max_line_size = 33554432)"
+            f"read_csv({file}, {more}, skip = {blank}, all_varchar = true, "
+            f"delim = {quoted(delimiter)}, quote = '\"', escape = '\"', strict_mode = true, "
+            "max_line_size = 33554432)"
         )
 
-    relation = read(delimiter)
+    relation = read("header = true")
     names = connection.sql(f"SELECT * FROM {relation}").columns
-    if len(names) == 1:  # spreadsheets of many countries write semicolons
-        used = [each for each in _DELIMITERS if each != delimiter and each in names[0]]
-        if used:
-            relation = read(used[0])
-            names = connection.sql(f"SELECT * FROM {relation}").columns
+    header = row_of(connection, f"SELECT * FROM {read('header = false')} LIMIT 1")
+    _refuse_one_name(path, [name for name in header if name])
     others = [name for name in names if name not in _TEXTS]
     kinds = dict.fromkeys(names, "VARCHAR")
     if others:
@@ -144,6 +201,14 @@ def _text(connection: DuckDBPyConnection, path: str, delimiter: str) -> pa.Recor
             kinds[name] = "BIGINT" if whole else "DOUBLE" if real else "VARCHAR"
     chosen = ", ".join(f"CAST({named(n)} AS {k}) AS {named(n)}" for n, k in kinds.items())
     return connection.sql(f"SELECT {chosen} FROM {relation}").to_arrow_reader(_BATCH_ROWS)
+
+
+def _first_line(connection: DuckDBPyConnection, file: str) -> tuple[int, str]:
+    """The number of blank lines before the first line with text, and this line."""
+    for number, (line,) in enumerate(connection.execute(_HEAD.format(file=file)).fetchall()):
+        if line and line.strip():
+            return number, str(line).strip()
+    return 0, ""
 
 
 def _arrow(path: str, kind: str) -> pa.RecordBatchReader:

@@ -313,6 +313,44 @@ def test_the_header_tells_which_sign_separates_fields(tmp_path: Path, suffix: st
     assert shards(tmp_path / "out")["passage"].to_pylist() == [f"b{sign} c"]
 
 
+@pytest.mark.parametrize("before", ["", "sep=;\n", "\n  \n"])
+def test_the_sign_is_that_of_the_header_and_not_of_the_texts(tmp_path: Path, before: str):
+    text = f"{before}query_id;query;doc_id;passage\n1;a, b;2;c, d\n"
+    (tmp_path / "rows.csv").write_text(text)
+    call(tmp_path / "rows.csv", "--to", tmp_path / "out")
+    (row,) = shards(tmp_path / "out").to_pylist()
+    assert row == {"query_id": "1", "query": "a, b", "doc_id": "2", "passage": "c, d"}
+
+
+@pytest.mark.parametrize("large", ["12345678901234567890123", "9007199254740993"])
+def test_large_whole_numbers_beside_others_lose_no_digit(tmp_path: Path, large: str):
+    pair = {"query_id": "q", "query": "x", "doc_id": "d", "passage": "p"}
+    values = [(large, "1"), ("1.5", "1.5")]
+    rows = (f'{json.dumps(pair)[:-1]}, "n": {n}, "y": {y}}}\n' for n, y in values)
+    (tmp_path / "rows.jsonl").write_text("".join(rows))
+    fields = [[*pair, "n", "y"], *([*pair.values(), *each] for each in values)]
+    (tmp_path / "rows.csv").write_text("\n".join(map(",".join, fields)))
+    for name in ("rows.jsonl", "rows.csv"):
+        call(tmp_path / name, "--to", tmp_path / f"out-{name}")
+        found = shards(tmp_path / f"out-{name}").to_pydict()
+        assert (found["n"], found["y"]) == ([large, "1.5"], [1.0, 1.5])
+
+
+def test_rows_of_very_many_columns_are_no_map(tmp_path: Path):
+    row = flat(1).to_pylist()[0] | {f"c{number}": str(number) for number in range(300)}
+    call(lines(tmp_path / "rows.jsonl", [row]), "--to", tmp_path / "out")
+    assert shards(tmp_path / "out").to_pylist() == [row]
+
+
+def test_relevance_may_be_a_fraction(beir: Path, tmp_path: Path):
+    qrels = beir / "qrels" / "test.tsv"
+    heading, first, *rest = qrels.read_text().splitlines()
+    half = first.rpartition("\t")[0] + "\t0.5"
+    qrels.write_text("\n".join([heading, half, *rest]) + "\n")
+    call("--beir", beir, "--to", tmp_path / "out")
+    assert 0.5 in shards(tmp_path / "out")["relevance"].to_pylist()
+
+
 @pytest.mark.parametrize("name", ["rows[1].jsonl", "it's.jsonl", "a b.jsonl", "a*.jsonl"])
 def test_names_stand_for_themselves(tmp_path: Path, name: str):
     lines(tmp_path / "rows1.jsonl", ROWS[:1])

@@ -42,6 +42,15 @@ BAD = {
     "few fields far below": ("a.csv", HEADING + "q,x,d,p\n" * 30_000 + "q,secret\n",
                              "line 30002.*Expected Number of Columns: 4 Found: 2"),
     "an open quote": ("a.csv", HEADING + "q,x,d,p\n" * 30_000 + 'q,"secret,d,p\n', "unterminated"),
+    "keys that differ in case": ("a.jsonl", ROW.replace("{", '{"Query": "secret", '),
+                                 "'Query' and 'query', are equal or differ only in case"),
+    "such keys in two rows": ("a.jsonl", ROW + ROW.replace('"query"', '"Query"'), "differ only"),
+    "values without names": ("a.jsonl", "1\n2\n", "expected a JSON object"),
+    "names that differ in case": ("a.csv", HEADING.replace("doc_id", "Query") + "q,x,d,p\n",
+                                  "case"),
+    "a name twice": ("a.csv", HEADING.replace("doc_id", "query") + "q,x,d,p\n", "are equal"),
+    "few names": ("a.csv", HEADING.replace("query,", "") + "q,x,d,p\n" * 9, "different numbers"),
+    "a title": ("a.csv", "secret\n\n" + HEADING + "q,x,d,p\n", "different numbers of fields"),
     "not gzip": ("a.jsonl.gz", ROW, "GZIP"),
 }  # fmt: skip
 
@@ -71,6 +80,24 @@ def test_scores_of_a_run_that_are_no_numbers(tmp_path: Path, score: str):
     given += ("--queries", f"{tmp_path}/queries.jsonl")
     content = f"x Q0 x 1 1.0 t\nx Q0 y 2 {score} t\n".encode()
     assert "line 2 does not have the format" in refusal(tmp_path, "run.txt", content, *given)
+
+
+@pytest.mark.parametrize(
+    ("scores", "told"),
+    [('"x": NaN', "finite"), ('"x": true', "finite"), ('"x": 1, "x": 2', "'x' occurs twice")],
+)
+def test_scores_of_predictions_that_are_wrong(tmp_path: Path, scores: str, told: str):
+    content = f'{{"default": {{"test": {{"q": {{{scores}}}}}}}}}'.encode()
+    given = ("--run", f"{tmp_path}/a.json", "--corpus", "none", "--queries", "none")
+    assert told in refusal(tmp_path, "a.json", content, *given)
+
+
+def test_a_folder_and_parquet_are_told(tmp_path: Path):
+    (tmp_path / "folder").mkdir()
+    for name, told in (("folder", "is a folder"), ("a.parquet", "is Parquet already")):
+        (tmp_path / "a.parquet").touch()
+        with pytest.raises(InputError, match=told):
+            convert.main([str(tmp_path / name), "--to", str(tmp_path / "o")], standalone_mode=False)
 
 
 @pytest.mark.parametrize("layout", ["flat", "lists", "structs"])
