@@ -14,6 +14,7 @@ from reranker_core.device import resolve_device
 from reranker_core.encode.formats.pair_format import PairFormat
 from reranker_core.errors import ConfigError
 from reranker_core.input.plan import Part, Plan, make_plan
+from reranker_core.input.schema import refuse_case_twins
 from reranker_core.models.checkpoint import open_checkpoint
 from reranker_core.models.families import FAMILIES, choose
 from reranker_core.output.checksums import unchanged
@@ -204,6 +205,7 @@ def compare(prepared: Prepared) -> Prepared:
     holder = derived_store(store) if is_pending(store) else store  # of the scores
     before = recorded(holder)
     if before is None:
+        refuse_case_twins(plan.schema.carried, config)
         return replace(prepared, derivation=None)
     if config.model.dtype == "auto":
         config, scoring = _settled(config, scoring, before["fingerprint"]["dtype"])

@@ -34,7 +34,9 @@ def explain(error: ValidationError, tree: Mapping[str, Any], typed: Mapping[str,
         found.setdefault(_key(item), []).append(item)
     # Of a mapping, what is wrong inside says more than that the key could have been a text.
     return [
-        _line(key, items, typed.get(key, shown(_value(tree, key))), key in typed)
+        _line(
+            key, items, typed.get(key, shown(_value(tree, key))), key in typed, _whole(key, typed)
+        )
         for key, items in found.items()
         if not any(other.startswith(f"{key}.") for other in found)
     ]
@@ -63,14 +65,22 @@ def _value(tree: Mapping[str, Any], key: str) -> Any:
     return value
 
 
-def _line(key: str, items: list[Any], text: str, is_typed: bool) -> str:
+def _whole(key: str, typed: Mapping[str, str]) -> str:
+    """The key as it was typed, where pydantic names only its first, unknown step."""
+    return next((given for given in typed if given.startswith(f"{key}.")), key)
+
+
+def _line(key: str, items: list[Any], text: str, is_typed: bool, whole: str) -> str:
     field, types = find(key), {item["type"] for item in items}
     text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
     own = [item["msg"].partition(", ")[2] for item in items if item["type"] in _OWN]
     if not key:
         return own[0] if own else "expected sections such as `input:` that contain keys"
     if types & _UNKNOWN:
-        return f"{key}: unknown key{_nearest(key)} ('batch-reranker run --help' lists all keys)"
+        if field is not None and not is_typed:  # only a file can have the dots in one key
+            above, _, leaf = key.rpartition(".")
+            return f"{key}: is written with dots; in a file, write {leaf} below {above}:"
+        return f"{whole}: unknown key{_nearest(whole)} ('batch-reranker run --help' lists all keys)"
     if "missing" in types:
         return f"{key}: missing; set it in the file or as {key}=…"
     if field is None or (section_of(field) and "." not in key):
@@ -93,14 +103,15 @@ def _line(key: str, items: list[Any], text: str, is_typed: bool) -> str:
 def _remedy(key: str, field: FieldInfo, text: str, is_typed: bool) -> str:
     names = {kind.name for kind in kinds(field)}
     items = {item.name for kind in kinds(field) for item in kind.items}
+    quotes = "; put text that looks like a number, a date or a truth value (Yes, no) in quotes"
+    if not is_typed and "text" in names:
+        return quotes
     listed = f"[{text}]"
     if "list" in names and text[:1] != "[" and _fits(field, read(listed, kinds(field))):
         return f"; write {key}={listed}"
     if "text" in items and text[:1] == "[":
         return "; put its items in double quotes"
-    if "mapping" in names or (not is_typed and "text" in names):
-        return "; put text that looks like a number, a date or a truth value (Yes, no) in quotes"
-    return ""
+    return quotes if "mapping" in names else ""
 
 
 def _fits(field: FieldInfo, value: Any) -> bool:
@@ -114,11 +125,14 @@ def _fits(field: FieldInfo, value: Any) -> bool:
 
 def _nearest(key: str) -> str:
     """The key that was meant, as far as can be told."""
-    known = known_keys()
-    leaves = {name.rpartition(".")[2]: name for name in known}
+    key, known = key.lower().lstrip("-"), known_keys()
+    by_depth = sorted(known, key=lambda name: -name.count("."))
+    leaves = {name.rpartition(".")[2]: name for name in by_depth}
     leaf = key.rpartition(".")[2]
     found = (
-        [leaves[leaf]]
+        [key]
+        if key in known
+        else [leaves[leaf]]
         if leaf in leaves and leaf not in Config.model_fields
         else [near for near in [ours(leaf)] if near]
         or difflib.get_close_matches(key, known, n=1)

@@ -129,6 +129,8 @@ def _collection(word: str, taken: tuple[Kind, ...]) -> Any:
         value = yaml.load(word, loader)
     except yaml.YAMLError:
         return None
+    if items & {"text", "choice"} and isinstance(value, list):
+        return [paired(item) if isinstance(item, str) else item for item in value]
     if isinstance(value, list) and "number" in items:
         return [read(item, (Kind("number"),)) if isinstance(item, str) else item for item in value]
     return value
@@ -141,6 +143,16 @@ def _unquoted(text: str) -> str:
         except ValueError:
             pass
     return text
+
+
+def paired(text: str) -> str:
+    """Text whose characters beyond U+FFFF are single ones: JSON escapes each as two halves, which
+    PyYAML leaves as they are.
+    """
+    try:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    except UnicodeDecodeError:  # a half alone, as in names that are not UTF-8
+        return text
 
 
 def shown(value: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from reranker_core.config.values import paired
 from reranker_core.errors import ConfigError
 
 
@@ -42,6 +43,9 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 class _UniqueKeys(yaml.SafeLoader):
     """PyYAML's loader, which by itself takes the last of several equal keys."""
 
+    def construct_yaml_str(self, node: yaml.ScalarNode) -> str:
+        return paired(str(self.construct_scalar(node)))
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         marks: dict[str, yaml.Mark] = {}
         for key, _ in node.value:
@@ -58,6 +62,9 @@ class _UniqueKeys(yaml.SafeLoader):
                 )
             marks[key.value] = key.start_mark
         return super().construct_mapping(node, deep)
+
+
+_UniqueKeys.add_constructor("tag:yaml.org,2002:str", _UniqueKeys.construct_yaml_str)
 
 
 def _explain(error: yaml.YAMLError) -> str:

@@ -74,9 +74,9 @@ def check_schema(arrow: pa.Schema, schema: InputSchema, reference: pa.Schema, sh
     for name in schema.columns:
         refuse_double(arrow, name, shard)
     _refuse_other_layout(arrow, schema, reference, shard)
-    _expect_text(arrow.field(schema.query).type, schema.query, False, shard)
+    _expect_text(arrow.field(schema.query).type, schema.query, schema.nested, shard)
     if schema.instruction is not None:
-        _expect_text(arrow.field(schema.instruction).type, schema.instruction, False, shard)
+        _expect_text(arrow.field(schema.instruction).type, schema.instruction, schema.nested, shard)
     passage = _value_type(arrow, schema.passage, schema.nested, shard)
     _expect_text(passage, str(schema.passage), schema.nested, shard)
     _value_type(arrow, schema.doc_id, schema.nested, shard)

@@ -209,7 +209,33 @@ def _members(kind: pa.DataType) -> list[str] | None:
     return [field.name for field in kind.value_type]
 
 
-def _refuse_collisions(carried: tuple[str, ...], config: Config, shard: str) -> None:
+def refuse_case_twins(carried: tuple[str, ...], config: Config) -> None:
+    """Refuse an input column `Score` beside the added `score`: a reader that ignores case, such as
+    Spark or DuckDB, would take one for the other. Outputs that have begun may have both.
+
+    Raises:
+        InputError: naming both columns.
+
+    """
+    folded = {name.casefold(): name for name in carried}
+    for key, name in _added(config):
+        if name.casefold() in folded:
+            raise InputError(
+                f"the input column '{folded[name.casefold()]}' and the column '{name}' that the "
+                "job adds differ only in case. Readers that ignore case, such as Spark and DuckDB, "
+                f"cannot tell them apart. {_rename(key)}"
+            )
+
+
+def _rename(key: str) -> str:
+    return (
+        f"Rename the added column with output.columns.{key}=…, or leave the input column out with "
+        "output.passthrough=[…]"
+    )
+
+
+def _added(config: Config) -> list[tuple[str, str]]:
+    """The columns that the job adds, with their keys below `output.columns`."""
     added = config.output.columns
     names = [("score", added.score), ("status", added.status)]
     names += [("score", added.of_layer(layer)) for layer in config.model.cutoff_layers[:-1]]
@@ -222,12 +248,16 @@ def _refuse_collisions(carried: tuple[str, ...], config: Config, shard: str) -> 
     for key in ("tokens_lost", "chunks"):
         if getattr(config.output, key):
             names.append((key, getattr(added, key)))
+    return names
+
+
+def _refuse_collisions(carried: tuple[str, ...], config: Config, shard: str) -> None:
+    names = _added(config)
     for key, name in names:
         if name in carried:
             raise InputError(
-                f"{shard}: column '{name}' has the name of a column that the job adds. Rename the "
-                f"added column with output.columns.{key}=…, or leave the input column out with "
-                "output.passthrough=[…]"
+                f"{shard}: column '{name}' has the name of a column that the job adds. "
+                f"{_rename(key)}"
             )
     if len({name for _, name in names}) < len(names):
         raise InputError(

@@ -7,6 +7,7 @@ import os
 from typing import IO, Any
 
 import fsspec
+from fsspec.registry import known_implementations
 
 from reranker_core.errors import ConfigError, brief
 from reranker_core.storage import s3
@@ -25,13 +26,22 @@ def open_filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
 
     """
     if url.startswith("/") or "://" not in url:  # whatever it holds, such as `::`
+        _refuse_single_slash(url)
         filesystem = fsspec.filesystem("file")
         path = url if url.startswith(_ABSOLUTE) else os.path.abspath(url)
         return filesystem, str(filesystem._strip_protocol(path))
+    scheme, _, rest = url.partition("://")
+    if f"{scheme}://" in s3.SCHEMES and rest[:1] in ("", "/"):
+        raise ConfigError(f"{url}: the bucket is missing; expected {scheme}://BUCKET/FOLDER")
     options = s3.options() if url.startswith(s3.SCHEMES) else {}
     try:
         filesystem, path = fsspec.url_to_fs(url, **options)
     except (ImportError, ValueError) as error:
+        near = "s3" if scheme.lower() == "s3n" else scheme.lower()
+        if scheme not in known_implementations and near in known_implementations:
+            raise ConfigError(
+                f"{url}: '{scheme}' is not a known kind of store; did you mean {near}://{rest}?"
+            ) from None
         raise ConfigError(
             f"{url}: this kind of store cannot be opened ({brief(error)}). Correct the URL, or "
             "install the fsspec package for this kind of store (such as gcsfs for gs://) on all "
@@ -40,6 +50,17 @@ def open_filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     if hasattr(filesystem, "retries"):
         filesystem.retries = 1
     return filesystem, path
+
+
+def _refuse_single_slash(url: str) -> None:
+    """Refuse `s3:/bucket/x`, which would be a folder `s3:` on this machine."""
+    scheme, colon, rest = url.partition(":")
+    remote = scheme.lower() in known_implementations and scheme.lower() not in ("file", "local")
+    if colon and remote and rest.startswith("/") and not os.path.exists(f"{scheme}:"):
+        raise ConfigError(
+            f"{url}: a URL has two slashes after the scheme; did you mean "
+            f"{scheme.lower()}://{rest.lstrip('/')}?"
+        )
 
 
 def open_to_read(filesystem: fsspec.AbstractFileSystem, path: str) -> IO[bytes] | RangeReader:

@@ -17,7 +17,7 @@ from reranker_core.models import encoder
 from reranker_core.prepare import prepare
 from reranker_core.report.summary import print_plan
 from tests import damage
-from tests.begun import settings, two_shards
+from tests.begun import begin, settings, two_shards
 from tests.tables import config, flat, write
 
 
@@ -49,6 +49,25 @@ def test_a_tokenizer_with_a_part_in_python_is_refused(
     monkeypatch.setattr(encoder, "pair_format", with_letters)
     with pytest.raises(PreflightRefused, match="tokenizer/sendable"):
         prepare(settings(folder, bert))
+
+
+def test_a_column_that_differs_from_an_added_one_in_case_only(folder: Path, bert: Path):
+    # DuckDB would read the input's Score where a user asks for score.
+    write(folder / "in" / "a.parquet", flat(10, Score=[1] * 10))
+    for overrides in (["output.columns.score=relevance"], ["output.passthrough=[]"]):
+        prepare(settings(folder, bert, *overrides))
+    with pytest.raises(InputError, match="'Score' and the column 'score' that the job adds"):
+        prepare(settings(folder, bert))
+
+
+def test_an_output_that_has_begun_with_such_columns_is_resumed(
+    folder: Path, bert: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write(folder / "in" / "a.parquet", flat(10, Score=[1] * 10))
+    with monkeypatch.context() as patch:
+        patch.setattr("reranker_core.prepare.refuse_case_twins", lambda *_: None)
+        begin(prepare(settings(folder, bert)))
+    assert len(prepare(settings(folder, bert)).todo) == 4
 
 
 def test_the_plan_says_what_was_passed_over(folder: Path, bert: Path):

@@ -220,6 +220,9 @@ def test_a_wrong_value_is_named_with_what_is_expected(override: str, line: str):
         ("model_name_or_path", "model.path"),
         ("output_dir", "output.path"),
         ("torch-dtype", "model.dtype"),
+        ("rank", "output.rank"),
+        ("OUTPUT.rank", "output.rank"),
+        ("--output.rank", "output.rank"),
     ],
 )
 def test_the_name_of_another_program_leads_to_ours(name: str, key: str):

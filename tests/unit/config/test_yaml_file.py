@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,28 @@ def test_names_of_other_programs_lead_to_keys_that_there_are():
         assert find(key.partition("=")[0]) is not None, key
     names = " ".join(PEERS.values()).split()
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("input.path: x\n", "input.path: is written with dots; in a file, write path below input:"),
+        ("input:\n  path: 2026-01-01\n", "date or a truth value (Yes, no) in quotes"),
+        ("input:\n  path: 12\n", "date or a truth value (Yes, no) in quotes"),
+    ],
+)
+def test_the_remedy_is_one_for_a_file(tmp_path: Path, text: str, said: str):
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, PATHS[1:])
+    assert said in str(caught.value)
+
+
+def test_characters_that_json_writes_in_two_halves(tmp_path: Path):
+    text = json.dumps("\U0001f44d #1")
+    assert "\\ud83d" in text
+    (tmp_path / "run.yaml").write_text(f"input: {{path: {text}}}\n")
+    found = load_config(tmp_path / "run.yaml", PATHS[1:]).input.path
+    assert found == "\U0001f44d #1"
+    assert load_config(None, [*PATHS, f"input.path=[{text}]"]).input.path == [found]

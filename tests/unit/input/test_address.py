@@ -165,3 +165,28 @@ def test_a_url_keeps_its_account(way: str):
     assert shard.url == "contained://box@account.example/data/x.parquet"
     assert shard.name == "x.parquet"
     Contained.hosts.clear()
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("S3://bucket/x", "did you mean s3://bucket/x?"),
+        ("s3n://bucket/x", "did you mean s3://bucket/x?"),
+        ("s3:/bucket/x", "did you mean s3://bucket/x?"),
+        ("GS:/bucket/x", "did you mean gs://bucket/x?"),
+        ("s3://", "the bucket is missing"),
+        ("s3:///x", "the bucket is missing"),
+    ],
+)
+def test_a_url_that_is_written_wrong_is_neither_input_nor_output(url: str, told: str):
+    for open_it in (open_filesystem, Store):
+        with pytest.raises(ConfigError) as caught:
+            open_it(url)
+        assert str(caught.value).startswith(url)
+        assert told in str(caught.value)
+
+
+def test_a_folder_with_the_name_of_a_scheme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "s3:" / "x.parquet", flat(4))
+    assert make_plan(config("s3:/x.parquet", "elsewhere")).rows == 4

@@ -145,6 +145,14 @@ def test_lists_in_a_flat_layout_name_the_remedy():
     assert "input.layout=nested" in message
 
 
+def test_lists_of_queries_in_a_nested_layout_have_no_false_remedy():
+    more = NESTED.append(pa.field("ins", pa.string()))
+    for name, overrides in (("query", ()), ("ins", ("input.columns.instruction=ins",))):
+        message = refused(with_field(more, name, pa.list_(pa.string())), *overrides)
+        assert f"column '{name}' is list" in message
+        assert "input.layout" not in message
+
+
 def test_plain_passages_in_a_nested_layout_name_the_remedy():
     message = refused(FLAT, "input.layout=nested")
     assert "column 'passage' is string" in message
