@@ -181,7 +181,7 @@ def _refusal(where: Address, table: Table, relation: str) -> str:
         ". Some of its files may be replaced, deleted or not committed, so they are not read as "
         "plain Parquet. "
     )
-    if table.format in ("hudi", "paimon") or not table.path:
+    if table.format not in ("delta", "iceberg") or not table.path:
         return told + way_out(table)
     more = "" if relation == "is" else f" input.path={table.path}"
     return (

@@ -57,10 +57,12 @@ def missing_columns(
 def lost_columns(names: list[str], arrow: pa.Schema, shard: str) -> InputError:
     """The error for required columns that only other shards have."""
     said = ", ".join(f"'{name}'" for name in names)
+    one = len(names) == 1
     return InputError(
-        f"{shard}: column {said} is missing, although other shards have it; the "
-        f"columns are {', '.join(arrow.names)}. Every shard must have query, passage and ids. Add "
-        "the column to this shard, or remove the shard from input.path"
+        f"{shard}: {'column' if one else 'columns'} {said} {'is' if one else 'are'} missing, "
+        f"although other shards have {'it' if one else 'them'}; the columns are "
+        f"{', '.join(arrow.names)}. Every shard must have query, passage and ids. Add the "
+        f"{'column' if one else 'columns'} to this shard, or remove the shard from input.path"
     )
 
 

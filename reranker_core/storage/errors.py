@@ -33,6 +33,14 @@ class Trouble(Enum):
         "the credentials are missing, wrong or expired; set valid ones in the environment or in "
         "the profile (AWS_*), on the nodes too"
     )
+    CLOCK = (
+        "the clock of this machine is wrong by more than the store allows; set it, on the nodes too"
+    )
+    KEY = (
+        "the store cannot use the encryption key (KMS); check that it exists, that it is enabled, "
+        "and that the credentials may use it"
+    )
+    ARCHIVED = "the object is in an archive; restore it first, or leave it out of input.path"
     DENIED = "the credentials do not allow this; extend their policy, or use other credentials"
     BUCKET = "there is no such bucket; create it, or correct the URL or the endpoint"
     REGION = "the bucket is in another region; set AWS_DEFAULT_REGION to the bucket's region"
@@ -73,7 +81,9 @@ class Trouble(Enum):
 _PASSING = (Trouble.THROTTLED, Trouble.SERVER, Trouble.NETWORK, Trouble.DISK, Trouble.FILES)
 _CODES = {
     Trouble.CREDENTIALS: "InvalidAccessKeyId SignatureDoesNotMatch ExpiredToken InvalidToken "
-    "InvalidClientTokenId TokenRefreshRequired RequestTimeTooSkewed InvalidSecurity 401",
+    "InvalidClientTokenId TokenRefreshRequired InvalidSecurity 401",
+    Trouble.CLOCK: "RequestTimeTooSkewed",
+    Trouble.ARCHIVED: "InvalidObjectState",
     Trouble.DENIED: "AccessDenied AllAccessDisabled AccountProblem 403",
     Trouble.BUCKET: "NoSuchBucket",
     Trouble.REGION: "PermanentRedirect AuthorizationHeaderMalformed "
@@ -213,7 +223,13 @@ def is_unknown(answer: Answer | None) -> bool:
 
 
 def _kind_of(answer: Answer) -> Trouble | None:
+    if answer.code.startswith("KMS."):
+        return Trouble.SERVER if answer.status >= 500 else Trouble.KEY
     found = _BY_CODE.get(answer.code) or _BY_CODE.get(str(answer.status))
+    if found is Trouble.EXISTS and answer.operation.startswith(("Get", "Head", "List")):
+        return Trouble.REFUSED  # only a write has the condition that the object is new
+    if found is None and answer.status == 404 and answer.operation.startswith("List"):
+        return Trouble.BUCKET  # an empty folder is listed with 200; also of a server that is no S3
     if found is not None or answer.status == 404 or answer.code in ("404", "NoSuchKey"):
         return found
     return Trouble.SERVER if answer.status >= 500 and answer.status != 501 else Trouble.REFUSED

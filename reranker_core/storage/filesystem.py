@@ -85,14 +85,30 @@ def info_of(filesystem: fsspec.AbstractFileSystem, path: str) -> dict[str, Any]:
     return patiently(lambda: filesystem.info(path), what, limit=seconds_for(0))
 
 
-def read_range(filesystem: fsspec.AbstractFileSystem, path: str, start: int, stop: int) -> bytes:
-    """Bytes `start` to `stop` (exclusive) of a remote file, by one request, with retries."""
-    data: bytes = patiently(
-        lambda: filesystem.cat_file(path, start=start, end=stop),
-        str(filesystem.unstrip_protocol(path)),
-        limit=seconds_for(stop - start),
-    )
-    return data
+def read_range(
+    filesystem: fsspec.AbstractFileSystem, path: str, start: int, stop: int, whole: bool = False
+) -> bytes:
+    """Bytes `start` to `stop` (exclusive) of a remote file, by one request, with retries.
+
+    Args:
+        filesystem: the filesystem.
+        path: path within it.
+        start: first byte.
+        stop: where the range ends; unless it is `whole`, the file may end before.
+        whole: whether fewer bytes count as a failed request.
+
+    """
+
+    def ask() -> bytes:
+        data: bytes = filesystem.cat_file(path, start=start, end=stop)
+        if len(data) > stop - start:  # of a store that does not know ranges: the whole file
+            data = data[start:stop]
+        if whole and len(data) < stop - start:
+            raise ConnectionError(f"{len(data)} bytes were sent, expected {stop - start}")
+        return data
+
+    what = str(filesystem.unstrip_protocol(path))
+    return patiently(ask, what, limit=seconds_for(stop - start))
 
 
 def is_local(filesystem: fsspec.AbstractFileSystem) -> bool:
@@ -149,7 +165,7 @@ class RangeReader(io.RawIOBase):
         if self._kept_from <= start and stop <= self._kept_from + len(self._kept):
             data = self._kept[start - self._kept_from : stop - self._kept_from]
         else:
-            data = read_range(self._filesystem, self._path, start, stop)
+            data = read_range(self._filesystem, self._path, start, stop, whole=True)
             if len(data) <= _KEPT:
                 self._kept, self._kept_from = data, start
         self._position += len(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,6 +15,7 @@ from reranker_core.input.tables.marker import Table
 from reranker_core.input.tables.snapshot import LiveFile, Snapshot, hive_steps, refuse, way_out
 from reranker_core.input.types.conversion import converted_batch
 
+_ABSOLUTE = re.compile("/|[a-z][a-z0-9+.-]*:/+")  # Hadoop writes file:/ and s3://
 # Features that change nothing of what a file's rows are.
 _HARMLESS = {
     "appendOnly", "invariants", "timestampNtz", "v2Checkpoint", "vacuumProtocolCheck",
@@ -63,6 +65,20 @@ def rows(url: str, version: int | None) -> pa.RecordBatchReader:
 
 
 def _opened(url: str, version: int | None) -> DeltaTable:
+    if unquote(url) != url:
+        raise InputError(
+            f"{url}: the library deltalake cannot read a Delta table whose path contains a percent "
+            "code, because it decodes it. Rename or move the folder"
+        )
+    opened = DeltaTable(url, storage_options=_options(url))
+    newest = opened.version()
+    if version is None or version == newest:
+        return opened
+    if not 0 <= version < newest:
+        raise InputError(
+            f"{url}: the Delta table has no version {version}; the newest is {newest}. Correct "
+            "input.snapshot"
+        )
     return DeltaTable(url, version=version, storage_options=_options(url))
 
 
@@ -70,8 +86,8 @@ def _live(
     url: str, path: str, size: int, keys: dict[str, str | None], types: pa.Schema
 ) -> LiveFile:
     steps = hive_steps(keys)
-    if "://" in path or path.startswith("/"):  # of a shallow clone
-        return LiveFile(path, path.rpartition("://")[2].lstrip("/"), steps, types, size)
+    if _ABSOLUTE.match(path):  # of a shallow clone
+        return LiveFile(path, _ABSOLUTE.sub("", path).lstrip("/"), steps, types, size)
     return LiveFile(f"{url.rstrip('/')}/{path}", path, steps, types, size)
 
 

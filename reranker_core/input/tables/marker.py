@@ -17,18 +17,26 @@ from reranker_core.errors import StoreRefused
 from reranker_core.storage.filesystem import is_local
 from reranker_core.storage.tree import Item, children, item_at
 
-Format = Literal["delta", "iceberg", "hudi", "paimon"]
+Format = Literal["delta", "iceberg", "hudi", "paimon", "ducklake", "spark", "hive"]
 
 TITLES: dict[Format, str] = {
     "delta": "Delta",
     "iceberg": "Iceberg",
     "hudi": "Hudi",
     "paimon": "Paimon",
+    "ducklake": "DuckLake",
+    "spark": "Spark streaming",
+    "hive": "Hive ACID",
 }
-_LOGS: dict[str, Format] = {"_delta_log": "delta", ".hoodie": "hudi"}
+# `_spark_metadata`: files that a failed batch of Spark's file sink left are not in its log.
+_LOGS: dict[str, Format] = {"_delta_log": "delta", ".hoodie": "hudi", "_spark_metadata": "spark"}
 _HUDI_PARTITION = ".hoodie_partition_metadata"  # a file in each partition
 _PAIMON = {"manifest", "schema", "snapshot"}  # paimon.apache.org, concepts/spec
 _PAIMON_SNAPSHOT = re.compile(r"snapshot-\d+")
+# ducklake.select, "Data files": in its database is which of them are live, and deletes of others.
+_DUCKLAKE = re.compile(r"ducklake-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(-delete)?\.parquet")
+# cwiki.apache.org/confluence/display/Hive/Hive+Transactions: folders of a table or a partition.
+_HIVE = re.compile(r"(base_\d{7}|(delete_)?delta_\d{7}_\d{7})(_.*)?")
 # https://iceberg.apache.org/spec/#table-metadata-and-snapshots: v<V> in file system tables,
 # <V>-<uuid> in catalogs.
 METADATA = re.compile(r"(v\d+|\d+-.+)(\.gz)?\.metadata\.json(\.gz)?")
@@ -58,6 +66,10 @@ def table_of(
             return Table(path, _LOGS[item.name])
         if item.name == _HUDI_PARTITION:
             return Table(path, "hudi")
+        if item.kind == "folder" and _HIVE.fullmatch(item.name):
+            return Table(path, "hive")
+        if _DUCKLAKE.fullmatch(item.name):
+            return Table(path, "ducklake")
         if item.kind == "folder" and item.name == "metadata":
             inside = children(filesystem, item)
             if any(METADATA.fullmatch(file.name) for file in inside):
@@ -73,8 +85,13 @@ def tables_in(base: str, names: Iterable[str]) -> Iterator[Table]:
             if step in _LOGS:
                 yield Table("/".join([base, *steps[:index]]), _LOGS[step])
                 break
+            if _HIVE.fullmatch(step):
+                yield Table("/".join([base, *steps[:index]]), "hive")
+                break
         else:
-            if steps[-1] == _HUDI_PARTITION:
+            if _DUCKLAKE.fullmatch(steps[-1]):
+                yield Table("/".join([base, *steps[:-1]]), "ducklake")
+            elif steps[-1] == _HUDI_PARTITION:
                 yield Table("/".join([base, *steps[:-1]]), "hudi")
             elif len(steps) > 1 and steps[-2] == "metadata" and METADATA.fullmatch(steps[-1]):
                 yield Table("/".join([base, *steps[:-2]]), "iceberg")

@@ -126,7 +126,7 @@ def refusal(kind: type[RerankError], *typed: Path | str) -> str:
 def test_what_cannot_be_read_is_refused_and_leaves_nothing(tmp_path: Path):
     write_deltalake(tmp_path / "t", flat(4))
     to = ("--to", tmp_path / "out")
-    assert "cannot be read at snapshot 7" in refusal(
+    assert "the Delta table has no version 7; the newest is" in refusal(
         InputError, tmp_path / "t", *to, "--snapshot", "7"
     )
     (uri,) = DeltaTable(tmp_path / "t").file_uris()

@@ -26,11 +26,11 @@ from reranker_core.errors import (
 from reranker_core.storage.errors import Trouble, patiently, trouble
 
 
-def answer(code: str, status: int = 400) -> ClientError:
+def answer(code: str, status: int = 400, operation: str = "PutObject") -> ClientError:
     """What botocore makes of a reply."""
     error = {"Code": code, "Message": "in its own words"}
     response = {"Error": error, "ResponseMetadata": {"HTTPStatusCode": status}}
-    return ClientError(response, "PutObject")
+    return ClientError(response, operation)
 
 
 def gcsfs_answer(code: int) -> Exception:
@@ -94,6 +94,14 @@ def wrapped(cause: BaseException, by: type[Exception] = OSError) -> BaseExceptio
         (OSError(errno.EDQUOT, "quota"), Trouble.FULL),
         (OSError(errno.EROFS, "read-only"), Trouble.READ_ONLY),
         (PermissionError(errno.EACCES, "no"), Trouble.PERMISSION),
+        (answer("RequestTimeTooSkewed", 403), Trouble.CLOCK),
+        (answer("KMS.DisabledException", 403), Trouble.KEY),
+        (answer("KMS.NotFoundException"), Trouble.KEY),
+        (answer("KMS.KMSInternalException", 500), Trouble.SERVER),
+        (answer("InvalidObjectState", 403), Trouble.ARCHIVED),
+        (answer("PreconditionFailed", 412, "GetObject"), Trouble.REFUSED),
+        (answer("404", 404, "ListObjectsV2"), Trouble.BUCKET),
+        (answer("NoSuchKey", 404, "ListObjectsV2"), Trouble.BUCKET),
         (answer("NoSuchKey", 404), None),
         (ValueError("ours"), None),
     ],

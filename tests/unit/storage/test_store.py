@@ -143,6 +143,27 @@ def test_a_range_reader_reads_as_a_file_does(size: int):
         assert reader.read() == file.read()
 
 
+@pytest.mark.parametrize("way", ["the whole file", "too few bytes, once"])
+def test_answers_to_a_range_that_are_not_the_range(way: str, monkeypatch: pytest.MonkeyPatch):
+    content = bytes(range(200))
+    filesystem, path = open_filesystem(f"memory://{uuid.uuid4()}/x")
+    filesystem.pipe_file(path, content)
+    asked: list[int] = []
+
+    def other(path: str, start: int, end: int) -> bytes:
+        asked.append(start)
+        if way == "the whole file":
+            return content
+        return content[start : end - (len(asked) == 1)]
+
+    reader = RangeReader(filesystem, path)
+    monkeypatch.setattr(filesystem, "cat_file", other)
+    reader.seek(50)
+    assert reader.read(20) == content[50:70]
+    assert reader.read(20) == content[70:90]
+    assert len(asked) == (2 if way == "the whole file" else 3)
+
+
 def test_sizes_are_by_relative_name(store: Store):
     store.write("x.parquet", b"12345")
     store.write("_receipts/x.json", b"12")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -93,7 +94,29 @@ def test_a_table_behind_a_link_is_read(table: Path, tmp_path: Path):
 
 
 def test_a_version_that_is_not_there_is_named(table: Path):
-    assert "cannot be read at snapshot 7" in refusal(table, "input.snapshot=7")
+    for version in (-1, 7):
+        told = refusal(table, f"input.snapshot={version}")
+        assert f"the Delta table has no version {version}; the newest is" in told
+
+
+def test_another_folder_is_never_read_in_place_of_one_with_a_percent_code(
+    table: Path, tmp_path: Path
+):
+    shutil.copytree(table, tmp_path / "a b")  # where the library would look
+    write_deltalake(table, flat(2, first=90), mode="append")
+    shutil.copytree(table, tmp_path / "a%20b")
+    assert "contains a percent code" in refusal(tmp_path / "a%20b")
+    assert rows(tmp_path / "a b") == 13
+    shutil.copytree(table, tmp_path / "100% é")
+    assert rows(tmp_path / "100% é") == rows(table) == 15
+
+
+def test_files_outside_the_table_are_found_as_hadoop_names_them(table: Path, tmp_path: Path):
+    before = rows(table)
+    outside = write(tmp_path / "outside.parquet", flat(2, first=90))
+    add = {"path": f"file:{outside}", "partitionValues": {}, "size": outside.stat().st_size}
+    altered(table, {"add": add | {"modificationTime": 1, "dataChange": True}})
+    assert rows(table) == before + 2
 
 
 def test_plain_files_have_no_snapshot(tmp_path: Path):

@@ -145,6 +145,31 @@ def test_other_tables_and_their_partitions(tmp_path: Path, kind: str, way: str):
         list_shards(config(f"{table}{way}", "elsewhere"))
 
 
+LAKE = "ducklake-01981f6e-0b7a-7c3e-8f01-23456789abcd"
+
+
+@pytest.mark.parametrize("way", ["", "/t", "/**/*.parquet", "/t/*"])
+@pytest.mark.parametrize(
+    ("title", "held"),
+    [
+        ("DuckLake", [f"t/{LAKE}.parquet"]),
+        ("DuckLake", [f"t/{LAKE}-delete.parquet", "t/a.parquet"]),
+        ("Spark streaming", ["t/_spark_metadata/0", "t/a.parquet"]),
+        ("Hive ACID", ["t/base_0000001/a.parquet", "t/delta_0000002_0000002_0000/b.parquet"]),
+        ("Hive ACID", ["t/delete_delta_0000003_0000003/a.parquet"]),
+    ],
+)
+def test_tables_that_no_library_here_reads(root: str, title: str, held: list[str], way: str):
+    told = refusal(fill(f"{root}/in", held) + way)
+    assert f"{title} table" in told
+    assert "input.format" not in told
+
+
+def test_names_like_those_of_tables_are_no_tables(root: str):
+    held = ["base_1/a.parquet", "delta/b.parquet", "delta_7/c.parquet", "ducklake-x.parquet"]
+    assert names(fill(f"{root}/in", held)) == held
+
+
 @pytest.mark.parametrize("way", ["", "*.parquet", "**/*.parquet"])
 def test_a_table_in_an_archive(tmp_path: Path, way: str):
     write(tmp_path / "t" / "a.parquet", flat(2))
