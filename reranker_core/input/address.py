@@ -44,7 +44,8 @@ class Address:
         if is_local(self.filesystem):
             return path
         head, chain = _cut_chain(self.url)
-        below = path[len(self.path.rstrip("/")) :].lstrip("/")
+        # Of a store, whose keys may have empty steps (a//b).
+        below = path[len(self.path.rstrip("/")) :].removeprefix("/")
         return (f"{head}/{below}" if below else head) + chain
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 
 import fsspec
 
+from reranker_core.errors import ConfigError
 from reranker_core.storage.errors import patiently
 from reranker_core.storage.filesystem import is_local
 from reranker_core.storage.timeout import seconds_for
@@ -64,6 +65,7 @@ def children(filesystem: fsspec.AbstractFileSystem, folder: Item) -> list[Item]:
 
     Raises:
         OSError: it may not be listed.
+        ConfigError: names of objects in it have an empty step.
         StoreRefused, StoreUnavailable: as `patiently`.
 
     """
@@ -77,8 +79,15 @@ def children(filesystem: fsspec.AbstractFileSystem, folder: Item) -> list[Item]:
                 found += [] if item is None else [item]
         return found
     infos = _asked(filesystem, folder.path, lambda: filesystem.ls(folder.path, detail=True))
+    own = folder.path.strip("/")
+    if any(info["type"] == "directory" and info["name"].strip("/") == own for info in infos):
+        url = filesystem.unstrip_protocol(folder.path.rstrip("/"))
+        raise ConfigError(
+            f"{url}: contains objects whose names begin with {url}//. Glob patterns cannot find "
+            f"them. Set input.path={url}, which reads all files below, or rename the objects"
+        )
     # A store without folders may have an empty object of the folder's own name.
-    return [_of(info) for info in infos if info["name"].strip("/") != folder.path.strip("/")]
+    return [_of(info) for info in infos if info["name"].strip("/") != own]
 
 
 def below(filesystem: fsspec.AbstractFileSystem, folder: Item) -> list[Item]:

@@ -19,6 +19,7 @@ from reranker_core.input.plan import make_plan
 from reranker_core.storage.filesystem import info_of, open_filesystem
 from reranker_core.storage.store import Store
 from tests.listings import fill, listed, names
+from tests.servers import BUCKET
 from tests.tables import config, flat, write
 
 
@@ -190,3 +191,20 @@ def test_a_folder_with_the_name_of_a_scheme(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "s3:" / "x.parquet", flat(4))
     assert make_plan(config("s3:/x.parquet", "elsewhere")).rows == 4
+
+
+def test_objects_with_an_empty_step_in_their_names(moto_bucket: str, tmp_path: Path):
+    filesystem, folder = open_filesystem(f"{moto_bucket}/{tmp_path.name}")
+    content = write(tmp_path / "x.parquet", flat(4)).read_bytes()
+    for name in ("/", "/a.parquet", "//b.parquet", "/sub/", "/sub//c.parquet"):
+        filesystem.call_s3(
+            "put_object", Bucket=BUCKET, Key=folder.partition("/")[2] + name,
+            Body=b"" if name.endswith("/") else content,
+        )  # fmt: skip
+    url = f"{moto_bucket}/{tmp_path.name}"
+    for entry in (url, f"{url}/", f"{moto_bucket}/{tmp_path.name[:-1]}*"):
+        assert make_plan(config(entry, "elsewhere")).rows == 12
+    assert make_plan(config(f"{url}/sub", "elsewhere")).rows == 4
+    for entry in (f"{url}/*", f"{url}/**/*.parquet", f"{url}/sub/*"):
+        with pytest.raises(ConfigError, match=r"names begin with .*//"):
+            make_plan(config(entry, "elsewhere"))
