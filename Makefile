@@ -1,6 +1,7 @@
 # make demo    sets everything up and runs the main job on real input
-# make test    sets everything up and passes the tests
-# make test-all the same, with all cases of each test
+# make test    sets everything up, lints, and passes the tests: one whole job, and all that needs no Ray
+# make test-jobs runs whole jobs on Ray: the README's commands, killed drivers, lost GPUs, object stores
+# make test-all both, with all cases of each test
 # make check   lint, types, and the direction of the layers
 
 PYTHON ?= python3
@@ -11,19 +12,22 @@ CASES ?= and not exhaustive
 # Dozens of processes import the same modules; only the first is to compile them.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all check setup setup-dev kill chaos bench reference screenshot lock clean
+.PHONY: demo test test-jobs test-all check setup setup-dev kill chaos bench reference screenshot lock clean
 
 demo: setup
 	$(BIN)/python -m demo.run $(ARGS)
 
-# tests/readme beside what needs no Ray, then whole jobs on a Ray for each of two cores; the longest
-# first.
+# A worker for each of two cores, which runs whole modules.
 test: setup-dev check
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not whole_job $(CASES)"
+
+# The README ends every Ray of the machine, so it comes before the others.
+test-jobs: setup-dev
+	$(BIN)/python -m pytest -m "whole_job $(CASES)" tests/readme
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "whole_job $(CASES)" tests/faults tests/integration tests/fleet
 
 test-all:
-	$(MAKE) test CASES=
+	$(MAKE) test test-jobs CASES=
 
 check: setup-dev
 	$(BIN)/ruff check .
@@ -38,7 +42,7 @@ kill: setup-dev
 
 # Faults of all kinds at once, from a seed, and a table of them: RUNS runs; then lost Ray nodes
 chaos: setup-dev
-	RUNS=$(or $(RUNS),200) SEED=$(or $(SEED),1) $(BIN)/python -m pytest -s tests/faults/test_chaos.py tests/faults/test_lost_nodes.py
+	RUNS=$(or $(RUNS),200) SEED=$(or $(SEED),1) $(BIN)/python -m pytest -s tests/faults/test_chaos.py tests/faults/test_chaotic_nights.py tests/faults/test_lost_nodes.py
 
 bench: setup-dev
 	$(INSTALL) --constraint requirements-dev.lock --no-build-isolation --editable ".[bench]"

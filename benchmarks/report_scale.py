@@ -1,9 +1,10 @@
 """Seconds and memory of the report and of drift, by rows.
 
-    python -m benchmarks.report_scale [--rows 100000 1000000 10000000]
+    python -m benchmarks.report_scale [--rows 100000 1000000 10000000] [--shard-rows 1000000]
 
 Generates two nights of flat rows with the ids of a corpus, 50 candidates a query, in parts of 8,192
-with receipts. The drift is computed in a process of its own, so its peak memory is its own.
+(or a shard, if that is smaller) with receipts. The drift is computed in a process of its own, so
+its peak memory is its own.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def main() -> None:
     """Generate, measure in a process for each size, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[10**5, 10**6, 10**7])
+    parser.add_argument("--shard-rows", type=int, default=10**6)
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
@@ -54,7 +56,7 @@ def main() -> None:
     for rows in options.rows:
         with tempfile.TemporaryDirectory() as folder:
             for night in range(2):
-                _generate(Path(folder) / str(night), rows, night)
+                _generate(Path(folder) / str(night), rows, night, options.shard_rows)
             command = [sys.executable, "-m", "benchmarks.report_scale", "--measure", folder]
             done = subprocess.run(
                 [*command, "--rows", str(rows)], check=True, capture_output=True, text=True
@@ -64,16 +66,17 @@ def main() -> None:
     Console().print(table)
 
 
-def _generate(folder: Path, rows: int, seed: int) -> None:
+def _generate(folder: Path, rows: int, seed: int, shard_rows: int) -> None:
     random = np.random.default_rng(seed)
     (folder / "_receipts").mkdir(parents=True)
     lines = []
-    for start in range(0, rows, PART):
-        stop = min(start + PART, rows)
+    size = min(PART, shard_rows)
+    for start in range(0, rows, size):
+        stop, shard = min(start + size, rows), f"shard-{start // shard_rows}"
         ids = np.arange(start, stop)
         base = np.sin(ids * 12.9898) * 4  # the same pair has nearly the same score every night
         score = (base + random.normal(0, 0.05, len(ids))).astype(np.float32)
-        name = f"shard-{start // 10**6}-{start:010d}-000000000000"
+        name = f"{shard}-{start:010d}-000000000000"
         table = pa.table(
             {
                 "query_id": pa.array(ids // 50).cast(pa.string()),
@@ -84,11 +87,12 @@ def _generate(folder: Path, rows: int, seed: int) -> None:
         pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
         counts = {"start": start, "stop": stop, "rows": stop - start, "pairs": stop - start}
         values = dict.fromkeys(REQUIRED, 0) | counts
-        values |= {"part": name, "run": "", "shard": f"shard-{start // 10**6}", "etag": ""}
+        values |= {"part": name, "run": "", "shard": shard, "etag": ""}
         values |= {"scored": stop - start, "scores": describe(score), "quarantined": {}}
         lines.append(json.dumps(asdict(Receipt(**values))))
     shards = {
-        f"shard-{n}": {"rows": 10**6, "size": 1, "etag": ""} for n in range(rows // 10**6 + 1)
+        f"shard-{n}": {"rows": shard_rows, "size": 1, "etag": ""}
+        for n in range(-(-rows // shard_rows))
     }
     run = {**RUN, "input": {**RUN["input"], "shards": shards}}
     (folder / "_run.json").write_text(json.dumps(run))

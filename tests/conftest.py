@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["RAY_AUTH_MODE"] = "disabled"
@@ -15,29 +16,14 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["MKL_CBWR"] = "AUTO,STRICT"
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
 
 from tests import servers
 from tests.shared_ray import aws_profile, joined, rerank, shared_ray  # noqa: F401 - fixtures
 
 
-class ByModule(LoadScopeScheduling):
-    """One worker runs all tests of a module, which makes its fixtures once; one runs all of
-    `tests/readme`.
-    """
-
-    def _split_scope(self, nodeid: str) -> str:
-        return "readme" if nodeid.startswith("tests/readme/") else nodeid.partition("::")[0]
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByModule | None:
-    return ByModule(config, log) if config.getvalue("dist") == "loadscope" else None
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """tests/readme first: no other module takes as long."""
-    items.sort(key=lambda item: not item.nodeid.startswith("tests/readme/"))
+    """The whole job first: no other module takes as long."""
+    items.sort(key=lambda item: "integration/test_flat_job" not in item.nodeid)
 
 
 def made(maker: str, **options: Any) -> Any:
@@ -80,6 +66,13 @@ def one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_sync() -> Iterator[None]:
+    """Nobody cuts the power here, and waiting for the disk is a fifth of some modules' time."""
+    with mock.patch("os.fsync"):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from reranker_core.output.identity import digest, identity
 from reranker_core.output.manifest import begin, conclude, recorded_manifest
 from reranker_core.output.proof import Totals
 from reranker_core.output.results import ScoredPart
+from reranker_core.output.shared_pairs import SharedPairs
 from reranker_core.pipeline import wire
-from reranker_core.prepare import Prepared, compare, prepare
+from reranker_core.pipeline.within import run_of
+from reranker_core.prepare import Prepared, compare, prepare, with_earlier_scores
 from reranker_core.score.scorer import Scorer
 from reranker_core.storage.store import Store
 from tests.tables import config
@@ -112,6 +115,33 @@ class Night:
     def manifest(self) -> dict[str, Any]:
         """What a finished night says of itself."""
         return recorded_manifest(self.store)
+
+
+def find_shared(prepared: Prepared, lives: int = 1000) -> tuple[SharedPairs, int]:
+    """What the two passes do; killed after `lives` parts."""
+    shared, parts = SharedPairs(prepared.store), {part.name: part for part in prepared.todo}
+    schema, left = prepared.plan.schema, iter(range(lives))
+
+    def each(write: Any, names: set[str]) -> None:
+        for name in sorted(names):
+            next(left)
+            ((_, table),) = read_parts([parts[name]], schema.columns)
+            write(name, table, schema)
+
+    each(shared.write_hashes, parts.keys() - shared.begin(set(parts)))
+    owners, pairs = shared.share_out(parts)
+    each(shared.write_pairs, owners)
+    shared.finish(pairs)
+    return shared, pairs
+
+
+def score_shared(night: Night, shared: SharedPairs) -> int:
+    """Score the shared pairs, give them to the night, and return how many were forwarded."""
+    prepared = replace(run_of(night.prepared, shared), store=shared.scores)
+    first = Night.of(prepared, night.scorer)
+    assert first.drive() is not None
+    night.prepared = with_earlier_scores(night.prepared, shared.scores)
+    return first.forwarded
 
 
 def read(store: Store, name: str) -> pa.Table:

@@ -9,6 +9,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from unittest import mock
 
+import pyarrow.dataset
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -36,3 +38,8 @@ def run_here(*arguments, expect=0):
             signal.signal(number, handler)
     assert code == expect, printed.getvalue()[-4000:]
     return printed.getvalue()
+
+
+def read_output(output):
+    """All rows of an output, by PyArrow."""
+    return pyarrow.dataset.dataset(str(output), format="parquet").to_table()

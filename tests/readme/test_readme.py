@@ -11,7 +11,11 @@ import pytest
 from tests.readme.conftest import OUTPUTS, blocks
 from tests.running import ROOT
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("readme")]
+pytestmark = [
+    pytest.mark.whole_job,
+    pytest.mark.timeout(900),
+    pytest.mark.usefixtures("readme"),
+]
 
 
 @pytest.fixture(autouse=True)

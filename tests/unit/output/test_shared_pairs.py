@@ -21,11 +21,10 @@ from reranker_core.input.plan import make_plan
 from reranker_core.input.reading import read_parts
 from reranker_core.output.shared_pairs import SharedPairs
 from reranker_core.pipeline.within import run_of
-from reranker_core.prepare import Prepared, with_earlier_scores
 from reranker_core.report.summary import print_plan
 from reranker_core.score.scorer import Scorer
 from reranker_core.storage.store import Store
-from tests.reusing import SETTINGS, Night, examples, flat_of, nested_of
+from tests.reusing import SETTINGS, Night, examples, find_shared, flat_of, nested_of, score_shared
 from tests.running import ROOT
 from tests.tables import config, write
 
@@ -48,32 +47,6 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def found(prepared: Prepared, lives: int = 1000) -> tuple[SharedPairs, int]:
-    """What the two passes do; killed after `lives` parts."""
-    shared, parts = SharedPairs(prepared.store), {part.name: part for part in prepared.todo}
-    schema, left = prepared.plan.schema, iter(range(lives))
-
-    def each(write: Any, names: set[str]) -> None:
-        for name in sorted(names):
-            next(left)
-            ((_, table),) = read_parts([parts[name]], schema.columns)
-            write(name, table, schema)
-
-    each(shared.write_hashes, parts.keys() - shared.begin(set(parts)))
-    owners, pairs = shared.share_out(parts)
-    each(shared.write_pairs, owners)
-    shared.finish(pairs)
-    return shared, pairs
-
-
-def with_shared(night: Night, shared: SharedPairs) -> int:
-    """Score the shared pairs, give them to the night, and return how many were forwarded."""
-    first = Night.of(run_of(night.prepared, shared), night.scorer)
-    assert first.drive() is not None
-    night.prepared = with_earlier_scores(night.prepared, shared.scores)
-    return first.forwarded
-
-
 def in_parts(night: Night) -> Counter[tuple[str, str]]:
     """In how many parts each pair that can be scored is, read without the job's code."""
     counts: Counter[tuple[str, str]] = Counter()
@@ -88,7 +61,7 @@ def in_parts(night: Night) -> Counter[tuple[str, str]]:
 
 
 @given(data=st.data())
-@examples(8)
+@examples(5)
 def test_each_pair_is_forwarded_once_and_the_output_is_the_one_without(demo: Scorer, data: Any):
     folder = Path(tempfile.mkdtemp())
     try:
@@ -102,11 +75,11 @@ def test_each_pair_is_forwarded_once_and_the_output_is_the_one_without(demo: Sco
         counts = in_parts(night)
         several = sum(count > 1 for count in counts.values())
         with suppress(StopIteration):
-            found(night.prepared, lives=data.draw(st.integers(0, 9)))
-        shared, pairs = found(night.prepared)
+            find_shared(night.prepared, lives=data.draw(st.integers(0, 9)))
+        shared, pairs = find_shared(night.prepared)
         assert pairs == several == shared.ready(part.name for part in night.prepared.todo)
         if pairs:
-            assert with_shared(night, shared) == several
+            assert score_shared(night, shared) == several
         assert night.drive() is not None
         assert night.forwarded == len(counts) - several
         for one, other in zip(plain.tables(), night.tables(), strict=True):
@@ -134,8 +107,8 @@ def test_shared_pairs_that_an_earlier_output_has_are_not_scored(tmp_path: Path, 
     assert Night(source, tmp_path / "one", DEMO, demo).drive() is not None
     settings = (f"reuse.from={tmp_path}/one", "reuse.check=0", "reuse.max_age_days=0")
     night = Night(source, tmp_path / "two", DEMO, demo, *settings)
-    shared, pairs = found(night.prepared)
-    assert (pairs, with_shared(night, shared)) == (3, 0)
+    shared, pairs = find_shared(night.prepared)
+    assert (pairs, score_shared(night, shared)) == (3, 0)
     night.drive()
     assert night.forwarded == 0
 
@@ -166,14 +139,14 @@ def test_the_plan_says_how_many_pairs_are_in_several_parts_once_it_is_known(
     console = Console(width=200, record=True, file=io.StringIO())
     print_plan(night.prepared, console)
     assert "the run looks for them first" in console.export_text()
-    found(night.prepared)
+    find_shared(night.prepared)
     print_plan(night.prepared, console)
     assert "pairs in several parts  3, each is scored once" in console.export_text()
 
 
 def test_pairs_that_were_found_for_other_parts_are_looked_for_again(tmp_path: Path, demo: Scorer):
     night = Night(shards(tmp_path), tmp_path / "out", DEMO, demo)
-    shared, _ = found(night.prepared)
+    shared, _ = find_shared(night.prepared)
     names = [part.name for part in night.prepared.todo]
     assert shared.ready(names[1:]) == shared.ready(names) == 3
     assert shared.ready([*names, "another"]) is None
@@ -186,10 +159,10 @@ def test_scores_of_another_model_are_removed_if_the_output_was_never_begun(
     tmp_path: Path, demo: Scorer
 ):
     night = Night(shards(tmp_path), tmp_path / "out", DEMO, demo)
-    shared, _ = found(night.prepared)
+    shared, _ = find_shared(night.prepared)
     assert Night.of(run_of(night.prepared, shared), demo).drive() is not None
     shared.scores.write("_lease/000007.json", b"{}")
     other = Night(tmp_path / "in", tmp_path / "out", DEMO, demo, "model.max_length=99")
-    assert with_shared(other, shared) == 3
+    assert score_shared(other, shared) == 3
     shared.begin(set())
     assert [each.name for each in shared.store.list()] == ["scores/_lease/000007.json"]

@@ -134,7 +134,7 @@ def distinct(night: Night) -> list[set[tuple[str, str]]]:
 
 
 @given(data=st.data())
-@examples(6)
+@examples(4)
 def test_the_second_night_scores_what_is_new_and_is_the_one_without_reuse(
     model: tuple[Path, Scorer, tuple[str, ...]], data: Any
 ):

@@ -103,8 +103,16 @@ def test_what_gives_other_scores_is_not_used(
     assert scorer._engine.compiled is None
 
 
-@pytest.mark.parametrize(("dtype", "used"), [("float32", False), ("bfloat16", True)])
-@pytest.mark.parametrize("kind", ["bert", "xlm_roberta"])  # the head is the first of its modules
+@pytest.mark.parametrize(
+    ("kind", "dtype", "used"),
+    [
+        more("bert", "float32", False),
+        more("bert", "bfloat16", True),
+        # The head is the first of its modules.
+        ("xlm_roberta", "float32", False),
+        ("xlm_roberta", "bfloat16", True),
+    ],
+)
 def test_rounding_in_half_precision_is_allowed(
     kind: str,
     dtype: str,
@@ -122,6 +130,7 @@ def test_rounding_in_half_precision_is_allowed(
     assert scorer.report.compiled.startswith("compiled code used") is used, scorer.report.compiled
 
 
+@pytest.mark.exhaustive  # the rule of preflight, whose tests are others
 def test_scores_as_close_to_float32_as_the_plain_ones_are_allowed(
     bert: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -136,6 +145,7 @@ def test_scores_as_close_to_float32_as_the_plain_ones_are_allowed(
     assert load(bert, *settings).report.compiled == "not compiled: it gives other scores"
 
 
+@pytest.mark.exhaustive  # another error than that of the next test, and ten seconds
 def test_without_a_compiler_there_is_a_warning_and_the_same_scores(
     small: Path,
     tmp_path: Path,
@@ -169,10 +179,10 @@ def test_scores_that_are_to_be_the_same_to_the_bit_are_not_compiled():
     [
         (1e9, (), True),
         (1e4, (), False),
-        (0, (), False),
-        (1e9, ("model.dtype=float32",), False),
-        (1e9, ("score.compile=false",), False),
-        (1e9, ("score.reproducible=true",), False),
+        more(0, (), False),
+        more(1e9, ("model.dtype=float32",), False),
+        more(1e9, ("score.compile=false",), False),
+        more(1e9, ("score.reproducible=true",), False),
     ],
 )
 def test_long_runs_in_bfloat16_with_amx_are_compiled(

@@ -15,7 +15,7 @@ from tests.tables import config
 from tests.texts import WORDS
 
 ENCODERS = ["bert", "modernbert"]
-DECODERS = ["gemma", "minicpm_layerwise", "monot5", more("gemma2_lightweight")]
+DECODERS = ["gemma", "monot5", more("minicpm_layerwise"), more("gemma2_lightweight")]
 PAIRS = [("how to cache", " ".join(WORDS[:number])) for number in (1, 20, 60)]
 
 

@@ -8,12 +8,14 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from tests.marks import more
 from tests.parity.common import load
 from tests.texts import WORDS
 
 READS = {"aten::_local_scalar_dense", "aten::is_nonzero", "aten::nonzero", "aten::equal"}
-ENCODERS = ["bert", "xlm_roberta", "modernbert", "distilbert", "electra"]
-DECODERS = ["gemma", "gemma2", "qwen3", "llama", "qwen3_classifier", "gemma2_lightweight"]
+ENCODERS = ["bert", "xlm_roberta", "modernbert", *map(more, ("distilbert", "electra"))]
+DECODERS = ["gemma2", "qwen3", "gemma2_lightweight"]
+DECODERS += map(more, ("gemma", "llama", "qwen3_classifier"))
 SETTINGS = {
     "qwen3": ["model.template=qwen3-reranker"],
     "gemma2_lightweight": ["model.compress_layers=[2,4]", "model.compress_ratio=2"],

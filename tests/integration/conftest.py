@@ -1,0 +1,24 @@
+"""What whole jobs are held against."""
+
+import pytest
+
+from reranker_core.config import load_config
+from reranker_core.score.scorer import Scorer
+
+
+@pytest.fixture(scope="session")
+def score(bert):
+    """Scores straight from the scorer, without Ray."""
+    scorer = Scorer.load(
+        load_config(
+            None,
+            [
+                "input.path=unused",
+                "output.path=unused",
+                f"model.path={bert}",
+                "model.dtype=float32",
+                "preflight.checks.meaning=off",
+            ],
+        )
+    )
+    return scorer.score_pairs
