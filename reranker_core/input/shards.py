@@ -119,9 +119,15 @@ def open_shard(url: str) -> Iterator[pq.ParquetFile]:
 
 def parquet_file(stream: Any, pre_buffer: bool = False) -> pq.ParquetFile:
     """An open Parquet file. INT96 timestamps are read to the microsecond, because nanoseconds
-    since 1970 end in the year 2262 and would wrap.
+    since 1970 end in the year 2262 and would wrap. Pages are compared with their checksums, if the
+    writer stored some.
     """
-    return pq.ParquetFile(stream, pre_buffer=pre_buffer, coerce_int96_timestamp_unit="us")
+    return pq.ParquetFile(
+        stream,
+        pre_buffer=pre_buffer,
+        coerce_int96_timestamp_unit="us",
+        page_checksum_verification=True,
+    )
 
 
 def _numbered(names: Iterable[str]) -> Iterator[str]:

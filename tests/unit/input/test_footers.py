@@ -97,6 +97,22 @@ def test_a_codec_that_is_missing(tmp_path: Path):
     assert "LZO" in refusal(path)
 
 
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+def test_a_damaged_page_with_a_checksum(tmp_path: Path, version: str, compression: str):
+    path = tmp_path / "a.parquet"
+    pq.write_table(
+        flat(40), path, write_page_checksum=True, data_page_version=version,
+        compression=compression, use_dictionary=False,
+    )  # fmt: skip
+    assert read(path) == 40
+    data = bytearray(path.read_bytes())
+    column = pq.read_metadata(path).row_group(0).column(3)
+    data[column.data_page_offset + column.total_compressed_size - 10] ^= 1
+    path.write_bytes(bytes(data))
+    assert "a.parquet: cannot be read: " in refusal(path)
+
+
 def test_names_that_are_not_utf8(tmp_path: Path):
     path = write(tmp_path / "a.parquet", flat(4, more=[1] * 4))
     footer_replaced(path, b"more", b"m\xffre")
