@@ -14,7 +14,7 @@ _USUAL_LENGTH = 512
 _SHORTEST = 128
 # In use between the two matrices of a feed-forward; gated ones have sigmoid and tanh elsewhere.
 _ACTIVATIONS = ("hidden_act", "hidden_activation", "activation_function", "activation")
-_NONE = ("linear", "identity", "tanh", "sigmoid")
+_NONE = ("linear", "identity", "tanh", "sigmoid", "laplace")
 
 
 def check_settings(config: Any) -> Check:

@@ -18,6 +18,7 @@ from reranker_core.errors import brief
 from reranker_core.models.checkpoint import VOCABULARY_FILES, Checkpoint
 from reranker_core.models.tokenizer import PROBES
 from reranker_core.preflight.canaries import ENGLISH
+from reranker_core.preflight.word_splits import check_splits
 
 # Embedding tables are padded to round numbers, by a few percent at most.
 _LEAST_COVERED = 0.9
@@ -112,6 +113,7 @@ def check_tokenizer(pair_format: PairFormat, model: torch.nn.Module) -> list[Che
             "to lower case. Copy the tokenizer's files again. Without a tokenizer.json, set "
             "do_lower_case=true in tokenizer_config.json.",
         ),
+        check_splits(tokenizer),
         _check_file(pair_format, has_types=getattr(model.config, "type_vocab_size", 0) > 1),
         _check_separated(pair_format),
         _check_chat_tokens(pair_format),

@@ -10,7 +10,11 @@ import torch
 from reranker_core.encode.formats.pair_format import Answer
 from reranker_core.errors import ConfigError
 from reranker_core.models.batch import Packing, Prefix
-from reranker_core.models.networks.last_token_layer import last_states, read_last_token_only
+from reranker_core.models.networks.last_token_layer import (
+    last_states,
+    read_last_token_only,
+    reads_last_only,
+)
 from reranker_core.models.networks.prefix_states import PrefixStates, can_go_on, where
 
 _PROBE_TOKENS = 8
@@ -35,13 +39,13 @@ class AnswerModel(torch.nn.Module):
         ids = [answer.ids[0] for answer in answers]
         self.config = model.config
         self.body = model.get_decoder()
-        self.goes_on = can_go_on(model)
         self.rows = torch.nn.Parameter(head.weight[ids].detach().float(), requires_grad=False)
         bias = getattr(head, "bias", None)
         self.bias = None if bias is None else torch.nn.Parameter(bias[ids].detach().float(), False)
         self.weights = torch.nn.Parameter(torch.tensor([a.weight for a in answers]), False)
         self.softcap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
         self._read_less(model, ids)
+        self.goes_on = can_go_on(model) and (reads_last_only(self.body) or self._continues())
 
     def get_input_embeddings(self) -> torch.nn.Module:
         """The embedding table, for preflight."""
@@ -99,3 +103,18 @@ class AnswerModel(torch.nn.Module):
                 "from its output embeddings. Use a supported model type, such as Gemma, Llama "
                 "or Qwen"
             )
+
+    def _continues(self) -> bool:
+        """Whether a sequence that continues a prefix has the logits of the whole sequence. The
+        layers of some classes need more from a cache than keys and values.
+        """
+        ids, half = torch.arange(_PROBE_TOKENS)[None], _PROBE_TOKENS // 2
+        with torch.inference_mode():
+            whole = self.logits(ids, torch.tensor([_PROBE_TOKENS - 1]))
+            try:
+                states = PrefixStates.read(self.body, ids[:, :half])
+                prefix = Prefix(states, torch.tensor([0]), torch.tensor([half]))
+                behind = self.logits(ids[:, half:], torch.tensor([half - 1]), prefix=prefix)
+            except Exception:  # noqa: BLE001 - each class fails in a way of its own
+                return False
+        return bool(((whole - behind).abs() <= _SAME * (1 + whole.abs())).all())

@@ -158,7 +158,7 @@ def page(findings: dict[str, list[Finding]]) -> str:
     lines = [
         HEADING,
         f"Of {number} damaged copies, {len(broken)} are broken (correlation below {WRONG}).",
-        f"{len(accepted)} of these are accepted ({len(accepted) / len(broken):.1%}).",
+        f"Preflight accepts {len(accepted)} of these ({len(accepted) / len(broken):.1%}).",
         f"Of {len(findings[UNHARMED])} copies changed without harm, {len(refused)} are refused.",
     ]
     for title, group in findings.items():

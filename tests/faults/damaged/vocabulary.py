@@ -97,7 +97,11 @@ def template(*tokens: tuple[str, int]) -> dict[str, Any]:
     special = {name: {"id": name, "ids": [i], "tokens": [name]} for name, i in ids.items()}
     return {
         "type": "TemplateProcessing",
-        "single": pair[:1],
+        "single": [
+            {"SpecialToken": {"id": "[CLS]", "type_id": 0}},
+            {"Sequence": {"id": "A", "type_id": 0}},
+            {"SpecialToken": {"id": "[SEP]", "type_id": 0}},
+        ],
         "pair": pair,
         "special_tokens": special,
     }
@@ -159,6 +163,17 @@ KINDS: dict[str, Build] = {
     ),
     "tokenizer: no normalizer": part("normalizer", None),
     "tokenizer: words split at blanks only": part("pre_tokenizer", {"type": "WhitespaceSplit"}),
+    "tokenizer: runs of punctuation not split": part("pre_tokenizer", {"type": "Whitespace"}),
+    "tokenizer: punctuation removed": part(
+        "normalizer",
+        {
+            "type": "Sequence",
+            "normalizers": [
+                NORMAL,
+                {"type": "Replace", "pattern": {"Regex": "[^\\w\\s]"}, "content": " "},
+            ],
+        },
+    ),
     "tokenizer: digits split": part(
         "pre_tokenizer",
         {
@@ -172,6 +187,7 @@ KINDS: dict[str, Build] = {
     "tokenizer: no word split at all": part("pre_tokenizer", None),
     "tokenizer: words up to 5 characters": model(max_input_chars_per_word=5),
     "tokenizer: words up to 8 characters": model(max_input_chars_per_word=8),
+    "tokenizer: words up to 12 characters": model(max_input_chars_per_word=12),
     "tokenizer: another mark of pieces": model(continuing_subword_prefix="@@"),
     "tokenizer: one token type": tokenizer(
         lambda content: content.update(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from reranker_core.models import classifier, encoder
 from reranker_core.models.checkpoint import Checkpoint
@@ -68,16 +68,17 @@ def test_encoders_that_can_be_set_to_write_are_none(name: str, kind: str | None)
     assert not classifier.fits(found)
 
 
-def made(folder: Path, name: str, tokenizer: Any, **settings: Any) -> Path:
+def made(
+    folder: Path, name: str, tokenizer: Any, kind: str = "SequenceClassification", **settings: Any
+) -> Path:
     ids = {
         f"{key}_token_id": getattr(tokenizer, f"{key}_token_id") for key in ("pad", "bos", "eos")
     }
-    kind = getattr(transformers, f"{name}Config")
-    found = kind(
+    found = getattr(transformers, f"{name}Config")(
         **decoder_checkpoints._WIDTH | settings, vocab_size=len(tokenizer), **ids, num_labels=1
     )
     return decoder_checkpoints.save(
-        folder, getattr(transformers, f"{name}ForSequenceClassification"), found, tokenizer
+        folder, getattr(transformers, f"{name}For{kind}"), found, tokenizer
     )
 
 
@@ -114,6 +115,26 @@ def test_no_pad_token_is_needed(tmp_path: Path, in_tokenizer: str | None, in_con
     off = ("preflight.checks.meaning=off", "model.dtype=float32", "model.device=cpu")
     settings = config("in", "out", *off, TEMPLATE, "model.max_length=300", model=folder)
     assert np.array_equal(Scorer.load(settings).score_pairs(pairs), before)
+
+
+ANSWERS = TEMPLATE[:-1] + ', answers: {"Yes": 1.0, "No": -1.0}}'
+
+
+@pytest.mark.parametrize("name", ["Falcon", "OPT"])
+def test_classes_that_cannot_continue_a_prefix_read_whole_sequences(tmp_path: Path, name: str):
+    settings = {"OPT": {"ffn_dim": 64, "word_embed_proj_dim": 32}}.get(name, {})
+    tokenizer = decoder_checkpoints.sentence_pieces("right")
+    folder = made(tmp_path, name, tokenizer, kind="CausalLM", **settings)
+    pairs = [("a query that comes again", passage) for _, passage in sample_pairs(64, 40)[:10]]
+    scorer = load(folder, 500, None, ANSWERS)
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    answers = {answer.ids[0]: answer.weight for answer in scorer.pair_format.answers}
+    expected = []
+    with torch.inference_mode():
+        for ids in encode(scorer, pairs):
+            logits = model(torch.tensor([ids])).logits[0, -1]
+            expected.append(sum(float(logits[i]) * weight for i, weight in answers.items()))
+    assert_same(scorer.score_pairs(pairs), expected)
 
 
 class Unlimited:
