@@ -99,6 +99,8 @@ def load_weights(
         ConfigError: the package for adapters is not installed.
 
     """
+    from transformers import PreTrainedModel
+
     dtype = options.get("dtype")
     if checkpoint.adapter is not None:
         options["dtype"] = torch.float32  # to be merged without loss
@@ -123,6 +125,9 @@ def load_weights(
         other = fault(checkpoint, model, error, architecture)
         raise other or unloadable(family, checkpoint, error) from None
     found = _with_account(loaded, info)
+    for part in found.model.modules():
+        if isinstance(part, PreTrainedModel):  # it may have a config of its own
+            part.config.return_dict = True  # files may say false, for old code
     if found.missing:
         found = _without_wrappers(found, checkpoint, options.get("dtype")) or found
     if is_own_code(found.model):

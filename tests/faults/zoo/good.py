@@ -93,6 +93,7 @@ GOOD: dict[str, Kind] = {
     "other_label": Kind(
         "another label name", "", config(id2label={"0": "RELEVANCE"}, label2id={"RELEVANCE": 0})
     ),
+    "outputs_as_tuples": Kind("return_dict false, from old code", "", config(return_dict=False)),
     "drawn_as_wide": Kind(
         "a trained head whose weights deviate as drawn ones would", "", drawn_as_wide
     ),
