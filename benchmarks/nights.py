@@ -1,11 +1,12 @@
 """Two nights as whole jobs: the second one with and without the scores of the first one.
 
     python -m benchmarks.nights [--model demo|minilm] [--pairs 1000000] [--known 0.95] [--within]
+        [--short]
 
 The second night has the pairs of the first one in other shards and another order. Some of its
 passages have changed. It runs twice: all pairs are scored, and only the changed ones. A job's time
 is the whole process, from the start of Python to `_SUCCESS`. Texts are short for the demo's model
-(the costs around the model show most), and docstrings for MiniLM-L6's shape.
+(the costs around the model show most), and docstrings for MiniLM-L6's shape, unless --short is set.
 With --within there is one night, in which two shards have the same pairs, with and without
 `reuse.within`.
 """
@@ -47,13 +48,15 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=1_000_000)
     parser.add_argument("--known", type=float, default=0.95)
     parser.add_argument("--within", action="store_true")
+    parser.add_argument("--short", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
         is_demo = options.model == "demo"
         model = Path("demo/model") if is_demo else random_head(folder / "model")
-        rows = short_rows(options.pairs) if is_demo else docstring_rows(options.pairs)
+        make_rows = short_rows if is_demo or options.short else docstring_rows
+        rows = make_rows(options.pairs)
         measured = _within if options.within else _nights
         changed, jobs, scores = measured(rows, folder, options.known, model)
     plain, reused = list(jobs)[-2:]
@@ -61,6 +64,7 @@ def main() -> None:
     result = {
         "benchmark": "within" if options.within else "nights",
         "model": options.model,
+        "texts": make_rows.__name__.removesuffix("_rows"),
         "pairs": len(difference),
         "new": changed,
         "jobs": jobs,
