@@ -12,11 +12,14 @@ import faulthandler
 import mmap
 import os
 import resource
+import signal
+import time
 from collections.abc import Sequence
 
 import pyarrow.parquet as pq
 
 _WIDTH = 8  # bytes of the number of the footer that the child looks at
+_SILENT_SECONDS = 60.0  # for one footer; a fork of a process with threads may stand still
 
 
 def fatal_footers(footers: Sequence[pq.FileMetaData]) -> list[int]:
@@ -28,12 +31,27 @@ def fatal_footers(footers: Sequence[pq.FileMetaData]) -> list[int]:
             child = os.fork()
             if child == 0:
                 _try_all(footers, first, shared)
-            _, status = os.waitpid(child, 0)
-            if not os.WIFSIGNALED(status):
+            if not _is_fatal(child, shared):
                 break
             fatal.append(int.from_bytes(shared[:_WIDTH], "little"))
             first = fatal[-1] + 1
     return fatal
+
+
+def _is_fatal(child: int, shared: mmap.mmap) -> bool:
+    """Wait for the child; whether a footer has ended it. A child that stands still says nothing."""
+    seen, since = b"", time.monotonic()
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.WIFSIGNALED(status)
+        if shared[:_WIDTH] != seen:
+            seen, since = shared[:_WIDTH], time.monotonic()
+        if time.monotonic() - since > _SILENT_SECONDS:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return False
+        time.sleep(0.001)
 
 
 def _try_all(footers: Sequence[pq.FileMetaData], first: int, shared: mmap.mmap) -> None:

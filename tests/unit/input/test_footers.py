@@ -6,6 +6,7 @@ import base64
 import io
 import random
 import re
+import signal
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pyarrow.parquet.encryption as pe
 import pytest
 
 from reranker_core.errors import InputError, RerankError
-from reranker_core.input import reading
+from reranker_core.input import footer_trial, reading
 from reranker_core.input.columns import typed
 from reranker_core.input.footers import leaves
 from reranker_core.input.pairs import find_pairs
@@ -89,6 +90,12 @@ def test_footers_that_would_end_this_process(tmp_path: Path):
     told = refusal(tmp_path)
     assert "2 of 4 shards cannot be read" in told
     assert re.findall(r"(\w).parquet: its Parquet footer is damaged", told) == ["b", "d"]
+
+
+def test_a_child_that_stands_still_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(footer_trial, "_SILENT_SECONDS", 0.1)
+    monkeypatch.setattr(footer_trial, "_try_all", lambda *_: signal.pause())
+    assert read(write(tmp_path / "a.parquet", flat(10))) == 10
 
 
 def test_a_codec_that_is_missing(tmp_path: Path):
