@@ -15,7 +15,7 @@ from reranker_core.input.absence import not_a_file, nothing_found, nothing_there
 from reranker_core.input.address import Address, address
 from reranker_core.input.listing import find_shards
 from reranker_core.input.pattern import Pattern
-from reranker_core.input.tables.marker import TITLES, Table, table_above
+from reranker_core.input.tables.marker import TITLES, Table, table_above, tables_in
 from reranker_core.input.tables.snapshot import LiveFile, read_snapshot, way_out
 from reranker_core.storage.filesystem import entity_tag, info_of, is_local, open_filesystem
 from reranker_core.storage.parallel import in_parallel
@@ -92,6 +92,11 @@ def list_entry(entry: str, config: Config, version: int | None) -> Entry:
         if item.kind == "file":
             if config.input.format in ("delta", "iceberg"):
                 raise InputError(_is_no_table(where, config))
+            folder, name = posixpath.split(where.path)
+            names = [posixpath.join(posixpath.basename(folder), name)]
+            for table in tables_in(posixpath.dirname(folder), names):
+                if table.format in ("delta", "iceberg"):  # the file is part of its log
+                    raise InputError(_refusal(where, table, "lies in"))
             return Entry([_shard(where, item, posixpath.dirname(where.path))])
         return _folder(where, item, config, version)
     except PermissionError as error:

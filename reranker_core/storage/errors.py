@@ -57,8 +57,8 @@ class Trouble(Enum):
         "the store's TLS certificate is not trusted; set AWS_CA_BUNDLE to the CA certificate file"
     )
     NETWORK = (
-        "the store cannot be reached, or does not answer in time; check the endpoint "
-        "(AWS_ENDPOINT_URL) and the network"
+        "the store cannot be reached, or does not answer in time; check the URL, the network, and "
+        "for S3 the endpoint (AWS_ENDPOINT_URL)"
     )
     FULL = "no space is left; free some, or raise the quota"
     LIMIT = (

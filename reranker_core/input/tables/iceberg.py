@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +18,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.table import StaticTable
 from pyiceberg.table.snapshots import Snapshot as TableSnapshot
 
-from reranker_core.errors import InputError, count
+from reranker_core.errors import InputError, brief, count
 from reranker_core.input.tables.marker import METADATA
 from reranker_core.input.tables.snapshot import LiveFile, Snapshot, refuse
 from reranker_core.storage.filesystem import open_filesystem, open_to_read
@@ -57,7 +58,8 @@ def snapshot(url: str, version: int | None) -> Snapshot:
 
     """
     opened, current = _opened(url, version)
-    tasks = list(opened.scan(snapshot_id=current.snapshot_id).plan_files())
+    with _missing_files(url, opened.location()):
+        tasks = list(opened.scan(snapshot_id=current.snapshot_id).plan_files())
     deletes = {delete.file_path for task in tasks for delete in task.delete_files}
     if deletes:
         raise refuse(
@@ -87,7 +89,24 @@ def snapshot(url: str, version: int | None) -> Snapshot:
 def rows(url: str, version: int | None) -> pa.RecordBatchReader:
     """The rows of an Iceberg table, without deleted ones, with the names of the table's columns."""
     opened, current = _opened(url, version)
-    return opened.scan(snapshot_id=current.snapshot_id).to_arrow_batch_reader()
+    with _missing_files(url, opened.location()):
+        return opened.scan(snapshot_id=current.snapshot_id).to_arrow_batch_reader()
+
+
+@contextmanager
+def _missing_files(url: str, location: str) -> Iterator[None]:
+    """A missing file may be one of a table that was moved."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        if url.removeprefix("file://").rstrip("/") == location.removeprefix("file://").rstrip("/"):
+            raise
+        raise InputError(
+            f"{url}: a file of the Iceberg table is missing ({brief(error)}). Its metadata says "
+            f"that the table is in {location}, and contains full paths. So a table that was moved "
+            "or copied cannot be read: set input.path to the original folder, or write the paths "
+            "again (in Spark: rewrite_table_path)"
+        ) from None
 
 
 def _opened(url: str, version: int | None) -> tuple[StaticTable, TableSnapshot]:

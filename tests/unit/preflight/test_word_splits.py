@@ -83,3 +83,11 @@ def test_a_vocabulary_that_was_made_so_passes(split: Any):
     )
     backend.train_from_iterator(texts * 3, trainer)
     assert checked(backend).passed
+
+
+def test_a_vocabulary_of_characters_passes():
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    vocabulary = {token: number for number, token in enumerate(["[UNK]", *letters, *",.()-/'>"])}
+    backend = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    assert checked(backend).passed

@@ -263,3 +263,17 @@ def test_a_file_without_ids_is_never_read_by_names_that_changed(
     assert "has no field ids, and columns of the Iceberg table were renamed" in refusal(
         folder_of(made)
     )
+
+
+def test_a_table_that_was_moved_is_told_where_it_was(table: Table, tmp_path: Path):
+    place = Path(table.location().removeprefix("file://"))
+    place.rename(tmp_path / "moved")
+    told = refusal(tmp_path / "moved")
+    assert f"the table is in file://{place}" in told
+    assert "set input.path to the original folder" in told
+
+
+def test_a_metadata_file_is_not_taken_for_rows(table: Table):
+    place = Path(table.location().removeprefix("file://"))
+    told = refusal(next((place / "metadata").glob("*.metadata.json")))
+    assert f"input.path={place} input.format=iceberg" in told
