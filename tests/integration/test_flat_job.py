@@ -6,11 +6,19 @@ import os
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import ray
 
 from reranker_core.command.derive import derive
 from tests.running import read_output, run_here
 from tests.texts import flat_table
+
+
+@pytest.fixture(scope="module", autouse=True)
+def left_at_the_end():
+    """Other modules in this process are not to be drivers of a Ray."""
+    yield
+    ray.shutdown()
 
 
 def test_flat_shards_come_out_row_for_row_with_their_scores(rerank, score, bert, tmp_path):
