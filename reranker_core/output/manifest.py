@@ -170,8 +170,9 @@ def recorded_manifest(store: Store) -> dict[str, Any]:
 
 
 def _limits(store: Store, exceeded: list[str]) -> LimitExceeded:
+    told = "; ".join(sentence.rstrip(".") for sentence in exceeded)
     return LimitExceeded(
-        f"output.path={store.url}: {' '.join(exceeded)} {store.url}/{PAGE} shows what differs. To "
+        f"output.path={store.url}: {told}. {store.url}/{PAGE} shows what differs. To "
         "accept the scores, raise or remove the limit and run the same command again: nothing is "
         "scored again"
     )
