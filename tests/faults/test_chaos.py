@@ -19,8 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
-from rich.table import Table
 
 from reranker_core.errors import Incomplete, OutputConflict, StoreUnavailable
 from reranker_core.input.pairs import find_pairs
@@ -33,7 +31,7 @@ from reranker_core.reuse.hashes import pair_hashes
 from reranker_core.storage.store import Store
 from tests.faults.drivers import Killed, MortalStore
 from tests.faults.proxy import FAULTS, FaultyProxy, at_random
-from tests.faults.watching import Reader
+from tests.faults.watching import Reader, show_counts
 from tests.outputs import Output, made_up
 from tests.servers import BUCKET, SeaweedFS, clients_of, seaweedfs
 from tests.tables import flat, write
@@ -162,18 +160,6 @@ def test_whatever_happens_the_outcome_is_the_undisturbed_one(tmp_path, monkeypat
                     run.change()
                 verdicts += run.verdict()
             met += run.met
-    show(met, verdicts)
+    whats = ("lost", "doubled", "wrong", "seen by the reader", "not reused exactly")
+    show_counts(f"chaos: RUNS={RUNS} SEED={SEED}", met, verdicts, whats)
     assert not +verdicts, run.reader.wrong
-
-
-def show(met: Counter[str], verdicts: Counter[str]) -> None:
-    """What was met with, and what came of it."""
-    table = Table(title=f"chaos: RUNS={RUNS} SEED={SEED}", title_justify="left")
-    table.add_column("what")
-    table.add_column("times", justify="right")
-    for what, times in sorted(met.items()):
-        table.add_row(what, str(times))
-    table.add_section()
-    for what in ("lost", "doubled", "wrong", "seen by the reader", "not reused exactly"):
-        table.add_row(what, str(verdicts[what]))
-    Console().print(table)

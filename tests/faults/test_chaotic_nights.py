@@ -18,8 +18,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rich.console import Console
-from rich.table import Table
 
 from reranker_core.errors import Incomplete, StoreUnavailable
 from reranker_core.output.shared_pairs import SharedPairs
@@ -27,6 +25,7 @@ from reranker_core.score.scorer import Scorer
 from reranker_core.storage.store import Store
 from tests.faults.drivers import Killed, MortalStore
 from tests.faults.proxy import FAULTS, FaultyProxy, at_random
+from tests.faults.watching import show_counts
 from tests.reusing import SETTINGS, Night, find_shared, flat_of, nested_of, score_shared
 from tests.running import ROOT
 from tests.servers import BUCKET, SeaweedFS, clients_of, seaweedfs
@@ -139,13 +138,6 @@ def test_however_often_a_night_is_killed_it_is_the_one_without_reuse(
                 nights.session(server, dice.randrange(1 << 32))
             verdicts += nights.verdict()
             met += nights.met
-    table = Table(title=f"nights with reuse: RUNS={RUNS} SEED={SEED}", title_justify="left")
-    table.add_column("what")
-    table.add_column("times", justify="right")
-    for what, times in sorted(met.items()):
-        table.add_row(what, str(times))
-    table.add_section()
-    for what in ("parts that differ", "scored in the third night", "left behind"):
-        table.add_row(what, str(verdicts[what]))
-    Console().print(table)
+    whats = ("parts that differ", "scored in the third night", "left behind")
+    show_counts(f"nights with reuse: RUNS={RUNS} SEED={SEED}", met, verdicts, whats)
     assert not +verdicts

@@ -1,13 +1,18 @@
-"""A reader who lists an output all the time, and holds what it sees against what it may see."""
+"""A reader who lists an output all the time, and holds what it sees against what it may see; and a
+table of what many runs met with.
+"""
 
 from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
 
 from reranker_core.errors import RerankError
 from reranker_core.output.commit import part_of
@@ -66,3 +71,18 @@ class Reader:
         finally:
             done.set()
             thread.join()
+
+
+def show_counts(
+    title: str, met: Counter[str], verdicts: Counter[str], kinds: Iterable[str]
+) -> None:
+    """What many runs met with, and below it what came of them."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("what")
+    table.add_column("times", justify="right")
+    for what, times in sorted(met.items()):
+        table.add_row(what, str(times))
+    table.add_section()
+    for what in kinds:
+        table.add_row(what, str(verdicts[what]))
+    Console().print(table)

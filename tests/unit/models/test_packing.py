@@ -23,6 +23,7 @@ from reranker_core.models.networks.last_token import LastToken
 from reranker_core.score.batching import Shapes
 from reranker_core.score.compiling import compile_by_layer
 from reranker_core.score.engine import Engine
+from tests.marks import more
 
 WIDTH = {
     "vocab_size": 1000,
@@ -196,8 +197,7 @@ def test_a_model_whose_scores_would_change_is_not_packed(monkeypatch: pytest.Mon
     assert model.config._attn_implementation == "sdpa"
 
 
-@pytest.mark.exhaustive  # only GPUs compile layers, and tests/cuda has them
-@pytest.mark.parametrize("kind", ["bert", "qwen3"])
+@pytest.mark.parametrize("kind", ["bert", more("qwen3")])
 def test_all_layers_share_compiled_code(kind: str):
     causal = kind in DECODERS
     family, head = ("llm", "CausalLM") if causal else ("encoder", "SequenceClassification")

@@ -130,7 +130,6 @@ def test_rounding_in_half_precision_is_allowed(
     assert scorer.report.compiled.startswith("compiled code used") is used, scorer.report.compiled
 
 
-@pytest.mark.exhaustive  # the rule of preflight, whose tests are others
 def test_scores_as_close_to_float32_as_the_plain_ones_are_allowed(
     bert: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -145,7 +144,6 @@ def test_scores_as_close_to_float32_as_the_plain_ones_are_allowed(
     assert load(bert, *settings).report.compiled == "not compiled: it gives other scores"
 
 
-@pytest.mark.exhaustive  # another error than that of the next test, and ten seconds
 def test_without_a_compiler_there_is_a_warning_and_the_same_scores(
     small: Path,
     tmp_path: Path,
