@@ -1,6 +1,7 @@
 # make demo    sets everything up and runs the main job on real input
-# make test    sets everything up, lints, and passes the tests: one whole job, and all that needs no Ray
-# make test-jobs runs whole jobs on Ray: the README's commands, killed drivers, lost GPUs, object stores
+# make test    sets everything up, lints, and passes the tests: all that needs no Ray and takes no long time
+# make test-slow runs the longer ones: the README's commands and whole jobs on Ray (killed drivers, lost GPUs,
+#              object stores), compiled code, servers that fail
 # make test-all both, with all cases of each test
 # make check   lint, types, and the direction of the layers
 
@@ -12,22 +13,23 @@ CASES ?= and not exhaustive
 # Dozens of processes import the same modules; only the first is to compile them.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-jobs test-all check setup setup-dev kill chaos bench reference screenshot lock clean
+.PHONY: demo test test-slow test-all check setup setup-dev kill chaos bench reference screenshot lock clean
 
 demo: setup
 	$(BIN)/python -m demo.run $(ARGS)
 
 # A worker for each of two cores, which runs whole modules.
 test: setup-dev check
-	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not whole_job $(CASES)"
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow $(CASES)"
 
 # The README ends every Ray of the machine, so it comes before the others.
-test-jobs: setup-dev
-	$(BIN)/python -m pytest -m "whole_job $(CASES)" tests/readme
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "whole_job $(CASES)" tests/faults tests/integration tests/fleet
+test-slow: setup-dev
+	$(BIN)/python -m pytest -m "slow $(CASES)" tests/readme
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow $(CASES)" tests/faults tests/integration tests/fleet
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow $(CASES)" tests/unit tests/parity
 
 test-all:
-	$(MAKE) test test-jobs CASES=
+	$(MAKE) test test-slow CASES=
 
 check: setup-dev
 	$(BIN)/ruff check .

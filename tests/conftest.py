@@ -21,11 +21,6 @@ from tests import servers
 from tests.shared_ray import aws_profile, joined, rerank, shared_ray  # noqa: F401 - fixtures
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The whole job first: no other module takes as long."""
-    items.sort(key=lambda item: "integration/test_flat_job" not in item.nodeid)
-
-
 def made(maker: str, **options: Any) -> Any:
     """A fixture: the folder of a checkpoint, by `maker` in `tests`."""
 

@@ -13,7 +13,7 @@ from tests import damage
 from tests.tables import config
 from tests.texts import flat_table
 
-pytestmark = pytest.mark.whole_job
+pytestmark = pytest.mark.slow
 
 RELAXED = ("preflight.checks.meaning=off", "preflight.checks.numerics=off", "model.device=cpu")
 # What the model does with a passage that begins with one of these, and in which row one stands.

@@ -16,7 +16,7 @@ from reranker_core import prepare
 from reranker_core.encode.formats.joined import JoinedFormat
 from tests.texts import flat_table
 
-pytestmark = pytest.mark.whole_job
+pytestmark = pytest.mark.slow
 
 ENDS_PROCESS, RAISES = "💀", "💥"
 

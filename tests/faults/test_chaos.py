@@ -141,6 +141,7 @@ class Run:
         return store
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60 + 60 * RUNS)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_whatever_happens_the_outcome_is_the_undisturbed_one(tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ from tests.tables import config
 from tests.texts import flat_table
 
 # tests/fleet has a replica that disagrees, too; this one has a weight that does.
-pytestmark = [pytest.mark.whole_job, pytest.mark.exhaustive]
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 RELAXED = ("preflight.checks.meaning=off", "model.dtype=float32", "model.device=cpu")
 

@@ -81,6 +81,7 @@ def assert_undisturbed(output: Output) -> None:
     assert output.store.exists("_SUCCESS")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("server", "faults"),
     [
@@ -139,6 +140,7 @@ def test_attempts_at_once_leave_one_of_them(output: Output, proxy: FaultyProxy):
     assert reader.looks > 0
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_and_comes_back_is_waited_for(output: Output, tmp_path: Path):
     with seaweedfs(tmp_path / "weed") as own, clients_of(own.endpoint):
         output = Output(tmp_path / "in", f"s3://{BUCKET}/out")
@@ -164,6 +166,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_module, "_machine", lambda: None)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("elsewhere")
 def test_of_two_drivers_at_once_one_runs_and_the_other_says_who(output: Output, proxy: FaultyProxy):
     proxy.choose = lambda method, path: "delay" if ".parquet" in path else None
@@ -176,6 +179,7 @@ def test_of_two_drivers_at_once_one_runs_and_the_other_says_who(output: Output, 
     assert_undisturbed(output)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("elsewhere", "proxy")
 def test_a_driver_that_was_paused_beyond_its_lease_wakes_and_changes_nothing(output: Output):
     paused = MortalStore(output.store.url, pause_at=18)
@@ -256,6 +260,7 @@ def test_ranges_are_read_through_every_fault(proxy: FaultyProxy, tmp_path: Path)
     assert sum(proxy.injected.values()) > 0
 
 
+@pytest.mark.slow
 def test_an_object_of_many_megabytes_is_created_once(proxy: FaultyProxy, tmp_path: Path):
     store = Store(f"s3://{BUCKET}/{tmp_path.name}")
     first, second = bytes(120 << 20), b"x" * (120 << 20)

@@ -24,7 +24,7 @@ from tests.shared_ray import meanwhile
 from tests.tables import config
 from tests.texts import flat_table
 
-pytestmark = pytest.mark.whole_job
+pytestmark = pytest.mark.slow
 
 RUNS = int(os.environ.get("RUNS", "1"))
 PARTS = 48

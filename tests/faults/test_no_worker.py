@@ -9,7 +9,7 @@ import pytest
 
 from tests.texts import flat_table
 
-pytestmark = [pytest.mark.whole_job, pytest.mark.exhaustive]
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 # Runs in each Python process before anything else; those of Ray end here.
 BROKEN = """

@@ -147,6 +147,7 @@ def test_a_store_that_refuses_conditional_writes_is_asked_first(
     assert proxy.injected[code] == 2  # once a run: never in the middle of one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server", ["moto"], indirect=True)
 def test_a_store_that_ignores_conditions_is_asked_first(output: Output, proxy: FaultyProxy, caplog):
     proxy.edit_request = lambda head: re.sub(rb"(?i)\r\nif-none-match:[^\r]*", b"", head)

@@ -13,7 +13,7 @@ from tests.running import ROOT
 from tests.shared_ray import meanwhile
 from tests.texts import flat_table
 
-pytestmark = pytest.mark.whole_job
+pytestmark = pytest.mark.slow
 
 
 def test_a_run_that_sigterm_stops_exits_5(tmp_path, bert):

@@ -13,7 +13,7 @@ from tests.fleet.runs import assert_undisturbed, rerank
 from tests.fleet.troubled_model import troubled_model
 from tests.shared_ray import meanwhile
 
-pytestmark = [pytest.mark.whole_job, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 # Few CPUs: one beside two replicas.
 NODE = {"num_cpus": 2, "num_gpus": 1, "resources": {"accelerator_type:T4": 1}}

@@ -10,7 +10,7 @@ from tests import damage
 from tests.fleet.runs import assert_undisturbed, name_of, rerank
 from tests.fleet.troubled_model import set_troubles, troubled_model
 
-pytestmark = [pytest.mark.whole_job, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def test_one_that_fails_one_that_is_lost_and_one_that_disagrees_do_not_end_a_run(

@@ -13,7 +13,7 @@ from tests.texts import flat_table
 from tests.unit.test_deploy import job_of
 
 # tests/readme submits a job in the same way; tests/unit/test_deploy.py reads the settings.
-pytestmark = [pytest.mark.whole_job, pytest.mark.exhaustive]
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 
 def test_the_entrypoint_scores_the_input(shared_ray, tmp_path):

@@ -77,7 +77,7 @@ def stages(settings: Config, folder: Path, overrides: tuple[str, ...]) -> list[p
     return found
 
 
-@pytest.mark.whole_job
+@pytest.mark.slow
 @pytest.mark.exhaustive
 def test_the_job_scores_as_a_replica_alone_does(
     minicpm_layerwise: Path, tmp_path: Path, table: pa.Table, rerank

@@ -1,4 +1,4 @@
-"""A flat input from the first run to changed columns: the only whole job of `make test`."""
+"""A flat input from the first run to changed columns."""
 
 import json
 import os
@@ -13,12 +13,7 @@ from reranker_core.command.derive import derive
 from tests.running import read_output, run_here
 from tests.texts import flat_table
 
-
-@pytest.fixture(scope="module", autouse=True)
-def left_at_the_end():
-    """Other modules in this process are not to be drivers of a Ray."""
-    yield
-    ray.shutdown()
+pytestmark = pytest.mark.slow
 
 
 def test_flat_shards_come_out_row_for_row_with_their_scores(rerank, score, bert, tmp_path):

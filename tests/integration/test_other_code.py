@@ -12,7 +12,7 @@ import pytest
 from tests.running import ROOT
 from tests.texts import flat_table
 
-pytestmark = pytest.mark.whole_job
+pytestmark = pytest.mark.slow
 
 
 def test_a_run_that_is_started_beside_other_code_exits_2_and_says_where(shared_ray, bert, tmp_path):

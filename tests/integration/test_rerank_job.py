@@ -18,7 +18,7 @@ from reranker_core.storage.store import Store
 from tests.running import read_output
 from tests.texts import flat_table
 
-pytestmark = pytest.mark.whole_job
+pytestmark = pytest.mark.slow
 
 
 def test_nested_candidates_get_lists_of_scores_and_bad_ones_are_quarantined_up_to_a_limit(

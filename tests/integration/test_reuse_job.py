@@ -14,7 +14,7 @@ from tests.faults.test_killed_driver import kill, receipts
 from tests.marks import more
 from tests.texts import flat_table
 
-pytestmark = pytest.mark.whole_job
+pytestmark = pytest.mark.slow
 PART = 100
 
 

@@ -9,7 +9,7 @@ from tests.running import run_here
 from tests.servers import clients_of, forget_clients, seaweedfs
 from tests.texts import flat_table
 
-pytestmark = pytest.mark.whole_job
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -44,6 +44,7 @@ def test_a_whole_output_is_proven_and_left_as_it_is(output, tmp_path):
     assert {name: output.store.read(name) for name in sizes(output.store)} == before
 
 
+@pytest.mark.slow
 def test_damage_exits_5_foreign_files_6_and_nothing_2(output, tmp_path):
     name = data_name(output.plan.parts[1].name)
     data = bytearray(output.store.read(name))
@@ -54,6 +55,7 @@ def test_damage_exits_5_foreign_files_6_and_nothing_2(output, tmp_path):
     assert "mine.parquet" in verify(tmp_path / "out", expect=6)
 
 
+@pytest.mark.slow
 def test_an_incomplete_output_says_how_much_there_is_and_what_to_run(tmp_path):
     write(tmp_path / "in" / "a.parquet", flat(22))
     begun = Output(tmp_path / "in", tmp_path / "out")
@@ -68,6 +70,7 @@ def test_an_incomplete_output_says_how_much_there_is_and_what_to_run(tmp_path):
     assert f"{data_name(begun.plan.parts[0].name)}: the file is missing" in printed
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_no_output_exits_2(tmp_path):
     assert "does not exist" in verify(tmp_path / "nothing", expect=2)
     (tmp_path / "empty").mkdir()

@@ -90,6 +90,7 @@ def test_the_command_works_in_another_folder(environment):
     assert (refused.returncode, refused.stdout) == (2, "")
 
 
+@pytest.mark.slow
 def test_the_installed_command_checks_a_model(environment):
     model = f"model.path={ROOT / 'demo/model'}"
     found = call(environment, "batch-reranker", "preflight", model, "model.dtype=fp32")

@@ -102,6 +102,7 @@ def test_minicpms_own_code_runs_and_scores_as_it_should(
     assert_same(scores, load(minicpm, 128, 96, setting).score_pairs(pairs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cutoffs", "layers", "ratio", "as_on_the_hub"),
     [
@@ -170,6 +171,7 @@ def without_norm(weights: damage.Weights) -> None:
     del weights["model.norm.weight"]
 
 
+@pytest.mark.slow
 def test_own_code_has_its_preflight_too(minicpm: Path, gemma2: Path, tmp_path: Path):
     assert np.isfinite(checked(minicpm).score_pairs([("a", "b")])).all()
     assert np.isfinite(checked(gemma2).score_pairs([("a", "b")])).all()

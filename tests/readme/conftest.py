@@ -26,7 +26,7 @@ def commands() -> list[str]:
     """The lines of all bash blocks, continued ones joined, without their comments."""
     text = "\n".join(blocks("bash")).replace("\\\n", " ")
     lines = [re.sub(r"\s+#.*", "", line).strip() for line in text.splitlines()]
-    # CI runs `make test` before this test, which is part of `make test-jobs`.
+    # CI runs `make test` before this test, which is part of `make test-slow`.
     return [line for line in lines if line and line != "make test"]
 
 

@@ -17,7 +17,7 @@ from tests.texts import flat_table
 ENTRYPOINT = (sys.executable, "-m", "jobs.rerank", "--config", "configs/local.yaml")
 
 
-@pytest.mark.whole_job
+@pytest.mark.slow
 @pytest.mark.exhaustive  # the README submits one that is not stopped
 @pytest.mark.timeout(900)
 def test_a_job_that_was_stopped_completes_when_it_is_submitted_again(readme, bert, tmp_path):

@@ -12,7 +12,7 @@ from tests.readme.conftest import OUTPUTS, blocks
 from tests.running import ROOT
 
 pytestmark = [
-    pytest.mark.whole_job,
+    pytest.mark.slow,
     pytest.mark.timeout(900),
     pytest.mark.usefixtures("readme"),
 ]

@@ -58,6 +58,7 @@ def test_all_stages_around_the_scorer_take_time(tmp_path: Path, bert: Path):
     assert len(list((tmp_path / "out").glob("*.parquet"))) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -77,6 +78,7 @@ def test_the_gpu_script_measures_on_a_cpu(name: str):
     assert all(peer["difference"] < gpu.HALF for peer in peers)
 
 
+@pytest.mark.slow
 def test_padding_of_fixed_shapes_is_what_the_engine_computes(monkeypatch: pytest.MonkeyPatch):
     model = TINY["bert-tiny"].make().eval()
     shapes = {

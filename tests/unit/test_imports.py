@@ -16,6 +16,7 @@ from reranker_core.models.families import FAMILIES, recognise
 HEAVY = ("torch", "transformers", "ray.data", "transformers.modeling_utils")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "loaded"),
     [

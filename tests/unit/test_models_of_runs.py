@@ -65,6 +65,7 @@ def on_a_replica(prepared: Prepared) -> Any:
     return Scorer.load(prepared.config, prepared.fingerprint["model"]).score_pairs(PAIRS)
 
 
+@pytest.mark.slow
 def test_an_adapter_and_its_base_in_a_store_are_those_of_the_folders(
     folder: Path, adapter: Path, moto_bucket: str
 ):

@@ -7,6 +7,7 @@ import pytest
 from tests.running import ROOT
 
 
+@pytest.mark.slow
 def test_all_blocks_of_the_page_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
     monkeypatch.chdir(ROOT)
     page = (ROOT / "docs/python.md").read_text(encoding="utf-8")

@@ -76,6 +76,7 @@ def test_nothing_is_told_of_a_machine_that_is_well(tmp_path, monkeypatch, caplog
     assert os.listdir(tmp_path / "ray") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("given", "expected"), [({}, "False"), more({UV: "1"}, "True")])
 def test_workers_are_not_started_by_uv_unless_the_user_wants_it(given, expected):
     environment = {name: value for name, value in os.environ.items() if name != UV} | given

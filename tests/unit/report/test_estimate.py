@@ -55,6 +55,7 @@ def test_a_small_input_is_counted_exactly(bert, tmp_path):
     assert found.schema.names == [*made.plan.schema.carried, "score", "status"]
 
 
+@pytest.mark.slow
 def test_a_large_input_is_sampled_and_the_interval_covers_it(bert, tmp_path):
     hits = 0
     for seed in range(6):
@@ -131,6 +132,7 @@ def test_speed_comes_from_the_newest_output_of_the_same_model(bert, tmp_path):
     assert "tuesday (cpu float32)" in found.origin
 
 
+@pytest.mark.slow
 def test_without_an_earlier_output_the_speed_is_measured(bert, tmp_path, monkeypatch):
     monkeypatch.setattr(estimates, "_MEASURED_SECONDS", 0.2)
     write(tmp_path / "in" / "a.parquet", flat_table(50, seed=1))

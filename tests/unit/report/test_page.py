@@ -79,6 +79,7 @@ def browser():
         opened.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("width", "scheme"),
     [

@@ -48,6 +48,7 @@ def fresh() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("threads", "shares"),
     # Two streams cannot share three threads evenly: another graph, and ten more seconds.
@@ -103,6 +104,7 @@ def test_what_gives_other_scores_is_not_used(
     assert scorer._engine.compiled is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "dtype", "used"),
     [
@@ -130,6 +132,7 @@ def test_rounding_in_half_precision_is_allowed(
     assert scorer.report.compiled.startswith("compiled code used") is used, scorer.report.compiled
 
 
+@pytest.mark.slow
 def test_scores_as_close_to_float32_as_the_plain_ones_are_allowed(
     bert: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -162,6 +165,7 @@ def test_without_a_compiler_there_is_a_warning_and_the_same_scores(
     np.testing.assert_array_equal(scorer.score_pairs(pairs), expected)
 
 
+@pytest.mark.slow
 def test_what_is_no_encoder_is_not_compiled(gemma: Path):
     scorer = load(gemma, "score.compile=true", "model.template=bge-gemma")
     assert scorer.report.compiled == "not compiled: this is only done for supported models"
@@ -172,6 +176,7 @@ def test_scores_that_are_to_be_the_same_to_the_bit_are_not_compiled():
         config("in", "out", "score.reproducible=true", "score.compile=true")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pairs", "settings", "tried"),
     [
@@ -198,6 +203,7 @@ def test_long_runs_in_bfloat16_with_amx_are_compiled(
     assert bool(scorer.report.compiled) is tried
 
 
+@pytest.mark.slow
 def test_without_amx_only_who_asks_gets_it_compiled(bert: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
     assert load(bert, "model.dtype=bfloat16", pairs=1e9).report.compiled == ""

@@ -80,6 +80,7 @@ def test_only_the_batch_that_does_not_fit_is_split_and_the_budget_lowered(
     assert f"score.max_batch_tokens={ours.shapes.max_tokens}" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_batch_is_split_until_it_fits():
     ours = engine(fits=40)
     assert ours.compute(SEQUENCES).values.tolist() == SUMS.tolist()
@@ -87,6 +88,7 @@ def test_a_batch_is_split_until_it_fits():
     assert sum(rows * width > 40 for rows, width in ours.model.seen) == 4
 
 
+@pytest.mark.slow
 def test_a_single_sequence_that_does_not_fit_is_an_error_that_says_so():
     with pytest.raises(Incomplete, match=r"batch of 32 tokens. Lower model\.max_length") as caught:
         engine(fits=30).compute(SEQUENCES)
@@ -124,6 +126,7 @@ def test_a_budget_that_was_lowered_for_a_while_is_raised_again():
     assert ours.shapes.max_tokens == 512
 
 
+@pytest.mark.slow
 def test_a_budget_that_never_fits_is_tried_less_and_less_often():
     ours = engine(fits=300)
     for _ in range(60):

@@ -19,6 +19,7 @@ DECODERS = ["gemma", "monot5", more("minicpm_layerwise"), more("gemma2_lightweig
 PAIRS = [("how to cache", " ".join(WORDS[:number])) for number in (1, 20, 60)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [*ENCODERS, *DECODERS])
 def test_scores_are_those_of_a_float32_copy(family: str, request: pytest.FixtureRequest):
     template = ["model.template=qwen3-reranker"] if family == "qwen3" else []

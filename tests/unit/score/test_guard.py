@@ -121,6 +121,7 @@ def encoded(scorer: Scorer) -> Any:
     return scorer.pair_format.encode(list(queries), list(passages), index, index)
 
 
+@pytest.mark.slow
 def test_rows_that_overflow_are_scored_in_float32_and_others_left_alone(bert: Path):
     scorer = load(bert, "bfloat16")
     before = scorer.score(encoded(scorer)).values
@@ -143,6 +144,7 @@ def test_rows_that_are_not_finite_in_float32_either_are_nan(bert: Path):
     assert found.rescued == 0
 
 
+@pytest.mark.slow
 def test_a_model_that_overflows_in_float16_is_rescued_in_float32(bert: Path, tmp_path: Path):
     def overflow(weights: damage.Weights) -> None:
         weights["bert.encoder.layer.0.output.dense.weight"] *= 8e3

@@ -53,6 +53,7 @@ def test_packed_bfloat16_weights_compute_in_float32_for_a_time():
         assert torch.equal(packed(inputs.bfloat16()), rounded)
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_plain_model(monkeypatch: pytest.MonkeyPatch):
     pairs = sample_pairs(128, 96)
     monkeypatch.setattr(products, "_WORTH", 0.0)

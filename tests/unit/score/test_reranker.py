@@ -255,6 +255,7 @@ assert "ray" not in sys.modules
 """
 
 
+@pytest.mark.slow
 def test_it_shows_nothing_and_changes_no_logging(monkeypatch: pytest.MonkeyPatch):
     for name in ("HF_HUB_DISABLE_PROGRESS_BARS", "TRANSFORMERS_VERBOSITY"):
         monkeypatch.delenv(name, raising=False)
@@ -304,6 +305,7 @@ def test_threads_that_share_one_get_the_scores_of_a_single_thread(
     assert len(threads) > 1
 
 
+@pytest.mark.slow
 def test_threads_get_the_same_bits_where_scores_are_reproducible(bert: Path, two_cores: None):
     reranker = Reranker(bert, dtype="float32", config=RANDOM | {"score.reproducible": True})
     work = calls(24)

@@ -50,6 +50,7 @@ def proxy(moto: servers.Moto) -> Iterator[FaultyProxy]:
         yield running
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", HANGS)
 def test_a_store_that_hangs_is_asked_again_and_then_named(
     proxy: FaultyProxy, fault: str, tmp_path: Path, request: pytest.FixtureRequest
