@@ -17,6 +17,7 @@ from sentence_transformers import CrossEncoder
 from benchmarks.random_checkpoints import random_head, small_gemma
 from reranker_core.config import load_config
 from reranker_core.device import DTYPES
+from reranker_core.score.loading import load_scorer
 from reranker_core.score.scorer import Scorer
 
 MAX_LENGTH = 512
@@ -30,13 +31,13 @@ Scoring = Callable[[Pairs], np.ndarray]
 
 
 def ours(model: Path, dtype: str, *settings: str, device: str = "cpu", pairs: float = 0) -> Scorer:
-    """The scorer of this project; `pairs` as in `Scorer.load`."""
+    """The scorer of this project; `pairs` as in `load_scorer`."""
     settings = (
         *("input.path=unused", "output.path=unused", f"model.path={model}", f"model.dtype={dtype}"),
         *(f"model.device={device}", f"model.max_length={MAX_LENGTH}"),
         *("preflight.checks.meaning=off", *settings),
     )
-    return Scorer.load(load_config(None, settings), None, pairs)
+    return load_scorer(load_config(None, settings), None, pairs)
 
 
 def _peers(model: Path, dtype: str) -> dict[str, Scoring]:

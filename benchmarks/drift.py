@@ -30,6 +30,7 @@ from demo.corpus import HELD_OUT, first_stage, read_docs, sample_queries, write_
 from reranker_core.config.loading import scoring_config
 from reranker_core.config.sections.work import GuardConfig
 from reranker_core.report.drift import Drift, compare
+from reranker_core.score.loading import load_scorer
 from reranker_core.score.scorer import Scorer
 from reranker_core.storage.store import Store
 
@@ -92,7 +93,7 @@ def _nights(
     settings |= {"score.reproducible": reproducible}
     sizes = (4096, 4096) if reproducible else (4096, 1024)
     scorers = [
-        Scorer.load(scoring_config({**settings, "score.max_batch_tokens": size})) for size in sizes
+        load_scorer(scoring_config({**settings, "score.max_batch_tokens": size})) for size in sizes
     ]
     random = np.random.default_rng(0)
     ids = corpus["query_id"].unique().to_numpy(zero_copy_only=False)

@@ -156,7 +156,7 @@ def _differences(folder: Path, shape: Shape, pairs: Pairs, how: How) -> dict[str
 
 def _rates(scorer: Scorer, config: Any, pairs: Pairs, how: How) -> dict[str, Any]:
     """Of the forward alone, in turn with matrix products."""
-    sequences = scorer._encode(pairs)
+    sequences = scorer.encode(pairs)
     flops = useful_flops(config, sequences.tokens.lengths)
     computed = scorer.score(sequences)  # all shapes once: kernels are chosen, memory is there
     products = MatrixProducts(config, 16_384, DTYPES[scorer.dtype], how.device)

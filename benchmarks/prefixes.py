@@ -25,6 +25,7 @@ from benchmarks.pairs import CANDIDATES, pairs_of_docstrings
 from benchmarks.random_checkpoints import small_gemma
 from benchmarks.rates import timed
 from reranker_core.config import load_config
+from reranker_core.score.loading import load_scorer
 from reranker_core.score.scorer import Scorer
 
 LAYERS = 4  # what one costs, all cost
@@ -88,7 +89,7 @@ def _scorer(model: Path, template: str, share: bool) -> Scorer:
         *(f"preflight.checks.{check}=off" for check in checks),
         f"score.share_prefixes={str(share).lower()}",
     )
-    return Scorer.load(load_config(None, settings))
+    return load_scorer(load_config(None, settings))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ from reranker_core.reuse.building import Layout, index_of
 from reranker_core.reuse.hashes import Hashes, pair_hashes
 from reranker_core.reuse.keys import SCORE, PartKeys, as_binary, from_bytes, key_table, to_bytes
 from reranker_core.reuse.known import Known, Reuse
-from reranker_core.score.scorer import Scorer
+from reranker_core.score.loading import load_scorer
 
 PART = 8192
 CANDIDATES = 50
@@ -158,7 +158,7 @@ def rate(model: Path, count: int) -> dict[str, float]:
     settings = [f"model.path={model}", "input.path=x", "output.path=x", "model.dtype=float32"]
     settings += ["preflight.checks.meaning=off", "model.device=cpu"]
     config: Config = load_config(None, settings)
-    scorer = Scorer.load(config)
+    scorer = load_scorer(config)
     texts = pairs_of_docstrings(count)
     schema = resolve_schema(_table(texts).schema, config, "docstrings")
     pairs = find_pairs(_table(texts), schema)

@@ -37,7 +37,7 @@ from benchmarks.random_checkpoints import random_head
 from demo.corpus import HELD_OUT, first_stage, read_docs, sample_queries, write_shards
 from reranker_core.config import load_config
 from reranker_core.device import DTYPES
-from reranker_core.score.scorer import Scorer
+from reranker_core.score.loading import load_scorer
 
 MAX_LENGTH = 512
 PART_ROWS = 10_000  # more than a shard has: a shard is a part
@@ -117,7 +117,7 @@ def _pairs(rows: pa.Table) -> list[tuple[str, str]]:
 def _run_scorer(parts: list[list[tuple[str, str]]], settings: list[str]) -> float:
     """Seconds of `score_pairs`, part by part."""
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    scorer = Scorer.load(load_config(None, settings))
+    scorer = load_scorer(load_config(None, settings))
     start = time.monotonic()
     for part in parts:
         scorer.score_pairs(part)

@@ -59,7 +59,7 @@ def preflight(
         write_canaries,
     )
     from reranker_core.report.verdict import print_report
-    from reranker_core.score.scorer import Scorer
+    from reranker_core.score.loading import load_scorer
 
     golden, canaries = config.preflight.golden, config.preflight.canaries
     if record:
@@ -82,7 +82,7 @@ def preflight(
     try:
         # Torch counts the machine's cores; a container may use fewer.
         with torch_threads(min(torch.get_num_threads(), usable_cores())):
-            scorer = Scorer.load(config)
+            scorer = load_scorer(config)
             report = scorer.report
             found = make_canaries(scorer, sample) if sample is not None else []
     except PreflightRefused as error:

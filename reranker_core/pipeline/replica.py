@@ -185,13 +185,13 @@ def _load(job: Job, threads: int) -> Scorer:
     a network that fails.
     """
     # Here: the driver, which names the class `Replica`, need not import transformers' layers.
-    from reranker_core.score.scorer import Scorer
+    from reranker_core.score.loading import load_scorer
 
     torch.set_num_threads(threads)
     take_share(job.config.replicas.num_gpus or 1)
     for pause in _PAUSES:
         try:
-            return Scorer.load(job.config, job.model, job.pairs)
+            return load_scorer(job.config, job.model, job.pairs)
         except Exception as error:
             if not may_pass(error):
                 raise
@@ -201,4 +201,4 @@ def _load(job: Job, threads: int) -> Scorer:
         # Not in the handler: there, the traceback holds what was loaded.
         release_memory(torch.device(resolve_device(job.config.model.device)))
         time.sleep(pause)
-    return Scorer.load(job.config, job.model, job.pairs)
+    return load_scorer(job.config, job.model, job.pairs)

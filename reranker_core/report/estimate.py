@@ -154,12 +154,12 @@ def _measured(prepared: Prepared, work: Workload) -> Speed:
     # Late: it loads torch and the layers of transformers.
     import torch
 
-    from reranker_core.score.scorer import Scorer
+    from reranker_core.score.loading import load_scorer
 
     log.info("no earlier run of this model tells its speed: measuring it here for a minute")
     starting = _AS_LONG_AS * _import_seconds()
     start = time.monotonic()
-    scorer = Scorer.load(prepared.config)
+    scorer = load_scorer(prepared.config)
     loading = time.monotonic() - start
     start, tokens = time.monotonic(), 0
     sequences = [each for each in work.sequences if len(each)]

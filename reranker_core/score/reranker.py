@@ -20,7 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from reranker_core.checks import Report
 from reranker_core.config import scoring_config
-from reranker_core.score.scorer import Scorer
+from reranker_core.score.loading import load_scorer
 from reranker_core.score.streams import TURN
 
 _PAIRS_AT_ONCE = 8192  # sorted by length together; bounds the memory that a long list takes
@@ -80,7 +80,7 @@ class Reranker:
         values = {"model.path": path, **named, **(config or {})}
         self._config = scoring_config({key: _plain(value) for key, value in values.items()})
         with TURN, _quietly():
-            self._scorer = Scorer.load(self._config)
+            self._scorer = load_scorer(self._config)
 
     @property
     def report(self) -> Report:

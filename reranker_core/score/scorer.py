@@ -1,6 +1,6 @@
-"""One replica without Ray: load → preflight → score.
+"""One replica without Ray: pairs become scores.
 
-scorer = Scorer.load(config)
+scorer = load_scorer(config)  # reranker_core/score/loading.py
 scorer.score_pairs([("how to cache", "lru_cache keeps the results of …")])
 """
 
@@ -13,49 +13,17 @@ from functools import partial
 import numpy as np
 import torch
 
-from reranker_core.checks import Inspection, Report
-from reranker_core.config import Config, ScoringConfig
-from reranker_core.device import (
-    DTYPES,
-    exact_float32,
-    free_memory,
-    keep_order_of_sums,
-    number_formats,
-    release_memory,
-    resolve_device,
-    torch_threads,
-)
+from reranker_core.checks import Report
+from reranker_core.device import torch_threads
 from reranker_core.encode.formats.pair_format import PairFormat
 from reranker_core.encode.passages import combine
 from reranker_core.encode.sequences import Int64s, TokenSequences
-from reranker_core.errors import PreflightRefused
-from reranker_core.models import families
-from reranker_core.models.checkpoint import Checkpoint, open_checkpoint
-from reranker_core.models.modules import body_length
-from reranker_core.models.quantised import quantisation
 from reranker_core.models.scores import Scores
-from reranker_core.preflight.agreement import check_same_files
-from reranker_core.preflight.canaries import ENGLISH, Pair, lengthening
-from reranker_core.preflight.checkpoint import check_checkpoint
-from reranker_core.preflight.failures import computes, tokenizes
-from reranker_core.preflight.golden import check_golden
-from reranker_core.preflight.head import check_alignment
-from reranker_core.preflight.meaning import check_meaning
-from reranker_core.preflight.numerics import check_numerics
-from reranker_core.preflight.prompt import check_prompt
-from reranker_core.preflight.room import check_room
-from reranker_core.preflight.settings import check_length, check_settings
-from reranker_core.preflight.structure import check_structure
-from reranker_core.preflight.tokenizer import check_tokenizer
-from reranker_core.preflight.weights import check_weights
-from reranker_core.preflight.word_forms import check_word_forms
-from reranker_core.score.batching import Shapes
-from reranker_core.score.compiling import compile_if_faster, long_run, may_pay
+from reranker_core.preflight.canaries import Pair
 from reranker_core.score.engine import Engine
 from reranker_core.score.exact import in_float32
 from reranker_core.score.guard import FEW, require_few, rescue
-from reranker_core.score.products import pack_where_faster
-from reranker_core.score.streams import TURN, streams_for
+from reranker_core.score.streams import TURN
 
 
 class Scorer:
@@ -81,148 +49,13 @@ class Scorer:
         self.reproducible, self.packed = engine.shapes.fixed, engine.shapes.packed
         self._threads = torch.get_num_threads()
 
-    @classmethod
-    def load(
-        cls,
-        config: Config | ScoringConfig,
-        expected: dict[str, str] | None = None,
-        pairs: float = 0,
-    ) -> Scorer:
-        """Load the configured model and check it.
-
-        `expected`: digests of the files at the start of the run. `pairs`: number of pairs to score;
-        `score.compile=auto` depends on it.
-
-        Raises:
-            ConfigError: the model or the device does not exist.
-            PreflightRefused: a check that is set to `refuse` failed.
-
-        """
-        if config.score.reproducible:
-            keep_order_of_sums()
-        exact_float32()
-        checkpoint = open_checkpoint(config.model)
-        inspection = Inspection(config.preflight.checks)
-        inspection.add(check_checkpoint(checkpoint, config.model, config.preflight.golden))
-        device = resolve_device(config.model.device)
-        formats = number_formats(config.model.dtype, device)
-        # Before the files are read for the first time, which may take minutes.
-        inspection.add(check_room(checkpoint, next(iter(formats)), device))
-        if expected is not None:
-            inspection.add([check_same_files(checkpoint, expected)])
-        failed: list[str] = []
-        for dtype, reason in formats.items():
-            try:
-                reason = "; ".join([*failed, reason])
-                copy = inspection.copy()
-                return cls._load(config, checkpoint, copy, device, dtype, reason, pairs)
-            except PreflightRefused as refused:
-                # Others may have failed because of these.
-                names = refused.failed("numerics")
-                if not names or dtype == list(formats)[-1]:
-                    raise
-                failed.append(f"{dtype} failed {', '.join(names)}")
-            # Not in the handler: there, the traceback holds the model.
-            release_memory(torch.device(device))
-        raise AssertionError("there is always a number format")
-
-    @classmethod
-    def _load(
-        cls,
-        config: Config | ScoringConfig,
-        checkpoint: Checkpoint,
-        inspection: Inspection,
-        device: str,
-        dtype: str,
-        reason: str,
-        pairs: float,
-    ) -> Scorer:
-        kind = families.recognise(checkpoint, config.model.family)
-        family = families.FAMILIES[kind]
-        with tokenizes():
-            pair_format = inspection.loading(lambda: family.pair_format(checkpoint, config.model))
-        columns = config.input.columns if isinstance(config, Config) else None
-        instructed = columns is not None and columns.instruction is not None
-        inspection.add(check_prompt(checkpoint, config.model, pair_format, instructed))
-        with computes():
-            loaded = inspection.loading(
-                lambda: family.load(checkpoint, config.model, DTYPES[dtype], device)
-            )
-        # Broken weights are not run: what they compute would only repeat the finding.
-        words = [i for pair in ENGLISH for text in pair for i in pair_format.tokenizer.ids(text)]
-        weights = [*check_weights(loaded), *check_structure(loaded, words)]
-        limit, known_limit = pair_format.max_length, config.model.max_length is not None
-        settings = [
-            check_settings(loaded.model.config),
-            check_length(loaded.model.config, limit, known_limit, body_length(checkpoint.folder)),
-        ]
-        inspection.add([*settings, *weights, *check_tokenizer(pair_format, loaded.model)])
-        at_once = device == "cpu" and loaded.reentrant
-        threads = torch.get_num_threads()
-        streams = streams_for(threads) if at_once else 1
-        where = next(loaded.model.parameters()).device
-        shapes = Shapes.of(
-            device,
-            pair_format.max_length,
-            config.score,
-            loaded.model,
-            threads // streams,
-            free_memory(where) if device == "cuda" else 0,
-        )
-        pad_id = int(pair_format.tokenizer.pad_id or 0)
-        engine = Engine(loaded.model, family, pad_id, shapes, config.score.share_prefixes, streams)
-        scorer = cls(engine, pair_format, dtype)
-        kinds = ("encoder",) if device == "cpu" else ("encoder", "llm", "classifier")
-        known = loaded.reentrant and kind in kinds
-        compiled = scorer._compile(config.score.compile, known, pairs)
-        # Which kernel is faster may be measured otherwise in another replica.
-        may_pack = device == "cpu" and not scorer.reproducible and engine.compiled is None
-        tokens, share = shapes.max_tokens, max(threads // streams, 1)
-        products = pack_where_faster(loaded.model, tokens, share) if may_pack else ""
-        with computes():
-            numerics, english = check_numerics(scorer)
-        meaning, own = check_meaning(scorer, english, config.preflight)
-        table = loaded.model.get_input_embeddings().weight.detach()
-        if "en" in config.preflight.languages and config.preflight.checks.meaning != "off":
-            meaning.append(check_word_forms(pair_format.tokenizer.backend.get_vocab(), table))
-        inspection.add([*numerics, *meaning, *check_alignment(loaded, scorer)])
-        facts = {
-            "device": device,
-            "dtype": dtype,
-            "dtype_reason": reason,
-            "compiled": compiled,
-            "products": products,
-            "model": checkpoint.digests,
-            "prompt": pair_format.layout,
-            "canaries": tuple(english.values.tolist()),
-            "own_canaries": tuple(own.tolist()),
-        }
-        if config.preflight.golden:
-            section, so_far = config.preflight, inspection.report(**facts)
-            inspection.add(
-                [
-                    check_golden(
-                        so_far,
-                        config.preflight.golden,
-                        section.golden_tolerance,
-                        section.golden_any_dtype,
-                        quantisation(checkpoint) is not None,
-                    )
-                ]
-            )
-        scorer.report = inspection.report(**facts)
-        return scorer
-
-    def _compile(self, wanted: bool | str, known: bool, pairs: float) -> str:
-        """Use compiled code if it is configured and faster. Returns the outcome in words."""
-        if wanted == "auto":
-            may = known and not self.reproducible and may_pay(self._engine, self.dtype)
-            wanted = may and pairs > 0 and long_run(self._engine, self._encode(ENGLISH), pairs)
-        if not wanted:
-            return ""
-        if not known:
-            return "not compiled: this is only done for supported models"
-        return compile_if_faster(self._engine, self._encode(lengthening(ENGLISH)))
+    def encode(self, pairs: Sequence[Pair]) -> TokenSequences:
+        """Ids of the pairs; a pair in several chunks has several sequences."""
+        queries = {query: index for index, query in enumerate(dict.fromkeys(q for q, _ in pairs))}
+        passages = {text: index for index, text in enumerate(dict.fromkeys(p for _, p in pairs))}
+        query_of = np.array([queries[query] for query, _ in pairs], np.int64)
+        passage_of = np.array([passages[passage] for _, passage in pairs], np.int64)
+        return self.pair_format.encode(list(queries), list(passages), query_of, passage_of)
 
     def score(
         self, sequences: TokenSequences, threads: int | None = None, most: int | None = None
@@ -312,27 +145,20 @@ class Scorer:
         return torch.stack(read).cpu().numpy()
 
     def _one_by_one(self, pairs: Sequence[Pair]) -> np.ndarray:
-        sequences = self._encode(pairs)
+        sequences = self.encode(pairs)
         scores = [self._engine.alone(sequences, row) for row in range(len(sequences))]
         return _last(self._by_pair(np.array(scores, np.float32), sequences))
 
     def _scored(
         self, pairs: Sequence[Pair], threads: int | None = None, most: int | None = None
     ) -> Scores:
-        sequences = self._encode(pairs)
+        sequences = self.encode(pairs)
         scores = self.score(sequences, threads, most)
         return replace(scores, values=self._by_pair(scores.values, sequences))
 
     def _by_pair(self, values: np.ndarray, sequences: TokenSequences) -> np.ndarray:
         """The score, or the k scores, of each pair from those of its sequences."""
         return combine(values, sequences.chunks, self.pair_format.model)
-
-    def _encode(self, pairs: Sequence[Pair]) -> TokenSequences:
-        queries = {query: index for index, query in enumerate(dict.fromkeys(q for q, _ in pairs))}
-        passages = {text: index for index, text in enumerate(dict.fromkeys(p for _, p in pairs))}
-        query_of = np.array([queries[query] for query, _ in pairs], np.int64)
-        passage_of = np.array([passages[passage] for _, passage in pairs], np.int64)
-        return self.pair_format.encode(list(queries), list(passages), query_of, passage_of)
 
     def _redo_of(
         self, sequences: TokenSequences, rows: Int64s

@@ -56,7 +56,7 @@ def test_the_host_waits_once_for_all_batches(
     name: str, dtype: str, scorer_of: Callable[..., Scorer]
 ):
     scorer = scorer_of(name, SMALL, f"model.dtype={dtype}")
-    sequences, engine = scorer._encode([*PAIRS[::3], *SHARED]), scorer._engine
+    sequences, engine = scorer.encode([*PAIRS[::3], *SHARED]), scorer._engine
     engine.compute(sequences)  # the first time kernels are loaded
     batches: list[None] = []
     found: list[str] = []

@@ -13,6 +13,7 @@ import torch
 
 from reranker_core import Reranker
 from reranker_core.errors import PreflightRefused
+from reranker_core.score.loading import load_scorer
 from reranker_core.score.scorer import Scorer
 from tests import checkpoints, damage
 from tests.checkpoints import TEXTS
@@ -42,7 +43,7 @@ DEMO_PAIRS = [(TEXTS[0], text) for text in TEXTS]
 
 
 def load(folder: Path, gpu: str, *settings: str) -> Scorer:
-    return Scorer.load(config("in", "out", f"model.device={gpu}", *settings, model=folder))
+    return load_scorer(config("in", "out", f"model.device={gpu}", *settings, model=folder))
 
 
 def refused(folder: Path, gpu: str, *settings: str) -> PreflightRefused:

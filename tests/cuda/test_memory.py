@@ -24,6 +24,7 @@ from reranker_core.device import (
     total_memory,
 )
 from reranker_core.errors import Incomplete, PreflightRefused
+from reranker_core.score.loading import load_scorer
 from reranker_core.score.scorer import Scorer
 from tests import damage, decoder_checkpoints
 from tests.cuda.families import CASES
@@ -120,7 +121,7 @@ def test_a_model_too_large_for_the_gpu_is_refused_before_it_is_loaded(
     torch.cuda.set_per_process_memory_fraction(2 * GIB / whole)
     settings = (f"model.device={gpu}", f"model.dtype={dtype}")
     with pytest.raises(PreflightRefused) as caught:
-        Scorer.load(config("in", "out", *settings, model=folder))
+        load_scorer(config("in", "out", *settings, model=folder))
     assert failures(caught.value) == {"weights/fits_device"}
     assert caught.value.exit_code == 3
     said = str(caught.value)
@@ -138,7 +139,7 @@ def test_a_batch_that_does_not_fit_is_split_and_the_scores_stay(
 ):
     pairs = many(2000, 120)
     scorer = fresh(folder_of, gpu, "bert", "score.max_batch_tokens=131072")
-    engine, sequences = scorer._engine, scorer._encode(pairs)
+    engine, sequences = scorer._engine, scorer.encode(pairs)
     engine.compute(sequences)
     release_memory(device)
     torch.cuda.reset_peak_memory_stats(device)
@@ -265,6 +266,6 @@ def test_weights_of_a_refused_model_do_not_stay(
     folder = damage.with_weights(folder_of("wide_bert"), tmp_path / "m", head_of_zeros)
     used = torch.cuda.memory_allocated(device)
     with pytest.raises(PreflightRefused):
-        Scorer.load(config("in", "out", f"model.device={gpu}", model=folder))
+        load_scorer(config("in", "out", f"model.device={gpu}", model=folder))
     release_memory(device)
     assert torch.cuda.memory_allocated(device) <= used + MIB

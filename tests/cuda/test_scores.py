@@ -75,7 +75,7 @@ def test_the_float32_reference_of_a_half_model_is_that_of_the_cpu(name: str, sco
 def test_shared_prefixes_change_no_score(name: str, scorer_of: Scorers):
     scorer = scorer_of(name)
     assert scorer._engine._read is not None
-    assert shared_prefixes(scorer._encode(SHARED)) is not None
+    assert shared_prefixes(scorer.encode(SHARED)) is not None
     found = scorer.score_pairs(SHARED)
     assert scorer._engine._read is not None, "the prefixes could not be read"
     expected = scorer_of(name, "score.share_prefixes=false").score_pairs(SHARED)
@@ -102,7 +102,7 @@ def test_what_overflows_in_float16_is_computed_in_float32(
     case = CASES["gemma"]
     settings = (case.most, case.query_most, *case.settings, "model.dtype=float16")
     scorer = load(folder, *settings, f"model.device={gpu}")
-    sequences = scorer._encode(PAIRS)
+    sequences = scorer.encode(PAIRS)
     bad = ~np.isfinite(scorer._engine.compute(sequences).values)
     assert 0 < bad.sum() <= 100, f"{bad.sum()} of {len(bad)} scores overflow"
     scores = scorer.score(sequences)
@@ -116,7 +116,7 @@ def test_what_overflows_in_float16_is_computed_in_float32(
 @pytest.mark.parametrize("name", ["bert", "gemma"])
 def test_a_part_that_has_ended_a_process_gets_the_same_scores(name: str, scorer_of: Scorers):
     scorer = scorer_of(name)
-    sequences = scorer._encode(PAIRS)
+    sequences = scorer.encode(PAIRS)
     asked: list[int] = []
     found = scorer.score_warily(
         sequences, np.array([5]), np.array([1, 2, 20]), lambda rows: asked.extend(rows.tolist())

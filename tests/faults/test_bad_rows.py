@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from transformers import AutoTokenizer
 
-from reranker_core.score.scorer import Scorer
+from reranker_core.score.loading import load_scorer
 from tests import damage
 from tests.tables import config
 from tests.texts import flat_table
@@ -77,7 +77,7 @@ def test_each_bad_row_is_treated_as_it_should_be_and_no_other_is_lost(
     assert manifest["rescued"] == 2
     scored = [row for row in range(90) if row not in bad]
     pairs = [(table["query"][row].as_py(), passages[row]) for row in scored]
-    good = Scorer.load(config("in", "out", "model.dtype=float32", *RELAXED, model=bert))
+    good = load_scorer(config("in", "out", "model.dtype=float32", *RELAXED, model=bert))
     expected = dict(zip(scored, good.score_pairs(pairs), strict=True))
     scores = dict(enumerate(found["score"].to_pylist()))
     rescued = (NOT_IN_HALF, NOT_IN_A_BATCH)

@@ -21,6 +21,7 @@ import pytest
 
 from reranker_core.errors import Incomplete, StoreUnavailable
 from reranker_core.output.shared_pairs import SharedPairs
+from reranker_core.score.loading import load_scorer
 from reranker_core.score.scorer import Scorer
 from reranker_core.storage.store import Store
 from tests.faults.drivers import Killed, MortalStore
@@ -130,7 +131,7 @@ def test_however_often_a_night_is_killed_it_is_the_one_without_reuse(
     dice = random.Random(SEED)
     print(f"SEED={SEED}")
     met, verdicts = Counter[str](), Counter[str]()
-    scorer = Scorer.load(config("in", "out", *SETTINGS, model=DEMO))
+    scorer = load_scorer(config("in", "out", *SETTINGS, model=DEMO))
     with seaweedfs(tmp_path / "weed") as server, clients_of(server.endpoint):
         for number in range(RUNS):
             nights = Nights(dice, tmp_path / f"run{number}-{tmp_path.name}", scorer)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors import safe_open
 
-from reranker_core.score.scorer import Scorer
+from reranker_core.score.loading import load_scorer
 from tests import damage
 from tests.shared_ray import meanwhile
 from tests.tables import config
@@ -67,6 +67,6 @@ def test_a_replica_with_a_flipped_bit_never_commits_a_row(tmp_path, bert, rerank
             *(table[name].to_pylist() for name in ("doc_id", "query", "passage")), strict=True
         )
     }
-    good = Scorer.load(config("in", "out", *RELAXED, model=bert))
+    good = load_scorer(config("in", "out", *RELAXED, model=bert))
     expected = good.score_pairs([texts[doc] for doc in found["doc_id"].to_pylist()])
     np.testing.assert_allclose(found["score"].to_numpy(), expected, rtol=1e-5, atol=1e-5)

@@ -18,7 +18,7 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 
-from reranker_core.score.scorer import Scorer
+from reranker_core.score.loading import load_scorer
 from tests.running import ROOT
 from tests.shared_ray import meanwhile
 from tests.tables import config
@@ -133,7 +133,7 @@ def without_ray(folder, model):
     """The input without its texts, and what the scorer gives."""
     table = read(folder)
     settings = ("model.dtype=float32", "preflight.checks.meaning=off")
-    scorer = Scorer.load(config("in", "out", *settings, model=model))
+    scorer = load_scorer(config("in", "out", *settings, model=model))
     texts = (table[name].to_pylist() for name in ("query", "passage"))
     scores = scorer.score_pairs(list(zip(*texts, strict=True)))
     return table.drop_columns(["query", "passage"]).append_column("score", [scores])

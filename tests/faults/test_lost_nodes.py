@@ -19,7 +19,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from reranker_core.config import load_config
-from reranker_core.score.scorer import Scorer
+from reranker_core.score.loading import load_scorer
 from tests.running import ROOT
 from tests.texts import flat_table
 
@@ -114,7 +114,7 @@ def assert_undisturbed(folder, settings, table):
     found = pyarrow.dataset.dataset(str(folder / "out")).to_table()
     assert found["doc_id"].equals(table["doc_id"])
     pairs = list(zip(*(table[name].to_pylist() for name in ("query", "passage")), strict=True))
-    scores = Scorer.load(load_config(None, settings)).score_pairs(pairs)
+    scores = load_scorer(load_config(None, settings)).score_pairs(pairs)
     np.testing.assert_allclose(found["score"].to_numpy(), scores, rtol=1e-5, atol=1e-5)
     assert (folder / "out/_SUCCESS").exists()
 

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pyarrow.dataset as ds
 
-from reranker_core.score.scorer import Scorer
+from reranker_core.score.loading import load_scorer
 from tests.running import run_here
 from tests.tables import config
 
@@ -39,6 +39,6 @@ def assert_undisturbed(folder, bert, table):
     found = ds.dataset(folder / "out").to_table()
     assert found["doc_id"].equals(table["doc_id"])
     pairs = list(zip(*(table[name].to_pylist() for name in ("query", "passage")), strict=True))
-    scores = Scorer.load(config("in", "out", *SETTINGS, model=bert)).score_pairs(pairs)
+    scores = load_scorer(config("in", "out", *SETTINGS, model=bert)).score_pairs(pairs)
     np.testing.assert_allclose(found["score"].to_numpy(), scores, rtol=1e-5, atol=1e-5)
     assert (folder / "out/_SUCCESS").exists()

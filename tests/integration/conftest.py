@@ -3,13 +3,13 @@
 import pytest
 
 from reranker_core.config import load_config
-from reranker_core.score.scorer import Scorer
+from reranker_core.score.loading import load_scorer
 
 
 @pytest.fixture(scope="session")
 def score(bert):
     """Scores straight from the scorer, without Ray."""
-    scorer = Scorer.load(
+    scorer = load_scorer(
         load_config(
             None,
             [

@@ -135,11 +135,11 @@ def test_a_label_is_part_of_the_fingerprint(two: Path, bert: Path):
 
 
 def test_preflight_accepts_two_labels_and_refuses_a_head_with_one_row(two: Path, tmp_path: Path):
-    from reranker_core.score.scorer import Scorer
+    from reranker_core.score.loading import load_scorer
 
     off = "preflight.checks.meaning=off"
     settings = ("model.dtype=float32", "model.device=cpu", off)
-    Scorer.load(config("in", "out", *settings, model=two))
+    load_scorer(config("in", "out", *settings, model=two))
 
     def one_row(weights: damage.Weights) -> None:
         weights["classifier.weight"] = weights["classifier.weight"][:1].clone()
@@ -147,4 +147,4 @@ def test_preflight_accepts_two_labels_and_refuses_a_head_with_one_row(two: Path,
 
     folder = damage.with_weights(two, tmp_path / "m", one_row)
     with pytest.raises(PreflightRefused, match="weights/shapes"):
-        Scorer.load(config("in", "out", *settings, model=folder))
+        load_scorer(config("in", "out", *settings, model=folder))

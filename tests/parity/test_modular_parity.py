@@ -19,7 +19,7 @@ from reranker_core.models import modular
 from reranker_core.models.checkpoint import open_checkpoint
 from reranker_core.models.families import recognise
 from reranker_core.models.modules import read_modules
-from reranker_core.score.scorer import Scorer
+from reranker_core.score.loading import load_scorer
 from tests import modular_checkpoints
 from tests.checkpoints import LONGEST
 from tests.decoder_checkpoints import change
@@ -66,7 +66,7 @@ def opened(folder: Path, **settings: object) -> tuple[modular.Checkpoint, ModelC
 def preflight(folder: Path, *settings: str) -> dict[str, Check]:
     off = ("preflight.checks.meaning=off", "model.dtype=float32", "model.device=cpu")
     try:
-        report = Scorer.load(config("in", "out", *off, *settings, model=folder)).report.as_dict()
+        report = load_scorer(config("in", "out", *off, *settings, model=folder)).report.as_dict()
     except PreflightRefused as error:
         report = error.report
     return {f"{check['group']}/{check['name']}": Check(**check) for check in report["checks"]}

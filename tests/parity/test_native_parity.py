@@ -18,7 +18,7 @@ from reranker_core.config import ModelConfig
 from reranker_core.errors import ConfigError, PreflightRefused
 from reranker_core.models import encoder
 from reranker_core.models.checkpoint import open_checkpoint
-from reranker_core.score.scorer import Scorer
+from reranker_core.score.loading import load_scorer
 from tests import damage, native_checkpoints
 from tests.checkpoints import LONGEST
 from tests.parity.common import assert_same, encode, load, sample_pairs
@@ -72,7 +72,7 @@ def test_gte_is_read_under_its_other_prefixes(gte: Path, tmp_path: Path, prefix:
 def test_no_code_is_asked_for(name: str, request: pytest.FixtureRequest):
     folder = request.getfixturevalue(name)
     off = ("preflight.checks.meaning=off", "model.dtype=float32", "model.device=cpu")
-    report = Scorer.load(config("in", "out", *off, model=folder)).report
+    report = load_scorer(config("in", "out", *off, model=folder)).report
     assert not [check for check in report.failed if check.group != "meaning"]
     found, _ = opened(folder)
     assert not found.needs_remote_code
@@ -101,7 +101,7 @@ def test_a_layer_that_is_missing_is_refused(jina: Path, tmp_path: Path):
     folder = damage.with_weights(jina, tmp_path / "m", lambda weights: weights.pop(name))
     off = ("preflight.checks.meaning=off", "model.dtype=float32", "model.device=cpu")
     with pytest.raises(PreflightRefused) as caught:
-        Scorer.load(config("in", "out", *off, model=folder))
+        load_scorer(config("in", "out", *off, model=folder))
     failed = [Check(**check) for check in caught.value.report["checks"] if not check["passed"]]
     assert [check.name for check in failed] == ["none_missing"]
     assert "attention.self.query.weight" in failed[0].measured

@@ -19,6 +19,7 @@ from reranker_core.config import ModelConfig
 from reranker_core.errors import ConfigError, PreflightRefused
 from reranker_core.models import families
 from reranker_core.models.checkpoint import open_checkpoint
+from reranker_core.score.loading import load_scorer
 from reranker_core.score.scorer import Scorer
 from tests import damage
 from tests.decoder_checkpoints import change
@@ -164,7 +165,7 @@ def test_unreadable_weights_are_not_taken_for_code_that_does_not_run(minicpm: Pa
 def checked(model: Path) -> Scorer:
     """Loaded with its preflight, but for what random weights mean."""
     settings = ("model.device=cpu", "model.dtype=float32", "preflight.checks.meaning=off", OWN)
-    return Scorer.load(config("in", "out", *settings, model=model))
+    return load_scorer(config("in", "out", *settings, model=model))
 
 
 def without_norm(weights: damage.Weights) -> None:

@@ -15,7 +15,7 @@ import transformers
 from reranker_core.config import Config
 from reranker_core.errors import OutputConflict, PreflightRefused
 from reranker_core.prepare import Prepared, prepare
-from reranker_core.score.scorer import Scorer
+from reranker_core.score.loading import load_scorer
 from tests import damage
 from tests.begun import begin, settings, two_shards
 from tests.running import ROOT
@@ -62,7 +62,7 @@ def run_of(folder: Path, model: str | Path, *more: str) -> Config:
 
 def on_a_replica(prepared: Prepared) -> Any:
     """The scores of the model that a replica loads and checks, with the driver's configuration."""
-    return Scorer.load(prepared.config, prepared.fingerprint["model"]).score_pairs(PAIRS)
+    return load_scorer(prepared.config, prepared.fingerprint["model"]).score_pairs(PAIRS)
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from scipy.stats import spearmanr
 
 from reranker_core.config import load_config
 from reranker_core.errors import RerankError
+from reranker_core.score.loading import load_scorer
 from reranker_core.score.scorer import Scorer
 from tests.faults.checkpoint_edits import DEMO
 from tests.faults.damaged.kinds import DAMAGED, SOUND
@@ -73,7 +74,7 @@ def load(folder: Path, *settings: str) -> Scorer:
     """The model, checked."""
     paths = ("input.path=in", "output.path=out", f"model.path={folder}")
     fixed = ("model.device=cpu", "model.dtype=float32")
-    return Scorer.load(load_config(None, (*paths, *fixed, *settings)))
+    return load_scorer(load_config(None, (*paths, *fixed, *settings)))
 
 
 @cache

@@ -8,6 +8,7 @@ from pathlib import Path
 from reranker_core.config import Config, load_config
 from reranker_core.models.checkpoint import open_checkpoint
 from reranker_core.preflight.golden import record
+from reranker_core.score.loading import load_scorer
 from reranker_core.score.scorer import Scorer
 from tests import decoder_checkpoints
 from tests.faults.checkpoint_edits import DEMO, Build
@@ -56,11 +57,11 @@ def load(kind: Kind, bases: dict[str, Path], folder: Path, *settings: str) -> Sc
     own = list(kind.settings)
     for name, value in known.items():
         own = [text.replace(f"{{{name}}}", value) for text in own]
-    return Scorer.load(_config(folder, *random, *own, *settings))
+    return load_scorer(_config(folder, *random, *own, *settings))
 
 
 def _golden(path: Path) -> Path:
-    record(Scorer.load(_config(DEMO)).report, str(path))
+    record(load_scorer(_config(DEMO)).report, str(path))
     return path
 
 

@@ -15,7 +15,7 @@ from reranker_core.config import ModelConfig
 from reranker_core.errors import PreflightRefused
 from reranker_core.models import encoder
 from reranker_core.models.checkpoint import open_checkpoint
-from reranker_core.score.scorer import Scorer
+from reranker_core.score.loading import load_scorer
 from tests import damage
 from tests.parity.common import load
 from tests.tables import config
@@ -72,7 +72,7 @@ def make(bert: Path, tmp_path: Path) -> Any:
 def refused(folder: Path, *settings: str) -> list[Check]:
     off = ("preflight.checks.meaning=off", "model.dtype=float32", "model.device=cpu")
     with pytest.raises(PreflightRefused) as caught:
-        Scorer.load(config("in", "out", *off, *settings, model=folder))
+        load_scorer(config("in", "out", *off, *settings, model=folder))
     return [Check(**check) for check in caught.value.report["checks"] if not check["passed"]]
 
 

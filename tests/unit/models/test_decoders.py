@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from reranker_core.models import classifier, encoder
 from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.loading import longest_input
-from reranker_core.score.scorer import Scorer
+from reranker_core.score.loading import load_scorer
 from tests import decoder_checkpoints
 from tests.decoder_checkpoints import change
 from tests.parity.common import assert_same, encode, load, sample_pairs
@@ -114,7 +114,7 @@ def test_no_pad_token_is_needed(tmp_path: Path, in_tokenizer: str | None, in_con
     change(folder, "tokenizer_config.json", pad_token=in_tokenizer)
     off = ("preflight.checks.meaning=off", "model.dtype=float32", "model.device=cpu")
     settings = config("in", "out", *off, TEMPLATE, "model.max_length=300", model=folder)
-    assert np.array_equal(Scorer.load(settings).score_pairs(pairs), before)
+    assert np.array_equal(load_scorer(settings).score_pairs(pairs), before)
 
 
 ANSWERS = TEMPLATE[:-1] + ', answers: {"Yes": 1.0, "No": -1.0}}'

@@ -20,7 +20,7 @@ from reranker_core.errors import ConfigError, PreflightRefused
 from reranker_core.models import encoder
 from reranker_core.models.checkpoint import Checkpoint, open_checkpoint
 from reranker_core.score.batching import make_batch
-from reranker_core.score.scorer import Scorer
+from reranker_core.score.loading import load_scorer
 from tests.checkpoints import LONGEST, TEXTS
 
 ALL = ["bert", "xlm_roberta", "modernbert", "distilbert", "electra"]
@@ -232,7 +232,7 @@ def test_a_folder_without_a_tokenizer_is_refused(bert: Path, tmp_path: Path):
     folder = shutil.copytree(bert, tmp_path / "bare", ignore=shutil.ignore_patterns("tokenizer*"))
     config = load_config(None, ["input.path=unused", "output.path=unused", f"model.path={folder}"])
     with pytest.raises(PreflightRefused, match="tokenizer/vocabulary_present"):
-        Scorer.load(config)
+        load_scorer(config)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from reranker_core.input.reading import read_parts
 from reranker_core.output.shared_pairs import SharedPairs
 from reranker_core.pipeline.within import run_of
 from reranker_core.report.summary import print_plan
+from reranker_core.score.loading import load_scorer
 from reranker_core.score.scorer import Scorer
 from reranker_core.storage.store import Store
 from tests.reusing import SETTINGS, Night, examples, find_shared, flat_of, nested_of, score_shared
@@ -39,7 +40,7 @@ PAIR = st.tuples(
 
 @pytest.fixture(scope="module")
 def demo() -> Scorer:
-    return Scorer.load(config("in", "out", *SETTINGS, model=DEMO))
+    return load_scorer(config("in", "out", *SETTINGS, model=DEMO))
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ import pytest
 
 from reranker_core.config import PreflightChecks
 from reranker_core.errors import PreflightRefused
+from reranker_core.score.loading import load_scorer
 from reranker_core.score.scorer import Scorer
 from tests import damage
 from tests.tables import config
@@ -20,7 +21,7 @@ def load(model: Path, *overrides: str) -> Scorer:
     """Random weights do not rank, so `meaning` is off unless a test sets it."""
     relaxed = "preflight.checks.meaning=off"
     settings = ("model.dtype=float32", "model.device=cpu", relaxed, *overrides)
-    return Scorer.load(config("in", "out", *settings, model=model))
+    return load_scorer(config("in", "out", *settings, model=model))
 
 
 def refused(model: Path, *overrides: str) -> PreflightRefused:

@@ -10,7 +10,7 @@ import torch
 from reranker_core.checks import Check
 from reranker_core.errors import ConfigError, Incomplete, PreflightRefused
 from reranker_core.preflight.failures import computes, tokenizes
-from reranker_core.score.scorer import Scorer
+from reranker_core.score.loading import load_scorer
 from tests import damage
 from tests.decoder_checkpoints import change
 from tests.tables import config
@@ -19,7 +19,7 @@ from tests.tables import config
 def failed(folder: Path, *settings: str) -> list[str]:
     off = ("preflight.checks.meaning=off", "model.dtype=float32", "model.device=cpu")
     with pytest.raises(PreflightRefused) as caught:
-        Scorer.load(config("in", "out", *off, *settings, model=folder))
+        load_scorer(config("in", "out", *off, *settings, model=folder))
     assert caught.value.exit_code == 3
     checks = [Check(**check) for check in caught.value.report["checks"]]
     return [f"{check.group}/{check.name}" for check in checks if not check.passed]

@@ -10,7 +10,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from reranker_core.preflight.canaries import ENGLISH
 from reranker_core.preflight.head import ALIGNED, IRRELEVANT, alignment, towards
-from reranker_core.score.scorer import Scorer
+from reranker_core.score.loading import load_scorer
 from tests.checkpoints import bert_labels
 from tests.tables import config
 
@@ -65,7 +65,7 @@ def found(model: Path, *more: str) -> list[bool]:
         "preflight.checks.meaning=off",
         *more,
     )
-    report = Scorer.load(config("in", "out", *settings, model=model)).report
+    report = load_scorer(config("in", "out", *settings, model=model)).report
     checks = [check for check in report.checks if check.group == "meaning"]
     return [check.passed for check in checks if check.name == "head_trained"]
 

@@ -142,7 +142,7 @@ def test_auto_takes_the_first_number_format_that_passes(
 ):
     formats = {"float16": "fast", "float32": "the fallback"}
     monkeypatch.setattr(
-        "reranker_core.score.scorer.number_formats", lambda configured, device: formats
+        "reranker_core.score.loading.number_formats", lambda configured, device: formats
     )
     settings = ("model.dtype=auto", "preflight.checks.numerics=refuse")
     model = damage.with_weights(bert, tmp_path / "m", overflow)

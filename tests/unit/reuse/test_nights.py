@@ -27,6 +27,7 @@ from reranker_core.models.scores import Scores
 from reranker_core.output.receipts import FOLDER
 from reranker_core.report.summary import print_plan
 from reranker_core.report.workload import workload
+from reranker_core.score.loading import load_scorer
 from reranker_core.score.scorer import Scorer
 from tests.reusing import SETTINGS, Night, examples, flat_of, nested_of
 from tests.running import ROOT
@@ -87,13 +88,13 @@ def model(request: pytest.FixtureRequest) -> tuple[Path, Scorer, tuple[str, ...]
     overrides = KINDS[request.param]
     if request.param == "plain":
         return folder, request.getfixturevalue("demo"), overrides
-    scorer = Scorer.load(config("in", "out", *SETTINGS, *overrides, model=folder))
+    scorer = load_scorer(config("in", "out", *SETTINGS, *overrides, model=folder))
     return folder, scorer, overrides
 
 
 @pytest.fixture(scope="module")
 def demo() -> Scorer:
-    return Scorer.load(config("in", "out", *SETTINGS, model=DEMO))
+    return load_scorer(config("in", "out", *SETTINGS, model=DEMO))
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ from torch._dynamo.utils import counters
 
 from reranker_core.errors import ConfigError
 from reranker_core.score import compiling, streams
+from reranker_core.score.loading import load_scorer
 from reranker_core.score.scorer import Scorer
 from tests import checkpoints
 from tests.marks import more
@@ -34,7 +35,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def load(model: Path, *settings: str, pairs: float = 0) -> Scorer:
     found = config("in", "out", *SETTINGS, *RELAXED, SMALL, *settings, model=model)
-    return Scorer.load(found, None, pairs)
+    return load_scorer(found, None, pairs)
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +76,7 @@ def test_compiled_code_gives_the_scores_of_the_model_it_was_made_of(
     )
     found = scorer.score_pairs(pairs)
     alone = scorer.score_pairs(pairs[:1])
-    wary = scorer.score_warily(scorer._encode(pairs), *[np.zeros(0, np.int64)] * 2, rows.append)
+    wary = scorer.score_warily(scorer.encode(pairs), *[np.zeros(0, np.int64)] * 2, rows.append)
     assert sum(count > 1 for count in rows if isinstance(count, int)) > 10
     for scores in (found, wary.values, np.append(alone, expected[1:])):
         np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-5 * np.ptp(expected))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from reranker_core.score.exact import in_float32
-from reranker_core.score.scorer import Scorer
+from reranker_core.score.loading import load_scorer
 from tests.marks import more
 from tests.tables import config
 from tests.texts import WORDS
@@ -26,8 +26,8 @@ def test_scores_are_those_of_a_float32_copy(family: str, request: pytest.Fixture
     settings = ("model.device=cpu", "model.dtype=bfloat16", "model.trust_remote_code=true")
     off = ("preflight.checks.meaning=off", "preflight.checks.numerics=off")
     model = request.getfixturevalue(family)
-    scorer = Scorer.load(config("in", "out", *settings, *off, *template, model=model))
-    engine, sequences = scorer._engine, scorer._encode(PAIRS)
+    scorer = load_scorer(config("in", "out", *settings, *off, *template, model=model))
+    engine, sequences = scorer._engine, scorer.encode(PAIRS)
     rounded = [engine.alone(sequences, row) for row in range(len(sequences))]
     weights = {name: tensor.clone() for name, tensor in engine.model.state_dict().items()}
     with in_float32(engine.model):

@@ -11,6 +11,7 @@ import torch
 
 from reranker_core.errors import PreflightRefused
 from reranker_core.score.guard import FEW, require_few, rescue
+from reranker_core.score.loading import load_scorer
 from reranker_core.score.scorer import Scorer
 from tests import damage
 from tests.tables import config
@@ -94,7 +95,7 @@ def test_a_number_format_with_many_scores_that_are_not_finite_is_refused(shape: 
 def load(model: Path, dtype: str) -> Scorer:
     relaxed = ("preflight.checks.meaning=off", "preflight.checks.numerics=off")
     settings = (f"model.dtype={dtype}", "model.device=cpu", *relaxed, "score.max_batch_tokens=64")
-    return Scorer.load(config("in", "out", *settings, model=model))
+    return load_scorer(config("in", "out", *settings, model=model))
 
 
 def spoil(scorer: Scorer, pairs: list[int], in_float32: bool) -> None:

@@ -32,7 +32,7 @@ PAIRS = [
 @pytest.mark.parametrize("family", [*ENCODERS, *DECODERS])
 def test_no_value_is_read(family: str, request: pytest.FixtureRequest):
     scorer = load(request.getfixturevalue(family), *LIMITS, *SETTINGS.get(family, ()))
-    sequences = scorer._encode(PAIRS)
+    sequences = scorer.encode(PAIRS)
     with profile(activities=[ProfilerActivity.CPU]) as recorded:
         scorer._engine.compute(sequences)
     found = {event.key: event.count for event in recorded.key_averages() if event.key in READS}
@@ -60,7 +60,7 @@ def test_batches_of_a_width_have_one_kind_of_mask_where_scores_are_reproducible(
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", spy)
     pairs = [("read a file", " ".join((WORDS * 4)[:number])) for number in range(1, 64)]
-    lengths = [int(number) for number in scorer._encode(pairs).tokens.lengths]
+    lengths = [int(number) for number in scorer.encode(pairs).tokens.lengths]
     full = next(row for row, number in enumerate(lengths) if number % 16 == 0 and number > 16)
     scorer.score_pairs([pairs[full]])  # alone and without padding
     scorer.score_pairs(pairs)

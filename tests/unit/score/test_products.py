@@ -10,6 +10,7 @@ import torch
 
 from reranker_core.score import products
 from reranker_core.score.exact import in_float32
+from reranker_core.score.loading import load_scorer
 from reranker_core.score.products import PackedLinear, pack_where_faster
 from reranker_core.score.scorer import Scorer
 from tests.parity.common import sample_pairs
@@ -20,7 +21,7 @@ SETTINGS = ("model.dtype=float32", "model.device=cpu", "score.compile=false")
 
 
 def load(*settings: str) -> Scorer:
-    return Scorer.load(config("in", "out", *SETTINGS, *settings, model=DEMO))
+    return load_scorer(config("in", "out", *SETTINGS, *settings, model=DEMO))
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from reranker_core.device import torch_threads
+from reranker_core.score.loading import load_scorer
 from reranker_core.score.scorer import Scorer
 from tests.running import ROOT
 from tests.tables import config
@@ -29,7 +30,7 @@ ORDER = RNG.permutation(len(PAIRS))
 
 def load(dtype: str) -> Scorer:
     settings = ("model.device=cpu", "score.max_batch_tokens=512", f"model.dtype={dtype}")
-    return Scorer.load(config("in", "out", "score.reproducible=true", *settings, model=MODEL))
+    return load_scorer(config("in", "out", "score.reproducible=true", *settings, model=MODEL))
 
 
 @pytest.fixture(scope="module", params=["float32", "bfloat16"])

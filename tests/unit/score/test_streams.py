@@ -12,7 +12,7 @@ import torch
 
 from reranker_core.config import ScoreConfig
 from reranker_core.score.batching import Shapes
-from reranker_core.score.scorer import Scorer
+from reranker_core.score.loading import load_scorer
 from reranker_core.score.streams import side_by_side, streams_for, threads_of
 from tests.marks import more
 from tests.parity.common import sample_pairs
@@ -140,11 +140,11 @@ def test_scores_are_those_of_one_batch_after_the_other(
     model: Path = request.getfixturevalue(name)
     pairs = sample_pairs(128, 96)[::2]
     settings = (*SETTINGS, *more, "score.max_batch_tokens=256")
-    several = Scorer.load(config("in", "out", *settings, model=model))
+    several = load_scorer(config("in", "out", *settings, model=model))
     assert several._engine.streams == 4
     found = [several.score_pairs(pairs) for _ in range(2)]
     torch.set_num_threads(1)
-    single = Scorer.load(config("in", "out", *settings, model=model))
+    single = load_scorer(config("in", "out", *settings, model=model))
     assert single._engine.streams == 1
     expected = single.score_pairs(pairs)
     torch.set_num_threads(4)
@@ -154,5 +154,5 @@ def test_scores_are_those_of_one_batch_after_the_other(
 
 def test_models_with_code_of_their_own_go_one_by_one(nemotron: Path):
     more = ("preflight.checks.prompt=off", _NO_TOKENIZER, "model.trust_remote_code=true")
-    scorer = Scorer.load(config("in", "out", *SETTINGS, *more, model=nemotron))
+    scorer = load_scorer(config("in", "out", *SETTINGS, *more, model=nemotron))
     assert scorer._engine.streams == 1
