@@ -80,8 +80,7 @@ def convert(
         corpus, queries, run = corpus or ours[0], queries or ours[1], run or ours[2]
     with database("convert") as connection:
         if rows:
-            readers = (rows_of(connection, path, snapshot) for path in rows)
-            done = write_shards(readers, output)
+            done = write_shards(rows_of(connection, rows, snapshot), output)
         elif run and corpus and queries:
             done = write_shards([joined(connection, corpus, queries, run, top)], output)
         else:

@@ -276,10 +276,33 @@ def test_several_files_are_several_shards(tmp_path: Path):
     assert shards(tmp_path / "out").equals(flat(8))
 
 
+def test_a_column_has_one_type_in_all_files(tmp_path: Path):
+    pairs = flat(5).to_pylist()
+    more = [{"n": 1, "m": "a"}, {"n": 1.5, "m": "b"}, {"n": None, "m": "c"}, {"m": "d"}]
+    files = [
+        lines(tmp_path / f"{number}.jsonl", [pair | rest])
+        for number, (pair, rest) in enumerate(zip(pairs, more, strict=False))
+    ]
+    (tmp_path / "empty.jsonl").touch()
+    call(tmp_path / "empty.jsonl", *files, "--to", tmp_path / "out")
+    found = shards(tmp_path / "out").to_pydict()
+    assert (found["n"], found["m"]) == ([1.0, 1.5, None, None], ["a", "b", "c", "d"])
+
+    fields = ["query_id", "query", "doc_id", "passage", "n"], ["q", "x", "d", "p"]
+    tables = [tmp_path / f"{number}.csv" for number in range(3)]
+    for path, value in zip(tables, ["007", "1", "2.5"], strict=True):
+        path.write_text("\n".join(",".join(line) for line in fields) + f",{value}\n")
+    (tmp_path / "empty.csv").touch()
+    call(tmp_path / "empty.csv", *tables[1:], "--to", tmp_path / "numbers")
+    assert shards(tmp_path / "numbers")["n"].to_pylist() == [1.0, 2.5]
+    call(*tables, "--to", tmp_path / "texts")
+    assert shards(tmp_path / "texts")["n"].to_pylist() == ["007", "1", "2.5"]
+
+
 def test_a_shard_ends_between_queries(tmp_path: Path):
     rows = lines(tmp_path / "a.jsonl", flat(30_000, per_query=7).to_pylist())
     with database("convert") as connection:
-        done = write_shards([rows_of(connection, str(rows))], str(tmp_path / "out"), 5000)
+        done = write_shards(rows_of(connection, [str(rows)]), str(tmp_path / "out"), 5000)
     files = sorted((tmp_path / "out").glob("*.parquet"))
     queries = [set(pq.read_table(file)["query_id"].to_pylist()) for file in files]
     assert len(queries) == done.shards >= 3

@@ -111,3 +111,22 @@ def test_numbers_as_ids_lose_no_digit(tmp_path: Path, layout: str, number: str):
     convert.main([str(tmp_path / "a.jsonl"), "--to", str(tmp_path / "out")], standalone_mode=False)
     found: pa.Table = pq.read_table(tmp_path / "out")
     assert number in str(found[column].to_pylist())
+
+
+def test_files_with_other_columns_than_the_first_are_named(tmp_path: Path):
+    rows = flat(3)
+    first = tmp_path / "a.arrow"
+    others = {
+        "b.arrow": rows.append_column("n", pa.array([1, 2, 3])),
+        "c.arrow": rows.set_column(0, rows.column_names[0], pa.array([1, 2, 3])),
+    }
+    for name, table in {"a.arrow": rows, **others}.items():
+        with ipc.new_file(tmp_path / name, table.schema) as file:
+            file.write_table(table)
+    (tmp_path / "d.csv").write_text("query_id,query,doc_id,pasage\nq,x,d,p\n")
+    wrong = {"b.arrow": "'n' is int64, but missing", "c.arrow": "is int64, but", "d.csv": "passage"}
+    for name, told in wrong.items():
+        paths = [str(first), str(tmp_path / name)]
+        found = refusal(tmp_path, name, (tmp_path / name).read_bytes(), *paths)
+        assert told in found
+        assert str(first) in found

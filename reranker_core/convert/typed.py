@@ -1,0 +1,217 @@
+"""JSON lines, CSV and TSV: files without types, which are inferred over all files of a command.
+
+Columns keep their names. Texts stay as they are: nothing that looks like a date becomes one, and a
+column becomes a number only if no digit is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pyarrow as pa
+
+from reranker_core.errors import InputError
+from reranker_core.storage.database import named, quoted, row_of, source
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+BATCH_ROWS = 2048
+_LARGEST_LINE = 32 * 2**20  # bytes; DuckDB holds two such buffers a thread
+_GUESSED = ("date", "time", "timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "uuid",
+            "timestamp with time zone", "time with time zone", "interval", "blob", "time_ns",
+            "hugeint", "uhugeint")  # fmt: skip
+_DELIMITERS = (",", ";", "\t", "|")
+_TEXTS = ("query_id", "query", "doc_id", "passage")
+_IDS = ("query_id", "doc_id")
+_WHOLE = "-?(0|[1-9][0-9]{0,17})"
+_LONG = "-?[0-9]{16,}"  # a whole number that a double may not hold exactly
+_REAL = "-?(0|[1-9][0-9]{0,14}|(0|[1-9][0-9]*)([.][0-9]+([eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+))"
+_HEAD = (
+    "SELECT * FROM read_csv({file}, header = false, columns = {{'line': 'VARCHAR'}}, "
+    "delim = E'\\x01', quote = '', escape = '', auto_detect = false, null_padding = true, "
+    "max_line_size = 33554432) LIMIT 100"
+)
+
+Types = dict[str, str]  # of the columns, in the words of DuckDB
+File = TypeVar("File")
+
+
+class JsonLines:
+    """Files of JSON lines. A key that a file does not have is null in its rows.
+
+    Raises:
+        InputError: a line is no object, or two keys differ only in case.
+
+    """
+
+    def __init__(self, connection: DuckDBPyConnection, paths: Sequence[str]) -> None:
+        self._connection = connection
+        filled = [path for path in paths if self._has_rows(path)]
+        self._types = _of_all(filled, self._infer)
+
+    def read(self, path: str) -> pa.RecordBatchReader:
+        """The rows of a file."""
+        if not self._types:  # no file has any
+            return pa.RecordBatchReader.from_batches(pa.schema([]), [])
+        types = ", ".join(f"{quoted(name)}: {quoted(kind)}" for name, kind in self._types.items())
+        query = self._query([path], f"columns = {{{types}}}")
+        return self._connection.sql(query).to_arrow_reader(BATCH_ROWS)
+
+    def _has_rows(self, path: str) -> bool:
+        query = f"SELECT 1 FROM read_json_objects({self._sources([path])}) LIMIT 1"
+        return bool(row_of(self._connection, query))
+
+    def _sources(self, paths: Sequence[str]) -> str:
+        files = ", ".join(source(self._connection, path) for path in paths)
+        return f"[{files}], maximum_object_size = {_LARGEST_LINE}"
+
+    def _query(self, paths: Sequence[str], more: str) -> str:
+        return f"SELECT * FROM read_json({self._sources(paths)}, {more})"
+
+    def _infer(self, paths: Sequence[str]) -> Types:
+        connection = self._connection
+        whole = f"sample_size = -1, union_by_name = true, maximum_sample_files = {len(paths)}"
+        found = connection.sql(self._query(paths, whole))
+        if found.columns == ["json"]:  # a single map: many keys, all with values of one type
+            found = connection.sql(self._query(paths, f"{whole}, map_inference_threshold = -1"))
+        if found.columns == ["json"]:
+            raise InputError(f"{paths[0]}: expected a JSON object with named values per row")
+        self._refuse_case_twins(paths, found.columns)
+        types = {
+            name: _plain(kind, name) for name, kind in zip(found.columns, found.types, strict=True)
+        }
+        reals = [name for name, kind in types.items() if kind in ("DOUBLE", "FLOAT")]
+        if reals:
+            texts = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in reals)
+            is_long = (f"bool_or(regexp_full_match({named(n)}, {quoted(_LONG)}))" for n in reals)
+            rows = self._query(paths, f"columns = {{{texts}}}")
+            answers = row_of(connection, f"SELECT {', '.join(is_long)} FROM ({rows})")
+            for name, inexact in zip(reals, answers, strict=True):
+                types[name] = "VARCHAR" if inexact else types[name]
+        return types
+
+    def _refuse_case_twins(self, paths: Sequence[str], columns: list[str]) -> None:
+        """Refuse keys that differ only in case: DuckDB loses the values of one."""
+        known = {name.casefold() for name in columns}
+        if not any(name.casefold().rpartition("_")[0] in known for name in columns):
+            return
+        objects = f"read_json_objects({self._sources(paths)})"
+        keys = self._connection.execute(f"SELECT DISTINCT unnest(json_keys(json)) FROM {objects}")
+        _refuse_one_name(" and ".join(paths), [key for (key,) in keys.fetchall()])
+
+
+@dataclass(frozen=True)
+class _Csv:
+    """A CSV file as a relation of DuckDB, whose columns are text."""
+
+    relation: str
+    names: tuple[str, ...]
+
+
+class Csv:
+    """Files of CSV or TSV. Their delimiter is that of their name, or the one in their first line.
+
+    Raises:
+        InputError: two columns have one name.
+
+    """
+
+    def __init__(self, connection: DuckDBPyConnection, delimiters: dict[str, str]) -> None:
+        self._connection = connection
+        opened = {path: self._open(path, sign) for path, sign in delimiters.items()}
+        self._files = {path: file for path, file in opened.items() if file is not None}
+        self._types = _of_all(list(self._files.values()), self._infer)
+
+    def read(self, path: str) -> pa.RecordBatchReader:
+        """The rows of a file."""
+        file = self._files.get(path)
+        if file is None:
+            return pa.RecordBatchReader.from_batches(pa.schema([]), [])
+        chosen = (f"CAST({named(n)} AS {self._types[n]}) AS {named(n)}" for n in file.names)
+        query = f"SELECT {', '.join(chosen)} FROM {file.relation}"
+        return self._connection.sql(query).to_arrow_reader(BATCH_ROWS)
+
+    def _open(self, path: str, delimiter: str) -> _Csv | None:
+        """None: it is empty."""
+        file = source(self._connection, path)
+        blank, first = self._first_line(file)
+        if not first:
+            return None
+        used = [each for each in _DELIMITERS if each in first]
+        if len(first) == 5 and first.lower().startswith("sep="):  # Excel names the sign
+            delimiter, blank = first[4], blank + 1
+        elif delimiter not in first and used:  # spreadsheets of many countries write semicolons
+            delimiter = used[0]
+
+        def relation(header: str) -> str:
+            return (
+                f"read_csv({file}, header = {header}, skip = {blank}, all_varchar = true, "
+                f"delim = {quoted(delimiter)}, quote = '\"', escape = '\"', strict_mode = true, "
+                "max_line_size = 33554432)"
+            )
+
+        names = self._connection.sql(f"SELECT * FROM {relation('true')}").columns
+        header = row_of(self._connection, f"SELECT * FROM {relation('false')} LIMIT 1")
+        _refuse_one_name(path, [name for name in header if name])
+        return _Csv(relation("true"), tuple(names))
+
+    def _first_line(self, file: str) -> tuple[int, str]:
+        """The number of blank lines before the first line with text, and this line."""
+        lines = self._connection.execute(_HEAD.format(file=file)).fetchall()
+        for number, (line,) in enumerate(lines):
+            if line and line.strip():
+                return number, str(line).strip()
+        return 0, ""
+
+    def _infer(self, files: Sequence[_Csv]) -> Types:
+        types = dict.fromkeys((name for file in files for name in file.names), "VARCHAR")
+        others = [name for name in types if name not in _TEXTS]
+        if others:
+            rows = " UNION ALL BY NAME ".join(f"SELECT * FROM {file.relation}" for file in files)
+            asked = ", ".join(
+                f"bool_and(regexp_full_match({named(name)}, {quoted(pattern)}))"
+                for name in others
+                for pattern in (_WHOLE, _REAL)
+            )
+            answers = row_of(self._connection, f"SELECT {asked} FROM ({rows})")
+            for name, whole, real in zip(others, answers[::2], answers[1::2], strict=True):
+                types[name] = "BIGINT" if whole else "DOUBLE" if real else "VARCHAR"
+        return types
+
+
+def _of_all(files: Sequence[File], infer: Callable[[Sequence[File]], Types]) -> Types:
+    """The types of the columns of all files: inferred once more if the files differ."""
+    each = [infer([file]) for file in files]
+    if not each or all(types == each[0] for types in each):
+        return each[0] if each else {}
+    return infer(files)
+
+
+def _refuse_one_name(path: str, names: list[str]) -> None:
+    folded: dict[str, str] = {}
+    for name in names:
+        if name.casefold() in folded:
+            raise InputError(
+                f"{path}: the names of two columns, '{folded[name.casefold()]}' and '{name}', are "
+                "equal or differ only in case. Readers that ignore case cannot tell them apart. "
+                "Rename one of them"
+            )
+        folded[name.casefold()] = name
+
+
+def _plain(kind: Any, name: str) -> str:
+    """A type that DuckDB inferred for a column or member, with text for what it guessed from texts,
+    and for ids that are not whole numbers or too large for one.
+    """
+    if kind.id == "list":
+        return f"{_plain(dict(kind.children)['child'], name)}[]"
+    if kind.id == "struct":
+        return f"STRUCT({', '.join(f'{named(n)} {_plain(k, n)}' for n, k in kind.children)})"
+    if kind.id == "map":
+        key, value = (_plain(inner, "") for _, inner in kind.children)
+        return f"MAP({key}, {value})"
+    inexact = name in _IDS and kind.id in ("float", "double")
+    return "VARCHAR" if inexact or kind.id in _GUESSED else str(kind)
