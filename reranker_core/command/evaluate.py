@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
     default=5,
     show_default=True,
     type=click.IntRange(min=0),
-    help="Number of queries to list that lost most.",
+    help="Number of queries to list, largest loss first.",
 )
 @click.option("--json", "report_path", metavar="FILE", help="Also write the result as JSON.")
 def evaluate(

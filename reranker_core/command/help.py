@@ -17,7 +17,7 @@ Exit codes:
   0  complete
   1  the program failed; finished parts are kept
   2  wrong configuration or input
-  3  preflight refused the model
+  3  preflight refused the model, or a score differs from an earlier output (reuse.check)
   4  finished, but more pairs have no score than guard.max_quarantined_fraction allows
   5  incomplete; run the same command again to resume
   6  the output belongs to another run, or another run is writing it

@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Also estimate tokens, time and price from a sample. Prints three pairs of the input.",
 )
-@click.option("--json", "path", metavar="FILE", help="With --estimate: write it as JSON, no texts.")
+@click.option(
+    "--json",
+    "path",
+    metavar="FILE",
+    help="With --estimate: also write the estimate as JSON, without texts.",
+)
 def plan(config: Config, console: Console, estimate: bool, path: str | None) -> None:
     """Show what a run would do: input, parts, and the number of parts that are already scored.
 

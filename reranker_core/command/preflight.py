@@ -19,12 +19,12 @@ from reranker_core.config import Config
 @click.option(
     "--record",
     is_flag=True,
-    help="Write the scores of the examples to preflight.golden; later runs are compared with them.",
+    help="Write the canary scores to preflight.golden; later runs are compared with them.",
 )
 @click.option(
     "--canaries-from",
     metavar="INPUT",
-    help="Make your own examples from a sample of this input, and write them to "
+    help="Make your own canaries (test pairs) from a sample of this input, and write them to "
     "preflight.canaries. The model must be one that you trust.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the files of these options if they exist.")
@@ -47,7 +47,7 @@ def preflight(
 
     from reranker_core.checks import Report
     from reranker_core.device import torch_threads
-    from reranker_core.errors import ConfigError, PreflightRefused, count
+    from reranker_core.errors import ConfigError, PreflightRefused
     from reranker_core.input.sample import sample_queries
     from reranker_core.models.checkpoint import open_checkpoint
     from reranker_core.pipeline.cores import usable_cores
@@ -70,10 +70,10 @@ def preflight(
     sample = None
     if canaries_from is not None:
         if record:
-            raise ConfigError("--canaries-from: read the examples before you use --record")
+            raise ConfigError("--canaries-from: read the canaries before you use --record")
         if canaries is None:
             raise ConfigError(
-                "--canaries-from: set preflight.canaries=FILE, the file for the examples"
+                "--canaries-from: set preflight.canaries=FILE, the file for the canaries"
             )
         golden_scores.check_free("--canaries-from", "preflight.canaries", canaries, overwrite)
         config = _without(config, "canaries")
@@ -97,8 +97,8 @@ def preflight(
     if found and canaries is not None:
         write_canaries(found, canaries)
         console.print(
-            f"wrote {count(len(found), 'example')} to {canaries}. Read them, delete those whose "
-            "relevant passage does not answer the query, then record golden scores with --record",
+            f"wrote {len(found)} canaries to {canaries}. Read them, delete those whose relevant "
+            "passage does not answer the query, then record golden scores with --record",
             highlight=False,
             soft_wrap=True,
         )

@@ -122,9 +122,8 @@ def _folder(where: Address, folder: Item, config: Config, version: int | None) -
     for step in where.steps:
         if "**" in step and step != "**":
             raise InputError(
-                f"input.path={where.entry}: ** stands for folders, so expected it as a step of its "
-                f"own; found {step}. For files in all folders below, write "
-                f"**/{step.replace('**', '*')}"
+                f"input.path={where.entry}: ** must be a path component of its own; found {step}. "
+                f"For files in all folders below, write **/{step.replace('**', '*')}"
             )
     found = find_shards(where.filesystem, folder, Pattern(where.steps))
     if found.tables:

@@ -64,10 +64,10 @@ def check_alignment(loaded: LoadedModel, probe: Probe) -> list[Check]:
             "meaning",
             "head_trained",
             found >= ALIGNED,
-            "its weights have the standard deviation of a random initialisation, and it fits "
-            f"the relevance signal of the body {found:.1f} standard deviations better than "
-            "random heads on average",
-            f"at least {ALIGNED:g}, or weights with another standard deviation",
+            "its weights have the standard deviation of a random initialisation; its direction "
+            f"matches the body's relevance direction {found:.1f} standard deviations better than "
+            "an average random head",
+            f"at least {ALIGNED:g} standard deviations, or weights that are not as initialised",
             _REMEDY,
         )
     ]

@@ -36,7 +36,7 @@ def check_zeros(matrices: Matrices) -> list[Check]:
         finding(
             "no_holes",
             torn,
-            "no exact zeros, in a row or scattered, next to values close to zero",
+            "only zeros that rounding or pruning explains",
             "A part of the file was not written, for example after an interrupted download, or "
             "values were lost. Copy the checkpoint again and compare digests. If the model was "
             "pruned intentionally, set preflight.checks.weights=warn.",

@@ -119,8 +119,8 @@ class Known:
         raise ReuseRefused(
             f"reuse.check: a pair was scored {before:.6g} in the earlier output and {now:.6g} now; "
             f"expected a difference of at most {self.tolerance:.3g}. No part with such a score was "
-            "written. The software, the hardware or the earlier output is not what it was. Find "
-            "out which, or leave out reuse.from to score all pairs again in another output.path"
+            "written. The software, the hardware or the earlier output has changed. Find out "
+            "which, or leave out reuse.from to score all pairs again in another output.path"
         )
 
     def to_tables(self) -> tuple[pa.Table, pa.Table]:

@@ -63,9 +63,9 @@ class ModelConfig(Section):
     )
     cutoff_layer: Layer | list[Layer] | None = Field(
         None,
-        description="Layer whose output is scored, for layerwise and lightweight models; null: the "
-        "last layer; of several layers, the largest gives the score, and each other gives a column "
-        "of its own.",
+        description="Layer whose head gives the score, for layerwise and lightweight models; null: "
+        "the last layer; a list: the largest gives the score, and each other layer gets its own "
+        "column.",
     )
     compress_layers: list[int] = Field(
         [8], description="Layers at which a lightweight model compresses the passage."
@@ -77,8 +77,8 @@ class ModelConfig(Section):
     lightweight_head: Literal["flag_embedding", "of_layer"] = Field(
         "flag_embedding",
         description="Which head of a lightweight model scores a cutoff layer; `flag_embedding`: "
-        "the first head for the first cutoff layer and so on, as FlagEmbedding 1.4 does; "
-        "`of_layer`: the layer's own head.",
+        "the first head for the first layer in `model.cutoff_layer`, the second head for the "
+        "second one, as FlagEmbedding 1.4 does; `of_layer`: the layer's own head.",
     )
     prompt: str | None = Field(
         None,
@@ -107,7 +107,8 @@ class ModelConfig(Section):
         None,
         ge=8,
         description="Maximum number of tokens of a pair, special tokens included; null: the "
-        "limit of the template, or the limit of the model but at most 512.",
+        "maximum of the template; without a template, the limit of the model but at most 512, or, "
+        "for models of the family `modular`, their `max_seq_length`.",
     )
     query_max_length: int | None = Field(
         None,

@@ -57,16 +57,17 @@ class PreflightConfig(Section):
     languages: list[Language] = Field(
         ["en"],
         min_length=1,
-        description="Languages in which the model must rank the built-in examples correctly.",
+        description="Languages in which the model must rank the built-in canaries (test pairs) "
+        "correctly.",
     )
     canaries: Text | None = Field(
         None,
-        description="JSON Lines file with your own examples: `query`, `relevant`, `irrelevant`.",
+        description="JSON Lines file with your own canaries: `query`, `relevant`, `irrelevant`.",
     )
     golden: Text | None = Field(
         None,
-        description="File with the example scores of an approved run; `batch-reranker preflight "
-        "--record` writes it.",
+        description="File with golden scores: the canary scores of an approved model; "
+        "`batch-reranker preflight --record` writes it.",
     )
     golden_tolerance: float = Field(
         0.01,

@@ -34,8 +34,8 @@ class ReuseConfig(_From):
     )
     within: bool = Field(
         False,
-        description="Score a pair that several parts have only once; the run reads all texts once "
-        "more, before it starts to score.",
+        description="Score a pair only once, even if several parts contain it; the run reads all "
+        "texts once more before it starts to score.",
     )
     max_age_days: int | None = Field(
         None, ge=0, description="Scores that were computed earlier are computed again."

@@ -49,10 +49,11 @@ class Template(Section):
     counted: Literal["all", "texts", "flag_embedding"] = Field(
         "all",
         description="Tokens that count towards the maximum length; `texts`: from the first text to "
-        "the last; `flag_embedding`: these, minus the tokens after the passage.",
+        "the last; `flag_embedding`: as FlagEmbedding counts: all but the tokens after the "
+        "passage, and the maximum is raised once more by their number.",
     )
     temperature: float = Field(
-        1.0, gt=0, description="Temperature of the model family's own normalization."
+        1.0, gt=0, description="Number that divides raw scores before `output.normalize=sigmoid`."
     )
 
     @model_validator(mode="after")

@@ -14,7 +14,9 @@ class ReplicasConfig(Section):
 
     min: int | None = Field(None, ge=1, description="Number of replicas that are always kept.")
     max: int | None = Field(
-        None, ge=1, description="Maximum number of replicas; a cluster that can grow grows to it."
+        None,
+        ge=1,
+        description="Maximum number of replicas; an autoscaling cluster grows up to it.",
     )
     num_cpus: float | None = Field(
         None, gt=0, description="CPUs of each replica; on a CPU also its number of threads."
@@ -120,7 +122,8 @@ class GuardConfig(Section):
         None,
         ge=0,
         description="Maximum shift of the scores from those of `report.against`, as a fraction of "
-        "their 5 to 95 % range; above it and beyond chance, the run ends with exit code 7.",
+        "their 5 to 95 % range; above it, and if chance does not explain it, the run ends with "
+        "exit code 7.",
     )
     min_rank_correlation: float | None = Field(
         None,
@@ -147,7 +150,9 @@ class ReportConfig(Section):
         "in the same folder.",
     )
     qrels: Text | None = Field(
-        None, description="File of judgements for the report; as of `batch-reranker evaluate`."
+        None,
+        description="File of judgements for the report; same formats as `batch-reranker evaluate "
+        "--qrels`.",
     )
     label: Text | None = Field(
         None, description="Column of the output with judgements, in place of `report.qrels`."
@@ -170,8 +175,8 @@ class VerifyConfig(Section):
 
     read: Literal["unproven", "all"] = Field(
         "unproven",
-        description="Data files to read; `unproven`: only those whose checksum the store does not "
-        "list.",
+        description="Data files to read; `unproven`: only files without a checksum in the store's "
+        "listing.",
     )
 
 
