@@ -62,7 +62,7 @@ def test_each_family_passes_preflight_in_float32(
     name: str, gpu: str, folder_of: Callable[[str], Path]
 ):
     case = CASES[name]
-    lengths = (f"model.max_length={case.most}",)
+    lengths: tuple[str, ...] = (f"model.max_length={case.most}",)
     if case.query_most:
         lengths += (f"model.query_max_length={case.query_most}",)
     settings = (*case.settings, *lengths, OFF)
@@ -190,8 +190,8 @@ def test_compiled_code_gives_the_same_scores(
     caplog: pytest.LogCaptureFixture,
 ):
     folder = checkpoints.bert(tmp_path / "small", layers=3)
-    settings = (OFF, "preflight.checks.tokenizer=off", "preflight.checks.numerics=off")
-    settings += (f"model.dtype={dtype}", "score.max_batch_tokens=2048")
+    checks = (OFF, "preflight.checks.tokenizer=off", "preflight.checks.numerics=off")
+    settings = (*checks, f"model.dtype={dtype}", "score.max_batch_tokens=2048")
     expected = load(folder, gpu, *settings).score_pairs(PAIRS)
     monkeypatch.setattr("reranker_core.score.compiling._WORTH_ON_GPU", float("inf"))
     with caplog.at_level(logging.INFO):

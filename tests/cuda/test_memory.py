@@ -115,7 +115,8 @@ def test_a_model_too_large_for_the_gpu_is_refused_before_it_is_loaded(
     with (folder / "model.safetensors").open("wb") as file:
         file.write(struct.pack("<Q", len(header)) + header)
         file.truncate(8 + len(header) + size)
-    monkeypatch.setattr(Scorer, "_load", lambda *_: pytest.fail("it was loaded"))
+    loading = "reranker_core.score.loading._Loading.scorer"
+    monkeypatch.setattr(loading, lambda *_: pytest.fail("it was loaded"))
     used = torch.cuda.memory_allocated(device)
     _, whole = torch.cuda.mem_get_info(device)
     torch.cuda.set_per_process_memory_fraction(2 * GIB / whole)
@@ -212,8 +213,10 @@ def test_a_sequence_that_does_not_fit_is_an_error_that_says_what_to_do(
             scorer.score_pairs([*long, *short])
         assert remedy in str(caught.value)
         assert "too little memory for a batch of" in str(caught.value)
-        assert is_out_of_memory(caught.value.__cause__), repr(caught.value.__cause__)
-        assert not is_lost(caught.value.__cause__, device)
+        cause = caught.value.__cause__
+        assert isinstance(cause, Exception)
+        assert is_out_of_memory(cause), repr(cause)
+        assert not is_lost(cause, device)
         if not settings:  # a batch of short ones fits
             found = scorer.score_pairs(short)
             assert np.abs(found - expected[1:]).max() <= 1e-4 * np.abs(expected).max()
@@ -240,9 +243,8 @@ def test_the_float32_reference_needs_the_memory_of_a_layer_and_not_of_a_model(
     more = torch.cuda.max_memory_allocated(device) - used
     assert more < weights, f"{more / MIB:.0f} MiB beside {weights / MIB:.0f} MiB of weights"
     assert torch.cuda.memory_allocated(device) <= used + MIB  # all given back
-    assert {w.dtype for w in scorer._engine.model.body.layers.parameters()} == {
-        getattr(torch, dtype)
-    }
+    layers = scorer._engine.model.get_submodule("body.layers")
+    assert {w.dtype for w in layers.parameters()} == {getattr(torch, dtype)}
 
 
 def test_a_scorer_that_is_dropped_gives_its_memory_back(

@@ -49,7 +49,7 @@ def test_half_precision_needs_no_padding(name: str, scorer_of: Scorers):
 @pytest.mark.parametrize("name", CASES)
 def test_half_precision_is_close_to_float32(name: str, dtype: str, scorer_of: Scorers):
     half = scorer_of(name, f"model.dtype={dtype}")
-    scores = half.score(half._encode(PAIRS))
+    scores = half.score(half.encode(PAIRS))
     expected = scorer_of(name).score_pairs(PAIRS)
     assert np.isfinite(scores.values).all()
     largest, mean = apart(scores.values, expected)
