@@ -29,7 +29,8 @@ from rich.table import Table
 from demo.corpus import HELD_OUT, first_stage, read_docs, sample_queries, write_shards
 from reranker_core.config.loading import scoring_config
 from reranker_core.config.sections.work import GuardConfig
-from reranker_core.report.drift import Drift, compare
+from reranker_core.report.comparing import compare
+from reranker_core.report.drift import Drift
 from reranker_core.score.loading import load_scorer
 from reranker_core.score.scorer import Scorer
 from reranker_core.storage.store import Store

@@ -29,7 +29,7 @@ from benchmarks.drift import RUN
 from reranker_core.output.distribution import describe
 from reranker_core.output.identity import digest
 from reranker_core.output.receipts import Receipt
-from reranker_core.report.drift import compare
+from reranker_core.report.comparing import compare
 from reranker_core.report.night import read_night
 from reranker_core.report.page import page
 from reranker_core.storage.store import Store

@@ -16,6 +16,7 @@ from reranker_core.errors import ConfigError
 from reranker_core.stopping import stop_on_signals
 
 _SECTIONS = ("output", "input", "guard", "verify", "ray")
+_KEYS = "reuse.keep"
 
 
 @click.command("derive", context_settings=HELP_OPTIONS)
@@ -38,10 +39,11 @@ def derive(output: str, overrides: tuple[str, ...], to: str, config: str | None)
     stop_on_signals()
     refuse_in_copy([(output, output), (f"--to {to}", to)])
     for override in overrides:
-        if override.partition(".")[0] not in _SECTIONS:
+        key = override.partition("=")[0].strip()
+        if key.partition(".")[0] not in _SECTIONS and key != _KEYS:
             raise ConfigError(
-                f"{override}: derive does not compute scores, so only keys of the sections "
-                f"{', '.join(_SECTIONS)} can change"
+                f"{override}: derive does not compute scores, so only {_KEYS} and keys of the "
+                f"sections {', '.join(_SECTIONS)} can change"
             )
     overrides = (*overrides, f"output.path={to}")
     base = None if config else configuration_like(output, overrides, "derive ")

@@ -77,6 +77,7 @@ def evaluate(
     from reranker_core.report.evaluation import MEASURES, judgements_of
     from reranker_core.report.evaluation import evaluate as compare
     from reranker_core.report.judgements import read_judgements
+    from reranker_core.report.quality import finite
     from reranker_core.report.scored_pairs import Columns
     from reranker_core.report.summary import print_evaluation
     from reranker_core.storage.store import Store
@@ -94,7 +95,7 @@ def evaluate(
     result = compare(found, judged or judgements_of(found), measures or MEASURES, worst)
     print_evaluation(result, share, make_console())
     if report_path:
-        content = {"share_of_queries": share, **result.as_dict()}
+        content = {"share_of_queries": share, **finite(result.as_dict())}
         try:
             Path(report_path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         except OSError as error:

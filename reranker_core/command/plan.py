@@ -59,8 +59,10 @@ def show_plan(config: Config, console: Console) -> Prepared:
     """Prepare a run and print its plan."""
     # Late, so that --help and a wrong configuration answer at once.
     from reranker_core.prepare import prepare
+    from reranker_core.report.assessment import require_assessable
     from reranker_core.report.summary import print_plan
 
     prepared = prepare(config)
+    require_assessable(config, prepared.plan.schema)
     print_plan(prepared, console)
     return prepared

@@ -21,10 +21,12 @@ def run(config: Config, console: Console, dry_run: bool) -> None:
         return
     # Late, so that --help and a wrong configuration answer at once.
     from reranker_core.prepare import prepare
+    from reranker_core.report.assessment import require_assessable
     from reranker_core.report.summary import print_totals
 
     start = time.monotonic()
     prepared = prepare(config)
+    require_assessable(config, prepared.plan.schema)
     from reranker_core.pipeline.run import run as run_prepared
 
     totals = run_prepared(prepared)

@@ -44,6 +44,7 @@ from reranker_core.storage.store import Store
 _COPIED = ("tokens_lost", "chunks")  # columns that only a run with the model can make
 _MEASURES = ("distinct", "tokens", "special_tokens_in_text", "rescued")
 _TIMES = ("computed_tokens", "seconds", "waited")  # of replicas
+_REUSED = ("pairs", "checked")  # of `Facts.reuse`
 
 
 @dataclass(frozen=True)
@@ -215,6 +216,7 @@ def take_scores(
             else None,
             rescued=round(measures["rescued"]),
             keys=keys and keys.all_since(source.day),
+            reuse={name: round(measures[name]) for name in _REUSED} | {"oldest": source.day},
             **({"lost": zeros, "chunks": zeros} | found),
         ),
         {name: round(measures[name]) for name in _MEASURES if name != "rescued"}
@@ -228,14 +230,17 @@ def take_scores(
 
 def _rows(source: Source, part: Part) -> tuple[pa.Table, dict[str, float]]:
     """The old rows of a part, and its share of what the old receipts count."""
-    measures = dict.fromkeys((*_MEASURES, *_TIMES), 0.0)
+    measures = dict.fromkeys((*_MEASURES, *_TIMES, *_REUSED), 0.0)
     tables = []
     for receipt, start, stop in source.overlapping(part):
         with open_data(source.store, receipt.part) as file:
             table = file.read(columns=source.written.names)
         tables.append(table.slice(start - receipt.start, stop - start))
+        share = (stop - start) / receipt.rows
         for name in (*_MEASURES, *(_TIMES if source.replaced else ())):
-            measures[name] += getattr(receipt, name) * (stop - start) / receipt.rows
+            measures[name] += getattr(receipt, name) * share
+        for name in _REUSED if source.replaced else ():
+            measures[name] += receipt.reuse.get(name, 0) * share
     return pa.concat_tables(tables), measures
 
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -113,16 +113,19 @@ class EarlierScores:
         index = index_of(folder, layout, self.pairs, self.tables, working)
         return Reuse(index.find, self.oldest, self.check, self.tolerance)
 
-    def known_share(self, hashes: Hashes) -> float:
-        """The fraction of these hashes that have a score. Reads all keys once, and keeps none."""
-        asked: set[tuple[int, ...]] = set(map(tuple, hashes.tolist()))
+    def known_shares(self, groups: Sequence[Hashes]) -> list[float]:
+        """The fraction of the hashes of each group that have a score. Reads all keys once, and
+        keeps none.
+        """
+        hashes = np.concatenate([*groups, np.empty((0, 2), np.uint64)])
         found: set[tuple[int, ...]] = set()
         first = np.unique(hashes[:, 0])
         for table in self.tables():
             young = table.column(DAY).cast(pa.int32()).to_numpy() >= self.oldest
             keys = from_binary(table.column(HASH))[young]
             found.update(map(tuple, keys[np.isin(keys[:, 0], first)].tolist()))
-        return len(asked & found) / max(len(asked), 1)
+        distinct = [set(map(tuple, group.tolist())) for group in groups]
+        return [len(group & found) / max(len(group), 1) for group in distinct]
 
     def tables(self) -> Iterator[pa.Table]:
         """The keys of all parts of all sources."""
@@ -173,7 +176,7 @@ def earlier_scores(
         if not pairs:
             log.warning(
                 "reuse.from: %s has no keys, so nothing is used again. `batch-reranker derive %s "
-                "--to NEW` writes an output with keys",
+                "--to NEW reuse.keep=true` writes an output with keys",
                 *(other.url, other.url),
             )
         sources.append(

@@ -91,8 +91,9 @@ def conclude(
         raise
     exceeded = _exceeded(totals, config)
     attempts = read_attempts(store)
-    if attempts:  # a run that finds nothing to score may be elsewhere
-        last = attempts[-1]
+    scoring = [attempt for attempt in attempts if attempt.replicas]
+    if scoring:  # a run that finds nothing to score may be elsewhere
+        last = scoring[-1]
         facts = {**facts, "software": last.software, "hardware": last.hardware}
     manifest = {
         "state": "over_quarantine_limit" if exceeded else "complete",
@@ -128,7 +129,8 @@ def conclude(
     if manifest.get("exceeded"):
         store.delete(SUCCESS)
         raise _limits(store, manifest["exceeded"])
-    store.write(SUCCESS, b"")
+    if not store.exists(SUCCESS):
+        store.write(SUCCESS, b"")
     return totals
 
 

@@ -37,7 +37,7 @@ class Facts:
         scores: count, min, mean, max and quantiles of the part's scores, share of tied scores.
         reuse: `pairs`, the distinct pairs with the score of an earlier output; `checked`, how many
             of them were run through the model to compare; `oldest`, the first day of such a score
-            since 1970. Empty without such pairs.
+            since 1970, or of all scores that were derived. Empty without such scores.
 
     """
 

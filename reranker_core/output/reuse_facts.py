@@ -37,7 +37,8 @@ def reuse_facts(totals: Totals, attempts: list[Attempt]) -> dict[str, Any]:
 
 def seconds_per_pair(manifest: dict[str, Any]) -> float:
     """Time of a replica for a distinct pair, from the manifest of an output; 0 if unknown."""
-    computed = manifest.get("distinct_pairs") or 0
-    if computed:
-        return float(manifest.get("scoring_seconds") or 0.0) / computed
-    return float((manifest.get("reuse") or {}).get("seconds_per_pair") or 0.0)
+    computed, reuse = manifest.get("distinct_pairs") or 0, manifest.get("reuse") or {}
+    # A few new pairs among known ones take longer, each, than pairs in full batches.
+    if reuse.get("seconds_per_pair") and computed <= reuse.get("pairs", 0):
+        return float(reuse["seconds_per_pair"])
+    return float(manifest.get("scoring_seconds") or 0.0) / max(computed, 1)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+from datetime import UTC, datetime
 
 from reranker_core.errors import StoreRefused
+from reranker_core.output.attempts import read_attempts
 from reranker_core.output.identity import RUN_FILE
 from reranker_core.output.manifest import SUCCESS
 from reranker_core.storage.errors import patiently
@@ -17,7 +18,10 @@ log = logging.getLogger(__name__)
 
 
 def complete_siblings(store: Store) -> list[Store]:
-    """The other complete outputs in the same folder, that with the newest `_SUCCESS` first."""
+    """The other complete outputs in the same folder, the one that was begun last first.
+
+    When an output was finished says less: an old one may be run again, to raise a limit or so.
+    """
     parent, _, own = store.url.rpartition("/")
     above, filesystem = store.root.rpartition("/")[0], store.filesystem
     if is_local(filesystem):
@@ -35,20 +39,34 @@ def complete_siblings(store: Store) -> list[Store]:
         if entry["type"] == "directory"
     ]
 
-    def finished(name: str) -> tuple[datetime, str] | None:
+    def begun(name: str) -> tuple[datetime, str] | None:
         other = Store(f"{parent}/{name}")
-        path = other.path(SUCCESS)
         try:
             if is_complete(other):
-                return patiently(lambda: filesystem.modified(path), other.url), name
+                return begun_at(other), name
         except FileNotFoundError:  # begun again at this moment
             pass
         except StoreRefused as refused:
             log.info("%s is not looked into: %s", other.url, refused)
         return None
 
-    found = [each for each in in_parallel(finished, (n for n in names if n != own)) if each]
+    found = [each for each in in_parallel(begun, (n for n in names if n != own)) if each]
     return [Store(f"{parent}/{name}") for _, name in sorted(found, reverse=True)]
+
+
+def begun_at(store: Store) -> datetime:
+    """When the first driver of an output started; without a record of it, the time of `_SUCCESS`.
+
+    Raises:
+        FileNotFoundError: there is neither.
+
+    """
+    starts = [attempt.start for attempt in read_attempts(store)]
+    if starts:
+        return datetime.fromisoformat(min(starts))
+    path = store.path(SUCCESS)
+    found: datetime = patiently(lambda: store.filesystem.modified(path), store.url)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def is_complete(store: Store) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 
+from reranker_core.config.redaction import without_credentials
 from reranker_core.errors import count
 from reranker_core.input.plan import read_groups
 from reranker_core.output.attempts import Recorder
@@ -76,7 +77,7 @@ def derive(derivation: Derivation) -> Totals:
         facts = {
             **provenance(plan, scoring, config),
             "fingerprint": scoring,
-            "derived_from": source.url,
+            "derived_from": without_credentials(source.url),
             "passed_over": plan.passed_over,
             "not_kept": list(plan.not_kept),
             **{name: old[name] for name in _KEPT if name in old},
@@ -198,4 +199,4 @@ def _take(
         for receipt, _ in watched(received(blocks), check, lambda: "parts", longest, silence):
             gatherer.add(receipt)
             progress.advance(receipt)
-            recorder.add(receipt)
+            recorder.add(replace(receipt, seconds=0.0, waited=0.0))  # of earlier attempts

@@ -51,10 +51,12 @@ def with_shared_pairs(prepared: Prepared, lease: Lease, run: Callable[[Prepared]
         RerankError: a subclass, each with its exit code.
 
     """
-    if not prepared.config.reuse.within or len(prepared.todo) < 2:
+    if not prepared.config.reuse.within or not prepared.todo:
         return prepared
     shared = SharedPairs(prepared.store)
     found = shared.ready(part.name for part in prepared.todo)
+    if found is None and len(prepared.todo) == 1:
+        return prepared
     if found is None:
         found = _find(prepared, shared, lease)
     log.info(

@@ -1,37 +1,16 @@
-"""What differs between an output and an earlier one: scores, order, pairs, and mixes.
-
-Queries are sampled by a hash of their ids, the same ones in both outputs, so memory and time are
-bounded by the sample and by one scan of the id and score columns.
-"""
+"""What differs between an output and an earlier one, and what of it a person should look at."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from reranker_core.config.sections.work import GuardConfig
-from reranker_core.errors import Incomplete
-from reranker_core.output.differences import differences
-from reranker_core.report.mixes import mixes
-from reranker_core.report.scored_pairs import Columns, fraction_limit, scored_pairs
-from reranker_core.report.shift import shift
-from reranker_core.storage.database import database, row_of
-from reranker_core.storage.store import Store
 
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
-
-_SAMPLE = 250_000  # pairs of each output
-CHANGED = 0.01  # of the span: a pair whose score moved further has changed
-_DEPTH = 10
-_MOVERS = 10
-_SHOWN_CHANGES = 20
 _NOTABLE = 0.05
-# A shard is odd if its order agrees less than that of the others by this, and by so many errors.
-_ODD, _ERRORS = 0.1, 4.0
+# With fewer, chance alone exchanges all of them too often, and no shift is beyond chance.
+_LEAST_FOR_SHIFT = 8
 
 
 @dataclass(frozen=True)
@@ -41,6 +20,8 @@ class Drift:
     Attributes:
         against: URL of the earlier output.
         sampled: fraction of the queries that were compared.
+        by_pair: whether it is a fraction of the pairs of all queries instead.
+        all_queries: number of queries with sampled pairs in one of the outputs.
         pairs_before, pairs_after, common: counts of sampled pairs with distinct ids.
         gone, new: fractions of the earlier and of the later pairs that the other lacks.
         changed: fraction of the common pairs whose score moved by more than 1 % of `span`.
@@ -50,7 +31,7 @@ class Drift:
         rank_correlation: mean over these of Spearman's correlation of the two orders; None without
             such queries.
         overlap: mean share of the ten best common pairs that are the same, over `overlap_queries`
-            queries with more than ten common pairs.
+            queries with more than ten common pairs; None where pairs were sampled.
         odd_shards: name and mean correlation of shards whose order changed much more than that of
             the others.
         movers: the common pairs whose scores moved furthest.
@@ -81,6 +62,8 @@ class Drift:
     mixes: list[str] = field(default_factory=list)
     settings: list[str] = field(default_factory=list)
     other_files: list[str] = field(default_factory=list)
+    by_pair: bool = False
+    all_queries: int = 0
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> Drift:
@@ -132,154 +115,17 @@ class Drift:
             )
         return found
 
-
-def compare(
-    earlier: Store,
-    later: Store,
-    runs: tuple[dict[str, Any], dict[str, Any]],
-    manifests: tuple[dict[str, Any], dict[str, Any]],
-    sample: int = _SAMPLE,
-) -> Drift:
-    """Compare two outputs.
-
-    Args:
-        earlier: one output.
-        later: the other one.
-        runs: their identities.
-        manifests: the earlier one's manifest, and the facts of the later one.
-        sample: pairs of each to compare; about.
-
-    Raises:
-        ConfigError: a column is not in an output.
-        Incomplete: data files of an output are missing or damaged.
-
-    """
-    fraction = min(1.0, sample / max(*(each.get("pairs") or 1 for each in manifests), 1))
-    limit = fraction_limit(fraction)
-    with database("report.against", Incomplete) as connection:
-        types = []
-        for name, store, run in zip(("a", "b"), (earlier, later), runs, strict=True):
-            relation = scored_pairs(connection, store, Columns.of_run(run), limit)
-            types.append(relation.types)
-            connection.execute(
-                f"CREATE TEMP TABLE {name} AS SELECT query, document, max(score) AS score, "
-                f"any_value(part) AS part FROM {relation.sql} GROUP BY query, document"
+    def unchecked(self, guard: GuardConfig) -> list[str]:
+        """The limits that could not be checked, one sentence each."""
+        found = []
+        if guard.max_drift is not None and self.all_queries < _LEAST_FOR_SHIFT:
+            found.append(
+                f"guard.max_drift was not checked: fewer than {_LEAST_FOR_SHIFT} queries were "
+                "compared, too few to tell a shift from chance"
             )
-        connection.execute(
-            "CREATE TEMP TABLE c AS SELECT query, document, a.score AS before, b.score AS after, "
-            f"{_SHARD} AS shard FROM a JOIN b USING (query, document) "
-            "WHERE isfinite(a.score) AND isfinite(b.score)"
-        )
-        scores = [_scores(connection, name) for name in ("a", "b")]
-        moved = shift(scores[0][0], scores[1][0], scores[0][1], scores[1][1])
-        span = moved.span if moved else 1.0
-        counts = row_of(connection, _COUNTS.format(least=CHANGED * span))
-        pairs_before, pairs_after, both, common, changed = counts
-        return Drift(
-            against=earlier.url,
-            sampled=fraction,
-            pairs_before=pairs_before,
-            pairs_after=pairs_after,
-            common=common,
-            gone=1 - both / max(pairs_before, 1),
-            new=1 - both / max(pairs_after, 1),
-            changed=changed / max(common, 1),
-            distance=round(moved.distance, 6) if moved else None,
-            noise=round(moved.noise, 6) if moved else None,
-            span=round(moved.span, 6) if moved else None,
-            quantiles={
-                when: np.quantile(values, (0.05, 0.25, 0.5, 0.75, 0.95)).round(6).tolist()
-                for when, (values, _) in zip(("before", "after"), scores, strict=True)
-                if len(values)
-            },
-            **_order(connection),
-            movers=_movers(connection),
-            mixes=mixes(connection, (earlier, later), runs, manifests, types, limit),
-            settings=_settings(*runs),
-            other_files=_other_files(*runs),
-        )
-
-
-_SHARD = "regexp_replace(b.part, '-[0-9]+-[0-9a-f]{12}$', '')"
-_COUNTS = """
-SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM b),
-       (SELECT count(*) FROM a JOIN b USING (query, document)),
-       (SELECT count(*) FROM c), (SELECT count(*) FROM c WHERE abs(after - before) > {least})
-"""
-# Equal scores get the mean of their ranks.
-_BY_QUERY = f"""
-CREATE TEMP TABLE o AS
-SELECT query, any_value(shard) AS shard, count(*) AS n, corr(x, y) AS correlation,
-       count(*) FILTER (WHERE p <= {_DEPTH} AND q <= {_DEPTH}) / {_DEPTH} AS overlap
-FROM (
-    SELECT query, shard,
-           rank() OVER (PARTITION BY query ORDER BY before)
-             + (count(*) OVER (PARTITION BY query, before) - 1) / 2 AS x,
-           rank() OVER (PARTITION BY query ORDER BY after)
-             + (count(*) OVER (PARTITION BY query, after) - 1) / 2 AS y,
-           row_number() OVER (PARTITION BY query ORDER BY before DESC, document) AS p,
-           row_number() OVER (PARTITION BY query ORDER BY after DESC, document) AS q
-    FROM c
-)
-GROUP BY query HAVING count(*) > 1
-"""
-
-
-def _scores(connection: DuckDBPyConnection, name: str) -> tuple[Any, Any]:
-    found = connection.execute(
-        f"SELECT score, hash(query) AS query FROM {name} WHERE isfinite(score)"
-    ).fetchnumpy()
-    return np.asarray(found["score"], np.float64), np.asarray(found["query"], np.uint64)
-
-
-def _order(connection: DuckDBPyConnection) -> dict[str, Any]:
-    """Agreement of the orders of each query, and the shards where it is much lower."""
-    connection.execute(_BY_QUERY)
-    # Where all scores of a query are equal, there is no order to compare.
-    queries, correlation = row_of(
-        connection,
-        "SELECT count(*), avg(correlation) FROM o WHERE isfinite(correlation)",
-    )
-    deep, overlap = row_of(connection, f"SELECT count(*), avg(overlap) FROM o WHERE n > {_DEPTH}")
-    shards = connection.execute(
-        "SELECT shard, avg(correlation), coalesce(stddev(correlation), 0) / sqrt(count(*)) "
-        "FROM o WHERE isfinite(correlation) GROUP BY shard HAVING count(*) > 1 ORDER BY 2, 1"
-    ).fetchall()
-    middle = float(np.median([mean for _, mean, _ in shards])) if shards else 0.0
-    odd = {
-        shard: round(mean, 4)
-        for shard, mean, error in shards[:_MOVERS]
-        if middle - mean > max(_ODD, _ERRORS * error)
-    }
-    return {
-        "queries": queries,
-        "rank_correlation": correlation if correlation is None else round(correlation, 6),
-        "overlap": overlap if overlap is None else round(overlap, 6),
-        "overlap_queries": deep,
-        "odd_shards": odd,
-    }
-
-
-def _movers(connection: DuckDBPyConnection) -> list[dict[str, Any]]:
-    rows = connection.execute(
-        "SELECT query, document, before, after FROM c WHERE before != after "
-        f"ORDER BY abs(after - before) DESC, query, document LIMIT {_MOVERS}"
-    ).fetchall()
-    names = ("query_id", "doc_id", "before", "after")
-    return [dict(zip(names, row, strict=True)) for row in rows]
-
-
-def _other_files(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Kinds of model files whose digests differ."""
-    old, new = (run["fingerprint"].get("model") or {} for run in (before, now))
-    return sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
-
-
-def _settings(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Differences between two identities; shards are counted."""
-    found = differences(before, now)
-    shards = [one for one in found if one.kind in ("shard", "snapshot")]
-    lines = [str(one) for one in found if one not in shards][:_SHOWN_CHANGES]
-    if shards:
-        lines.append(f"shards: {len(shards):,} new, removed or changed")
-    return lines
+        if guard.min_rank_correlation is not None and self.rank_correlation is None:
+            found.append(
+                "guard.min_rank_correlation was not checked: no query has two pairs in common "
+                "with the earlier output"
+            )
+        return found

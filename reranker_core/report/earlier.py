@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 
 from reranker_core.config import Config
 from reranker_core.errors import ConfigError
+from reranker_core.output.attempts import read_attempts
 from reranker_core.output.identity import RUN_FILE
 from reranker_core.output.manifest import SUCCESS
-from reranker_core.output.siblings import complete_siblings, is_complete
+from reranker_core.output.siblings import begun_at, complete_siblings, is_complete
 from reranker_core.storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -28,9 +30,9 @@ def earlier_output(config: Config) -> Store | None:
     if against is None:
         return None
     if against == AUTO:
-        found = newest_sibling(store)
+        found = earlier_sibling(store)
         if found is None:
-            log.info("report.against=auto: no complete output beside %s", store.url)
+            log.info("report.against=auto: no earlier complete output beside %s", store.url)
         return found
     other = Store(against)
     if other.url == store.url:
@@ -44,6 +46,10 @@ def earlier_output(config: Config) -> Store | None:
     return other
 
 
-def newest_sibling(store: Store) -> Store | None:
-    """The complete output in the same folder whose `_SUCCESS` is the newest; None without one."""
-    return next(iter(complete_siblings(store)), None)
+def earlier_sibling(store: Store) -> Store | None:
+    """The complete output in the same folder that was begun last before this one, or None."""
+    starts = [attempt.start for attempt in read_attempts(store)]
+    for other in complete_siblings(store):
+        if not starts or begun_at(other) < datetime.fromisoformat(min(starts)):
+            return other
+    return None

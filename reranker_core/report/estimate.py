@@ -119,11 +119,17 @@ def _recorded(store: Store, prepared: Prepared) -> Speed | None:
     except RerankError:
         return None
     for attempt in reversed(attempts):
-        if _is_alike(attempt, prepared) and attempt.scoring_seconds >= _LEAST_SECONDS:
-            number = max(1, len(attempt.replicas))
-            busy = attempt.scoring_seconds / number
+        if not attempt.replicas or not _is_alike(attempt, prepared):
+            continue
+        if attempt.scoring_seconds >= _LEAST_SECONDS:
+            number = len(attempt.replicas)
+            # Replicas that wait for parts will wait again. Where scores were used again, they have
+            # waited for parts without new pairs.
+            waited = 0.0 if attempt.reuse else attempt.waiting_seconds
+            working = attempt.scoring_seconds + waited
+            busy = (attempt.scoring_seconds + attempt.waiting_seconds) / number
             return Speed(
-                attempt.tokens / attempt.scoring_seconds,
+                attempt.tokens / working,
                 max(0.0, attempt.seconds - busy) + _AROUND_SECONDS,
                 number,
                 attempt.cpus,

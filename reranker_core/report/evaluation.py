@@ -68,8 +68,9 @@ class Evaluation:
 
 def judgements_of(queries: Mapping[str, Query]) -> Judgements:
     """Judgements from a label column; queries without a relevant candidate are left out."""
+    # Of equal ids, the first one counts, as it does for scores.
     found = {
-        name: dict(zip(query.documents, query.labels, strict=True))
+        name: dict(zip(query.documents[::-1], query.labels[::-1], strict=True))
         for name, query in queries.items()
     }
     return {name: labels for name, labels in found.items() if max(labels.values(), default=0) > 0}
@@ -130,15 +131,27 @@ def evaluate(
     )
 
 
-def _parsed(measures: Sequence[str]) -> list[Any]:
+def require_packages() -> None:
+    """Import what `evaluate` needs.
+
+    Raises:
+        ConfigError: a package is not installed.
+
+    """
     try:
-        import ir_measures
-        import scipy.stats  # noqa: F401 - for the test later on
+        import ir_measures  # noqa: F401
+        import scipy.stats  # noqa: F401
     except ImportError as error:
         raise ConfigError(
             f"evaluate needs the package {error.name}; install it with: "
             "pip install 'batch-reranker[evaluate]'"
         ) from None
+
+
+def _parsed(measures: Sequence[str]) -> list[Any]:
+    require_packages()
+    import ir_measures
+
     found = []
     for name in measures:
         try:

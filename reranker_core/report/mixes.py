@@ -37,7 +37,9 @@ def mixes(
         ]
         found += _difference(column, *shares)
     lengths = [each.get("tokens", 0) / max(each.get("distinct_pairs", 0), 1) for each in manifests]
-    if min(lengths) > 0 and abs(lengths[1] / lengths[0] - 1) > _LENGTHS:
+    # Where scores are used again, tokens are known of the new pairs only.
+    comparable = min(lengths) > 0 and not any(each.get("reuse") for each in manifests)
+    if comparable and abs(lengths[1] / lengths[0] - 1) > _LENGTHS:
         found.append(f"length: {lengths[0]:.1f} tokens per pair before, {lengths[1]:.1f} now")
     return found + _quarantine(*manifests)
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from reranker_core.checks import Report
+from reranker_core.config.redaction import without_credentials
 from reranker_core.output.attempts import Attempt, last_configuration, read_attempts
 from reranker_core.output.commit import data_name
 from reranker_core.output.identity import digest, planned_parts, require_recorded
-from reranker_core.output.inventory import take_inventory
+from reranker_core.output.inventory import Inventory, take_inventory
 from reranker_core.output.manifest import SUCCESS, recorded_manifest
 from reranker_core.output.proof import Totals
 from reranker_core.output.receipts import Receipt, read_receipts
@@ -94,7 +95,7 @@ def read_night(store: Store) -> Night:
     inventory = take_inventory(store)
     totals, shards = Totals(), ShardScores()
     damaged = []
-    for receipt in _receipts(store, run, inventory.receipts):
+    for receipt in _receipts(store, run, inventory):
         totals.add(receipt)
         shards.add(receipt)
         if not inventory.matches(receipt):
@@ -110,7 +111,7 @@ def read_night(store: Store) -> Night:
     replicas = preflight.get("replicas") or []
     report = preflight.get("refused") or (replicas[0] if replicas else None)
     return Night(
-        url=store.url,
+        url=without_credentials(store.url),
         run=run,
         manifest=manifest,
         finished=finished,
@@ -127,15 +128,21 @@ def read_night(store: Store) -> Night:
     )
 
 
-def _receipts(store: Store, run: dict[str, Any], names: list[str]) -> Iterator[Receipt]:
-    """The receipts that count, each part once."""
+def _receipts(store: Store, run: dict[str, Any], inventory: Inventory) -> Iterator[Receipt]:
+    """The receipts that count, each part once: if there are several, one that its file matches."""
     whose, known, seen = digest(run), run["input"]["shards"], set()
-    for _, receipt in read_receipts(store, names):
+    others: dict[str, Receipt] = {}
+    for _, receipt in read_receipts(store, inventory.receipts):
         if receipt is None or receipt.run != whose or receipt.part in seen:
             continue
-        if known.get(receipt.shard, {}).get("etag") == receipt.etag:
+        if known.get(receipt.shard, {}).get("etag") != receipt.etag:
+            continue
+        if inventory.matches(receipt):
             seen.add(receipt.part)
             yield receipt
+        else:
+            others[receipt.part] = receipt
+    yield from (receipt for part, receipt in others.items() if part not in seen)
 
 
 def _examples(store: Store, lists: list[str], reasons: set[str]) -> dict[str, list[dict[str, Any]]]:

@@ -92,6 +92,7 @@ def remarks(night: Night) -> list[str]:
         notes.append(f"{noun} with unusual scores ({', '.join(unlike[:_SHOWN])}{more})")
     if night.drift is not None:
         notes += night.drift.remarks()
+    notes += night.manifest.get("missing") or []
     relaxed = night.manifest.get("preflight_not_enforced") or []
     if relaxed:
         notes.append(f"preflight checks not enforced ({', '.join(relaxed)})")

@@ -13,6 +13,14 @@ from reranker_core.config.redaction import without_credentials
 from reranker_core.input.plan import Plan
 from reranker_core.models.checkpoint import short_digest
 
+# Keys with files or folders, besides those of the input and the model.
+_FILES = (
+    ("preflight", "canaries"),
+    ("preflight", "golden"),
+    ("report", "against"),
+    ("report", "qrels"),
+    ("reuse", "from"),
+)
 _PACKAGES = ("ray", "torch", "transformers", "tokenizers", "pyarrow", "numpy")
 
 
@@ -56,9 +64,10 @@ def configuration(plan: Plan, scoring: dict[str, Any], config: Config) -> dict[s
         (found["input"]["snapshot"],) = plan.snapshots.values()
     found["model"]["dtype"] = scoring["dtype"]
     found["model"]["digest"] = short_digest(scoring["model"])
-    for name in ("canaries", "golden"):
-        if found["preflight"][name] is not None:
-            found["preflight"][name] = _absolute(found["preflight"][name])
+    for section, name in _FILES:
+        given = found[section][name]
+        if given is not None and given != "auto":
+            found[section][name] = _absolute(given)
     redacted: dict[str, Any] = without_credentials(found)
     return redacted
 

@@ -29,7 +29,7 @@ def quality(store: Store, run: dict[str, Any], config: Config) -> dict[str, Any]
     judged = read_judgements(report.qrels) if report.qrels else None
     found, share = read_queries(store, columns, judged, 0 if judged else _QUERIES)
     result = evaluate(found, judged or judgements_of(found))
-    return {"share_of_queries": share, **_finite(result.as_dict())}
+    return {"share_of_queries": share, **finite(result.as_dict())}
 
 
 def below(found: dict[str, Any], config: Config) -> list[str]:
@@ -44,10 +44,10 @@ def below(found: dict[str, Any], config: Config) -> list[str]:
     ]
 
 
-def _finite(value: Any) -> Any:
-    """None in place of NaN, which JSON does not have."""
+def finite(value: Any) -> Any:
+    """The value with None in place of NaN, which JSON does not have."""
     if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
+        return {key: finite(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
+        return [finite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -123,7 +123,10 @@ def print_totals(totals: Totals, prepared: Prepared, seconds: float, console: Co
         table.add_row("special tokens in text", count(totals.special_tokens_in_text, "pair"))
     if totals.rescued:
         table.add_row("scored again in float32", count(totals.rescued, "pair"))
-    table.add_row("distinct pairs", f"{totals.distinct:,}, {count(totals.tokens, 'token')}")
+    table.add_row(
+        "through the model",
+        f"{count(totals.distinct, 'distinct pair')}, {count(totals.tokens, 'token')}",
+    )
     if totals.reused:
         checked = f"; {totals.checked:,} of them were scored again and agree"
         table.add_row(

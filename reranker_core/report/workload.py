@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from reranker_core.encode.part import carried_rows, encode_part
@@ -23,6 +24,7 @@ _PAIRS = 512  # of each part, to tokenize
 _EXAMPLES = 3
 _SEED = 0
 _ERRORS = 1.96  # standard errors: 95 %
+_CHANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class Workload:
         sampled: number of parts that were looked into.
         tokens: estimate of all tokens to compute, without padding; duplicates within a part once,
             and pairs with an earlier score not at all.
-        low, high: its 95 % interval, from the differences between the sampled parts.
+        low, high: its 95 % interval, from the differences between the sampled parts, or between
+            the pairs of a single one.
         distinct: fraction of the pairs with both texts that are not duplicates within their part.
         cut: fraction of the sampled pairs that lose tokens.
         examples: some pairs as the model will see them. These are texts of users.
@@ -77,18 +80,18 @@ def workload(prepared: Prepared) -> Workload:
     samples = [_sample(prepared, todo[index], random) for index in chosen]
     weights = np.array([sample.pairs for sample in samples], np.float64)
     tokens = np.array([sample.tokens for sample in samples])
-    each = float(tokens.sum() / max(weights.sum(), 1))
-    # Of a ratio over clusters (Cochran, "Sampling Techniques", 1977, 6.19), parts being clusters.
-    error = 0.0
-    if number > 1 and weights.sum():
-        spread = np.sum((tokens - each * weights) ** 2) / (number - 1)
-        error = float(np.sqrt(spread / number) / weights.mean())
-        error *= float(np.sqrt(1 - number / len(todo) * _share(samples)))
+    whole = float(tokens.sum() / max(weights.sum(), 1))
     known = None
     if prepared.reuse is not None:
-        hashes = [sample.hashes for sample in samples]
-        known = prepared.reuse.known_share(np.concatenate(hashes)) if hashes else 0.0
-        each, error = (value * (1 - known * (1 - prepared.reuse.check)) for value in (each, error))
+        shares = np.array(prepared.reuse.known_shares([sample.hashes for sample in samples]))
+        known = float((shares * weights).sum() / max(weights.sum(), 1))
+        tokens = tokens * (1 - shares * (1 - prepared.reuse.check))
+    each = float(tokens.sum() / max(weights.sum(), 1))
+    error = _ERRORS * _error(samples, weights, tokens, len(todo))
+    high = each + error
+    if known is not None and number < len(todo):
+        # New pairs often stand together. So many parts may be new although none was sampled.
+        high = max(high, whole * (1 - _CHANCE ** (1 / number)))
     sequences = tuple(sample.sequences for sample in samples)
     return Workload(
         parts=len(todo),
@@ -96,8 +99,8 @@ def workload(prepared: Prepared) -> Workload:
         done=len(plan.parts) - len(todo),
         sampled=number,
         tokens=each * pairs,
-        low=max(0.0, each - _ERRORS * error) * pairs,
-        high=(each + _ERRORS * error) * pairs,
+        low=max(0.0, each - error) * pairs,
+        high=high * pairs,
         distinct=_fraction_distinct(samples),
         cut=float(np.mean(np.concatenate([each.lost > 0 for each in sequences])))
         if sum(len(each.lost) for each in sequences)
@@ -111,6 +114,29 @@ def workload(prepared: Prepared) -> Workload:
         if samples
         else 0.0,
     )
+
+
+def _error(
+    samples: list[_Sample],
+    weights: npt.NDArray[np.float64],
+    tokens: npt.NDArray[np.float64],
+    parts: int,
+) -> float:
+    """The standard error of the tokens of a pair."""
+    number = len(samples)
+    if not weights.sum():
+        return 0.0
+    left = float(np.sqrt(1 - number / parts * _share(samples)))  # of a finite population
+    if number == 1:
+        lengths = samples[0].sequences.tokens.lengths
+        return (
+            float(tokens[0] / weights[0] / max(lengths.mean(), 1) * lengths.std())
+            * left
+            / (len(lengths) ** 0.5)
+        )
+    # Of a ratio over clusters (Cochran, "Sampling Techniques", 1977, 6.19), parts being clusters.
+    spread = np.sum((tokens - tokens.sum() / weights.sum() * weights) ** 2) / (number - 1)
+    return float(np.sqrt(spread / number) / weights.mean()) * left
 
 
 @dataclass(frozen=True)
@@ -185,10 +211,12 @@ def _output_schema(prepared: Prepared, rows: pa.Table) -> pa.Schema:
 
 
 def _examples(prepared: Prepared, sequences: tuple[TokenSequences, ...]) -> tuple[str, ...]:
-    """The first sequence of some sampled parts, as text with special tokens."""
-    found = []
-    for each in sequences:
-        if len(each):
-            ids = each.tokens.values[: each.tokens.lengths[0]].tolist()
-            found.append(prepared.pair_format.tokenizer.decode(ids))
-    return tuple(found[:_EXAMPLES])
+    """The first sequences of the sampled parts, as text with special tokens."""
+    found: list[str] = []
+    for row in range(_EXAMPLES):
+        for each in sequences:
+            if row < len(each) and len(found) < _EXAMPLES:
+                start = each.tokens.starts[row]
+                ids = each.tokens.values[start : start + each.tokens.lengths[row]].tolist()
+                found.append(prepared.pair_format.tokenizer.decode(ids))
+    return tuple(found)

@@ -16,8 +16,8 @@ _From = create_model(  # type: ignore[call-overload]
             Field(
                 None,
                 description="Complete outputs of earlier runs, of the same model and settings: "
-                "pairs that they have are not scored again; `auto`: the newest such output in the "
-                "same folder.",
+                "pairs that they have are not scored again; `auto`: the one in the same folder "
+                "that was begun last.",
             ),
         )
     },

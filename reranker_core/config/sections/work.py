@@ -146,8 +146,8 @@ class ReportConfig(Section):
 
     against: Text | None = Field(
         None,
-        description="Output of an earlier run to compare with; `auto`: the newest complete output "
-        "in the same folder.",
+        description="Output of an earlier run to compare with; `auto`: the complete output in the "
+        "same folder that was begun last before this one.",
     )
     qrels: Text | None = Field(
         None,

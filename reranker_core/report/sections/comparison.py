@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from reranker_core.report import charts
-from reranker_core.report.drift import CHANGED, Drift
+from reranker_core.report.comparing import CHANGED
+from reranker_core.report.drift import Drift
 from reranker_core.report.sections.section import Section, known, shown_id
 
 
@@ -13,7 +14,8 @@ def comparison(drift: Drift) -> Section:
     """What differs from the earlier output."""
     facts = {
         "compared with": drift.against,
-        "queries compared": f"{drift.sampled:.2%}, chosen by a hash of their ids",
+        f"{'pairs' if drift.by_pair else 'queries'} compared": f"{drift.sampled:.2%}, chosen by a "
+        "hash of their ids",
         "pairs in both": f"{drift.common:,}; {drift.changed:.1%} of them moved by more than 1 % of "
         "the range",
         "pairs in one": f"{drift.gone:.1%} of the earlier output's pairs are gone, {drift.new:.1%} "

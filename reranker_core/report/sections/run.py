@@ -87,7 +87,7 @@ def time(night: Night) -> Section:
 
 def pairs_per_second(attempts: list[Attempt]) -> float:
     """Over the attempts that have scored pairs; 0 without one."""
-    scoring = [attempt for attempt in attempts if attempt.scoring_seconds]
+    scoring = [attempt for attempt in attempts if attempt.scoring_seconds and attempt.replicas]
     return sum(each.pairs for each in scoring) / max(sum(each.seconds for each in scoring), 1e-9)
 
 

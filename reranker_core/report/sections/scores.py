@@ -19,7 +19,8 @@ def scores(night: Night) -> Section:
     found = totals.scores.summary()
     facts = {
         "pairs scored": f"{totals.scored:,} of {totals.pairs:,}",
-        "distinct pairs": f"{totals.distinct:,}, {count(totals.tokens, 'token')}",
+        "through the model": f"{count(totals.distinct, 'distinct pair')}, "
+        f"{count(totals.tokens, 'token')}",
         "scored again in float32": count(totals.rescued, "pair") if totals.rescued else "",
         "special tokens in text": count(totals.special_tokens_in_text, "pair")
         if totals.special_tokens_in_text

@@ -31,7 +31,9 @@ def test_an_output_is_compared_with_judgements_by_its_own_column_names(output, t
     (tmp_path / "qrels").write_text(f"{row['query_id']} 0 {row['doc_id']} 1\n")
     printed = run(output, "--qrels", tmp_path / "qrels", "--json", tmp_path / "found.json")
     assert "1 judged query\n" in printed
-    found = json.loads((tmp_path / "found.json").read_text())
+    # One query has no interval, and JSON no NaN.
+    found = json.loads((tmp_path / "found.json").read_text(), parse_constant=pytest.fail)
+    assert found["comparisons"][0]["p"] is None
     assert [each["measure"] for each in found["comparisons"]] == ["nDCG@10", "RR@10", "AP", "R@100"]
     assert found["comparisons"][1]["before"] == 1  # the first row of its query
 

@@ -75,6 +75,16 @@ def test_derive_names_its_own_argument(output, typed):
     assert f"derive {url}: this output does not contain its configuration" in told
 
 
+def test_derive_may_write_keys_and_changes_nothing_else_of_the_scores(output, typed):
+    record(output, output.config.model_dump(mode="json") | {"reuse": {"keep": False}})
+    url, there = output.store.url, ("--to", f"{output.store.url}-new")
+    code, _, told = typed("derive", url, *there, "reuse.keep=true")
+    assert (code, "has no _SUCCESS" in told) == (5, True)  # so the key was taken
+    for other in ("reuse.within=true", "model.path=x"):
+        code, _, told = typed("derive", url, *there, other)
+        assert (code, "only reuse.keep and keys of" in told) == (2, True)
+
+
 @pytest.mark.parametrize("folder", ["", "/", "/ranked/"])
 def test_derive_writes_nothing_into_the_output_that_it_reads(output, typed, folder):
     record(output, output.config.model_dump(mode="json"))

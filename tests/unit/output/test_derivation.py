@@ -1,14 +1,26 @@
 """A derived output is what the job would have written with these settings."""
 
+import json
 import os
 
 import pytest
 
 from reranker_core.errors import ConfigError, Incomplete, OutputConflict
 from reranker_core.input.reading import read_parts
+from reranker_core.output.attempts import Recorder
 from reranker_core.output.commit import commit, data_name
-from reranker_core.output.derivation import prepare_derivation, take_scores
-from reranker_core.output.identity import claim, digest, identity, refuse_differences
+from reranker_core.output.derivation import (
+    derivation_in_place,
+    prepare_derivation,
+    take_scores,
+)
+from reranker_core.output.identity import (
+    claim,
+    digest,
+    fingerprint_for,
+    identity,
+    refuse_differences,
+)
 from reranker_core.output.manifest import SUCCESS, conclude
 from reranker_core.reuse.keys import from_bytes, keys_name
 from reranker_core.storage.store import Store
@@ -37,11 +49,9 @@ def finished(folder, *overrides, name="out", bad=1):
     return output
 
 
-def derived(old, folder, *overrides):
+def derived(old, folder, *overrides, name="derived"):
     """The data files of an output that is derived from `old`, proven."""
-    wanted = Output(
-        folder / "in", folder / "derived", "guard.max_quarantined_fraction=1", *overrides
-    )
+    wanted = Output(folder / "in", folder / name, "guard.max_quarantined_fraction=1", *overrides)
     found = prepare_derivation(old.store, wanted.config)
     run = identity(found.fingerprint, found.plan, wanted.config)
     assert run == wanted.run
@@ -93,6 +103,42 @@ def test_the_counts_of_the_old_receipts_are_kept_where_parts_are_cut_otherwise(t
     assert [part.start for part in new.plan.parts] != [part.start for part in old.plan.parts]
     assert totals.tokens == pytest.approx(600, abs=3)
     assert (totals.computed_tokens, totals.seconds) == (0, 0)
+
+
+def test_the_day_of_scores_is_kept_however_often_they_are_derived(tmp_path):
+    write(tmp_path / "in" / "a.parquet", flat(8))
+    old = finished(tmp_path, bad=0)
+    with Recorder(old.store, 1, 86_400.0 * 100):
+        pass
+    found = old
+    for name in ("second", "third"):
+        found, totals = derived(found, tmp_path, "output.rank=true", name=name)
+        days = set()
+        for part in found.plan.parts:
+            table = from_bytes(found.store.read(keys_name(part.name)))
+            days |= set(table["day"].cast("int32").to_pylist())
+        assert days == {100}
+        assert totals.reused == 0
+
+
+def test_what_an_output_has_reused_is_counted_after_its_columns_have_changed(tmp_path):
+    write(tmp_path / "in" / "a.parquet", flat(24, per_query=3))
+    old = finished(tmp_path, bad=0)
+    for part in old.plan.parts:
+        name = f"_receipts/{part.name}.json"
+        receipt = json.loads(old.store.read(name))
+        receipt["reuse"] = {"pairs": 2, "checked": 1, "oldest": 7}
+        old.store.write(name, json.dumps(receipt).encode())
+    new = Output(tmp_path / "in", tmp_path / "out", "output.rank=true")
+    scoring = fingerprint_for(old.run["fingerprint"], new.config)
+    source = derivation_in_place(old.store, new.config, new.plan, scoring).source
+    taken = []
+    for part in new.plan.parts:
+        ((_, table),) = read_parts([part], new.plan.schema.columns)
+        taken.append(take_scores(source, part, table, new.plan.schema, new.config)[0].reuse)
+    whole = 2 * len(old.plan.parts)
+    assert sum(reuse["pairs"] for reuse in taken) == pytest.approx(whole, abs=2)
+    assert {reuse["oldest"] for reuse in taken} == {7}
 
 
 def test_columns_that_only_the_model_can_give_are_refused_unless_they_are_there(tmp_path):

@@ -147,10 +147,10 @@ def test_scores_that_are_too_old_are_not_used(tmp_path: Path):
         given = [] if age is None else [f"reuse.max_age_days={age}"]
         found, _ = chosen(tmp_path, str(tmp_path / "one"), *given)
         assert len(found.open().known(hashes)[0].index) == count
-        assert found.known_share(hashes) == 1.0
+        assert found.known_shares([hashes, hashes[:0]]) == [1.0, 0.0]
     old = EarlierScores(**{**vars(found), "oldest": today() + 1})
     assert len(old.open().known(hashes)[0].index) == 0
-    assert old.known_share(hashes) == 0.0
+    assert old.known_shares([hashes]) == [0.0]
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,11 @@ def test_the_time_of_a_pair_goes_over_nights_that_scored_none():
     passed_on = {"distinct_pairs": 0, "scoring_seconds": 1.0, "reuse": {"seconds_per_pair": 0.5}}
     assert seconds_per_pair(passed_on) == 0.5
     assert seconds_per_pair({}) == 0.0
+    # A few new or checked pairs among many known ones are not in full batches.
+    mostly_known = {"distinct_pairs": 2, "scoring_seconds": 1.0, "reuse": {"pairs": 9}}
+    mostly_known["reuse"]["seconds_per_pair"] = 0.1
+    assert seconds_per_pair(mostly_known) == 0.1
+    assert seconds_per_pair(mostly_known | {"distinct_pairs": 100}) == 0.01
 
 
 def test_pairs_that_the_run_has_scored_first_are_not_saved():

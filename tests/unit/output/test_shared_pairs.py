@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from rich.console import Console
 
 from reranker_core.input.plan import make_plan
 from reranker_core.input.reading import read_parts
+from reranker_core.output.lease import Lease
 from reranker_core.output.shared_pairs import SharedPairs
-from reranker_core.pipeline.within import run_of
+from reranker_core.pipeline.within import run_of, with_shared_pairs
+from reranker_core.prepare import Prepared
 from reranker_core.report.summary import print_plan
 from reranker_core.score.loading import load_scorer
 from reranker_core.score.scorer import Scorer
@@ -112,6 +115,22 @@ def test_shared_pairs_that_an_earlier_output_has_are_not_scored(tmp_path: Path, 
     assert (pairs, score_shared(night, shared)) == (3, 0)
     night.drive()
     assert night.forwarded == 0
+
+
+def test_a_single_part_that_is_left_uses_the_scores_of_shared_pairs(tmp_path: Path, demo: Scorer):
+    night = Night(shards(tmp_path), tmp_path / "out", DEMO, demo, "reuse.within=true")
+    shared, _ = find_shared(night.prepared)
+    outstanding = replace(night.prepared.outstanding, todo=night.prepared.todo[:1])
+    left = replace(night.prepared, outstanding=outstanding)
+    score_shared(night, shared)
+    ran: list[Prepared] = []
+    with Lease.acquire(night.store) as lease:
+        found = with_shared_pairs(left, lease, ran.append)
+        shared.remove()
+        alone = with_shared_pairs(left, lease, ran.append)
+    assert found.reuse is not None
+    assert alone.reuse is None
+    assert len(ran) == 1
 
 
 def test_instructions_belong_to_the_pair(tmp_path: Path, output_url: str):

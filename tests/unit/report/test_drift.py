@@ -6,11 +6,15 @@ import pytest
 from scipy.stats import spearmanr, wasserstein_distance
 
 from reranker_core.config import load_config
-from reranker_core.errors import ConfigError, LimitExceeded
+from reranker_core.errors import ConfigError, InputError, LimitExceeded
+from reranker_core.output.attempts import Recorder
 from reranker_core.output.manifest import SUCCESS, conclude, recorded_manifest, verify
-from reranker_core.report.assessment import assess
-from reranker_core.report.drift import Drift, compare
+from reranker_core.report.assessment import assess, require_assessable
+from reranker_core.report.comparing import compare
+from reranker_core.report.drift import Drift
 from reranker_core.report.earlier import earlier_output
+from reranker_core.report.night import read_night
+from reranker_core.report.outcome import remarks
 from reranker_core.report.shift import shift
 from reranker_core.storage.store import Store
 from tests.outputs import Output, scored_part
@@ -136,6 +140,29 @@ def test_a_sample_takes_the_same_queries_of_both_outputs(first, tmp_path):
     assert (found.new, found.gone) == (0, 0)
 
 
+def test_of_few_queries_with_many_candidates_pairs_are_sampled(tmp_path):
+    write(tmp_path / "in" / "a.parquet", flat(6000, 1000))
+    one, other = (driven(tmp_path / "in", tmp_path / name) for name in "ab")
+    found = drift(one, other, sample=600)
+    assert (found.by_pair, found.all_queries, found.queries) == (True, 6, 6)
+    assert 300 < found.common < 1000
+    assert (found.new, found.gone, found.rank_correlation, found.overlap) == (0, 0, 1, None)
+
+
+def test_lengths_are_not_compared_where_only_new_pairs_were_tokenized(first, tmp_path):
+    other = again(first, tmp_path)
+    counts = ({"tokens": 100, "distinct_pairs": 10}, {"tokens": 200, "distinct_pairs": 10})
+    before, after = (
+        recorded_manifest(each.store) | given
+        for each, given in zip((first, other), counts, strict=True)
+    )
+    runs = (first.run, other.run)
+    found = compare(first.store, other.store, runs, (before, after))
+    assert found.mixes == ["length: 10.0 tokens per pair before, 20.0 now"]
+    found = compare(first.store, other.store, runs, (before, after | {"reuse": {"pairs": 9}}))
+    assert found.mixes == []
+
+
 def test_measures_are_those_of_scipy(first, tmp_path):
     rng = np.random.default_rng(0)
     other = again(first, tmp_path, lambda _, s: np.round(s + rng.normal(0, 1, len(s))))
@@ -218,21 +245,66 @@ def test_over_a_limit_there_is_no_success_until_the_limit_is_raised(first, tmp_p
     assert recorded_manifest(other.store)["drift"]["against"] == first.store.url
 
 
-def test_auto_takes_the_newest_complete_sibling(first, tmp_path):
+def test_auto_takes_the_complete_sibling_that_was_begun_last_before_the_output(first, tmp_path):
     source = first.config.input.path
-    for name in ("monday", "tuesday", "broken"):
-        driven(source, tmp_path / name)
+    days = ("monday", "tuesday", "broken", "wednesday", "thursday")
+    for number, name in enumerate(days):
+        output = driven(source, tmp_path / name)
+        with Recorder(output.store, 1, 86_400.0 * number):
+            pass
     Store(str(tmp_path / "broken")).delete(SUCCESS)
     (tmp_path / "file").write_text("x")
-    today = driven(source, tmp_path / "wednesday")
-    settings = ["input.path=x", f"output.path={today.store.url}", "model.path=m"]
-    config = load_config(None, [*settings, "report.against=auto"])
-    assert earlier_output(config).url == str(tmp_path / "tuesday")
-    alone = load_config(
-        None,
-        ["input.path=x", f"output.path={tmp_path}/none/a", "model.path=m", "report.against=auto"],
-    )
-    assert earlier_output(alone) is None
+    for name in ("monday", "thursday"):  # finished once more, last of all
+        Store(str(tmp_path / name)).delete(SUCCESS)
+        Store(str(tmp_path / name)).write(SUCCESS, b"")
+
+    def before(day):
+        settings = ["input.path=x", f"output.path={tmp_path / day}", "model.path=m"]
+        found = earlier_output(load_config(None, [*settings, "report.against=auto"]))
+        return found and found.url
+
+    assert before("wednesday") == str(tmp_path / "tuesday")
+    assert before("tuesday") == str(tmp_path / "monday")
+    assert before("monday") is None
+    assert before("tomorrow") == str(tmp_path / "thursday")
+
+
+def test_limits_that_could_not_be_checked_are_told(first, tmp_path):
+    output = again(first, tmp_path)
+    judged(output, tmp_path, "report.against=auto", "guard.max_drift=0.1")
+    (told,) = remarks(read_night(output.store))
+    assert told == "the limits on drift were not checked: there is no earlier output"
+    write(tmp_path / "few" / "a.parquet", flat(60, 20))
+    one, other = (driven(tmp_path / "few", tmp_path / "nights" / name) for name in "ab")
+    against = f"report.against={one.store.url}"
+    judged(other, tmp_path, against, "guard.max_drift=0.1", "guard.min_rank_correlation=0.5")
+    (told,) = remarks(read_night(other.store))
+    assert told.startswith("guard.max_drift was not checked: fewer than 8 queries")
+
+
+def test_what_is_missing_without_a_limit_is_told_too(first, tmp_path):
+    output = again(first, tmp_path)
+    judged(output, tmp_path, f"report.qrels={tmp_path / 'gone'}")
+    assert "cannot be read" in remarks(read_night(output.store))[0]
+
+
+@pytest.mark.parametrize(
+    ("override", "error", "said"),
+    [
+        ("report.against={}/gone", ConfigError, "not a complete output"),
+        ("report.qrels={}/gone", InputError, "cannot be read"),
+        ("report.label=bm25", ConfigError, r"report\.label=bm25: .*it will have .*lang"),
+    ],
+)
+def test_what_will_be_missing_is_refused_before_anything_is_scored(
+    first, tmp_path, override, error, said
+):
+    settings = ["input.path=x", f"output.path={tmp_path}/out", "model.path=m"]
+    config = load_config(None, [*settings, override.format(tmp_path)])
+    with pytest.raises(error, match=said):
+        require_assessable(config, first.plan.schema)
+    good = load_config(None, [*settings, "report.label=lang", "report.first_stage=lang.x"])
+    require_assessable(good, first.plan.schema)
 
 
 @pytest.mark.parametrize("against", ["gone", "self"])

@@ -2,8 +2,10 @@
 
 import io
 import json
+import time
 from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from rich.console import Console
@@ -50,9 +52,39 @@ def test_a_small_input_is_counted_exactly(bert, tmp_path):
     assert found.tokens == pytest.approx(tokens_of(made), rel=1e-9)
     assert found.low <= found.tokens <= found.high
     assert found.distinct < 1
-    assert len(found.examples) == 2
+    assert len(found.examples) == 3
     assert all("[SEP]" in text for text in found.examples)
     assert found.schema.names == [*made.plan.schema.carried, "score", "status"]
+
+
+def test_a_single_part_has_an_interval_and_three_examples(bert, tmp_path):
+    write(tmp_path / "in" / "a.parquet", flat_table(3000, seed=1))
+    made = prepared(tmp_path, bert)
+    found = workload(made)
+    truth = tokens_of(made)
+    assert found.low < truth < found.high < 1.2 * truth
+    assert len(set(found.examples)) == 3
+
+
+def test_new_pairs_that_stand_together_are_within_the_interval(bert, tmp_path):
+    write(tmp_path / "in" / "a.parquet", flat_table(4000, seed=1))
+    made = prepared(tmp_path, bert, "plan.part_rows=100")
+    new = set(range(35, 40))  # of 40 parts: twelve are sampled
+
+    class Earlier:
+        check = 0.0
+
+        def known_shares(self, groups):
+            return [0.0 if part in new else 1.0 for part in sampled]
+
+    random = np.random.default_rng(0)
+    sampled = sorted(random.choice(40, 12, replace=False))
+    found = workload(replace(made, reuse=Earlier()))
+    truth = tokens_of(made) * 5 / 40
+    assert found.low <= truth <= found.high
+    new.clear()
+    assert workload(replace(made, reuse=Earlier())).tokens == 0
+    assert workload(replace(made, reuse=Earlier())).high > truth
 
 
 @pytest.mark.slow
@@ -108,13 +140,14 @@ def test_time_and_price_follow_from_tokens_and_speed():
     assert many.hours == pytest.approx(0.11)
 
 
-def attempt(made, name, tokens, **changes):
-    """A finished sibling, whose only attempt scored so many tokens in 100 s on two replicas."""
+def attempt(made, name, tokens, started=0.0, waited=0.0, replicas=2, **changes):
+    """A finished sibling, whose only attempt scored so many tokens in 100 s."""
     store = Store(f"{made.store.url.rpartition('/')[0]}/{name}")
     model = {"digest": short_digest(made.fingerprint["model"]), "dtype": "float32"} | changes
-    with Recorder(store, 1, 0.0, cpus=2.0, configuration={"model": model}) as record:
-        record.attempt.replicas = [{"device": "cpu", "dtype": "float32"}] * 2
+    with Recorder(store, 1, started, cpus=2.0, configuration={"model": model}) as record:
+        record.attempt.replicas = [{"device": "cpu", "dtype": "float32"}] * replicas
         record.attempt.tokens, record.attempt.scoring_seconds = tokens, 100.0
+        record.attempt.waiting_seconds = waited
     run = identity(made.fingerprint, made.plan, made.config)
     store.write("_run.json", json.dumps(run).encode())
     store.write("_SUCCESS", b"")
@@ -124,12 +157,20 @@ def attempt(made, name, tokens, **changes):
 def test_speed_comes_from_the_newest_output_of_the_same_model(bert, tmp_path):
     write(tmp_path / "in" / "a.parquet", flat_table(50, seed=1))
     made = prepared(tmp_path, bert)
-    attempt(made, "monday", 40_000)
-    attempt(made, "tuesday", 50_000)
-    attempt(made, "other-model", 1_000_000, digest="sha256:0")
+    now = time.time()
+    attempt(made, "tuesday", 50_000, now - 500)
+    attempt(made, "monday", 40_000, now - 1000)
+    attempt(made, "columns-changed", 1_000_000, now - 100, replicas=0)
+    attempt(made, "other-model", 1_000_000, now, digest="sha256:0")
     found = speed_of(made, workload(made))
     assert (found.tokens_per_second, found.replicas, found.cpus) == (500.0, 2, 2.0)
     assert "tuesday (cpu float32)" in found.origin
+    assert found.start_seconds == pytest.approx(500 - 100 / 2 + 10, abs=30)
+    # Replicas that waited for parts will do so again; that is not part of the start.
+    attempt(made, "wednesday", 50_000, now - 200, waited=300.0)
+    found = speed_of(made, workload(made))
+    assert found.tokens_per_second == 125.0
+    assert found.start_seconds == pytest.approx(10, abs=30)
 
 
 @pytest.mark.slow

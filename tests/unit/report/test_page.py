@@ -279,6 +279,16 @@ def test_files_that_are_lost_after_the_night_make_it_no_good_one(tmp_path):
     )
 
 
+def test_a_part_that_was_damaged_and_scored_again_is_whole(tmp_path):
+    output = night(tmp_path)
+    conclude(output.store, output.run, output.config, {})
+    part = output.plan.parts[0].name
+    stale = json.loads(output.store.read(f"_receipts/{part}.json")) | {"size": 1, "md5": "0"}
+    output.store.write("_receipts/batch-000001.jsonl", json.dumps(stale).encode())
+    found = read_night(output.store)
+    assert (found.damaged, found.totals.parts) == ([], len(output.plan.parts))
+
+
 def test_companions_of_another_version_or_by_another_hand_are_left_out(tmp_path):
     output = night(tmp_path, bad=2)
     odd = {"drift": {"x": 1}, "quality": None, "attempts": [1]}
