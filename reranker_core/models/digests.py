@@ -62,7 +62,7 @@ def _folder() -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     state = folder.stat(follow_symlinks=False)
     if state.st_uid != os.getuid() or state.st_mode & 0o077:
-        raise PermissionError(f"{folder} belongs to somebody else")
+        raise PermissionError(f"{folder} belongs to another user, or other users have access to it")
     return folder
 
 

@@ -66,7 +66,7 @@ def _wrong(settings: dict[str, Any]) -> Iterator[str]:
         if value is not None and not isinstance(value, kind):
             yield f"{name} is {json.dumps(value)[:60]}; expected {words}"
     if not all(isinstance(name, str) for name in settings.get("architectures") or []):
-        yield "architectures holds something that is no name of a class"
+        yield "architectures contains a value that is not a class name"
     for name in _COUNTS:
         value = settings.get(name)
         if isinstance(value, int) and value < 1 and (name, value) not in _UNKNOWN:

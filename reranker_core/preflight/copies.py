@@ -32,7 +32,7 @@ def check_copies(matrices: Matrices) -> list[Check]:
         finding(
             "no_repeats",
             _repeats(matrices),
-            "no block of values that stands in two places",
+            "no block of values that occurs twice",
             "A block of the file was written twice, in place of another block. Copy the checkpoint "
             "again and compare digests.",
         ),

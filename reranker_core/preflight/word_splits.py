@@ -41,7 +41,7 @@ def check_splits(tokenizer: TextTokenizer) -> Check:
         not wrong,
         ", ".join(wrong[:4]) + (", …" if len(wrong) > 4 else "")
         or "words and punctuation are split as in the vocabulary",
-        "punctuation split as in the vocabulary, and no unknown words of known letters",
+        "punctuation split as in the vocabulary, and no unknown words whose letters are known",
         "The normalizer or pre-tokenizer of tokenizer.json is not the one that the model was "
         "trained with. Copy the tokenizer's files again. If the model was trained with this "
         "tokenizer, set preflight.checks.tokenizer=warn.",

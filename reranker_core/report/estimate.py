@@ -162,7 +162,7 @@ def _measured(prepared: Prepared, work: Workload) -> Speed:
 
     from reranker_core.score.loading import load_scorer
 
-    log.info("no earlier run of this model tells its speed: measuring it here for a minute")
+    log.info("no earlier run shows the speed of this model; measuring it here for a minute")
     starting = _AS_LONG_AS * _import_seconds()
     start = time.monotonic()
     scorer = load_scorer(prepared.config)

@@ -43,8 +43,8 @@ def outcome(night: Night) -> Outcome:
         return Outcome(
             "bad",
             "DAMAGED",
-            f"{files} missing or not as committed, such as {night.damaged[0]}. Run the same "
-            "command again: only their rows are scored again.",
+            f"{files} missing or changed since the commit, such as {night.damaged[0]}. Run the "
+            "same command again: only their rows are scored again.",
         )
     if not night.manifest:
         return Outcome("bad", "NOT FINISHED", _unfinished(night))
@@ -110,7 +110,7 @@ def _unfinished(night: Night) -> str:
         return text
     last = night.attempts[-1]
     if last.end is None:
-        return f"{text} The last attempt was killed or is running; last sign {last.last_sign}."
+        return f"{text} The last attempt was killed or is running; last update: {last.last_sign}."
     if last.exit_code:
         return f"{text} The last attempt ended with exit code {last.exit_code}: {last.error}"
     return text

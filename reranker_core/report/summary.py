@@ -41,7 +41,7 @@ def print_plan(prepared: Prepared, console: Console) -> None:
     if prepared.derivation is None:
         table.add_row("already committed", f"{count(done, 'part')}, which a run would skip")
     else:
-        told = f"{count(done, 'part')}: their scores stay, their columns are made again"
+        told = f"{count(done, 'part')}: their scores are kept, their columns are computed again"
         table.add_row("columns change", told)
     table.add_row("to score", count(len(prepared.todo), "part"))
     if prepared.changes:
@@ -72,8 +72,8 @@ def print_plan(prepared: Prepared, console: Console) -> None:
 def _shared(prepared: Prepared) -> str:
     found = SharedPairs(prepared.store).ready(part.name for part in prepared.todo)
     if found is None:
-        return "the run looks for them first, and scores each once; an estimate counts each of them"
-    return f"{found:,}, each is scored once; an estimate counts each of them"
+        return "the run finds them first and scores each once; an estimate counts each occurrence"
+    return f"{found:,}, each is scored once; an estimate counts each occurrence"
 
 
 def print_estimate(
@@ -91,7 +91,9 @@ def print_estimate(
         )
         table.add_row("duplicates", f"{1 - work.distinct:.1%} of the pairs; they are scored once")
         if work.known is not None:
-            table.add_row("earlier scores", f"of {work.known:.1%} of the sampled pairs; used again")
+            table.add_row(
+                "earlier scores", f"for {work.known:.1%} of the sampled pairs; these are used again"
+            )
         table.add_row("truncated", f"{work.cut:.1%} of the pairs")
     if speed is not None and found is not None:
         table.add_row("speed", f"{speed.tokens_per_second:,.0f} tokens/s per replica")

@@ -68,7 +68,7 @@ def compile_if_faster(engine: Engine, sequences: TokenSequences) -> str:
         torch._dynamo.reset()  # what was compiled holds the weights once more
     if problem:
         log.warning(
-            "the model could not be compiled (%s); the plain model is used.%s score.compile=false "
+            "compiled code cannot be used (%s); the plain model is used.%s score.compile=false "
             "skips the attempt",
             problem,
             remedy,
@@ -76,7 +76,10 @@ def compile_if_faster(engine: Engine, sequences: TokenSequences) -> str:
         return f"not compiled: {problem}"
     found = "used" if ratio <= worth else "not used"
     taken = time.perf_counter() - begin
-    line = f"compiled code {found}: it needs {ratio:.2f} of the time ({taken:.0f} s to measure)"
+    line = (
+        f"compiled code {found}: it needs {ratio:.2f} of the plain model's time ({taken:.0f} s to "
+        "measure)"
+    )
     log.info(line)
     return line
 

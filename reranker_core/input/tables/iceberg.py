@@ -221,7 +221,11 @@ def _check_columns(url: str, schema: Schema, keys: set[str], table: str, renamed
             raise refuse(table, f"column '{field.name}' of {url} {became} in the Iceberg table")
     missing = sorted(keys - set(arrow.names))
     if missing:
-        raise refuse(table, f"{url} leaves column '{missing[0]}' to its partition")
+        raise refuse(
+            table, f"{url} does not contain column '{missing[0]}'; its partition has the value"
+        )
     for column in schema.columns:
         if column.name not in arrow.names and column.initial_default is not None:
-            raise refuse(table, f"{url} leaves column '{column.name}' to its default")
+            raise refuse(
+                table, f"{url} does not contain column '{column.name}', which has a default value"
+            )

@@ -35,7 +35,7 @@ def folder(bert: Path, tmp_path: Path) -> Path:
     ("values", "told"),
     [
         ({"architectures": "Bert"}, 'architectures is "Bert"; expected a list of class names'),
-        ({"architectures": [7]}, "architectures holds something that is no name of a class"),
+        ({"architectures": [7]}, "architectures contains a value that is not a class name"),
         ({"architectures": {"a": 1}}, "architectures is"),
         ({"model_type": ["bert"]}, "model_type is"),
         ({"auto_map": "a.B"}, "auto_map is"),

@@ -275,7 +275,7 @@ def test_files_that_are_lost_after_the_night_make_it_no_good_one(tmp_path):
     output.store.delete(f"{first}.parquet")
     output.store.write(f"{second}.parquet", b"PAR1")
     assert str(told(output)).startswith(
-        f"DAMAGED: 2 data files missing or not as committed, such as {first}"
+        f"DAMAGED: 2 data files missing or changed since the commit, such as {first}"
     )
 
 

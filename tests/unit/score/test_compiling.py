@@ -158,7 +158,7 @@ def test_without_a_compiler_there_is_a_warning_and_the_same_scores(
     monkeypatch.setattr(inductor.cpp, "cxx", (None, "no-such-compiler"))
     with caplog.at_level(logging.WARNING):
         scorer = load(small, "score.compile=true")
-    assert "could not be compiled" in caplog.text
+    assert "compiled code cannot be used" in caplog.text
     assert "score.compile=false" in caplog.text
     assert scorer.report.compiled.startswith("not compiled: ")
     pairs = sample_pairs(20, 96)
