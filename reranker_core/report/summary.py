@@ -92,7 +92,7 @@ def print_estimate(
         table.add_row("duplicates", f"{1 - work.distinct:.1%} of the pairs; they are scored once")
         if work.known is not None:
             table.add_row(
-                "earlier scores", f"for {work.known:.1%} of the sampled pairs; these are used again"
+                "earlier scores", f"{work.known:.1%} of the sampled pairs; not scored again"
             )
         table.add_row("truncated", f"{work.cut:.1%} of the pairs")
     if speed is not None and found is not None:
