@@ -75,7 +75,7 @@ class InputError(RerankError):
 
 
 class PreflightRefused(RerankError):
-    """A model may not score. Carries the whole report as plain data (`report`)."""
+    """The model failed a check, so it must not score. `report` has all checks as plain data."""
 
     exit_code = 3
 
@@ -96,7 +96,7 @@ class PreflightRefused(RerankError):
 
 
 class ReuseRefused(RerankError):
-    """A pair was scored again for `reuse.check`, and its score is not the earlier one."""
+    """A pair was scored again for `reuse.check`, and its score differs from the earlier one."""
 
     exit_code = 3
 

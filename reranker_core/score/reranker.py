@@ -47,11 +47,11 @@ class Reranker:
         reranker = Reranker("demo/model", max_length=256)
         reranker.score([("sort a list", "list.sort() sorts the list in place.")])
 
-    Threads may share a Reranker: scores are the same as from one thread. Texts are tokenized at the
-    same time; the model computes one call after the other, for all Rerankers of a process. After a
-    fork, load a new Reranker in the child process.
+    Threads may share a Reranker: scores are the same as from one thread. Texts are tokenized in
+    parallel. The model computes one call at a time, for all Rerankers of a process. After a fork,
+    load a new Reranker in the child process.
 
-    Logging and progress bars of the process stay as they are. Loading switches TF32 off for float32
+    Logging and progress bars of the process do not change. Loading switches TF32 off for float32
     products on GPUs. `score.reproducible` sets `MKL_CBWR` and `CUBLAS_WORKSPACE_CONFIG`.
 
     Args:
@@ -63,9 +63,9 @@ class Reranker:
             `long_passage=`. docs/python.md has a list.
 
     Raises:
-        ConfigError: a key is unknown or its value is wrong; the model or the device is not there.
-        PreflightRefused: a check failed, so that scores would mean nothing. The message names the
-            checks; `error.report` has all that was measured.
+        ConfigError: a key is unknown, its value is wrong, or there is no such model or device.
+        PreflightRefused: a check failed, so the scores would have no meaning. The message names the
+            checks; `error.report` has all measurements.
 
     """
 
@@ -95,14 +95,14 @@ class Reranker:
                 single pair is a list of one. An empty text is scored.
 
         Returns:
-            float32, shape (n,), in the order of the pairs; higher is more relevant. Equal pairs
-            are computed once. NaN where the
+            float32, shape (n,), in the order of the pairs; higher is more relevant. NaN where the
             model gives no finite score, not even in float32. If `cutoff_layer` is a list: shape
-            (n, layers).
+            (n, layers). Equal pairs are computed once.
 
         Raises:
-            ValueError: something is no pair of two strings. The message gives its index and type.
-            Incomplete: memory does not suffice for a single pair.
+            ValueError: an element is not a pair of two strings. The message gives its index and
+                type.
+            Incomplete: there is too little memory for a single pair.
 
         """
         checked = _checked_pairs(pairs)
@@ -134,8 +134,9 @@ class Reranker:
             without a finite score come last.
 
         Raises:
-            ValueError: `query` or a passage is no string, or `top_k` is no number from 1.
-            Incomplete: memory does not suffice for a single pair.
+            ValueError: `query` or a passage is not a string, or `top_k` is not a whole number of
+                at least 1.
+            Incomplete: there is too little memory for a single pair.
 
         """
         if top_k is not None and (
