@@ -15,6 +15,7 @@ from reranker_core.device import may_pass
 from reranker_core.errors import PreflightRefused, RerankError, brief
 from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.family import LoadedModel
+from reranker_core.models.mask_hooks import refuse_unused_masks
 from reranker_core.models.native import native_tensors
 from reranker_core.models.own_code import constructed, fault, is_own_code
 from reranker_core.models.quantised import loading_options, plain, quantisation
@@ -132,6 +133,7 @@ def load_weights(
         found = _without_wrappers(found, checkpoint, options.get("dtype")) or found
     if is_own_code(found.model):
         found = replace(found, model=constructed(found.model, options.get("dtype")))
+        refuse_unused_masks(found.model)
     elif found.missing and checkpoint.names_own_code:
         found = replace(found, ignored_code=True)
     return found if checkpoint.adapter is None else _adapted(found, checkpoint, dtype)

