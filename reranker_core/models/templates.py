@@ -15,6 +15,7 @@ from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.modules import default_prompt
 
 _FLAG_SEGMENTS = ["A: {query}", "\n", "B: {passage}", "\n", "{prompt}"]
+_MONO_SEGMENTS = ["Query: {query} Document: {passage} Relevant:"]
 _FLAG_PROMPT = (
     "Given a query A and a passage B, determine whether the passage contains an answer to the "
     "query by providing a prediction of either 'Yes' or 'No'."
@@ -100,9 +101,15 @@ TEMPLATES: dict[str, Template] = {
     ),
     # Nogueira et al. 2020, arXiv:2003.06713, and castorini/pygaggle.
     "monot5": Template(
-        segments=["Query: {query} Document: {passage} Relevant:"],
-        answers={"true": 1.0, "false": -1.0},
-        specials="tokenizer",
+        segments=_MONO_SEGMENTS, answers={"true": 1.0, "false": -1.0}, specials="tokenizer"
+    ),
+    # Bonifacio et al. 2021, arXiv:2108.13897; answers of each checkpoint: castorini/pygaggle,
+    # rerank/transformer.py.
+    "mt5-msmarco": Template(
+        segments=_MONO_SEGMENTS, answers={"yes": 1.0, "no": -1.0}, specials="tokenizer"
+    ),
+    "ptt5-msmarco": Template(
+        segments=_MONO_SEGMENTS, answers={"sim": 1.0, "não": -1.0}, specials="tokenizer"
     ),
     # Model card of nvidia/llama-nemotron-rerank-1b-v2: the head of its own class gives the score.
     "nemotron": Template(
@@ -118,7 +125,11 @@ _BY_NAME = (
     (r"mxbai-?rerank.*v2", "mxbai-rerank-v2"),
     (r"qwen3.*rerank", "qwen3-reranker"),
     (r"bge-?reranker", "bge-gemma"),
+)
+_SEQ2SEQ_BY_NAME = (
     (r"mono-?m?t5", "monot5"),
+    (r"ptt5-base-.*marco", "ptt5-msmarco"),
+    (r"mt5-base-.*marco", "mt5-msmarco"),
 )
 # Where the name tells nothing: what the known rerankers of a model type expect.
 _BY_TYPE = {"gemma": "bge-gemma", "qwen2": "mxbai-rerank-v2", "qwen3": "qwen3-reranker"}
@@ -149,11 +160,11 @@ def has_own_words(checkpoint: Checkpoint) -> bool:
 
 
 def _built_in(checkpoint: Checkpoint, family: str) -> tuple[str, str]:
-    if family in _BY_FAMILY:
-        return _BY_FAMILY[family], "the family's own"
-    named = named_template(checkpoint)
+    named = named_template(checkpoint, family)
     if named is not None:
         return named
+    if family in _BY_FAMILY:
+        return _BY_FAMILY[family], "the family's own"
     kind = str(checkpoint.config.get("model_type"))
     if kind in _BY_TYPE:
         return _BY_TYPE[kind], f"its model_type is {kind}"
@@ -165,11 +176,15 @@ def _built_in(checkpoint: Checkpoint, family: str) -> tuple[str, str]:
 def is_guessed(checkpoint: Checkpoint, model: ModelConfig, family: str) -> bool:
     """Whether only the model type decides which template is used."""
     unset = model.template == "auto" and family in ("llm", "seq2seq", "classifier")
-    return unset and named_template(checkpoint) is None and not has_own_words(checkpoint)
+    return unset and named_template(checkpoint, family) is None and not has_own_words(checkpoint)
 
 
-def named_template(checkpoint: Checkpoint) -> tuple[str, str] | None:
-    """The template for a checkpoint's name, and the reason; None if the name is not known."""
+def named_template(checkpoint: Checkpoint, family: str) -> tuple[str, str] | None:
+    """The template for a checkpoint's name, and the reason; None if the name is not known, or says
+    nothing in this family.
+    """
+    if family in ("layerwise", "lightweight"):
+        return None
     path = checkpoint.source.rstrip("/").replace("\\", "/")
     names = {
         # A hub cache has models--org--name/snapshots/<commit>.
@@ -177,7 +192,7 @@ def named_template(checkpoint: Checkpoint) -> tuple[str, str] | None:
         "_name_or_path": str(checkpoint.config.get("_name_or_path") or ""),
     }
     for where, name in names.items():
-        for pattern, template in _BY_NAME:
+        for pattern, template in _SEQ2SEQ_BY_NAME if family == "seq2seq" else _BY_NAME:
             found = re.search(pattern, name, re.IGNORECASE)
             if found:
                 return template, f"{where} has '{found.group()}'"

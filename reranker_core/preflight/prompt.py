@@ -42,16 +42,18 @@ def check_template(checkpoint: Checkpoint, model: ModelConfig) -> Check:
         return Check("prompt", "template_known", True, "no template", "none")
     name, reason = choose_template(checkpoint, model, family)
     told = "layout" in _read(checkpoint.folder / SIDECAR)
+    known = told or not is_guessed(checkpoint, model, family)
+    measured = f"{name} ({SIDECAR} names a layout)" if told else f"{name} ({reason})"
     return Check(
         "prompt",
         "template_known",
-        told or not is_guessed(checkpoint, model, family),
-        f"{name} ({SIDECAR} names a layout)" if told else f"{name} ({reason})",
+        known,
+        measured if known else f"unknown; the default would be {measured}",
         f"a template set by the configuration, by the name of the checkpoint, or by its {SIDECAR}",
-        "If this is a reranker, set the template that it was trained with: "
-        f"model.template={name}, another built-in template, or your own. If this "
-        f"{checkpoint.architecture} is a base language model, it was never trained to rank. Use "
-        "a reranker that was trained from it.",
+        "If this is a reranker, set model.template to the template that it was trained with: a "
+        "built-in one (docs/families.md, Templates), or your own. With any other template, the "
+        f"scores have no meaning. If this {checkpoint.architecture} is a base language model, it "
+        "was never trained to rank. Use a reranker that was trained from it.",
     )
 
 

@@ -19,6 +19,8 @@ from reranker_core.errors import ConfigError
 from reranker_core.models import families, llm
 from reranker_core.models.checkpoint import Checkpoint, open_checkpoint
 from reranker_core.models.networks.gemma2 import compress, compressed_lengths
+from reranker_core.models.templates import resolve_template
+from reranker_core.preflight.prompt import check_template
 from tests.decoder_checkpoints import LONGEST, change
 
 
@@ -235,6 +237,39 @@ def test_other_families_bring_their_template(architecture: str, family: str, tem
     found = checkpoint("BAAI/bge-reranker-v2", "x", architecture)
     assert [name for name, module in families.FAMILIES.items() if module.fits(found)] == [family]
     assert families.choose(found, ModelConfig(path="x"))[:2] == (family, template)
+
+
+@pytest.mark.parametrize(
+    ("name", "template", "answers"),
+    [
+        ("castorini/monot5-base-msmarco-10k", "monot5", ("true", "false")),
+        ("unicamp-dl/mt5-base-mmarco-v2", "mt5-msmarco", ("yes", "no")),
+        ("unicamp-dl/mt5-base-en-msmarco", "mt5-msmarco", ("yes", "no")),
+        (
+            "models--unicamp-dl--mt5-base-en-pt-msmarco-v1/snapshots/0a",
+            "mt5-msmarco",
+            ("yes", "no"),
+        ),
+        ("unicamp-dl/ptt5-base-pt-msmarco-10k-v2", "ptt5-msmarco", ("sim", "não")),
+        # Their prompts or answers differ, or are not known.
+        ("unicamp-dl/monoptt5-base", None, ()),
+        ("unicamp-dl/mt5-13b-mmarco-100k", None, ()),
+        ("google/mt5-base", None, ()),
+        ("own/bge-reranker-t5", None, ()),
+    ],
+)
+def test_t5_answers_in_the_words_that_it_was_trained_with(
+    name: str, template: str | None, answers: tuple[str, ...]
+):
+    found, model = checkpoint(name, "mt5", "MT5ForConditionalGeneration"), ModelConfig(path=name)
+    check = check_template(found, model)
+    assert check.passed == (template is not None)
+    if template is None:
+        assert "model.template=" not in str(check)
+        return
+    assert families.choose(found, model)[1] == template
+    right, wrong = answers
+    assert resolve_template(found, model, "seq2seq")[1].answers == {right: 1, wrong: -1}
 
 
 @pytest.mark.parametrize(
