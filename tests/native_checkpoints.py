@@ -45,7 +45,12 @@ def jina(folder: Path) -> Path:
     save_file(found, folder / "model.safetensors", metadata={"format": "pt"})
     code = "modeling_xlm_roberta.XLMRobertaForSequenceClassification"
     return _rewritten(
-        folder, ("model_type",), auto_map={"AutoModelForSequenceClassification": code}
+        folder,
+        ("model_type",),
+        auto_map={
+            "AutoConfig": "configuration_xlm_roberta.XLMRobertaFlashConfig",
+            "AutoModelForSequenceClassification": code,
+        },
     )
 
 
@@ -65,7 +70,10 @@ def gte(folder: Path) -> Path:
         ("rope_parameters",),
         model_type="new",
         architectures=["NewForSequenceClassification"],
-        auto_map={"AutoModelForSequenceClassification": code},
+        auto_map={
+            "AutoConfig": "Alibaba-NLP/new-impl--configuration.NewConfig",
+            "AutoModelForSequenceClassification": code,
+        },
         rope_theta=THETA,
         rope_scaling={"type": "ntk", "factor": FACTOR},
         position_embedding_type="rope",

@@ -6,20 +6,21 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from reranker_core.config import ModelConfig
 from reranker_core.errors import ConfigError
+from reranker_core.models import hub
 from reranker_core.models.adapter import Adapter, linked, read_adapter
 from reranker_core.models.digests import digest_of
-from reranker_core.models.hub import download
 from reranker_core.models.model_files import read_config, weight_files
 from reranker_core.models.modules import BODY_FILE, LIST_FILE, Module, read_json, read_modules
 from reranker_core.models.native import native_settings
 from reranker_core.models.weight_names import tensor_names
-from reranker_core.storage.local_copy import local_copy
+from reranker_core.storage import local_copy
 
 VOCABULARY_FILES = (
     "tokenizer.json",
@@ -38,9 +39,9 @@ _TOKENIZER_FILES = (
     "merges.txt",
 )
 _WANTED = ["*.json", "*.txt", "*.jinja", "*.model", "*.py", "*.safetensors"]
-_PICKLES = "pytorch_model*.bin*"
+PICKLES = ("pytorch_model*.bin*", "*/pytorch_model*.bin*", "adapter_model.bin")
 # Classes that transformers does not know, and `models/` computes without their code.
-_BUILT_HERE = ("LayerWiseMiniCPMForCausalLM", "CostWiseGemmaForCausalLM")
+BUILT_HERE = ("LayerWiseMiniCPMForCausalLM", "CostWiseGemmaForCausalLM")
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class Checkpoint:
         import transformers
         from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
-        if self.architecture in _BUILT_HERE:
+        if self.architecture in BUILT_HERE:
             return False
         known = self.config.get("model_type") in CONFIG_MAPPING_NAMES
         return self.names_own_code and not (known and hasattr(transformers, self.architecture))
@@ -149,6 +150,28 @@ class Checkpoint:
     def digest(self) -> str:
         """`model.digest`: one digest of all files that can change a score."""
         return short_digest(self.digests)
+
+    @cached_property
+    def file_names(self) -> tuple[str, ...]:
+        """Names of all files where the checkpoint comes from: on the hub or in the store also those
+        that are not fetched; in a folder, those in it and in its folders.
+        """
+        found: tuple[str, ...] = ()
+        folder = self.folder if self.adapter is None else self.adapter.folder
+        if self.revision is not None:
+            found = hub.file_names(self.source, self.revision)
+        elif is_url(self.source):
+            found = local_copy.file_names(self.source)
+        inner = [path for pattern in ("*", "*/*") for path in folder.glob(pattern)]
+        here = [path.relative_to(folder).as_posix() for path in inner if path.is_file()]
+        return tuple(sorted({*found, *here}))
+
+    @property
+    def unfetched_pickles(self) -> list[str]:
+        """Names of weight files that are not fetched without `model.allow_pickle`."""
+        folder = self.folder if self.adapter is None else self.adapter.folder
+        pickles = [n for n in self.file_names if any(fnmatch(n, pattern) for pattern in PICKLES)]
+        return [name for name in pickles if not (folder / name).exists()]
 
     @cached_property
     def modules(self) -> tuple[Module, ...]:
@@ -209,9 +232,7 @@ def _adapted(adapter: Adapter, model: ModelConfig, revision: str | None) -> Chec
     """
     problem = adapter.problem
     if not problem:
-        path, _, commit = adapter.base.rpartition("@")
-        named = {"path": path, "revision": commit} if path else {"path": adapter.base}
-        told = {"revision": adapter.settings.get("revision"), **named, "base": None}
+        told = {"revision": adapter.settings.get("revision"), **_place(adapter.base), "base": None}
         try:
             base = open_checkpoint(model.model_copy(update=told), is_base=True)
             whole = _opened(linked(base.folder, adapter, base.config), model, revision)
@@ -220,6 +241,15 @@ def _adapted(adapter: Adapter, model: ModelConfig, revision: str | None) -> Chec
             problem = str(error)
     alone = Checkpoint(adapter.folder, model.path, revision, {}, ())
     return replace(alone, adapter=adapter, base_problem=problem)
+
+
+def _place(base: str) -> dict[str, str]:
+    """`model.path`, and `model.revision` if the name of a base ends in one: `owner/name@commit`."""
+    path, _, commit = base.rpartition("@")
+    is_hub_id = re.fullmatch(r"[\w.-]+/[\w.-]+", path) is not None
+    if is_hub_id and not Path(base).is_dir():
+        return {"path": path, "revision": commit}
+    return {"path": base}
 
 
 def _opened(folder: Path, model: ModelConfig, revision: str | None) -> Checkpoint:
@@ -271,15 +301,15 @@ def is_url(path: str) -> bool:
 
 
 def _fetch(model: ModelConfig) -> Path:
-    wanted = [*_WANTED, _PICKLES] if model.allow_pickle else _WANTED
+    wanted = [*_WANTED, *PICKLES] if model.allow_pickle else _WANTED
     if is_url(model.path):
-        return local_copy(model.path, wanted)
+        return local_copy.local_copy(model.path, wanted)
     if model.path.startswith((".", "/", "~")):
         raise ConfigError(
             f"model.path={model.path}: there is no such folder on this machine. Set it to a "
             "folder that all nodes can read, to a URL such as s3://…, or to a hub id"
         )
-    return download(model.path, model.revision, wanted)
+    return hub.download(model.path, model.revision, wanted)
 
 
 def short_digest(digests: dict[str, str]) -> str:

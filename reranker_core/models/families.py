@@ -21,6 +21,17 @@ FAMILIES: dict[str, Family] = {
     "classifier": classifier,
 }
 
+# The class of transformers that loads a family, as auto_map in config.json names it.
+AUTO_CLASSES = {
+    "modular": "AutoModel",
+    "encoder": "AutoModelForSequenceClassification",
+    "llm": "AutoModelForCausalLM",
+    "layerwise": "AutoModelForCausalLM",
+    "lightweight": "AutoModelForCausalLM",
+    "seq2seq": "AutoModelForSeq2SeqLM",
+    "classifier": "AutoModelForSequenceClassification",
+}
+
 
 def recognise(checkpoint: Checkpoint, configured: str) -> str:
     """Name of a checkpoint's family: `configured` (`model.family`), or with `auto` the first one in

@@ -74,6 +74,18 @@ def download(path: str, revision: str | None, patterns: list[str]) -> Path:
         time.sleep(delay)
 
 
+def file_names(path: str, revision: str | None) -> tuple[str, ...]:
+    """Names of all files of a model on the hub; empty if the hub does not give them. They are for
+    messages only, so the request is not repeated.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        return tuple(HfApi().list_repo_files(path, revision=revision))
+    except Exception:  # noqa: BLE001 - offline, or of any kind that `download` names
+        return ()
+
+
 def _busy(error: BaseException) -> str | None:
     """What keeps a hub from answering that may pass; None if it is nothing of that kind."""
     status = _status(error)

@@ -16,7 +16,7 @@ from reranker_core.errors import PreflightRefused, RerankError, brief
 from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.family import LoadedModel
 from reranker_core.models.mask_hooks import refuse_unused_masks
-from reranker_core.models.native import native_tensors
+from reranker_core.models.native import native_config, native_tensors
 from reranker_core.models.own_code import constructed, fault, is_own_code
 from reranker_core.models.quantised import loading_options, plain, quantisation
 from reranker_core.models.tensors import describe, read_tensors, unwrapped
@@ -224,11 +224,10 @@ def load_classifier(
 
     """
     # Here, for tokenizing needs no layers, and they take seconds to import.
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    from transformers import AutoModelForSequenceClassification
 
     if checkpoint.is_native:
-        settings = {key: value for key, value in checkpoint.config.items() if key != "model_type"}
-        config = AutoConfig.for_model(checkpoint.config["model_type"], **settings)
+        config = native_config(checkpoint.config)
         return _load_native(
             AutoModelForSequenceClassification._model_mapping[type(config)],
             family,

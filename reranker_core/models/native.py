@@ -59,6 +59,14 @@ def native_settings(config: dict[str, Any], names: Iterable[str]) -> dict[str, A
     return None
 
 
+def native_config(settings: dict[str, Any]) -> Any:
+    """The object of transformers for what `native_settings` found."""
+    from transformers import AutoConfig
+
+    others = {key: value for key, value in settings.items() if key != "model_type"}
+    return AutoConfig.for_model(settings["model_type"], **others)
+
+
 def native_tensors(tensors: dict[str, Any]) -> dict[str, Any]:
     """The weights under the names of the class in transformers; other checkpoints' unchanged."""
     if _JINA_MARK not in tensors:

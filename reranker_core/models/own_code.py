@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from reranker_core.config import ModelConfig
 from reranker_core.device import is_out_of_memory
 from reranker_core.errors import PreflightRefused, brief
 from reranker_core.models.checkpoint import Checkpoint
+from reranker_core.models.native import native_config
 
 _MODULES = "transformers_modules"  # where transformers keeps such code
 _LOADER = "dynamic_module_utils.py"
+_LONGEST = 300  # characters of a library's text
 _REMEDY = (
     "The code was written for other versions, or it needs packages that are not installed. Ask "
     "its author for code that runs on these versions, or use a reranker of a supported family "
@@ -32,6 +35,13 @@ def is_own_code(model: Any) -> bool:
 def is_from_checkpoint(found: Any) -> bool:
     """Whether a class or function was defined in such code."""
     return str(getattr(found, "__module__", "")).startswith(f"{_MODULES}.")
+
+
+def runs_code(checkpoint: Checkpoint, model: ModelConfig) -> bool:
+    """Whether the code of a checkpoint may run: it is allowed, and no class of transformers
+    replaces it.
+    """
+    return model.trust_remote_code and not checkpoint.is_native
 
 
 def is_at_fault(error: BaseException) -> bool:
@@ -57,6 +67,9 @@ def fault(
         named = sorted(set(code.values())) if isinstance(code, dict) else []
         return does_not_run(f"code of {checkpoint.source} ({', '.join(map(str, named))})", error)
     try:
+        if checkpoint.is_native:
+            native_config(checkpoint.config)
+            return None
         config = transformers.AutoConfig.from_pretrained(
             checkpoint.folder, trust_remote_code=model.trust_remote_code
         )
@@ -80,8 +93,14 @@ def fault(
 
 
 def _whole(error: BaseException) -> str:
-    """Class and text of an error, whose first line may be but a heading."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    """Class and first sentences of an error, whose first line may be but a heading."""
+    first, *others = re.split(r"(?<=[.!?])\s+", " ".join(str(error).split()))
+    told = first if len(first) <= _LONGEST else f"{first[:_LONGEST]}…"
+    for sentence in others:
+        if len(told) + len(sentence) >= _LONGEST:
+            break
+        told += f" {sentence}"
+    return f"{type(error).__name__}: {told}"
 
 
 def does_not_run(name: str, error: BaseException, remedy: str = _REMEDY) -> PreflightRefused:

@@ -14,6 +14,7 @@ from reranker_core.models.templates import (
     asked,
     has_own_words,
     has_place,
+    named_template,
     resolve_template,
 )
 from reranker_core.models.tokenizer import load_tokenizer
@@ -54,12 +55,28 @@ def own_template(checkpoint: Checkpoint, model: ModelConfig, family: str) -> tup
         unnamed = model.model_copy(update={"template": "auto"})
         _, found = resolve_template(checkpoint, unnamed, family)
         found = found.model_copy(update={"answers": {}, "answer_ids": answers})
+    found = _with_temperature(found, checkpoint, family)
     text = tokenizer.text()
     for name, known in TEMPLATES.items():
         alike = _with_instruction(known, found)
         if _says(alike, text) == _says(found, text) and _cut_alike(alike, found, text):
             return name, alike
     return OF_CHECKPOINT, found
+
+
+def _with_temperature(found: Template, checkpoint: Checkpoint, family: str) -> Template:
+    """The template with the temperature of its model series, which no file says. The series follows
+    from the checkpoint's name; its answers must have the same weights.
+    """
+    named = named_template(checkpoint, family)
+    if named is None:
+        return found
+    known = TEMPLATES[named[0]]
+    weights = [
+        sorted([*some.answers.values(), *some.answer_ids.values()]) for some in (known, found)
+    ]
+    same = weights[0] == weights[1]
+    return found.model_copy(update={"temperature": known.temperature}) if same else found
 
 
 def _with_instruction(known: Template, found: Template) -> Template:

@@ -15,7 +15,7 @@ import torch
 
 from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.modules import read_json
-from reranker_core.models.weight_names import tensor_shapes
+from reranker_core.models.weight_names import tensor_formats, tensor_shapes
 
 # quant_method in config.json → the package that runs it, as transformers 5.23 asks for it.
 _PACKAGES = {
@@ -38,6 +38,9 @@ _BESIDE = {"bitsandbytes": ("accelerate",)}  # more packages that loading needs
 DEQUANTISED = ("bitsandbytes", "compressed-tensors", "fp8", "torchao")
 _CONFIG = "quantization_config"
 _SIDECARS = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")
+# transformers.js leaves a file of the same name beside the weights that it exported.
+_METHODS = {"quant_method", "quant_algo", "bits", "w_bit"}
+_INTEGERS = {"I8", "U8", "I16", "U16", "I32", "U32"}  # not I64: tables of positions
 _FP8_BLOCK = [128, 128]
 _FP8_SCALES = "_scale_inv"
 
@@ -78,7 +81,9 @@ def quantisation(checkpoint: Checkpoint) -> Quantisation | None:
                 return _described(checkpoint, settings[key], f"{key} of config.json", known)
     for name in _SIDECARS:
         if (checkpoint.folder / name).exists():
-            return _described(checkpoint, read_json(checkpoint.folder / name), name, False)
+            said = _settings(read_json(checkpoint.folder / name))
+            if _METHODS.intersection(said) or _INTEGERS & tensor_formats(checkpoint.weights):
+                return _described(checkpoint, said, name, False)
     return None
 
 
@@ -130,6 +135,13 @@ def _described(checkpoint: Checkpoint, said: Any, where: str, known: bool) -> Qu
         problem = "the shapes of weights and scales do not fit weight_block_size"
     packages = _PACKAGES.get(method, method), *_BESIDE.get(method, ())
     return Quantisation(method, where, packages, problem)
+
+
+def _settings(said: Any) -> dict[str, Any]:
+    """The settings in such a file; ModelOpt's are in `quantization`."""
+    found = said if isinstance(said, dict) else {}
+    inner = found.get("quantization")
+    return found | inner if isinstance(inner, dict) else found
 
 
 def _schemes(settings: dict[str, Any]) -> int:

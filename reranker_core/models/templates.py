@@ -185,11 +185,11 @@ def named_template(checkpoint: Checkpoint, family: str) -> tuple[str, str] | Non
     """
     if family in ("layerwise", "lightweight"):
         return None
-    path = checkpoint.source.rstrip("/").replace("\\", "/")
+    adapter = checkpoint.adapter
     names = {
-        # A hub cache has models--org--name/snapshots/<commit>.
-        "model.path": "/".join(path.split("/")[-3:]),
+        "model.path": _end(checkpoint.source),
         "_name_or_path": str(checkpoint.config.get("_name_or_path") or ""),
+        "the adapter's base": "" if adapter is None else _end(adapter.base),
     }
     for where, name in names.items():
         for pattern, template in _SEQ2SEQ_BY_NAME if family == "seq2seq" else _BY_NAME:
@@ -197,6 +197,11 @@ def named_template(checkpoint: Checkpoint, family: str) -> tuple[str, str] | Non
             if found:
                 return template, f"{where} has '{found.group()}'"
     return None
+
+
+def _end(path: str) -> str:
+    """The last folders of a path; a hub cache has models--org--name/snapshots/<commit>."""
+    return "/".join(path.rstrip("/").replace("\\", "/").split("/")[-3:])
 
 
 def resolve_template(

@@ -26,7 +26,8 @@ from reranker_core.errors import PreflightRefused, brief
 from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.model_files import unreadable
 from reranker_core.models.modules import read_json
-from reranker_core.models.own_code import fault, is_own_code
+from reranker_core.models.native import native_config
+from reranker_core.models.own_code import fault, is_own_code, runs_code
 
 TOKENIZER_FILE = "tokenizer.json"
 _CONFIG_FILE = "tokenizer_config.json"
@@ -159,9 +160,10 @@ def _read(checkpoint: Checkpoint, file: Path) -> Tokenizer:
 
 def _load_named(checkpoint: Checkpoint, model: ModelConfig, has_file: bool) -> Any:
     """Transformers' tokenizer, a fast one."""
+    native = {"config": native_config(checkpoint.config)} if checkpoint.is_native else {}
     try:
         named = AutoTokenizer.from_pretrained(
-            checkpoint.folder, trust_remote_code=model.trust_remote_code
+            checkpoint.folder, trust_remote_code=runs_code(checkpoint, model), **native
         )
     except Exception as error:  # noqa: BLE001 - loaders raise whatever they meet
         other = fault(checkpoint, model, error)

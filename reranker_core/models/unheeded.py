@@ -32,6 +32,13 @@ _TASKS = {
 _OF_BODY = ("modality_config", "max_seq_length", "processing_kwargs", "unpad_inputs")
 _OF_TEXTS = {"padding", "return_tensors", "return_attention_mask", "return_token_type_ids"}
 
+# The defaults, written out; `logits_to_keep` is how many of a language model's last tokens it
+# computes, of which only the last one is read.
+_HARMLESS: dict[str, tuple[Any, ...]] = {
+    "truncation": (True, "longest_first"),
+    "logits_to_keep": (0, 1),
+}
+
 
 def is_known(modules: tuple[Module, ...]) -> bool:
     """Whether a list of modules is one that this package can compute."""
@@ -75,7 +82,7 @@ def _of_body(body: dict[str, Any], task: str, output: str, field: str) -> Iterat
     options = _mapping(body.get("processing_kwargs"))
     for kind in ("common", "text"):
         for name, value in _mapping(options.get(kind)).items():
-            if name not in _OF_TEXTS and (name, value) != ("truncation", True):
+            if name not in _OF_TEXTS and value not in _HARMLESS.get(name, ()):
                 yield f"{BODY_FILE}: processing_kwargs.{kind}.{name}={value}"
 
 

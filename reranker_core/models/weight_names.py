@@ -1,4 +1,4 @@
-"""Names and shapes of the tensors in safetensors files; only the headers are read."""
+"""Names, shapes and number formats of tensors in safetensors files; only headers are read."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import struct
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 HEADER_BYTES = 8
 
@@ -17,7 +18,19 @@ def tensor_names(files: Iterable[Path]) -> set[str]:
 
 def tensor_shapes(files: Iterable[Path]) -> dict[str, list[int]]:
     """Name -> shape; files of other kinds and damaged files are ignored."""
-    shapes: dict[str, list[int]] = {}
+    return {name: tensor["shape"] for name, tensor in _headers(files).items()}
+
+
+def tensor_formats(files: Iterable[Path]) -> set[str]:
+    """The number formats of the tensors, in the words of safetensors: `F32`, `BF16`, `I8`, …; files
+    of other kinds and damaged files are ignored.
+    """
+    return {str(tensor["dtype"]) for tensor in _headers(files).values()}
+
+
+def _headers(files: Iterable[Path]) -> dict[str, dict[str, Any]]:
+    """Name -> entry of the header."""
+    found: dict[str, dict[str, Any]] = {}
     for path in files:
         if path.suffix != ".safetensors":
             continue
@@ -27,7 +40,10 @@ def tensor_shapes(files: Iterable[Path]) -> dict[str, list[int]]:
                 if length <= path.stat().st_size:
                     header = json.loads(file.read(length))
                     header.pop("__metadata__", None)
-                    shapes |= {name: tensor["shape"] for name, tensor in header.items()}
+                    found |= {
+                        name: {"shape": tensor["shape"], "dtype": tensor["dtype"]}
+                        for name, tensor in header.items()
+                    }
         except (OSError, ValueError, struct.error, TypeError, KeyError, AttributeError):
             continue
-    return shapes
+    return found

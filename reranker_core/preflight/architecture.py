@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from reranker_core.checks import Check
 from reranker_core.config import ModelConfig
 from reranker_core.models.checkpoint import Checkpoint
@@ -17,6 +19,17 @@ _REMEDY = (
     "of the same model series (for bge-m3: bge-reranker-v2-m3), or the last checkpoint of the "
     "training."
 )
+_NOT_NAMED = (
+    "Copy config.json again from the model's own repository. Or add `architectures` with the class "
+    "that the weights were saved from, such as BertForSequenceClassification."
+)
+_OTHER_KIND = (
+    "This job scores pairs of texts, one by one. Models that rank a list of passages at once, that "
+    "read images, or that have another task are not supported. Use another reranker "
+    "(docs/families.md)."
+)
+_UNKNOWN = "not a supported reranker"
+_LISTS_OR_IMAGES = re.compile(r"ForRanking|VL|Vision|Image|Multimodal|Omni")
 _MESSAGES = f"{BODY_FILE} or the tokenizer puts pairs into a chat template"
 _PROMPTED = "Write what the chat template makes of a pair as model.template."
 _JOINED = (
@@ -56,8 +69,24 @@ def _check_kind(checkpoint: Checkpoint, model: ModelConfig) -> Check:
         else f"config.json of {checkpoint.source} says {name or 'nothing'}, {_kind(name)}",
         "a reranker of a supported family: …ForSequenceClassification, …ForCausalLM, a T5, or a "
         "head in the modules of sentence-transformers",
-        _REMEDY,
+        _remedy(checkpoint, model),
     )
+
+
+def _remedy(checkpoint: Checkpoint, model: ModelConfig) -> str:
+    """What to do with a checkpoint that is of no family, or not of the configured one."""
+    name = checkpoint.architecture
+    found = recognise(checkpoint, "auto")
+    if model.family != "auto" and FAMILIES[found].fits(checkpoint):
+        return (
+            f"Remove model.family={model.family}: this checkpoint is of the family '{found}', "
+            "which is found without this key."
+        )
+    if not name:
+        return _NOT_NAMED
+    if _LISTS_OR_IMAGES.search(name) or _kind(name) == _UNKNOWN:
+        return _OTHER_KIND
+    return _REMEDY
 
 
 def _check_pooling(checkpoint: Checkpoint) -> Check:
@@ -110,7 +139,7 @@ def _kind(architecture: str) -> str:
         return "a masked language model without a classification head"
     if architecture.endswith("Model"):
         return "a base or embedding model without a classification head"
-    return "not a supported reranker"
+    return _UNKNOWN
 
 
 def _check_labels(checkpoint: Checkpoint, model: ModelConfig) -> Check:

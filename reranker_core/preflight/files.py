@@ -12,9 +12,10 @@ from reranker_core.config import ModelConfig
 from reranker_core.models.adapter import SETTINGS_FILE
 from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.model_files import CONFIG_FILE, LFS_POINTER
-from reranker_core.models.modules import LIST_FILE
+from reranker_core.models.modules import LIST_FILE, Module
 from reranker_core.models.quantised import DEQUANTISED, quantisation
-from reranker_core.preflight.formats import checkpoints_within, other_format
+from reranker_core.preflight.code import check_code
+from reranker_core.preflight.formats import PICKLED, checkpoints_within, other_format
 from reranker_core.preflight.json_files import check_json_files
 
 _HEADER_BYTES = 8
@@ -32,7 +33,7 @@ def check_files(
     found = [config, check_json_files(checkpoint)]
     found += [_check_weights(checkpoint), _check_format(checkpoint, model)]
     found.append(_check_quantisation(checkpoint, golden))
-    found.append(_check_code(checkpoint, model))
+    found.append(check_code(checkpoint, model))
     if model.digest:
         found.append(check_digest(checkpoint, model.digest, "model.digest"))
     return found
@@ -60,7 +61,7 @@ def _check_config(checkpoint: Checkpoint) -> Check:
     what, remedy = checkpoint.config_problem or CONFIG_FILE, ""
     if (checkpoint.folder / CONFIG_FILE).exists():
         remedy = f"Copy {CONFIG_FILE} again from the model's own repository."
-    other = None if checkpoint.config else other_format(checkpoint.folder)
+    other = None if checkpoint.config else other_format(checkpoint)
     if other is not None and not remedy:
         what, remedy = f"{what}, but {other[0]}", other[1]
     return Check(
@@ -77,7 +78,9 @@ def _check_adapter(checkpoint: Checkpoint) -> Check:
     """A folder with adapter_config.json, of which no whole model could be made."""
     inner = checkpoints_within(checkpoint.folder)
     whole = [path for path in inner if not (path / SETTINGS_FILE).exists()]
+    name = "adapter_usable"
     if checkpoint.adapter is None:
+        name = "not_an_adapter"
         what = f"{checkpoint.source} holds a whole model, and {SETTINGS_FILE} beside it"
         remedy = (
             f"If the adapter is merged into the weights, remove {SETTINGS_FILE}. Otherwise set "
@@ -86,8 +89,12 @@ def _check_adapter(checkpoint: Checkpoint) -> Check:
     else:
         what = f"{checkpoint.source} holds an adapter of {checkpoint.adapter.base or 'no base'}"
         what += f": {checkpoint.base_problem}"
+        pickles = [] if checkpoint.adapter.weights else checkpoint.unfetched_pickles
+        what += f"; not fetched: {', '.join(pickles)}" if pickles else ""
         remedy = (
-            f"Set model.path to {whole[-1]}, which is a complete checkpoint."
+            PICKLED
+            if pickles
+            else f"Set model.path to {whole[-1]}, which is a complete checkpoint."
             if whole
             else "Set model.base to the folder or hub id of the model that the adapter was trained "
             "from. Or merge the adapter into it (peft: merge_and_unload, then save_pretrained, "
@@ -95,7 +102,7 @@ def _check_adapter(checkpoint: Checkpoint) -> Check:
         )
     return Check(
         "files",
-        "not_an_adapter",
+        name,
         False,
         what,
         "a whole checkpoint, or a LoRA adapter whose base can be opened",
@@ -109,10 +116,13 @@ def _check_weights(checkpoint: Checkpoint) -> Check:
         problems = [
             "no model.safetensors or pytorch_model.bin, neither as one file nor with an index"
         ]
-        other = other_format(checkpoint.folder)
+        other = other_format(checkpoint)
         if other is not None:
             problems[0] += f", but {other[0]}"
             remedy = other[1]
+    elif pickles := _absent_pickles(checkpoint):
+        problems.append(f"not fetched: {', '.join(pickles[:4])}")
+        remedy = PICKLED
     return Check(
         "files",
         "weights_present",
@@ -122,6 +132,17 @@ def _check_weights(checkpoint: Checkpoint) -> Check:
         "the index lists",
         remedy,
     )
+
+
+def _absent_pickles(checkpoint: Checkpoint) -> list[str]:
+    """Pickles of modules, and those that an index names, that are not fetched."""
+    absent = {path.name for path in checkpoint.weights if not path.exists()}
+    absent |= {f"{m.path}/pytorch_model.bin" for m in checkpoint.modules if _lacks_weights(m)}
+    return [name for name in checkpoint.unfetched_pickles if name in absent] if absent else []
+
+
+def _lacks_weights(module: Module) -> bool:
+    return module.kind in ("Dense", "LayerNorm") and module.weights is None
 
 
 def _check_quantisation(checkpoint: Checkpoint, golden: str | None) -> Check:
@@ -169,7 +190,7 @@ def _weight_files(checkpoint: Checkpoint) -> list[Path]:
 def _problems(checkpoint: Checkpoint) -> Iterator[str]:
     wanted = checkpoint.indexed
     for module in checkpoint.modules:
-        if module.kind in ("Dense", "LayerNorm") and module.weights is None:
+        if _lacks_weights(module):
             yield f"{module.path} has no weights, though {LIST_FILE} names it"
     for path in _weight_files(checkpoint):
         if not path.exists():
@@ -232,32 +253,5 @@ def _check_format(checkpoint: Checkpoint, model: ModelConfig) -> Check:
         not pickles or model.allow_pickle,
         ", ".join(pickles[:4]) or "safetensors",
         "weights as safetensors, because loading a pickle can run any code",
-        "Save the model again with save_pretrained, which writes safetensors. Or, if you trust "
-        "the origin of the file, set model.allow_pickle=true.",
-    )
-
-
-def _check_code(checkpoint: Checkpoint, model: ModelConfig) -> Check:
-    foreign = checkpoint.foreign_code
-    if foreign and (checkpoint.needs_remote_code or model.trust_remote_code):
-        return Check(
-            "files",
-            "no_remote_code",
-            False,
-            f"auto_map names code of {', '.join(foreign)}, which is not in {checkpoint.source}",
-            "code in the checkpoint's own folder, so that model.revision and model.digest pin it",
-            f"Copy the .py files of {foreign[0]} into the checkpoint's folder, remove "
-            f"'{foreign[0]}--' from auto_map in its JSON files, and set model.path to this "
-            "folder. Or remove model.trust_remote_code, if transformers knows the model type.",
-        )
-    return Check(
-        "files",
-        "no_remote_code",
-        not checkpoint.needs_remote_code or model.trust_remote_code,
-        f"config.json requires its own code ({checkpoint.config.get('model_type')})"
-        if checkpoint.needs_remote_code
-        else "none needed",
-        "a model type that transformers or this job knows",
-        "Read the .py files of the checkpoint, pin model.revision and model.digest, and set "
-        "model.trust_remote_code=true.",
+        PICKLED,
     )

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
+from reranker_core.models.checkpoint import Checkpoint
+
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+PICKLED = (
+    "Save the model again with save_pretrained, which writes safetensors. Or, if you trust the "
+    "origin of the file, set model.allow_pickle=true: loading a pickle can run any code."
+)
 _SAVED = "Set model.path to the original checkpoint, in the format of save_pretrained."
 
 
@@ -71,9 +78,12 @@ _KINDS = (
 )
 
 
-def other_format(folder: Path) -> tuple[str, str] | None:
-    """What else a folder without weights holds, and what to do; None if nothing is known."""
-    inner = checkpoints_within(folder)
+def other_format(checkpoint: Checkpoint) -> tuple[str, str] | None:
+    """What else a checkpoint without weights holds, and what to do; None if nothing is known."""
+    pickles = checkpoint.unfetched_pickles
+    if pickles:
+        return f"weights as pickles, which are not fetched ({pickles[0]})", PICKLED
+    inner = checkpoints_within(checkpoint.folder)
     if inner:
         named = ", ".join(path.name for path in inner[:4])
         return (
@@ -81,10 +91,17 @@ def other_format(folder: Path) -> tuple[str, str] | None:
             f"Set model.path to one of them, such as {inner[-1]}.",
         )
     for kind in _KINDS:
-        found = sorted(path for pattern in kind.patterns for path in folder.glob(pattern))
+        found = [name for name in checkpoint.file_names if _is_of(kind, name)]
         if found:
-            return f"{kind.what} ({found[0].relative_to(folder)})", kind.remedy
+            return f"{kind.what} ({found[0]})", kind.remedy
     return None
+
+
+def _is_of(kind: Kind, name: str) -> bool:
+    return any(
+        fnmatch(name, pattern) and name.count("/") == pattern.count("/")
+        for pattern in kind.patterns
+    )
 
 
 def checkpoints_within(folder: Path) -> list[Path]:

@@ -24,6 +24,10 @@ _PRETRAINING = re.compile(
     r"loss(_fct|_fn)?)\.|decoder\.(weight|bias)$|(score_bias|logit_scale)$"
 )
 _NO_HEAD = "This may be an embedding model or a base model. Use the reranker's own checkpoint."
+_INCOMPLETE = (
+    "The checkpoint is incomplete, or config.json belongs to another model. Copy all files again "
+    "from the model's own repository."
+)
 _CODE_NOT_RUN = (
     "config.json names the checkpoint's own code (auto_map), which was not run. Read this code, "
     "and set model.trust_remote_code=true."
@@ -53,7 +57,7 @@ def check_weights(loaded: LoadedModel) -> list[Check]:
             loaded.missing,
             "no weight missing from the checkpoint",
             "Missing weights are initialised at random, so scores would differ from run to run. "
-            + (_CODE_NOT_RUN if loaded.ignored_code else _NO_HEAD),
+            + _why_missing(loaded),
             f"none; read by {loaded.renamed}" if loaded.renamed else "none",
         ),
         _keys(
@@ -86,6 +90,14 @@ def check_weights(loaded: LoadedModel) -> list[Check]:
         ),
         check_head(loaded),
     ]
+
+
+def _why_missing(loaded: LoadedModel) -> str:
+    """What to do where weights are missing."""
+    if loaded.ignored_code:
+        return _CODE_NOT_RUN
+    of_head = bool(loaded.head) and any(key.startswith(loaded.head) for key in loaded.missing)
+    return _NO_HEAD if of_head else _INCOMPLETE
 
 
 def _is_harmless(key: str, loaded: LoadedModel) -> bool:

@@ -43,9 +43,10 @@ def local_copy(url: str, patterns: Sequence[str]) -> Path:
         return Path(store.root)
     files = _wanted(store, patterns)
     if not files:
+        held = ", ".join(file_names(url)[:5])
         raise ConfigError(
-            f"{url} contains no files of the kinds {', '.join(patterns)}. Correct the URL, or copy "
-            "the files to it"
+            f"{url} contains no files of the kinds {', '.join(patterns)}"
+            f"{f', only {held}' if held else ''}. Correct the URL, or copy the files to it"
         )
     state = json.dumps([store.url, *files]).encode()
     folder = cache_folder("copies") / hashlib.sha256(state).hexdigest()[:32]
@@ -62,6 +63,11 @@ def local_copy(url: str, patterns: Sequence[str]) -> Path:
                     "when it does not change any more"
                 )
     return folder
+
+
+def file_names(url: str) -> tuple[str, ...]:
+    """Names of all files below `url`."""
+    return tuple(sorted(file.name for file in Store(url).list()))
 
 
 def cache_folder(kind: str) -> Path:

@@ -203,14 +203,15 @@ def test_texts_that_another_method_or_none_is_called_for_are_named(
     assert "modality_config" in refused(copy)
 
 
-def test_options_that_change_no_score_are_accepted(copy: Path):
+@pytest.mark.parametrize("text", [{"truncation": True}, {"truncation": "longest_first"}])
+def test_options_that_change_no_score_are_accepted(copy: Path, text: dict[str, object]):
     change(
         copy,
         "sentence_bert_config.json",
         do_lower_case=False,
         query_length=None,
         unpad_inputs=False,
-        processing_kwargs={"text": {"padding": True, "truncation": True}},
+        processing_kwargs={"text": {"padding": True, "logits_to_keep": 1, **text}},
     )
     change(copy, "2_Dense/config.json", module_output_name=None)
     assert preflight(copy)["architecture/modules_known"].passed

@@ -56,6 +56,19 @@ def test_gte_scores_with_the_positions_of_its_own_code(gte: Path):
     assert_same(scorer.score_pairs(pairs), expected)
 
 
+@pytest.mark.parametrize("name", ["jina", "gte"])
+def test_code_is_not_run_where_it_is_allowed_but_not_needed(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path
+):
+    """Neither from the folder, nor from the repository that config.json names."""
+    folder = request.getfixturevalue(name)
+    code = b"raise SystemExit('this code has run')"
+    copy = damage.with_file(folder, tmp_path / "m", "configuration_xlm_roberta.py", code)
+    scorer = load(copy, LONGEST, None, "model.trust_remote_code=true")
+    pairs = sample_pairs(LONGEST, None)[:5]
+    assert np.array_equal(scorer.score_pairs(pairs), load(folder, LONGEST, None).score_pairs(pairs))
+
+
 @pytest.mark.parametrize("prefix", ["", "gte."])
 def test_gte_is_read_under_its_other_prefixes(gte: Path, tmp_path: Path, prefix: str):
     def rename(weights: damage.Weights) -> None:

@@ -104,6 +104,20 @@ def test_scores_equal_cross_encoder(save: Save, chat: str, said: dict[str, str])
     assert_same(load(folder, 600, None).score_pairs(pairs), cross_encoder(folder, pairs))
 
 
+@pytest.mark.parametrize(
+    ("name", "false", "temperature"),
+    [("zerank-2", None, 5.0), ("zerank-2", "no", 1.0), ("qwen3-reranker-own", None, 1.0)],
+)
+def test_the_temperature_of_a_model_series_is_kept(
+    save: Save, tmp_path: Path, name: str, false: str | None, temperature: float
+):
+    """No file says it; it belongs to scores that are made as those of the series."""
+    folder = shutil.copytree(save(PLAIN, "Yes", false), tmp_path / name)
+    change(folder, "config.json", _name_or_path="")
+    model = ModelConfig(path=str(folder))
+    assert llm.pair_format(open_checkpoint(model), model).template.temperature == temperature
+
+
 @pytest.mark.parametrize("chat", [OPTIONAL, QWEN])
 def test_a_configured_instruction_replaces_the_default_prompt(save: Save, chat: str):
     folder, pairs = save(chat, prompt="Does the text answer the search?"), short_pairs()

@@ -128,7 +128,7 @@ KINDS: dict[str, Kind] = {
         "files/config_readable",
         changed(lambda folder: (folder / "config.json").write_text('{"architectures": [')),
     ),
-    "adapter": Kind("an adapter without its base", "files/not_an_adapter", changed(as_adapter)),
+    "adapter": Kind("an adapter without its base", "files/adapter_usable", changed(as_adapter)),
     "adapter_beside": Kind(
         "an adapter beside its base, which transformers would apply, or not, by what is installed",
         "files/not_an_adapter",

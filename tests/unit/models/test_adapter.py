@@ -18,7 +18,9 @@ from reranker_core.errors import ConfigError, PreflightRefused
 from reranker_core.models.checkpoint import open_checkpoint
 from reranker_core.models.families import FAMILIES, recognise
 from reranker_core.preflight.files import check_files
+from reranker_core.preflight.prompt import check_template
 from tests.checkpoints import TEXTS
+from tests.decoder_checkpoints import change
 from tests.parity.common import assert_same, encode, load
 
 PAIRS = [(TEXTS[i], TEXTS[-1 - i]) for i in range(len(TEXTS))]
@@ -157,10 +159,31 @@ def test_a_base_that_is_not_there_is_named(bert: Path, tmp_path: Path):
     path = tmp_path / "a" / "adapter_config.json"
     path.write_text(path.read_text().replace(str(bert), "/home/someone/base"))
     told = refused(tmp_path / "a")
-    assert "files/not_an_adapter" in told
+    assert "files/adapter_usable" in told
     assert "/home/someone/base" in told
     assert "Set model.base" in told
     assert not refused(tmp_path / "a", base=str(bert))
+
+
+def test_a_base_in_a_folder_with_an_at_sign_is_found(bert: Path, tmp_path: Path):
+    base = shutil.copytree(bert, tmp_path / "runs@home" / "base")
+    adapter(CLASSIFIER, base, tmp_path / "a", task_type="SEQ_CLS")
+    assert not refused(tmp_path / "a")
+    for at, known in (("org/base@0a1b", "0a1b"), ("/no/such@place/base", None)):
+        told = refused(tmp_path / "a", base=at)
+        assert (f"model.revision={known}" in told) == (known is not None)
+        assert at.partition("@")[0] in told
+
+
+def test_the_name_of_the_base_tells_the_template(qwen3: Path, tmp_path: Path):
+    base = shutil.copytree(qwen3, tmp_path / "Qwen3-Reranker-0.6B")
+    change(base, "config.json", _name_or_path="")
+    kind = transformers.AutoModelForCausalLM
+    adapter(kind, base, tmp_path / "run1", task_type="CAUSAL_LM", target_modules="all-linear")
+    model = ModelConfig(path=str(tmp_path / "run1"))
+    check = check_template(open_checkpoint(model), model)
+    assert check.passed
+    assert "qwen3-reranker (the adapter's base has 'Qwen3-Rerank')" in check.measured
 
 
 @pytest.mark.parametrize(
@@ -168,7 +191,7 @@ def test_a_base_that_is_not_there_is_named(bert: Path, tmp_path: Path):
     [
         ({"peft_type": "PROMPT_TUNING"}, "peft_type is PROMPT_TUNING"),
         ({"base_model_name_or_path": None}, "names no base_model_name_or_path"),
-        ({"base_model_name_or_path": ["x"]}, "not_an_adapter"),
+        ({"base_model_name_or_path": ["x"]}, "adapter_usable"),
     ],
 )
 def test_adapters_that_cannot_be_used_are_named(

@@ -23,9 +23,9 @@ from tests.tables import config
 TEMPLATE = 'model.template={segments: ["Query: {query} Document: {passage}"]}'
 
 
-def said(architecture: str, model_type: str | None) -> Checkpoint:
-    settings = {"architectures": [architecture], "model_type": model_type}
-    return Checkpoint(Path("nowhere"), "x", None, settings, ())
+def said(architecture: str, model_type: str | None, **settings: Any) -> Checkpoint:
+    named = {"architectures": [architecture], "model_type": model_type}
+    return Checkpoint(Path("nowhere"), "x", None, settings | named, ())
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,31 @@ def test_decoders_are_known(name: str, kind: str):
     found = said(f"{name}ForSequenceClassification", kind)
     assert classifier.fits(found)
     assert not encoder.fits(found)
+
+
+CAUSAL, MASKED = {"AutoModelForCausalLM": "x.Y"}, {"AutoModelForMaskedLM": "x.Y"}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "settings", "decodes"),
+    [
+        ("MiniCPM", "minicpm", {"rms_norm_eps": 1e-5, "num_key_value_heads": 36}, True),
+        ("InternLM2", "internlm2", {"num_key_value_heads": 8}, True),
+        ("Baichuan", "baichuan", {"rms_norm_eps": 1e-6}, True),
+        ("ChatGLM", "chatglm", {"auto_map": CAUSAL | {"AutoModel": "x.Z"}}, True),
+        ("Exaone", "exaone", {"num_key_value_heads": 8, "auto_map": CAUSAL}, True),
+        ("NeoBERT", "neobert", {"rms_norm_eps": 1e-5, "auto_map": MASKED}, False),
+        ("NomicBert", "nomic_bert_of_old", {"layer_norm_eps": 1e-5}, False),
+        # A type that transformers knows is what transformers says.
+        ("Bert", "bert", {"num_key_value_heads": 8}, False),
+    ],
+)
+def test_types_that_transformers_does_not_know_are_told_by_their_settings(
+    name: str, kind: str, settings: dict[str, Any], decodes: bool
+):
+    found = said(f"{name}ForSequenceClassification", kind, **settings)
+    assert classifier.fits(found) == decodes
+    assert encoder.fits(found) != decodes
 
 
 @pytest.mark.parametrize(

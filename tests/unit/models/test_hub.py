@@ -12,6 +12,7 @@ from reranker_core.config import ModelConfig
 from reranker_core.errors import ConfigError, Incomplete
 from reranker_core.models import hub
 from reranker_core.models.checkpoint import open_checkpoint
+from reranker_core.preflight.files import check_files
 
 SHA = "a" * 40
 CONFIG = b'{"architectures": ["BertForSequenceClassification"]}'
@@ -23,6 +24,7 @@ class Hub(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.answers, self.asked = [], 0
+        self.files = ["config.json"]
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -38,10 +40,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(status, b"", **headers)
         if "/resolve/" in self.path:
             return self.answer(200, CONFIG, **{"ETag": '"1"', "X-Repo-Commit": SHA})
-        file = {"type": "file", "path": "config.json", "size": len(CONFIG), "oid": "1"}
+        files = [
+            {"type": "file", "path": name, "size": len(CONFIG), "oid": "1"}
+            for name in self.server.files
+        ]
         if "/tree/" in self.path:
-            return self.answer(200, json.dumps([file]).encode())
-        siblings = [{"rfilename": "config.json"}]
+            return self.answer(200, json.dumps(files).encode())
+        siblings = [{"rfilename": name} for name in self.server.files]
         model = {"id": "org/reranker", "sha": SHA, "siblings": siblings}
         self.answer(200, json.dumps(model).encode())
 
@@ -113,6 +118,32 @@ def test_a_hub_that_stays_busy_is_incomplete(server, monkeypatch, headers):
         fetch()
     assert caught.value.exit_code == 5
     assert "no such" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "told", "remedy"),
+    [
+        (["pytorch_model.bin"], "not fetched (pytorch_model.bin)", "model.allow_pickle=true"),
+        (["onnx/model.onnx"], "an ONNX export (onnx/model.onnx)", "the original checkpoint"),
+        (["model-Q4.gguf"], "a GGUF file, which llama.cpp reads (model-Q4.gguf)", "the original"),
+        (["tf_model.h5"], "TensorFlow weights (tf_model.h5)", "from_tf=True"),
+    ],
+)
+def test_what_a_repository_has_instead_of_weights_is_told(server, files, told, remedy):
+    server.files += files
+    model = ModelConfig(path="org/reranker")
+    [check] = [c for c in check_files(open_checkpoint(model), model) if c.name == "weights_present"]
+    assert told in check.measured
+    assert remedy in check.remedy
+
+
+def test_pickles_of_modules_and_adapters_are_fetched_where_they_are_allowed(server):
+    pickles = ["2_Dense/pytorch_model.bin", "adapter_model.bin", "pytorch_model.bin"]
+    server.files += pickles
+    assert fetch().unfetched_pickles == pickles
+    found = fetch(allow_pickle=True)
+    assert found.unfetched_pickles == []
+    assert all((found.folder / name).exists() for name in pickles)
 
 
 REFUSED = {

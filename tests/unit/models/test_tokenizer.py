@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sentencepiece
 from tokenizers import Tokenizer
 
 from reranker_core.config import ModelConfig
@@ -17,7 +18,7 @@ from reranker_core.encode.formats.pair_format import PairFormat
 from reranker_core.errors import PreflightRefused
 from reranker_core.models.checkpoint import open_checkpoint
 from reranker_core.models.families import FAMILIES, recognise
-from reranker_core.models.tokenizer import PROBES, TYPES
+from reranker_core.models.tokenizer import PROBES, TYPES, load_tokenizer
 from reranker_core.output.differences import differences
 from reranker_core.preflight.tokenizer import check_tokenizer
 from tests.checkpoints import TEXTS
@@ -321,3 +322,31 @@ def test_a_damaged_file_is_named(bert: Path, tmp_path: Path):
         PreflightRefused, match=r"tokenizer/loadable: .*: tokenizer\.json cannot be read"
     ):
         format_of(folder)
+
+
+SENTENCE_PIECES = {
+    "t5": ("spiece.model", "T5Tokenizer", {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1}),
+    "xlm-roberta": ("sentencepiece.bpe.model", "XLMRobertaTokenizer", {}),
+    "llama": ("tokenizer.model", "LlamaTokenizer", {"model_type": "bpe", "byte_fallback": True}),
+}
+
+
+@pytest.mark.parametrize("kind", SENTENCE_PIECES)
+def test_a_vocabulary_of_sentencepiece_needs_no_tokenizer_json(kind: str, tmp_path: Path):
+    name, tokenizer, options = SENTENCE_PIECES[kind]
+    with open(tmp_path / name, "wb") as file:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(TEXTS * 3),
+            model_writer=file,
+            vocab_size=600,
+            hard_vocab_limit=False,
+            minloglevel=2,
+            **options,
+        )
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": tokenizer}))
+    model = ModelConfig(path=str(tmp_path))
+    found = load_tokenizer(open_checkpoint(model), model).named
+    own = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / name))
+    for text in TEXTS[:5]:
+        assert found.tokenize(text) == own.encode(text, out_type=str)

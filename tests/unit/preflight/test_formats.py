@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from reranker_core.checks import Check
 from reranker_core.config import ModelConfig
@@ -89,9 +91,9 @@ def test_a_trainers_folder_names_the_last_of_its_checkpoints(bert: Path, tmp_pat
 def test_a_merged_model_beside_an_adapter_is_named(bert: Path, tmp_path: Path):
     (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')
     (tmp_path / "adapter_model.safetensors").write_bytes(b"")
-    assert "merge_and_unload" in checks(tmp_path)["not_an_adapter"].remedy
+    assert "merge_and_unload" in checks(tmp_path)["adapter_usable"].remedy
     shutil.copytree(bert, tmp_path / "merged_model")
-    check = checks(tmp_path)["not_an_adapter"]
+    check = checks(tmp_path)["adapter_usable"]
     assert not check.passed
     assert check.remedy == (
         f"Set model.path to {tmp_path / 'merged_model'}, which is a complete checkpoint."
@@ -143,6 +145,60 @@ def test_settings_of_a_quantiser_beside_the_weights_tell_too(copy: Path, name: s
     check = checks(copy)["not_quantised"]
     assert not check.passed
     assert name in check.measured
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "tensors", "passes"),
+    [
+        ("quantize_config.json", {"per_channel": True, "reduce_range": True}, None, True),
+        (
+            "quantize_config.json",
+            {"modes": ["q8"], "quant_type": 1, "block_size": None},
+            None,
+            True,
+        ),
+        ("quantize_config.json", {"per_channel": True}, torch.int8, False),
+        ("quantize_config.json", {"per_channel": True}, torch.int64, True),
+        ("quant_config.json", {"zero_point": True, "w_bit": 4}, None, False),
+        ("hf_quant_config.json", {"quantization": {"quant_algo": "FP8"}}, None, False),
+    ],
+)
+def test_settings_of_another_export_are_no_matter(
+    copy: Path, name: str, content: dict[str, Any], tensors: torch.dtype | None, passes: bool
+):
+    """transformers.js leaves quantize_config.json beside the weights that it did not change."""
+    (copy / name).write_text(json.dumps(content))
+    if tensors is not None:
+        weights = load_file(copy / "model.safetensors")
+        weights["more"] = torch.ones(2, 2, dtype=tensors)
+        save_file(weights, copy / "model.safetensors")
+    assert checks(copy)["not_quantised"].passed == passes
+
+
+@pytest.mark.parametrize(
+    ("architecture", "kind"),
+    [("JinaForRanking", "qwen3"), ("JinaVLForRanking", "qwen2_vl"), ("Own", "own")],
+)
+def test_code_is_not_recommended_for_models_of_no_family(
+    bert: Path, tmp_path: Path, architecture: str, kind: str
+):
+    code = {"AutoModel": "modeling.X"}
+    settings = {"architectures": [architecture], "model_type": kind, "auto_map": code}
+    check = checks(damage.with_config(bert, tmp_path / "m", **settings))["no_remote_code"]
+    assert not check.passed
+    assert "model.trust_remote_code=true" not in check.remedy
+    assert architecture in check.remedy
+
+
+def test_code_that_is_passed_over_is_told(bert: Path, tmp_path: Path):
+    code = {"AutoModelForSequenceClassification": "modeling_own.BertForSequenceClassification"}
+    folder = damage.with_config(bert, tmp_path / "m", auto_map=code)
+    check = checks(folder)["no_remote_code"]
+    assert check.passed
+    assert check.notable
+    assert "modeling_own.BertForSequenceClassification) is not run" in check.measured
+    folder = damage.with_config(bert, tmp_path / "n", auto_map={"AutoModelForMaskedLM": "x.Y"})
+    assert not checks(folder)["no_remote_code"].notable
 
 
 def test_empty_settings_of_quantisation_are_no_matter(bert: Path, tmp_path: Path):

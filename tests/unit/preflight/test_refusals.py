@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests import damage
-from tests.unit.preflight.refusing import HEAD, failures, load, only, refused, zero_head
+from tests.unit.preflight.refusing import HEAD, INNER, failures, load, only, refused, zero_head
 
 
 def test_a_vocabulary_without_capitals_must_lower_them(bert: Path, tmp_path: Path):
@@ -65,6 +65,40 @@ def test_other_architectures_are_refused_by_name(
     error = refused(damage.with_config(bert, tmp_path / "m", architectures=named))
     assert failures(error) == {"architecture/has_a_score"}
     assert said in str(error)
+
+
+@pytest.mark.parametrize(
+    ("settings", "architecture", "remedy"),
+    [
+        ((), None, "add `architectures`"),
+        (
+            ("model.family=llm", "model.template=bge-gemma"),
+            "BertForSequenceClassification",
+            "Remove model.family=llm",
+        ),
+        ((), "JinaForRanking", "rank a list of passages at once"),
+        ((), "Qwen3VLForConditionalGeneration", "read images"),
+        ((), "BertForTokenClassification", "another task"),
+        ((), "BertModel", "Use the reranker of the same model series"),
+    ],
+)
+def test_what_is_no_reranker_is_told_what_to_do(
+    bert: Path, tmp_path: Path, settings: tuple[str, ...], architecture: str | None, remedy: str
+):
+    named = [architecture] if architecture else None
+    folder = damage.with_config(bert, tmp_path / "m", architectures=named)
+    assert remedy in str(refused(folder, *settings))
+
+
+def test_missing_weights_of_the_body_are_not_taken_for_an_embedding_model(
+    bert: Path, tmp_path: Path
+):
+    for number, (name, said) in enumerate(((INNER, "incomplete"), (HEAD, "embedding model"))):
+        folder = damage.with_weights(
+            bert, tmp_path / str(number), lambda weights, n=name: weights.pop(n)
+        )
+        told = str(refused(folder))
+        assert said in told
 
 
 def test_a_base_model_is_refused_by_its_weights_when_its_name_is_not_enforced(
