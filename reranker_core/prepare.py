@@ -22,6 +22,7 @@ from reranker_core.output.derivation import Derivation, derivation_in_place
 from reranker_core.output.differences import are_derived, differences
 from reranker_core.output.earlier_scores import EarlierScores, earlier_scores
 from reranker_core.output.identity import (
+    as_earlier,
     digest,
     fingerprint,
     identity,
@@ -207,6 +208,7 @@ def compare(prepared: Prepared) -> Prepared:
     if before is None:
         refuse_case_twins(plan.schema.carried, config)
         return replace(prepared, derivation=None)
+    scoring = as_earlier(scoring, before["fingerprint"])
     if config.model.dtype == "auto":
         config, scoring = _settled(config, scoring, before["fingerprint"]["dtype"])
     plan = plan.known_as(unchanged(store, before["input"]["shards"], plan))

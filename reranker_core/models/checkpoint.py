@@ -17,7 +17,16 @@ from reranker_core.models import hub
 from reranker_core.models.adapter import Adapter, linked, read_adapter
 from reranker_core.models.digests import digest_of
 from reranker_core.models.model_files import read_config, weight_files
-from reranker_core.models.modules import BODY_FILE, LIST_FILE, Module, read_json, read_modules
+from reranker_core.models.modules import (
+    BODY_FILE,
+    CHAT_TEMPLATE_FILE,
+    LIST_FILE,
+    SETTINGS_FILE,
+    Module,
+    default_prompt,
+    read_json,
+    read_modules,
+)
 from reranker_core.models.native import native_settings
 from reranker_core.models.weight_names import tensor_names
 from reranker_core.storage import local_copy
@@ -40,6 +49,7 @@ _TOKENIZER_FILES = (
 )
 _WANTED = ["*.json", "*.txt", "*.jinja", "*.model", "*.py", "*.safetensors"]
 PICKLES = ("pytorch_model*.bin*", "*/pytorch_model*.bin*", "adapter_model.bin")
+PROMPT = "prompt"  # a kind of digest that earlier versions did not have
 # Classes that transformers does not know, and `models/` computes without their code.
 BUILT_HERE = ("LayerWiseMiniCPMForCausalLM", "CostWiseGemmaForCausalLM")
 
@@ -125,6 +135,15 @@ class Checkpoint:
         return [path for path in (*lists, *settings) if path.exists()] + weights
 
     @property
+    def _prompt_files(self) -> list[Path]:
+        """The files of sentence-transformers that decide which prompt and answers are used."""
+        names = [SETTINGS_FILE] if default_prompt(self.folder) is not None else []
+        if self.modules and self.modules[-1].kind == "LogitScore":
+            settings = f"{self.modules[-1].path}/config.json"
+            names = [LIST_FILE, BODY_FILE, SETTINGS_FILE, CHAT_TEMPLATE_FILE, settings]
+        return [self.folder / name for name in names if (self.folder / name).exists()]
+
+    @property
     def names_own_code(self) -> bool:
         """Whether config.json names Python code, and neither this package nor transformers has a
         class that computes the same.
@@ -181,7 +200,7 @@ class Checkpoint:
     @cached_property
     def digests(self) -> dict[str, str]:
         """SHA-256 by kind of file: `weights`, `tokenizer`, `config`, and where the checkpoint has
-        them `code`, `modules` and `adapter`.
+        them `code`, `modules`, `adapter` and `prompt`.
         """
         tokenizer = [self.folder / name for name in _TOKENIZER_FILES]
         return {
@@ -193,6 +212,7 @@ class Checkpoint:
             ),
             **({"modules": digest_of(self._module_files)} if self.has_head_in_modules else {}),
             **({"adapter": digest_of(self.adapter.files)} if self.adapter is not None else {}),
+            **({PROMPT: digest_of(self._prompt_files)} if self._prompt_files else {}),
         }
 
 
@@ -310,6 +330,11 @@ def _fetch(model: ModelConfig) -> Path:
             "folder that all nodes can read, to a URL such as s3://…, or to a hub id"
         )
     return hub.download(model.path, model.revision, wanted)
+
+
+def as_recorded(digests: dict[str, str], before: dict[str, str]) -> dict[str, str]:
+    """Digests without the kind that earlier versions did not record, if `before` lacks it."""
+    return {kind: value for kind, value in digests.items() if kind != PROMPT or kind in before}
 
 
 def short_digest(digests: dict[str, str]) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 LIST_FILE = "modules.json"
 SETTINGS_FILE = "config_sentence_transformers.json"
+CHAT_TEMPLATE_FILE = "chat_template.jinja"
 BODY_FILE = "sentence_bert_config.json"
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
@@ -108,7 +109,7 @@ def takes_messages(folder: Path) -> bool:
         return "message" in kinds
     tokenizer = read_json(folder / "tokenizer_config.json")
     written = isinstance(tokenizer, dict) and bool(tokenizer.get("chat_template"))
-    return written or (folder / "chat_template.jinja").exists()
+    return written or (folder / CHAT_TEMPLATE_FILE).exists()
 
 
 def read_json(path: Path) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 from reranker_core.config import Config
 from reranker_core.errors import ConfigError, OutputConflict, count
 from reranker_core.output.differences import differences
-from reranker_core.output.identity import RUN_FILE, recorded
+from reranker_core.output.identity import RUN_FILE, as_earlier, recorded
 from reranker_core.output.manifest import recorded_manifest
 from reranker_core.output.siblings import complete_siblings, is_complete
 from reranker_core.storage.filesystem import is_local
@@ -105,7 +105,7 @@ def _reasons(other: Store, config: Config, scoring: dict[str, Any]) -> list[str]
     """Why the scores of an output cannot be used; empty if they can."""
     run = _run_of(other)
     before = _comparable(run["fingerprint"])
-    now = _comparable(scoring)
+    now = _comparable(as_earlier(scoring, before))
     if now["dtype"] == AUTO:
         now["dtype"] = before["dtype"]
     found = differences({"fingerprint": before}, {"fingerprint": now}, config)

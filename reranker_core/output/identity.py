@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from reranker_core.config import Config
 from reranker_core.errors import ConfigError, OutputConflict
 from reranker_core.input.plan import Plan
-from reranker_core.models.checkpoint import Checkpoint
+from reranker_core.models.checkpoint import Checkpoint, as_recorded
 from reranker_core.output.differences import differences, explain, shard_differences
 from reranker_core.storage.store import Store
 
@@ -53,6 +53,11 @@ def fingerprint(
 def fingerprint_for(scoring: dict[str, Any], config: Config) -> dict[str, Any]:
     """The fingerprint `scoring` of earlier scores, with the normalization of `config`."""
     return {**scoring, "normalize": _normalization(config, scoring)}
+
+
+def as_earlier(scoring: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """The fingerprint `scoring` with the kinds of digests that the earlier one, `before`, has."""
+    return {**scoring, "model": as_recorded(scoring["model"], before.get("model") or {})}
 
 
 def temperature(scoring: dict[str, Any]) -> float:

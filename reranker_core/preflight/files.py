@@ -10,7 +10,7 @@ from pathlib import Path
 from reranker_core.checks import Check
 from reranker_core.config import ModelConfig
 from reranker_core.models.adapter import SETTINGS_FILE
-from reranker_core.models.checkpoint import Checkpoint
+from reranker_core.models.checkpoint import Checkpoint, as_recorded, short_digest
 from reranker_core.models.model_files import CONFIG_FILE, LFS_POINTER
 from reranker_core.models.modules import LIST_FILE, Module
 from reranker_core.models.quantised import DEQUANTISED, quantisation
@@ -44,7 +44,7 @@ def check_digest(checkpoint: Checkpoint, expected: str, origin: str) -> Check:
     return Check(
         "files",
         "digest",
-        checkpoint.digest == expected,
+        expected in (checkpoint.digest, short_digest(as_recorded(checkpoint.digests, {}))),
         f"digest {checkpoint.digest}",
         f"{expected} ({origin})",
         "These are not the files that were approved or that the run started with. They are "

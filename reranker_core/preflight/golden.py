@@ -10,6 +10,7 @@ import numpy as np
 
 from reranker_core.checks import Check, Report
 from reranker_core.errors import ConfigError
+from reranker_core.models.checkpoint import as_recorded
 
 # Of damaged models, those below it count as broken (docs/damaged-models.md).
 _SAME_ORDER = 0.98
@@ -77,8 +78,9 @@ def check_golden(
         f"the model, the number format and the canary scores of the approved run, within "
         f"{tolerance:.2%} of their range (preflight.golden_tolerance={tolerance:g})"
     )
-    now = (report.model or {}).items()
-    other = sorted(name for name, digest in now if (model or {}).get(name) != digest)
+    known = model or {}
+    now = as_recorded(report.model or {}, known)
+    other = sorted(name for name, digest in now.items() if known.get(name) != digest)
     if quantised:
         expected = f"canary scores in the order of the unquantised model's: {_ORDER}"
         if "weights" not in other:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+from reranker_core.config import ModelConfig
 from reranker_core.models import digests
+from reranker_core.models.checkpoint import open_checkpoint, short_digest
 from reranker_core.models.digests import digest_of
+from reranker_core.output.identity import as_earlier
+from reranker_core.preflight.files import check_digest
 
 CONTENT = b"weights" * 100
 
@@ -85,3 +91,54 @@ def test_small_and_absent_files_are_read_each_time(
     assert digest_of(files) == digest_of(files)
     assert digest_of(files) != digest_of(files[:1])
     assert len(reads) == 4
+
+
+def said(bert: Path, folder: Path, **files: object) -> dict[str, str]:
+    """Digests of a copy with more files of sentence-transformers."""
+    shutil.copytree(bert, folder)
+    for name, content in files.items():
+        path = folder / name.replace("__", "/")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return open_checkpoint(ModelConfig(path=str(folder))).digests
+
+
+def prompts(text: str) -> dict[str, object]:
+    named = {"prompts": {"query": text}, "default_prompt_name": "query"}
+    return {"config_sentence_transformers.json": named}
+
+
+def test_files_that_decide_the_prompt_count_where_they_are_used(bert: Path, tmp_path: Path):
+    scores = [{"type": "sentence_transformers.models.Transformer", "path": ""}]
+    scores.append({"type": "sentence_transformers.LogitScore", "path": "1_LogitScore"})
+    answers = {"modules.json": scores, "1_LogitScore__config.json": {"true_token_id": 3}}
+    kinds: list[dict[str, object]] = [
+        prompts("find it: "),
+        prompts("find the answer: "),
+        answers,
+        {**answers, "1_LogitScore__config.json": {"true_token_id": 4}},
+        {**answers, "chat_template.jinja": "{{ messages }}"},
+        {**answers, **prompts("find it: ")},
+    ]
+    found = [said(bert, tmp_path / f"{i}", **files) for i, files in enumerate(kinds)]
+    assert len({each["prompt"] for each in found}) == len(kinds)
+    plain = said(bert, tmp_path / "plain")
+    # No prompt is used by default, and no answers are read.
+    unused = {"config_sentence_transformers.json": {"prompts": {"query": "x"}}}
+    unused["chat_template.jinja"] = "{{ messages }}"
+    for other in ({}, unused):
+        assert said(bert, tmp_path / f"unused{len(other)}", **other) == plain
+    assert "prompt" not in plain
+    assert all(each | {"prompt": ""} == plain | {"prompt": ""} for each in found)
+
+
+def test_outputs_and_digests_of_earlier_versions_stay_valid(bert: Path, tmp_path: Path):
+    found = said(bert, tmp_path / "m", **prompts("find it: "))
+    old = {kind: value for kind, value in found.items() if kind != "prompt"}
+    assert as_earlier({"model": found}, {"model": old}) == {"model": old}
+    assert as_earlier({"model": found}, {"model": found}) == {"model": found}
+    other = found | {"prompt": "another"}
+    assert as_earlier({"model": found}, {"model": other}) == {"model": found}
+    checkpoint = open_checkpoint(ModelConfig(path=str(tmp_path / "m")))
+    for digests_, passes in ((found, True), (old, True), (other, False)):
+        assert check_digest(checkpoint, short_digest(digests_), "model.digest").passed == passes
