@@ -36,7 +36,12 @@ def stop_on_signals() -> None:
 def _stop(number: int, frame: FrameType | None) -> None:
     for each in _SIGNALS:
         signal.signal(each, _be_patient)
-    raise Incomplete(
+    raise stopped(number)
+
+
+def stopped(number: int) -> Incomplete:
+    """The error of a run that this signal has ended."""
+    return Incomplete(
         f"stopped by {signal.Signals(number).name}. Nothing is lost; run the same command again"
     )
 

@@ -21,8 +21,9 @@ def help_width() -> int:
 def make_console() -> Console:
     """A console for standard output."""
     if sys.stdout.isatty():
-        return Console()
-    return Console(file=cast(IO[str], _Unpadded(sys.stdout)), width=_NO_LIMIT, soft_wrap=True)
+        return Console(emoji=False)
+    file = cast(IO[str], _Unpadded(sys.stdout))
+    return Console(file=file, width=_NO_LIMIT, soft_wrap=True, emoji=False)
 
 
 class _Unpadded(io.TextIOBase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from rich.markup import escape
 
 from reranker_core.command.console import make_console
 from reranker_core.command.messages import set_up_messages
@@ -87,6 +88,6 @@ def convert(
             raise ConfigError("convert: --run needs --corpus and --queries, or --beir")
     make_console().print(
         f"{count(done.rows, 'row')} in {count(done.shards, 'shard')}. Next: batch-reranker plan "
-        f"input.path={output} output.path=… model.path=…",
+        f"input.path={escape(output)} output.path=… model.path=…",
         highlight=False,
     )

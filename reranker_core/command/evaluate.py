@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from pathlib import Path
 
 import click
 
 from reranker_core.command.console import make_console
+from reranker_core.command.json_file import require_folder, write_json
 from reranker_core.command.messages import set_up_messages
 from reranker_core.command.subcommand import HELP_OPTIONS
 from reranker_core.config.working_copy import refuse_in_copy
@@ -65,6 +64,7 @@ def evaluate(
     OUTPUT is the output folder of a run.
     """
     set_up_messages()
+    require_folder(report_path)
     named = {"--qrels": qrels, "--json": report_path}
     refuse_in_copy(
         [(output, output)]
@@ -96,9 +96,4 @@ def evaluate(
     print_evaluation(result, share, make_console())
     if report_path:
         content = {"share_of_queries": share, **finite(result.as_dict())}
-        try:
-            Path(report_path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(
-                f"--json {report_path}: cannot be written: {error.strerror}"
-            ) from None
+        write_json(report_path, content)

@@ -9,22 +9,23 @@ import sys
 from datetime import UTC, datetime
 
 LOG_FORMATS = ("text", "json")
+LOG_FORMAT_VARIABLE = "BATCH_RERANKER_LOG_FORMAT"
 
 _log = logging.getLogger(__name__)
 
 
-def set_up_messages(log_format: str = "text") -> None:
+def set_up_messages(log_format: str | None = None) -> None:
     """Our own messages at INFO, those of libraries from WARNING; no bars of theirs.
 
     `log_format`: `text`, or `json` for one JSON object a line, with `time`, `level`, `logger`,
-    `message`, and `traceback` where there is one.
+    `message`, and `traceback` where there is one. None: that of BATCH_RERANKER_LOG_FORMAT.
     """
     logging.basicConfig(
         format="%(asctime)s %(levelname)s %(message)s",
         datefmt="%Y-%m-%d %H:%M:%S",
         level=logging.WARNING,
     )
-    if log_format == "json":
+    if (log_format or os.environ.get(LOG_FORMAT_VARIABLE)) == "json":
         for handler in logging.getLogger().handlers:
             handler.setFormatter(JsonLines())
     logging.getLogger("reranker_core").setLevel(logging.INFO)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 
+from reranker_core.command.json_file import require_folder, write_json
 from reranker_core.command.subcommand import subcommand
 from reranker_core.config import Config
 from reranker_core.errors import ConfigError
@@ -36,6 +35,7 @@ def plan(config: Config, console: Console, estimate: bool, path: str | None) -> 
     """
     if path and not estimate:
         raise ConfigError("--json: use it with --estimate")
+    require_folder(path)
     prepared = show_plan(config, console)
     if not estimate:
         return
@@ -51,8 +51,7 @@ def plan(config: Config, console: Console, estimate: bool, path: str | None) -> 
         found = estimates.estimate(work, speed, config.replicas.max, price)
     print_estimate(work, speed, found, console)
     if path:
-        content = json.dumps(estimates.as_dict(work, speed, found), indent=1)
-        Path(path).write_text(content + "\n", encoding="utf-8")
+        write_json(path, estimates.as_dict(work, speed, found))
 
 
 def show_plan(config: Config, console: Console) -> Prepared:

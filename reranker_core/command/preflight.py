@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import click
 from rich.console import Console
 
+from reranker_core.command.json_file import require_folder, write_json
 from reranker_core.command.subcommand import subcommand
 from reranker_core.config import Config
 
@@ -42,6 +40,7 @@ def preflight(
 
     Exit code 3 means that the model is refused.
     """
+    require_folder(report_path)
     # Late, so that --help and a wrong configuration answer at once.
     import torch
 
@@ -50,7 +49,6 @@ def preflight(
     from reranker_core.errors import ConfigError, PreflightRefused
     from reranker_core.input.sample import sample_queries
     from reranker_core.models.checkpoint import open_checkpoint
-    from reranker_core.pipeline.cores import usable_cores
     from reranker_core.preflight import golden as golden_scores
     from reranker_core.preflight.own_canaries import (
         PASSAGES,
@@ -59,6 +57,7 @@ def preflight(
         write_canaries,
     )
     from reranker_core.report.verdict import print_report
+    from reranker_core.score.cores import usable_cores
     from reranker_core.score.loading import load_scorer
 
     golden, canaries = config.preflight.golden, config.preflight.canaries
@@ -90,8 +89,7 @@ def preflight(
     digest = open_checkpoint(config.model).digest
     print_report(report, config.preflight, digest, console, verbose)
     if report_path:
-        content = {"digest": digest, **report.as_dict()}
-        Path(report_path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_json(report_path, {"digest": digest, **report.as_dict()})
     if refused is not None:
         raise refused
     if found and canaries is not None:
@@ -100,11 +98,13 @@ def preflight(
             f"wrote {len(found)} canaries to {canaries}. Read them, delete those whose relevant "
             "passage does not answer the query, then record golden scores with --record",
             highlight=False,
+            markup=False,
             soft_wrap=True,
         )
     if record and golden is not None:
         number = golden_scores.record(report, golden)
-        console.print(f"recorded {number} scores to {golden}", highlight=False, soft_wrap=True)
+        told = f"recorded {number} scores to {golden}"
+        console.print(told, highlight=False, markup=False, soft_wrap=True)
 
 
 def _without(config: Config, key: str) -> Config:

@@ -94,10 +94,11 @@ _METAVAR = "[SECTION.KEY=VALUE]..."
 
 
 def _with_folder(key: str, overrides: tuple[str, ...]) -> tuple[str, ...]:
-    folders = [each for each in overrides if "=" not in each]
+    # No key has a slash, but a folder may be named `out/day=2026-01-31`.
+    folders = [each for each in overrides if "=" not in each or "/" in each.partition("=")[0]]
     if len(folders) > 1:
         raise ConfigError(f"{', '.join(folders)}: name one folder; each needs a command of its own")
-    return tuple(each if "=" in each else f"{key}={each}" for each in overrides)
+    return tuple(f"{key}={each}" if each in folders else each for each in overrides)
 
 
 class _Subcommand(click.Command):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 # Of YAML 1.1, which configuration files are written in.
+_DOTTED = re.compile(r"^([+-]?)\.(?=(inf|nan)$)", re.IGNORECASE)  # as YAML writes them
 _TRUE, _FALSE, _NULL = ("true", "yes", "on"), ("false", "no", "off"), ("null", "~", "")
 
 
@@ -115,7 +117,7 @@ def _scalar(word: str, text: str, taken: tuple[Kind, ...]) -> Any:
     if names & {"integer", "number"}:
         for type_ in (int, float):
             try:
-                return type_(word.removeprefix("."))  # YAML writes .inf and .nan
+                return type_(_DOTTED.sub(r"\1", word))
             except ValueError:
                 continue
     return text

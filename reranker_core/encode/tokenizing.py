@@ -23,7 +23,7 @@ _SPARE_TOKENS = 128
 
 
 # Encodings of many long texts would need gigabytes at once.
-_TEXTS_AT_ONCE = 512
+TEXTS_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,8 @@ def _ids(tokenizer: TextTokenizer, texts: list[str], limit: int | None) -> Ragge
     used = slice(limit)
     if limit is not None and tokenizer.truncation_side == "left":
         used = slice(-limit, None)
-    starts = range(0, len(texts), _TEXTS_AT_ONCE)
-    pieces = [tokenizer.some_ids(texts[at : at + _TEXTS_AT_ONCE], used) for at in starts]
+    starts = range(0, len(texts), TEXTS_AT_ONCE)
+    pieces = [tokenizer.some_ids(texts[at : at + TEXTS_AT_ONCE], used) for at in starts]
     pieces.append(Ragged.of([]))
     return Ragged(
         np.concatenate([piece.values for piece in pieces]),

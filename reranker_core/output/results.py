@@ -118,7 +118,7 @@ def output_table(
         groups = query_of_pair(part.rows, part.per_row, schema)
         columns[names.rank] = pa.array(rank_within(groups, part.score), mask=null)
     if output.label_thresholds:
-        label = np.searchsorted(np.array(output.label_thresholds), part.score, side="right")
+        label = np.searchsorted(np.sort(output.label_thresholds), part.score, side="right")
         columns[names.label] = pa.array(label.astype(np.int32), mask=null)
     if output.tokens_lost:
         columns[names.tokens_lost] = pa.array(part.lost, mask=null)

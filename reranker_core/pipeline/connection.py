@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -16,11 +17,12 @@ import ray
 from ray.data import DataContext
 
 from reranker_core.config import Config
-from reranker_core.errors import ConfigError, Incomplete, brief
+from reranker_core.errors import ConfigError, Incomplete, RerankError, brief
 from reranker_core.pipeline import prose
-from reranker_core.pipeline.cores import usable_cores
 from reranker_core.pipeline.placement import TASK_SLOTS
 from reranker_core.pipeline.pool import autoscaling
+from reranker_core.score.cores import usable_cores
+from reranker_core.stopping import stopped
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +78,10 @@ def _connect(config: Config) -> bool:
         return True
     check_address(key, address)
     try:
-        with prose.without_log_lines():
+        with _ended_in_order(), prose.without_log_lines():
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+    except RerankError:
+        raise
     except Exception as error:  # noqa: BLE001 - of many kinds, none of which passes
         raise ConfigError(
             f"{key}={address}: cannot connect to this Ray ({brief(error)}). Start one with `ray "
@@ -90,7 +94,7 @@ def _connect(config: Config) -> bool:
 def _start() -> None:
     for left in reversed(range(_STARTS)):
         try:
-            with prose.without_log_lines():
+            with _ended_in_order(), prose.without_log_lines():
                 ray.init(
                     address="local",
                     num_cpus=usable_cores() + TASK_SLOTS,
@@ -102,6 +106,8 @@ def _start() -> None:
                     _system_config={"prestart_worker_first_driver": False},
                 )
             return
+        except RerankError:
+            raise
         except (ValueError, OSError) as error:  # such as a path that is too long for a socket
             raise ConfigError(
                 f"Ray cannot start on this machine ({brief(error)}). Its files are in "
@@ -115,6 +121,18 @@ def _start() -> None:
                     "memory. Nothing was scored; run the same command again"
                 ) from None
             log.warning("Ray is slow to start on this machine; trying again")
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """A signal while Ray starts ends the run. At SIGTERM, Ray itself would end the process."""
+    try:
+        yield
+    except (RerankError, SystemExit) as error:
+        ray.shutdown()
+        if isinstance(error, RerankError):
+            raise
+        raise stopped(signal.SIGTERM) from None
 
 
 def check_address(key: str, address: str) -> None:

@@ -6,7 +6,7 @@ import logging
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from reranker_core.errors import RerankError
@@ -59,6 +59,7 @@ class Estimate:
         replicas: number that was assumed.
         gpu_hours, cpu_hours: of all replicas.
         price: in the currency of `plan.price_per_hour`; None without it.
+        saved: hours that the run does not need, by what saves them.
 
     """
 
@@ -69,6 +70,7 @@ class Estimate:
     gpu_hours: float
     cpu_hours: float
     price: float | None
+    saved: dict[str, float] = field(default_factory=dict)
 
 
 def estimate(work: Workload, speed: Speed, replicas: int | None, price: float | None) -> Estimate:
@@ -97,6 +99,10 @@ def estimate(work: Workload, speed: Speed, replicas: int | None, price: float | 
         gpu_hours=usual * number * speed.gpus,
         cpu_hours=usual * number * speed.cpus,
         price=None if price is None else usual * number * price,
+        saved={
+            name: tokens / speed.tokens_per_second / number / 3600
+            for name, tokens in work.saved.items()
+        },
     )
 
 

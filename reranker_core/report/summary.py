@@ -51,7 +51,7 @@ def print_plan(prepared: Prepared, console: Console) -> None:
     table.add_row("columns", read)
     table.add_row("columns copied", ", ".join(plan.schema.carried))
     if plan.not_kept:
-        table.add_row("changed in the output", "\n".join(map(escape, plan.not_kept)))
+        table.add_row("changed in the output", "\n".join(plan.not_kept))
     table.add_row("output", prepared.store.url)
     for source in prepared.reuse.sources if prepared.reuse else ():
         pairs = count(source.pairs, "pair")
@@ -97,7 +97,7 @@ def print_estimate(
         table.add_row("truncated", f"{work.cut:.1%} of the pairs")
     if speed is not None and found is not None:
         table.add_row("speed", f"{speed.tokens_per_second:,.0f} tokens/s per replica")
-        table.add_row("taken from", escape(speed.origin))
+        table.add_row("taken from", speed.origin)
         table.add_row(
             "time",
             f"{duration(3600 * found.hours)} ({duration(3600 * found.low)} to "
@@ -109,11 +109,14 @@ def print_estimate(
                 table.add_row(label, f"{value:,.2f}")
         if found.price is not None:
             table.add_row("price", f"{found.price:,.2f} (plan.price_per_hour per replica)")
+        if found.saved:
+            spared = [f"{duration(3600 * value)} by {by}" for by, value in found.saved.items()]
+            table.add_row("saved", ", ".join(spared))
     for number, text in enumerate(work.examples, 1):
-        table.add_row(f"pair {number}, as the model sees it", escape(text))
+        table.add_row(f"pair {number}, as the model sees it", text)
     if work.schema is not None:
         columns = ", ".join(f"{each.name}: {each.type}" for each in work.schema)
-        table.add_row("columns of the output", escape(columns))
+        table.add_row("columns of the output", columns)
     console.print(table)
 
 
@@ -219,8 +222,16 @@ def _passed_over(counts: dict[str, int]) -> str:
     return "; ".join(f"{number:,} {words[reason]}" for reason, number in counts.items())
 
 
+class _Facts(Table):
+    """A table whose cells are text of all kinds, and no markup."""
+
+    def add_row(self, *cells: str) -> None:  # type: ignore[override]
+        """Add a row."""
+        super().add_row(*map(escape, cells))
+
+
 def _table(title: str) -> Table:
-    table = Table(title=title, show_header=False, title_justify="left", box=None)
+    table = _Facts(title=title, show_header=False, title_justify="left", box=None)
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     return table

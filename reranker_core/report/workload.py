@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +46,7 @@ class Workload:
         sequences: those of the sample, to measure a rate with.
         encoding_seconds: processor time to tokenize one token of them.
         known: fraction of the sampled pairs that have an earlier score; None without `reuse.from`.
+        saved: tokens that need not be computed, by what saves them.
 
     """
 
@@ -63,6 +64,7 @@ class Workload:
     sequences: tuple[TokenSequences, ...]
     encoding_seconds: float = 0.0
     known: float | None = None
+    saved: dict[str, float] = field(default_factory=dict)
 
 
 def workload(prepared: Prepared) -> Workload:
@@ -93,6 +95,13 @@ def workload(prepared: Prepared) -> Workload:
         # New pairs often stand together. So many parts may be new although none was sampled.
         high = max(high, whole * (1 - _CHANCE ** (1 / number)))
     sequences = tuple(sample.sequences for sample in samples)
+    distinct = _fraction_distinct(samples)
+    done = sum(part.pairs for part in plan.parts) - pairs
+    saved = {
+        "parts that are scored": whole * done,
+        "earlier scores": (whole - each) * pairs,
+        "duplicates": whole * pairs * (1 / distinct - 1),
+    }
     return Workload(
         parts=len(todo),
         pairs=pairs,
@@ -101,7 +110,8 @@ def workload(prepared: Prepared) -> Workload:
         tokens=each * pairs,
         low=max(0.0, each - error) * pairs,
         high=high * pairs,
-        distinct=_fraction_distinct(samples),
+        distinct=distinct,
+        saved={name: tokens for name, tokens in saved.items() if tokens > 0},
         cut=float(np.mean(np.concatenate([each.lost > 0 for each in sequences])))
         if sum(len(each.lost) for each in sequences)
         else 0.0,
@@ -124,7 +134,7 @@ def _error(
 ) -> float:
     """The standard error of the tokens of a pair."""
     number = len(samples)
-    if not weights.sum():
+    if not tokens.sum():
         return 0.0
     left = float(np.sqrt(1 - number / parts * _share(samples)))  # of a finite population
     if number == 1:

@@ -70,7 +70,7 @@ def pack_where_faster(model: torch.nn.Module, tokens: int, threads: int) -> str:
     for parent, name, layer in _layers(model):
         kind = (layer.in_features, layer.out_features, layer.weight.dtype)
         kinds.setdefault(kind, []).append((parent, name))
-    if not kinds:
+    if not kinds or not torch.backends.mkldnn.is_available():
         return ""
     with torch.no_grad(), torch_threads(threads):
         try:
@@ -105,7 +105,8 @@ def _layers(model: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, str, torc
 def _times(layer: torch.nn.Linear, tokens: int) -> tuple[float, float]:
     """Seconds of a product of the plain layer and of the packed one: in turn, the best of each."""
     packed = PackedLinear(layer, tokens)
-    inputs = torch.randn(tokens, layer.in_features).to(layer.weight.dtype)
+    generator = torch.Generator().manual_seed(0)  # that of the process stays as it is
+    inputs = torch.randn(tokens, layer.in_features, generator=generator).to(layer.weight.dtype)
     best = [float("inf")] * 2
     calls: list[Callable[[torch.Tensor], torch.Tensor]] = [layer, packed]
     for call in calls:

@@ -20,8 +20,10 @@ from transformers.utils import logging as transformers_logging
 
 from reranker_core.checks import Report
 from reranker_core.config import scoring_config
+from reranker_core.device import torch_threads
+from reranker_core.score.cores import usable_cores
 from reranker_core.score.loading import load_scorer
-from reranker_core.score.streams import TURN
+from reranker_core.score.streams import turn
 
 _PAIRS_AT_ONCE = 8192  # sorted by length together; bounds the memory that a long list takes
 _EXPECTED = "expected a list of pairs (query, passage), each of two strings"
@@ -49,7 +51,7 @@ class Reranker:
 
     Threads may share a Reranker: scores are the same as from one thread. Texts are tokenized in
     parallel. The model computes one call at a time, for all Rerankers of a process. After a fork,
-    load a new Reranker in the child process.
+    load a new Reranker in the child process. Processes that `spawn` started are safer.
 
     Logging and progress bars of the process do not change. Loading switches TF32 off for float32
     products on GPUs. `score.reproducible` sets `MKL_CBWR` and `CUBLAS_WORKSPACE_CONFIG`.
@@ -79,7 +81,9 @@ class Reranker:
         named = {f"model.{key}": value for key, value in model.items()}
         values = {"model.path": path, **named, **(config or {})}
         self._config = scoring_config({key: _plain(value) for key, value in values.items()})
-        with TURN, _quietly():
+        # Torch counts the machine's cores; a container may use fewer.
+        threads = min(torch.get_num_threads(), usable_cores())
+        with turn(), _quietly(), torch_threads(threads):
             self._scorer = load_scorer(self._config)
 
     @property
@@ -103,6 +107,8 @@ class Reranker:
             ValueError: an element is not a pair of two strings. The message gives its index and
                 type.
             Incomplete: there is too little memory for a single pair.
+            PreflightRefused: in half precision, more than 5 % of the scores are not finite, and
+                more than 100 of them.
 
         """
         checked = _checked_pairs(pairs)
@@ -214,6 +220,8 @@ def _plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if isinstance(value, np.generic):
+        return value.item()
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -23,7 +23,7 @@ from reranker_core.preflight.canaries import Pair
 from reranker_core.score.engine import Engine
 from reranker_core.score.exact import in_float32
 from reranker_core.score.guard import FEW, require_few, rescue
-from reranker_core.score.streams import TURN
+from reranker_core.score.streams import turn
 
 
 class Scorer:
@@ -69,7 +69,7 @@ class Scorer:
             PreflightRefused: without `most`, too many scores are not finite.
 
         """
-        with TURN, torch_threads(threads or self._threads):
+        with turn(), torch_threads(threads or self._threads):
             computed = self._engine.compute(sequences)
             if most is None:
                 require_few(computed.values, self.dtype)

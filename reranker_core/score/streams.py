@@ -6,23 +6,42 @@ of the time of one after the other on both cores (docs/performance.md).
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from itertools import chain, islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Who computes holds it. Threads of the process then neither change torch's number of threads or
-# default number format under each other, nor need memory for more than one batch a stream.
-TURN = threading.RLock()
 _MOST = 4  # each needs Python between its products, where only one can be
-# Kept: with new threads for each part, a replica's memory grew by 3 MiB a part.
-_WORKERS = ThreadPoolExecutor(_MOST, "stream")
+
+
+class _Process:
+    """What the threads of a process share. A fork has none of the threads, so it gets a new one."""
+
+    def __init__(self) -> None:
+        self.turn = threading.RLock()
+        # Kept: with new threads for each part, a replica's memory grew by 3 MiB a part.
+        self.workers = ThreadPoolExecutor(_MOST, "stream")
+
+
+_process = _Process()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_process.__init__)  # type: ignore[misc]
+
+
+def turn() -> AbstractContextManager[Any]:
+    """The lock of who computes. Threads of the process then neither change torch's number of
+    threads or default number format under each other, nor need memory for more than one batch a
+    stream.
+    """
+    return _process.turn
 
 
 def streams_for(threads: int) -> int:
@@ -70,7 +89,7 @@ def side_by_side(
             failed.append(error)
 
     try:
-        wait([_WORKERS.submit(stream, own) for own in threads_of(threads, streams)])
+        wait([_process.workers.submit(stream, own) for own in threads_of(threads, streams)])
     except BaseException as interrupt:
         failed.append(interrupt)
         raise

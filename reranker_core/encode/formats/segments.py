@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from reranker_core.config import Template
 from reranker_core.encode.sequences import Int64s, Ragged, Runs
-from reranker_core.encode.tokenizing import TextTokenizer
+from reranker_core.encode.tokenizing import TEXTS_AT_ONCE, TextTokenizer
 
 _PLACEHOLDER = re.compile(r"\{(query|passage|instruction|prompt)\}")
 Span = tuple[int, int]  # index of the first character, and of the one after the last
@@ -78,11 +80,8 @@ def split_joint(
         query, shape (pairs,).
 
     """
-    backend = tokenizer.backend
     heads, middles, tails, lost = [], [], [], []
-    for encoding, (query, passage) in zip(
-        backend.encode_batch(texts, add_special_tokens=False), spans, strict=True
-    ):
+    for encoding, (query, passage) in zip(_encodings(tokenizer, texts), spans, strict=True):
         ids = encoding.ids
         ends = [end for _, end in encoding.offsets]
         first, last = (bisect_right(ends, char) for char in passage)
@@ -103,3 +102,10 @@ def split_joint(
     index = np.arange(len(texts))
     before, between, behind = (Runs(Ragged.of(runs), index) for runs in (heads, middles, tails))
     return before, between, behind, np.array(lost, np.int64)
+
+
+def _encodings(tokenizer: TextTokenizer, texts: list[str]) -> Iterator[Any]:
+    """Of each text. Those of all texts of a part at once would need gigabytes."""
+    for start in range(0, len(texts), TEXTS_AT_ONCE):
+        some = texts[start : start + TEXTS_AT_ONCE]
+        yield from tokenizer.backend.encode_batch(some, add_special_tokens=False)

@@ -7,6 +7,7 @@ import sys
 from rich.table import Table
 
 from reranker_core.command.console import make_console
+from reranker_core.report.summary import _table
 
 PATH = "s3://bucket/" + "/".join(f"a-long-folder-name-{i}" for i in range(30))
 
@@ -29,6 +30,17 @@ def test_a_line_stays_a_line(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     make_console().print(f"model.digest={'0' * 64} of {PATH}")
     assert capsys.readouterr().out == f"model.digest={'0' * 64} of {PATH}\n"
+
+
+def test_texts_of_users_are_printed_as_they_are(capsys):
+    make_console().print("a :warning: of b", markup=False)
+    table = _table("t")
+    table.add_row("[label]", "s3://b/[/x]/:x:")
+    make_console().print(table)
+    printed = capsys.readouterr().out
+    assert "a :warning: of b" in printed
+    assert "[label]" in printed
+    assert "s3://b/[/x]/:x:" in printed
 
 
 def test_a_terminal_has_its_width(monkeypatch):

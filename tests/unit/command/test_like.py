@@ -85,6 +85,20 @@ def test_derive_may_write_keys_and_changes_nothing_else_of_the_scores(output, ty
         assert (code, "only reuse.keep and keys of" in told) == (2, True)
 
 
+def test_verify_takes_a_folder_with_an_equals_sign_and_json_needs_a_folder(output, typed, tmp_path):
+    record(output, output.config.model_dump(mode="json"))
+    day = f"{output.store.url}/day=1"
+    code, _, told = typed("verify", day)
+    assert (code, day in told, "unknown key" in told) == (2, True, False)
+    for words in (
+        ("preflight", "model.path=m"),
+        ("plan", "--estimate", "--like", output.store.url),
+        ("evaluate", output.store.url, "--label", "x"),
+    ):
+        code, _, told = typed(*words, "--json", f"{tmp_path}/none/a.json")
+        assert (code, "its folder does not exist" in told) == (2, True)
+
+
 @pytest.mark.parametrize("folder", ["", "/", "/ranked/"])
 def test_derive_writes_nothing_into_the_output_that_it_reads(output, typed, folder):
     record(output, output.config.model_dump(mode="json"))

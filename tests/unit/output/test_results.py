@@ -104,6 +104,8 @@ def test_the_sigmoid_of_extreme_scores_is_silent(bert: Path, recwarn: pytest.War
 def test_labels_count_the_thresholds_that_a_score_reaches(bert: Path):
     found = Job(bert, "output.label_thresholds=[0, 2.5]").output(flat(4), [-1, 0, 2, 2.5])
     assert found["label"].to_pylist() == [0, 1, 1, 2]
+    found = Job(bert, "output.label_thresholds=[2.5, 0]").output(flat(4), [-1, 0, 2, 2.5])
+    assert found["label"].to_pylist() == [0, 1, 1, 2]
 
 
 def test_a_pair_without_a_score_has_no_label(bert: Path):

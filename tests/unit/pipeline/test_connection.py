@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -9,9 +10,11 @@ from collections import namedtuple
 
 import pytest
 
-from reranker_core.errors import ConfigError
+from reranker_core.config import load_config
+from reranker_core.errors import ConfigError, Incomplete
 from reranker_core.pipeline import connection
 from reranker_core.pipeline.connection import check_address, check_machine
+from reranker_core.stopping import stop_on_signals
 from tests.marks import more
 
 UV = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
@@ -30,6 +33,34 @@ def test_an_address_where_nothing_answers_is_an_error(monkeypatch):
     assert caught.value.exit_code == 2
     with pytest.raises(ConfigError, match=r"leave ray\.address out"):
         check_address("ray.address", f"ray://{address}")
+
+
+@pytest.mark.parametrize("address", ["local", "auto"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_ray_starts_ends_the_run(address, number, monkeypatch):
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    stops = []
+
+    def starting(**_):
+        if number == signal.SIGTERM:  # as ray.init does
+            signal.signal(number, lambda *_: sys.exit(15))
+        os.kill(os.getpid(), number)
+        raise AssertionError("goes on")
+
+    monkeypatch.setattr(connection.ray, "init", starting)
+    monkeypatch.setattr(connection.ray, "shutdown", lambda: stops.append(1))
+    stop_on_signals()
+    try:
+        settings = ["input.path=a", "output.path=b", "model.path=c", f"ray.address={address}"]
+        with (
+            pytest.raises(Incomplete, match=f"stopped by {number.name}"),
+            connection.connected(load_config(None, settings)),
+        ):
+            pass
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert stops
 
 
 @pytest.mark.parametrize("address", ["here", "host:port", "", ":", "host:99999999"])

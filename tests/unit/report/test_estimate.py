@@ -52,6 +52,7 @@ def test_a_small_input_is_counted_exactly(bert, tmp_path):
     assert found.tokens == pytest.approx(tokens_of(made), rel=1e-9)
     assert found.low <= found.tokens <= found.high
     assert found.distinct < 1
+    assert found.saved == {"duplicates": pytest.approx(found.tokens * (1 / found.distinct - 1))}
     assert len(found.examples) == 3
     assert all("[SEP]" in text for text in found.examples)
     assert found.schema.names == [*made.plan.schema.carried, "score", "status"]
@@ -84,7 +85,9 @@ def test_new_pairs_that_stand_together_are_within_the_interval(bert, tmp_path):
     assert found.low <= truth <= found.high
     new.clear()
     assert workload(replace(made, reuse=Earlier())).tokens == 0
-    assert workload(replace(made, reuse=Earlier())).high > truth
+    known = workload(replace(made, reuse=Earlier()))
+    assert known.high > truth
+    assert known.saved["earlier scores"] == pytest.approx(tokens_of(made), rel=0.1)
 
 
 @pytest.mark.slow
@@ -135,6 +138,8 @@ def test_time_and_price_follow_from_tokens_and_speed():
     assert found.low < found.hours < found.high
     assert found.gpu_hours == pytest.approx(0.505)
     assert found.price == pytest.approx(3.03)
+    saved = estimate(replace(WORK, saved={"duplicates": 3.6e6}), speed, 2, None).saved
+    assert saved == {"duplicates": pytest.approx(0.5)}
     many = estimate(WORK, speed, 64, None)
     assert (many.replicas, many.price) == (10, None)  # as many as there are parts
     assert many.hours == pytest.approx(0.11)

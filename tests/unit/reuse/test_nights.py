@@ -36,6 +36,7 @@ from tests.tables import config, write
 QUERIES = ["sort a list", "sort a lisT", "read a file", "", "x" * 30, None]
 PASSAGES = ["Sort the list in place.", "Sort the list in place", "é", "e\u0301", " ", "", None]
 PASSAGES += ["Read the whole file into memory at once. " * 12, "Read a line. " * 2 + "[SEP]"]
+INSTRUCTIONS = ["find", "Find", "", None]
 ROWS = st.lists(st.tuples(st.sampled_from(QUERIES), st.sampled_from(PASSAGES)), max_size=14)
 KINDS = {
     "plain": (),
@@ -48,9 +49,11 @@ KINDS = {
         "output.rank=false",
     ),
     "layered": ("model.cutoff_layer=[2, 3]",),
+    "instructed": ("input.columns.instruction=instruction", "model.template=qwen3-reranker"),
 }
 Pairs = list[tuple[str | None, str | None]]
 DEMO = ROOT / "demo/model"
+MODELS = {"layered": "minicpm_layerwise", "instructed": "qwen3"}
 FIRST: Pairs = [(f"query {n // 3}", f"passage {n}") for n in range(10)]
 SECOND: Pairs = [*FIRST[4:], ("query 9", "passage 0"), *FIRST[:2]]
 
@@ -83,8 +86,7 @@ def equal(one: Night, other: Night) -> bool:
 
 @pytest.fixture(scope="module", params=KINDS)
 def model(request: pytest.FixtureRequest) -> tuple[Path, Scorer, tuple[str, ...]]:
-    layered = request.param == "layered"
-    folder = request.getfixturevalue("minicpm_layerwise") if layered else DEMO
+    folder = request.getfixturevalue(MODELS[request.param]) if request.param in MODELS else DEMO
     overrides = KINDS[request.param]
     if request.param == "plain":
         return folder, request.getfixturevalue("demo"), overrides
@@ -121,15 +123,18 @@ def shards(draw: st.DrawFn, rows: Pairs) -> dict[str, pa.Table]:
     }
 
 
-def distinct(night: Night) -> list[set[tuple[str, str]]]:
-    """The pairs of each part that can be scored, read without the job's code."""
+def distinct(night: Night) -> list[set[tuple[str, str, str | None]]]:
+    """The pairs of each part that can be scored, with their instructions, read without the job's
+    code.
+    """
     found = []
     for part in night.prepared.plan.parts:
         table = pa.parquet.read_table(part.shard).slice(part.start, part.stop - part.start)
         pairs = set()
         for row in table.to_pylist():
             passages = row["passage"] if isinstance(row["passage"], list) else [row["passage"]]
-            pairs |= {(row["query"], p) for p in passages if None not in (row["query"], p)}
+            query, own = row["query"], row.get(night.prepared.config.input.columns.instruction)
+            pairs |= {(query, text, own) for text in passages if None not in (query, text)}
         found.append(pairs)
     return found
 
@@ -145,6 +150,9 @@ def test_the_second_night_scores_what_is_new_and_is_the_one_without_reuse(
         second = data.draw(changed(first).filter(len))
         for name, rows in (("first", first), ("second", second)):
             for shard, table in data.draw(shards(rows)).items():
+                own = st.lists(st.sampled_from(INSTRUCTIONS), min_size=len(table))
+                values = pa.array(data.draw(own)[: len(table)], pa.string())
+                table = table.append_column("instruction", values)
                 write(folder / name / f"{shard}.parquet", table)
         path, scorer, overrides = model
 

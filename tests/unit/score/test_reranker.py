@@ -213,6 +213,24 @@ def test_wrong_settings_are_named(settings: dict[str, Any], named: str):
         Reranker(MODEL, **settings)
 
 
+def test_numbers_of_numpy_are_numbers_and_a_quota_of_cores_is_kept(
+    bert: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("reranker_core.score.reranker.usable_cores", lambda: 1)
+    state = torch.random.get_rng_state()
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    off = {"preflight.checks.meaning": "off"}
+    try:
+        made = Reranker(bert, max_length=np.int64(64), dtype="float32", config=off)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert made._scorer.max_length == 64
+    assert made._scorer._threads == 1
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
 def test_a_folder_that_is_not_there_is_named():
     with pytest.raises(ConfigError, match="no such folder"):
         Reranker("./no/such/model")

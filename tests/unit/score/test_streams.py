@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +45,23 @@ def test_results_come_in_the_order_of_the_items_from_several_threads():
     assert side_by_side(slow, iter(range(20)), 2) == [item * item for item in range(20)]
     assert len({thread for thread, _ in seen}) == 2
     assert {count for _, count in seen} == {2}
+
+
+def test_a_fork_has_streams_of_its_own():
+    program = (
+        "import os, signal, sys, torch\n"
+        "from reranker_core.score.streams import side_by_side, turn\n"
+        "torch.set_num_threads(2)\n"
+        "assert side_by_side(abs, range(4), 2) == [0, 1, 2, 3]\n"
+        "with turn():\n"
+        "    child = os.fork()\n"
+        "if not child:\n"
+        "    signal.alarm(60)\n"
+        "    with turn():\n"
+        "        os._exit(side_by_side(abs, range(4), 2) != [0, 1, 2, 3])\n"
+        "sys.exit(os.waitpid(child, 0)[1])\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=200)
 
 
 def test_threads_are_used_again():

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from reranker_core.pipeline import connection, cores
-from reranker_core.pipeline.cores import usable_cores
+from reranker_core.pipeline import connection
 from reranker_core.pipeline.placement import TASK_SLOTS
+from reranker_core.score import cores
+from reranker_core.score.cores import usable_cores
 from tests.tables import config
 
 V2 = "29 23 0:26 {top} /sys/fs/cgroup rw,nosuid - cgroup2 cgroup rw,nsdelegate"

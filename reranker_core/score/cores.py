@@ -17,7 +17,11 @@ _ROOT = Path("/")
 
 def usable_cores() -> int:
     """The smallest of affinity and quotas, rounded up; at least 1."""
-    return max(1, min([len(os.sched_getaffinity(0)), *map(math.ceil, quotas(_ROOT))]))
+    if hasattr(os, "sched_getaffinity"):  # on Linux
+        available = len(os.sched_getaffinity(0))
+    else:
+        available = os.cpu_count() or 1
+    return max(1, min([available, *map(math.ceil, quotas(_ROOT))]))
 
 
 def quotas(root: Path) -> Iterator[float]:
