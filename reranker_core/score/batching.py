@@ -88,10 +88,15 @@ class Shapes:
         """Maximum number of rows of a batch of this width; the exact number if shapes are fixed.
         Each row continues a prefix of this number of tokens.
         """
-        rows = self.max_tokens // (width + prefix // _PREFIX_SHARE)
+        rows = self.max_tokens // (width + tokens_of_prefix(prefix))
         if self.fixed:
             rows -= rows % _ROWS_FIXED
         return max(1, rows)
+
+
+def tokens_of_prefix(prefix: int) -> int:
+    """How many computed tokens take as much memory as a continued prefix of so many tokens."""
+    return prefix // _PREFIX_SHARE
 
 
 def tokens_on_cuda(weights: int, widest: int, free: int) -> int:
@@ -123,7 +128,7 @@ def plan_batches(lengths: Int64s, shapes: Shapes, prefix: int = 0) -> Iterator[t
     Lazy, so that a budget that is lowered meanwhile holds for the batches that follow.
     """
     order = np.argsort(-lengths, kind="stable")
-    sizes = lengths[order] + prefix // _PREFIX_SHARE
+    sizes = lengths[order] + tokens_of_prefix(prefix)
     ends = np.cumsum(sizes)
     begin = 0
     while begin < len(order):

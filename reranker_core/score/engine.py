@@ -18,7 +18,7 @@ from reranker_core.errors import Incomplete
 from reranker_core.models.batch import Batch
 from reranker_core.models.family import Family
 from reranker_core.models.networks.padding import padding_known
-from reranker_core.score.batching import Shapes, make_batch, plan_batches
+from reranker_core.score.batching import Shapes, make_batch, plan_batches, tokens_of_prefix
 from reranker_core.score.budget import Budget
 from reranker_core.score.prefixes import SharedPrefixes, shared_prefixes
 from reranker_core.score.streams import side_by_side, threads_of
@@ -26,7 +26,9 @@ from reranker_core.score.work import Work
 
 log = logging.getLogger(__name__)
 
-_UNREAD = 3  # failures to read prefixes for want of memory, after which none are shared
+# After so many failures in a row to read prefixes for want of memory, none are shared in the next
+# parts: in so many, and in twice as many each time.
+_UNREAD, _WHOLE_PARTS = 3, 4
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ class Engine:
         self._pad_id = pad_id
         self.streams = streams
         self._budget = Budget(shapes, self.device)
-        self._unread = 0  # how often there was too little memory to read prefixes
+        self._unread = 0  # how often in a row there was too little memory to read prefixes
+        self._whole, self._next_whole = 0, _WHOLE_PARTS  # number of parts without shared prefixes
         # What a sequence is computed in depends on its length only, where shapes are fixed.
         self._read = getattr(family, "read_prefixes", None)
         if not share_prefixes or shapes.fixed:
@@ -111,7 +114,11 @@ class Engine:
 
     def _works(self, sequences: TokenSequences) -> Iterator[Work]:
         """The work for all sequences; sequences with the same prefixes are together."""
-        shared = shared_prefixes(sequences) if self._read else None
+        shared = None
+        if self._whole:
+            self._whole -= 1
+        elif self._read:
+            shared = shared_prefixes(sequences)
         if shared is None:
             yield Work(sequences)
             return
@@ -121,30 +128,44 @@ class Engine:
 
     def _following(self, shared: SharedPrefixes, chosen: Int64s, rows: Int64s) -> Work | None:
         """Compute the chosen prefixes, and return the work that follows; None if that fails."""
+        if self._whole:
+            return None
         lengths = shared.prefixes.tokens.lengths[chosen]
         width = self.shapes.width(int(lengths.max()))
         batch = self._batch(Work(shared.prefixes), chosen, width)
-        states = None
+        states, fits = None, True
         try:
             with padding_known(batch.padded):
                 states = self._read(self.model, batch) if self._read else None
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            self._unread += 1
-            log.warning(
-                "%s has too little memory to share prefixes; each sequence is computed completely",
-                self.device,
-            )
-        if states is None:
-            release_memory(self.device)
-            if not self._unread or self._unread >= _UNREAD:  # the model cannot, or never has memory
-                self._read = None
+            fits = False
+        if not fits:  # not in the handler: there, the traceback holds the tensors
+            self._prefixes_do_not_fit(self._tokens(shared.prefixes, chosen, width), len(chosen))
             return None
+        if states is None:  # the model cannot read prefixes
+            self._read = None
+            return None
+        self._unread, self._next_whole = 0, _WHOLE_PARTS
         number = np.empty(len(shared.prefixes), np.int64)
         number[chosen] = np.arange(len(chosen))
         of = np.where(shared.of < 0, 0, number[shared.of])
         return Work(shared.rests, rows, states, of, lengths)
+
+    def _prefixes_do_not_fit(self, tokens: int, prefixes: int) -> None:
+        """There was too little memory to read so many prefixes, which have so many tokens."""
+        release_memory(self.device)
+        log.warning(
+            "%s has too little memory to share prefixes; these sequences are computed completely",
+            self.device,
+        )
+        if prefixes > 1:
+            self._budget.lower(tokens)
+        self._unread += 1
+        if self._unread >= _UNREAD:
+            self._unread, self._whole = 0, self._next_whole
+            self._next_whole *= 2
 
     def batches(
         self, sequences: TokenSequences, chosen: Int64s | None = None, prefix: int = 0
@@ -212,7 +233,9 @@ class Engine:
                     raise Incomplete(self._too_large(tokens)) from error
             # Not in the handler: there, the traceback holds the tensors of the failed forward.
             release_memory(self.device)
-            self._budget.lower(tokens)
+            # As batches are planned.
+            beside = tokens_of_prefix(int(work.lengths.max(initial=0)))
+            self._budget.lower(tokens + len(piece) * beside)
             count = len(piece) // 2
         return torch.cat(outputs)
 

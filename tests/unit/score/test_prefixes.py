@@ -94,6 +94,7 @@ class Sum(torch.nn.Module):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.ones(()))
         self.room, self.read_tokens, self.tokens = room, 0, 0
+        self.most_rows, self.too_many = 10**9, []
 
     def read(self, batch: Batch) -> torch.Tensor:
         if batch.ids.numel() > self.room:
@@ -102,6 +103,9 @@ class Sum(torch.nn.Module):
         return (batch.ids * batch.mask).sum(1)
 
     def forward(self, batch: Batch) -> torch.Tensor:
+        if len(batch.ids) > self.most_rows:
+            self.too_many.append(tuple(batch.ids.shape))
+            torch.empty(10**15)
         self.tokens += batch.ids.numel()
         own = (batch.ids * batch.mask * self.weight).sum(1)
         return own if batch.prefix is None else own + batch.prefix.states[batch.prefix.index]
@@ -112,7 +116,8 @@ def engine(room: int = 10**9, share: bool = True, **shapes: Any) -> Engine:
         forward=lambda model, batch: model(batch),
         read_prefixes=lambda model, batch: model.read(batch),
     )
-    return Engine(Sum(room), family, 7, Shapes(128, 100, **shapes), share)
+    values = {"max_tokens": 128, "longest": 100, **shapes}
+    return Engine(Sum(room), family, 7, Shapes(**values), share)
 
 
 def test_every_sequence_gets_its_own_score_and_all_tokens_are_counted():
@@ -124,10 +129,45 @@ def test_every_sequence_gets_its_own_score_and_all_tokens_are_counted():
 
 
 def test_without_memory_for_prefixes_sequences_are_computed_whole(caplog):
-    ours = engine(room=40)
-    assert ours.compute(MIXED).values.tolist() == [sum(run) for run in runs_of(MIXED)]
+    ours, expected = engine(room=40), [sum(run) for run in runs_of(MIXED)]
+    whole = ours.compute(MIXED)
+    assert whole.values.tolist() == expected
+    assert whole.tokens >= MIXED.tokens.lengths.sum()
     assert "too little memory to share prefixes" in caplog.text
-    assert ours.compute(MIXED).tokens >= MIXED.tokens.lengths.sum()
+    shared = ours.compute(MIXED)  # fewer at once, which fit
+    assert shared.values.tolist() == expected
+    assert ours.model.read_tokens
+    assert shared.tokens < whole.tokens
+
+
+def test_prefixes_are_shared_again_when_memory_is_free_again():
+    ours, expected = engine(room=0), [sum(run) for run in runs_of(MIXED)]
+    tries, read = 0, ours.model.read
+
+    def counted(batch):
+        nonlocal tries
+        tries += 1
+        return read(batch)
+
+    ours.model.read = counted
+    for _ in range(50):
+        assert ours.compute(MIXED).values.tolist() == expected
+    assert 3 < tries < 20  # less and less often
+    ours.model.room = 10**9
+    for _ in range(100):
+        ours.compute(MIXED)
+    assert ours.model.read_tokens
+    tokens = ours.compute(MIXED).tokens
+    assert tokens < MIXED.tokens.lengths.sum()
+
+
+def test_a_shortage_behind_prefixes_halves_the_next_batches():
+    """Prefixes count in a batch, so they count where the budget is lowered."""
+    ours = engine(max_tokens=1000)
+    ours.model.most_rows = 20
+    assert ours.compute(MIXED).values.tolist() == [sum(run) for run in runs_of(MIXED)]
+    ((rows, width),) = ours.model.too_many
+    assert ours.shapes.max_tokens == rows * (width + len(PREFIXES[4]) // 4) // 2
 
 
 @pytest.mark.parametrize("settings", [{"share": False}, {"fixed": True}])
