@@ -34,7 +34,8 @@ from rich.table import Table
 from benchmarks.environment import describe
 from benchmarks.memory import write_rows
 from reranker_core.pipeline.coordinator import Coordinator
-from reranker_core.preflight.agreement import Finding, Origin
+from reranker_core.preflight.agreement import Finding
+from reranker_core.preflight.fleet import Fleet, Origin
 from reranker_core.report.night import PREFLIGHT
 from reranker_core.storage.store import Store
 
@@ -182,7 +183,7 @@ def _preflight_of(replicas: int, report: dict[str, Any]) -> dict[str, float]:
             sys.exit("not all replicas may score")
 
     start = time.process_time()
-    asyncio.run(_admitted(Coordinator(replicas, agreement_enforced=True)))
+    asyncio.run(_admitted(Coordinator(Fleet(replicas, replicas), agreement_enforced=True)))
     agreed = time.process_time() - start
     with tempfile.TemporaryDirectory() as name:
         start = time.monotonic()

@@ -19,7 +19,8 @@ from reranker_core.errors import ConfigError, Incomplete, RerankError
 from reranker_core.pipeline import code
 from reranker_core.pipeline.logs import log_folder, no_worker_starts, startup_problem
 from reranker_core.pipeline.state import SetAside, State
-from reranker_core.preflight.agreement import Agreement, Finding, Origin, Verdict
+from reranker_core.preflight.agreement import Agreement, Finding, Verdict
+from reranker_core.preflight.fleet import Fleet, Origin
 from reranker_core.score.devices import Devices
 from reranker_core.score.poison import (
     COMMITTING,
@@ -33,8 +34,6 @@ from reranker_core.score.poison import (
 
 log = logging.getLogger(__name__)
 
-# Seconds to wait, from the first finding on, for the others of the replicas a run starts with.
-_PATIENCE = 120.0
 _POLL, _SLOW_POLL = 0.05, 0.5
 _STARTING_SECONDS, _LOOK_SECONDS = 300.0, 20.0
 _CALLS = 100_000  # at once: each replica has one waiting for the end of the run
@@ -43,13 +42,15 @@ _CALLS = 100_000  # at once: each replica has one waiting for the end of the run
 class Coordinator:
     """Answers the workers of one run. Its methods are called one at a time."""
 
-    def __init__(self, replicas: int, agreement_enforced: bool) -> None:
-        self._agreement = Agreement(replicas, _PATIENCE, agreement_enforced, time.monotonic)
+    def __init__(self, fleet: Fleet, agreement_enforced: bool) -> None:
+        self._agreement = Agreement(fleet, agreement_enforced, time.monotonic)
         self._devices = Devices()
         works = (READING, TOKENIZING, LOADING, COMMITTING)
         self._attempts = {work.name: Attempts(work) for work in works}
         self._attempts[SCORING.name] = Attempts(SCORING, self._devices)
         self._doing: dict[str, str] = {}  # what a replica does, by its actor
+        self._parked: dict[str, Origin] = {}  # those that are set aside, by their actors
+        self._last_parked = 0.0
         self._admitted: set[str] = set()  # actors that Ray has given parts
         self._holding: set[str] = set()
         self._releases = 0
@@ -81,9 +82,16 @@ class Coordinator:
         """
         actor = finding.origin.actor
         self._doing[actor] = "waiting"
+        self._last_batch = time.monotonic()
         await self.finish("load", _seat(finding.origin))
         self._agreement.add(finding)
         while (verdict := self._agreement.verdict(finding, self._count("loading"))) is None:
+            if finding.problem:
+                self._troubles.setdefault(
+                    "waits",
+                    f"replica {finding.origin} cannot score: {finding.problem}. The job waits for "
+                    "other replicas before it decides whether to stop",
+                )
             await asyncio.sleep(_POLL)
         if verdict.action == "score":
             self._doing[actor] = "ready"
@@ -113,10 +121,11 @@ class Coordinator:
         """
         self._releases += 1
 
-    async def score_again(self, replicas: int) -> None:
-        """Parts that were given back are scored by other replicas, so many of which fit."""
-        self._agreement.expected = replicas
+    async def score_again(self, fleet: Fleet) -> None:
+        """Parts that were given back are scored by other replicas."""
+        self._agreement.fleet = fleet
         self._doing.clear()
+        self._parked.clear()
         self._admitted.clear()
         self._holding.clear()
         self._again = True
@@ -214,6 +223,8 @@ class Coordinator:
 
     async def _park(self, origin: Origin, verdict: Verdict) -> Verdict:
         self._doing[origin.actor] = "set aside"
+        self._parked[origin.actor] = origin
+        self._last_parked = self._last_batch = time.monotonic()
         if (error := verdict.error) is not None:
             error.args = (f"{error} (found by replica {origin})", *error.args[1:])
             self._last_error = error
@@ -231,9 +242,12 @@ class Coordinator:
             await asyncio.sleep(_SLOW_POLL)
 
     def _raise_if_none_can_score(self) -> None:
-        """The error of the last one, if all replicas that the run started with are set aside."""
-        aside = self._count("set aside")
-        if aside == len(self._doing) and aside >= self._agreement.expected and self._last_error:
+        """The error of the last one, if all replicas are set aside and others do not come."""
+        aside = [self._parked[actor] for actor, does in self._doing.items() if does == "set aside"]
+        if not aside or len(aside) < len(self._doing) or self._last_error is None:
+            return
+        wait = self._agreement.fleet.wait_for_others(aside)
+        if time.monotonic() - self._last_parked >= wait:
             raise self._last_error
 
 
@@ -242,13 +256,13 @@ def _seat(origin: Origin) -> str:
 
 
 @contextmanager
-def coordinated(replicas: int, agreement_enforced: bool) -> Iterator[Any]:
+def coordinated(fleet: Fleet, agreement_enforced: bool) -> Iterator[Any]:
     """A coordinator for the time of the `with` block, beside the driver, with which it dies."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor: Any = ray.remote(Coordinator).options(
         num_cpus=0, scheduling_strategy=here, max_concurrency=_CALLS
     )
-    coordinator = actor.remote(replicas, agreement_enforced)
+    coordinator = actor.remote(fleet, agreement_enforced)
     try:
         _wait_for(coordinator)
         yield coordinator

@@ -44,6 +44,7 @@ from reranker_core.pipeline.job import Job
 from reranker_core.pipeline.receipts import received
 from reranker_core.pipeline.tasks import derive_parts
 from reranker_core.pipeline.watch import watched
+from reranker_core.preflight.fleet import Fleet
 from reranker_core.prepare import Prepared, compare
 from reranker_core.report.night import PREFLIGHT
 from reranker_core.report.page import write_report
@@ -162,7 +163,7 @@ def _commit_all(
             software=software(),
             configuration=configuration(plan, scoring, config),
         )
-        with recorder, our_errors(), coordinated(1, False) as coordinator:
+        with recorder, our_errors(), coordinated(Fleet(1, 1), False) as coordinator:
             gatherer = Gatherer(store, list(left.singles))
             _take(derivation, todo, job, (lease, told[1]), coordinator, gatherer, recorder)
     return whose

@@ -25,7 +25,7 @@ class Placement:
 
     Attributes:
         min: number of replicas that are always kept.
-        fitting: number of replicas that fit when the run starts; at least 1.
+        fitting: number of replicas that fit when the run starts; 0 if their nodes come later.
         max: number of replicas that are requested.
         num_cpus, num_gpus: resources of each replica.
         accelerator_type: of their GPUs; None for those that are there, `any` for all.
@@ -131,9 +131,9 @@ def place(config: Config, parts: int, own: bool, nodes: list[dict[str, float]]) 
         )
         most = fitting
     most = max(1, min(most, parts))
-    fitting = min(most, max(fitting, 1))
+    fitting = min(most, fitting)
     least = wanted.min or (fitting if num_gpus else 1)
-    return Placement(min(least, fitting), fitting, most, num_cpus, num_gpus, kind)
+    return Placement(max(1, min(least, fitting)), fitting, most, num_cpus, num_gpus, kind)
 
 
 def types(nodes: list[dict[str, float]]) -> list[str]:

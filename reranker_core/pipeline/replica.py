@@ -28,7 +28,8 @@ from reranker_core.pipeline.job import Job
 from reranker_core.pipeline.life import signs_of_life
 from reranker_core.pipeline.tasks import commit_part
 from reranker_core.pipeline.telling import Telling
-from reranker_core.preflight.agreement import Finding, Origin, Verdict
+from reranker_core.preflight.agreement import Finding, Verdict
+from reranker_core.preflight.fleet import Origin
 from reranker_core.score.poison import Caution
 
 if TYPE_CHECKING:

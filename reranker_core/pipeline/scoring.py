@@ -27,12 +27,14 @@ from reranker_core.pipeline.receipts import received
 from reranker_core.pipeline.stages import stages
 from reranker_core.pipeline.state import State
 from reranker_core.pipeline.watch import watched
+from reranker_core.preflight.fleet import Fleet
 from reranker_core.prepare import Prepared
 from reranker_core.report.progress import Progress
 from reranker_core.report.progress_file import ProgressFile
 
 log = logging.getLogger(__name__)
 
+_BEFORE_STALL = 0.9
 _FAILED_ROUNDS = 3  # in which no part that other devices gave back could be scored
 
 
@@ -46,7 +48,7 @@ def score(
 
     """
     enforced = job.config.preflight.checks.agreement == "refuse"
-    with coordinated(placement.fitting, enforced) as coordinator:
+    with coordinated(_fleet(job, placement), enforced) as coordinator:
         _rounds(prepared, job, placement, lease, recorder, coordinator)
 
 
@@ -107,11 +109,21 @@ def _rounds(
             failed_rounds = failed_rounds + 1 if len(left) == len(parts) else 0
             parts = tuple(part for part in parts if part.name in left)
             if parts:
-                placement = _other_devices(coordinator, placement, parts, failed_rounds)
+                placement = _other_devices(job, coordinator, placement, parts, failed_rounds)
+
+
+def _fleet(job: Job, placement: Placement) -> Fleet:
+    """The replicas that may come: a GPU may be faulty, so that the first one alone decides nothing.
+    That a CPU is faulty is not assumed.
+    """
+    # Before the run counts as stalled, so that the cause is told.
+    longest = _BEFORE_STALL * job.config.guard.max_stall_seconds
+    most = placement.max if placement.num_gpus else placement.fitting
+    return Fleet(placement.fitting, most, longest)
 
 
 def _other_devices(
-    coordinator: Any, placement: Placement, parts: tuple[Part, ...], failed_rounds: int
+    job: Job, coordinator: Any, placement: Placement, parts: tuple[Part, ...], failed_rounds: int
 ) -> Placement:
     """The replicas for parts that were given back: so many that not all of them can be on devices
     that are set aside or may be faulty.
@@ -130,5 +142,5 @@ def _other_devices(
     most = min(placement.max, len(parts) + state.suspected)
     log.warning("%s left, to be scored on other devices", count(len(parts), "part"))
     fewer = placement.at_most(most)
-    ray.get(coordinator.score_again.remote(fewer.fitting))
+    ray.get(coordinator.score_again.remote(_fleet(job, fewer)))
     return fewer

@@ -31,6 +31,7 @@ from reranker_core.pipeline.failures import our_errors
 from reranker_core.pipeline.preflights import write_refusal
 from reranker_core.pipeline.tasks import WriteShared, write_shared_pairs
 from reranker_core.pipeline.watch import watched
+from reranker_core.preflight.fleet import Fleet
 from reranker_core.prepare import Prepared, prepare, with_earlier_scores
 from reranker_core.stopping import stop_on_signals
 
@@ -85,7 +86,7 @@ def _find(prepared: Prepared, shared: SharedPairs, lease: Lease) -> int:
     log.info("reuse.within: looking for pairs that are in more than one part")
     with connected(prepared.config), our_errors():
         stop_on_signals()  # again: ray.init sets handlers of its own
-        with our_errors(), coordinated(1, False) as coordinator:
+        with our_errors(), coordinated(Fleet(1, 1), False) as coordinator:
             _pass(SharedPairs.write_hashes, left, prepared, shared, lease, coordinator)
             owners, found = shared.share_out(names)
             giving = [part for part in prepared.todo if part.name in owners]

@@ -1,9 +1,10 @@
 """Agreement: all replicas compute the same thing, on whatever node.
 
 Each replica reports what its own preflight found, or why it cannot load the model. None scores a
-row before those that the run starts with have reported, or have been waited for. The largest group
-that agrees is right. A replica that fails or does not agree starts once more in a new process; then
-it is set aside. The run ends only where no replica passes, or nearly all fail alike.
+row before those that the run starts with have reported, or have been waited for. If more may come,
+the first one alone decides nothing. The largest group that agrees is right. A replica that fails or
+does not agree starts once more in a new process; then it is set aside. The run ends only where no
+replica passes, or nearly all fail alike.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from reranker_core.checks import Check
 from reranker_core.errors import PreflightRefused, RerankError
 from reranker_core.models.checkpoint import Checkpoint
+from reranker_core.preflight.fleet import Fleet, Origin
 
 # Of the canaries' span. Replicas on equal hardware differ in rounding only.
 _TOLERANCE = {"float32": 0.01}
@@ -39,32 +41,6 @@ def check_same_files(checkpoint: Checkpoint, expected: dict[str, str]) -> Check:
         "This node has a different or damaged copy of the model, or the folder was changed "
         "during the run. Copy the model to this node again.",
     )
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Which replica, and where it is.
-
-    Attributes:
-        actor: the same before and after a restart.
-        process: host and process id.
-        node: host and id of the node.
-        device: the GPU and its node; '' on a CPU.
-
-    """
-
-    actor: str
-    process: str
-    node: str
-    device: str = ""
-
-    @property
-    def place(self) -> str:
-        """The GPU if there is one, and the node."""
-        return self.device or f"node {self.node}"
-
-    def __str__(self) -> str:
-        return f"{self.process} ({self.place})"
 
 
 @dataclass(frozen=True)
@@ -99,7 +75,7 @@ class Verdict:
         action: `score`; `restart` (end its process, Ray starts another one); `set_aside`; or `end`
             (the run, with the error).
         reason: in words, for `restart` and `set_aside`.
-        error: for all but `score`.
+        error: for `set_aside` and `end`.
 
     """
 
@@ -111,17 +87,17 @@ class Verdict:
 class Agreement:
     """The findings of a run's replicas, and the verdict on each.
 
-    `expected` replicas are waited for: for `patience` seconds from the first that passed, or while
-    others load if none has passed; `clock` gives seconds. With `enforced` off all replicas whose
-    own preflight passed may score.
+    The replicas that fit at the start are waited for, and further ones until two on different
+    devices agree: for `fleet.patience` seconds from the first that passed, or, if none has passed,
+    while others load and for `fleet.wait_for_others`. `clock` gives seconds. With `enforced` off
+    all replicas whose own preflight passed may score.
     """
 
-    def __init__(
-        self, expected: int, patience: float, enforced: bool, clock: Callable[[], float]
-    ) -> None:
-        self.expected = expected
-        self._patience, self._enforced, self._clock = patience, enforced, clock
+    def __init__(self, fleet: Fleet, enforced: bool, clock: Callable[[], float]) -> None:
+        self.fleet = fleet
+        self._enforced, self._clock = enforced, clock
         self._latest: dict[str, Finding] = {}  # by actor
+        self._groups: list[list[Finding]] | None = None  # that agree; None if not up to date
         self._reports: dict[str, dict[str, Any]] = {}  # by process
         self._last = 0.0
         self._first_pass: float | None = None
@@ -133,6 +109,7 @@ class Agreement:
     def add(self, finding: Finding) -> None:
         """A replica has finished its preflight, or has failed."""
         self._latest[finding.origin.actor] = finding
+        self._groups = None
         self._reports[finding.origin.process] = finding.report
         self._last = self._clock()
         if finding.failure is None and self._first_pass is None:
@@ -148,22 +125,17 @@ class Agreement:
         """
         if not self._decided:
             if not self._heard_enough(loading):
-                return None
+                return self._restart_alone(finding, loading)
             self._decided, self._right = True, self._majority()
         if self._right is None:
             return Verdict("end", error=self.common_failure())
         reason = self._objection(finding)
         if not reason:
             return Verdict("score")
+        if finding.origin.actor not in self._restarted:
+            return self._restart(finding, reason)
         error = finding.failure or PreflightRefused(reason, finding.report)
-        actor = finding.origin.actor
-        if actor in self._restarted:
-            return Verdict("set_aside", reason, error)
-        self._restarted.add(actor)
-        self.replaced.append(
-            {"replica": finding.origin.process, "node": finding.origin.node, "reason": reason}
-        )
-        return Verdict("restart", reason, error)
+        return Verdict("set_aside", reason, error)
 
     def common_failure(self) -> RerankError:
         """The first error of the kind that most failed replicas have."""
@@ -171,37 +143,60 @@ class Agreement:
         [(kind, _)] = Counter(found.kind for found in failed).most_common(1)
         return next(found.failure for found in failed if found.kind == kind and found.failure)
 
+    def _restart_alone(self, finding: Finding, loading: int) -> Verdict | None:
+        """The only replica so far starts again if it failed; None if it is to wait for others."""
+        alone = len(self._latest) == 1 and self.fleet.fitting <= 1 and not loading
+        restarted = finding.origin.actor in self._restarted
+        if finding.failure is None or not alone or restarted:
+            return None
+        return self._restart(finding, finding.problem)
+
+    def _restart(self, finding: Finding, reason: str) -> Verdict:
+        origin = finding.origin
+        self._restarted.add(origin.actor)
+        self.replaced.append({"replica": origin.process, "node": origin.node, "reason": reason})
+        return Verdict("restart", reason)
+
     def _heard_enough(self, loading: int) -> bool:
-        heard = len(self._latest)
-        if heard >= self.expected:
+        fleet, heard = self.fleet, list(self._latest.values())
+        if len(heard) >= fleet.most:
             return True
         if self._first_pass is not None:
-            return self._clock() - self._first_pass >= self._patience
-        kinds = Counter(found.kind for found in self._latest.values())
-        if max(kinds.values()) >= self.expected - self.expected // _NEARLY_ALL:
+            return self._clock() - self._first_pass >= fleet.patience or (
+                len(heard) >= fleet.fitting
+                and len({found.origin.place for found in self._largest_group()}) > 1
+            )
+        kinds = Counter(found.kind for found in heard)
+        if max(kinds.values()) >= fleet.most - fleet.most // _NEARLY_ALL:
             return True
-        return not loading and self._clock() - self._last >= self._patience
+        wait = fleet.wait_for_others([found.origin for found in heard])
+        return not loading and self._clock() - self._last >= wait
 
     def _majority(self) -> Finding | None:
-        """A member of the largest group that agrees; the earliest of equally large ones. None where
-        none passed, or nearly all failed alike.
+        """A member of the largest group that agrees. None where none passed, or nearly all failed
+        alike.
         """
-        groups: list[list[Finding]] = []
-        kinds: Counter[str] = Counter()
-        for finding in self._latest.values():
-            if finding.failure is not None:
-                kinds[finding.kind] += 1
-                continue
-            # Compared with one of each group: rounding is far below the tolerance.
-            group = next((group for group in groups if _agree(group[0], finding)), None)
-            if group is None:
-                groups.append([finding])
-            else:
-                group.append(finding)
-        passed = sum(map(len, groups))
+        failed = [found for found in self._latest.values() if found.failure is not None]
+        kinds = Counter(found.kind for found in failed)
+        passed = len(self._latest) - len(failed)
         if not passed or max(kinds.values(), default=0) > passed * (_NEARLY_ALL - 1):
             return None
-        return max(groups, key=len)[0]
+        return self._largest_group()[0]
+
+    def _largest_group(self) -> list[Finding]:
+        """The largest group that agrees, the earliest of equals; empty if none passed."""
+        if self._groups is None:
+            self._groups = []
+            for finding in self._latest.values():
+                if finding.failure is not None:
+                    continue
+                # Compared with one of each group: rounding is far below the tolerance.
+                group = next((each for each in self._groups if _agree(each[0], finding)), None)
+                if group is None:
+                    self._groups.append([finding])
+                else:
+                    group.append(finding)
+        return max(self._groups, key=len, default=[])
 
     def _objection(self, finding: Finding) -> str:
         assert self._right is not None

@@ -7,7 +7,8 @@ import pytest
 from reranker_core.errors import Incomplete, PreflightRefused
 from reranker_core.pipeline import coordinator as module
 from reranker_core.pipeline.coordinator import Coordinator
-from reranker_core.preflight.agreement import Finding, Origin
+from reranker_core.preflight.agreement import Finding
+from reranker_core.preflight.fleet import Fleet, Origin
 
 CANARIES = (0.0, 5.0, 10.0)
 
@@ -55,7 +56,7 @@ async def told(call):
 
 def test_a_replica_that_cannot_load_waits_without_an_answer_and_the_others_score():
     async def run():
-        coordinator = Coordinator(2, True)
+        coordinator = Coordinator(Fleet(2, 2), True)
         first = asyncio.create_task(starts(coordinator, bad("a")))
         assert (await starts(coordinator, good("b"))).action == "score"
         assert (await first).action == "restart"
@@ -70,7 +71,7 @@ def test_a_replica_that_cannot_load_waits_without_an_answer_and_the_others_score
 
 def test_a_replica_that_has_scored_holds_its_parts_until_they_are_released():
     async def run():
-        coordinator = Coordinator(2, True)
+        coordinator = Coordinator(Fleet(2, 2), True)
         first = asyncio.create_task(starts(coordinator, good("a")))
         assert (await starts(coordinator, good("b"))).action == "score"
         assert (await first).action == "score"
@@ -82,7 +83,7 @@ def test_a_replica_that_has_scored_holds_its_parts_until_they_are_released():
         await coordinator.release()
         await held
         assert await told(coordinator.hold("a")) is None  # those that come later
-        await coordinator.score_again(2)
+        await coordinator.score_again(Fleet(2, 2))
         again = await told(coordinator.load(Origin("c", "host:9", "host (n)", "GPU a")))
         assert again is None  # no answer: this GPU gets no part
         assert (await coordinator.load(Origin("d", "host:10", "host (n)", "GPU b"))) is None
@@ -94,7 +95,7 @@ def test_a_replica_that_has_scored_holds_its_parts_until_they_are_released():
 @pytest.mark.parametrize("error", [Incomplete, PreflightRefused])
 def test_when_the_last_one_is_set_aside_all_that_wait_get_its_error(error):
     async def run():
-        coordinator = Coordinator(2, True)
+        coordinator = Coordinator(Fleet(2, 2), True)
         first = asyncio.create_task(starts(coordinator, bad("a", error=error)))
         await starts(coordinator, good("b"))
         await first
@@ -111,9 +112,62 @@ def test_when_the_last_one_is_set_aside_all_that_wait_get_its_error(error):
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("fitting", [0, 1])
+def test_the_only_one_that_scores_is_lost_and_the_run_goes_on_with_those_that_come(fitting):
+    async def run():
+        coordinator = Coordinator(Fleet(fitting, 8, longest=100.0, patience=0.0), True)
+        assert (await starts(coordinator, good("a"))).action == "score"
+        assert (await starts(coordinator, bad("a", 2))).action == "restart"
+        assert (await starts(coordinator, bad("a", 3))).action == "hold"
+        held = asyncio.create_task(coordinator.hold("a"))
+        assert await told(asyncio.shield(held)) is None
+        assert (await starts(coordinator, good("b"))).action == "score"
+        await coordinator.release()
+        await held  # for b
+
+    asyncio.run(run())
+
+
+def test_when_no_other_comes_for_the_only_one_the_run_ends_with_its_error():
+    async def run():
+        coordinator = Coordinator(Fleet(1, 8, longest=0.1, patience=0.0), True)
+        assert (await starts(coordinator, good("a"))).action == "score"
+        assert (await starts(coordinator, bad("a", 2))).action == "restart"
+        assert (await starts(coordinator, bad("a", 3))).action == "hold"
+        with pytest.raises(Incomplete, match="a is broken"):
+            await asyncio.wait_for(coordinator.hold("a"), 5)
+
+    asyncio.run(run())
+
+
+def test_a_failure_that_is_not_decided_yet_is_told():
+    async def run():
+        coordinator = Coordinator(Fleet(0, 8, longest=100.0), True)
+        assert (await starts(coordinator, bad("a"))).action == "restart"
+        assert await starts(coordinator, bad("a", 2)) is None
+        (trouble,) = (await coordinator.state()).troubles
+        assert "a is broken. The job waits for other replicas" in trouble
+
+    asyncio.run(run())
+
+
+def test_in_the_second_round_one_that_is_set_aside_does_not_end_the_run():
+    async def run():
+        coordinator = Coordinator(Fleet(2, 2, patience=0.0), True)
+        first = asyncio.create_task(starts(coordinator, good("a")))
+        await starts(coordinator, good("b"))
+        await first
+        await coordinator.score_again(Fleet(1, 4, longest=100.0, patience=0.0))
+        assert (await starts(coordinator, bad("a", 2))).action == "restart"
+        assert await starts(coordinator, bad("a", 3)) is None
+        assert (await starts(coordinator, good("b", 2))).action == "score"
+
+    asyncio.run(run())
+
+
 def test_processes_that_end_while_they_load_are_set_aside_too():
     async def run():
-        coordinator = Coordinator(1, True)
+        coordinator = Coordinator(Fleet(1, 1), True)
         for process in range(3):
             assert await coordinator.load(origin("a", process)) is None
         verdict = await coordinator.load(origin("a", 3))
@@ -125,7 +179,7 @@ def test_processes_that_end_while_they_load_are_set_aside_too():
 
 def test_a_gpu_that_ends_processes_in_many_parts_is_set_aside_where_it_loads():
     async def run():
-        coordinator = Coordinator(2, True)
+        coordinator = Coordinator(Fleet(2, 2), True)
         first = asyncio.create_task(starts(coordinator, good("a")))
         await starts(coordinator, good("b"))
         await first
@@ -142,7 +196,7 @@ def test_a_gpu_that_ends_processes_in_many_parts_is_set_aside_where_it_loads():
 
 def test_where_all_gpus_are_accused_none_is_kept_from_the_parts_that_are_left():
     async def run():
-        coordinator = Coordinator(2, True)
+        coordinator = Coordinator(Fleet(2, 2), True)
         for name in "ab":
             await coordinator.load(origin(name))
         for device, part in (("GPU a", "p"), ("GPU b", "q")):
@@ -150,7 +204,7 @@ def test_where_all_gpus_are_accused_none_is_kept_from_the_parts_that_are_left():
                 await coordinator.begin("score", part, device)
                 await coordinator.announce("score", part, [7])
             await coordinator.begin("score", part, device)
-        await coordinator.score_again(2)
+        await coordinator.score_again(Fleet(2, 2))
         assert (await coordinator.state()).suspected == 2
         for name in "ab":
             call = coordinator.load(origin(name, 2))

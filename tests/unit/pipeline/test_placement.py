@@ -100,7 +100,7 @@ def test_a_type_that_is_not_there_is_told_with_those_that_are():
     with pytest.raises(ConfigError, match=r"type L4.*12 GPUs \(H100, T4\)"):
         placed([OLD, NEW], "replicas.accelerator_type=L4")
     waiting = placed([OLD], "replicas.accelerator_type=H100", "replicas.max=8")
-    assert (waiting.fitting, waiting.max) == (1, 8)
+    assert (waiting.min, waiting.fitting, waiting.max) == (1, 0, 8)
 
 
 def test_there_are_no_more_replicas_than_parts():

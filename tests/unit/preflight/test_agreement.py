@@ -3,7 +3,8 @@
 import pytest
 
 from reranker_core.errors import Incomplete, PreflightRefused
-from reranker_core.preflight.agreement import Agreement, Finding, Origin
+from reranker_core.preflight.agreement import Agreement, Finding
+from reranker_core.preflight.fleet import Fleet, Origin
 
 GOOD = (0.0, 5.0, 10.0)
 NEAR = (0.01, 5.02, 9.99)
@@ -17,13 +18,13 @@ class Clock:
         return self.now
 
 
-def finding(name, canaries=GOOD, dtype="float32"):
-    origin = Origin(name, f"host:{name}", "n", f"GPU {name}")
+def finding(name, canaries=GOOD, dtype="float32", gpu="", node="n"):
+    origin = Origin(name, f"host:{name}", node, f"GPU {gpu or name}")
     return Finding(origin, dtype, canaries, None, "", "", {"checks": []})
 
 
-def failed(name, reason="no memory", kind="OutOfMemoryError", error=Incomplete):
-    origin = Origin(name, f"host:{name}", "n", f"GPU {name}")
+def failed(name, reason="no memory", kind="OutOfMemoryError", error=Incomplete, node="n"):
+    origin = Origin(name, f"host:{name}", node, f"GPU {name}")
     return Finding(origin, "", (), error(reason), kind, reason, {"checks": []})
 
 
@@ -31,9 +32,10 @@ def refused(name, reason="weights/finite: damaged"):
     return failed(name, reason, "weights/finite", PreflightRefused)
 
 
-def agreement(expected=1, patience=60.0, enforced=True):
+def agreement(expected=1, most=None, enforced=True):
     clock = Clock()
-    return Agreement(expected, patience, enforced, clock), clock
+    fleet = Fleet(expected, most or expected, longest=1000.0, patience=60.0)
+    return Agreement(fleet, enforced, clock), clock
 
 
 def act(group, found, loading=0):
@@ -45,7 +47,7 @@ def act(group, found, loading=0):
 def actions(group, found):
     for one in found:
         group.add(one)
-    return [group.verdict(one).action for one in found]
+    return [(verdict := group.verdict(one)) and verdict.action for one in found]
 
 
 def test_one_replica_agrees_with_itself():
@@ -152,12 +154,88 @@ def test_a_run_in_which_nearly_all_fail_alike_ends_with_their_error():
     assert isinstance(group.verdict(found[-1]).error, Incomplete)
 
 
-def test_replicas_that_never_report_are_not_waited_for_if_none_passed():
-    group, clock = agreement(expected=4)
+@pytest.mark.parametrize("expected", [0, 1, 4])
+def test_one_replica_that_fails_does_not_end_a_run_that_waits_for_others(expected):
+    group, clock = agreement(expected, most=64)
     only = failed("a")
+    if expected <= 1:
+        assert act(group, only) == "restart"
     assert act(group, only) is None
-    clock.now = 61
-    assert group.verdict(only, loading=0).action == "end"
+    clock.now = 999
+    assert group.verdict(only) is None
+    for name in "bcde":
+        group.add(finding(name))
+    assert group.verdict(finding("b")).action == "score"
+    assert group.verdict(only).action == ("set_aside" if expected <= 1 else "restart")
+
+
+def test_if_no_other_replica_comes_the_run_ends_with_the_error_of_the_only_one():
+    group, clock = agreement(expected=1, most=64)
+    only = refused("a")
+    assert act(group, only) == "restart"
+    assert act(group, only) is None
+    clock.now = 1001
+    verdict = group.verdict(only)
+    assert verdict.action == "end"
+    assert isinstance(verdict.error, PreflightRefused)
+
+
+@pytest.mark.parametrize(
+    ("expected", "nodes", "seconds"),
+    [
+        (4, "nnnn", 60),  # all that are there: not the fault of one GPU
+        (0, "nm", 60),
+        (1, "nm", 60),
+        (0, "nnnn", 1000),  # the first node that was started
+        (8, "nnnn", 1000),
+    ],
+)
+def test_a_model_that_several_refuse_is_refused_soon_and_one_node_is_given_time(
+    expected, nodes, seconds
+):
+    group, clock = agreement(expected, most=64)
+    found = [refused(str(index), node=node) for index, node in enumerate(nodes)]
+    for one in found:
+        group.add(one)
+    clock.now = seconds - 1
+    assert [group.verdict(one) for one in found] == [None] * len(found)
+    assert group.verdict(found[0], loading=1) is None
+    clock.now = seconds
+    assert {group.verdict(one).action for one in found} == {"end"}
+
+
+@pytest.mark.parametrize("expected", [0, 1])
+def test_the_first_replica_of_a_growing_run_is_not_right_by_itself(expected):
+    group, clock = agreement(expected, most=64)
+    first = finding("a", BAD)
+    assert act(group, first) is None
+    clock.now = 30
+    assert act(group, finding("b")) is None
+    assert act(group, finding("c", NEAR)) == "score"
+    assert group.verdict(first).action == "restart"
+    assert group.verdict(finding("b")).action == "score"
+
+
+def test_replicas_that_share_a_gpu_are_one_witness():
+    group, _ = agreement(expected=0, most=8)
+    shared = [finding("a", BAD, gpu="x"), finding("b", BAD, gpu="x")]
+    assert actions(group, shared) == [None, None]
+    assert act(group, finding("c", gpu="y")) is None
+    assert actions(group, [finding("d", gpu="z"), finding("e", gpu="y")])[1] == "score"
+    assert group.verdict(shared[0]).action == "restart"
+
+
+def test_two_that_agree_need_not_wait_for_nodes_that_may_come():
+    group, _ = agreement(expected=2, most=64)
+    assert actions(group, [finding("a"), finding("b")]) == ["score", "score"]
+
+
+def test_an_only_replica_scores_after_a_while():
+    group, clock = agreement(expected=1, most=64)
+    first = finding("a")
+    assert act(group, first) is None
+    clock.now = 60
+    assert group.verdict(first).action == "score"
 
 
 def test_scores_are_not_compared_where_that_is_not_enforced():
