@@ -19,6 +19,7 @@ from reranker_core.errors import ConfigError, Incomplete, RerankError
 from reranker_core.pipeline import code
 from reranker_core.pipeline.logs import log_folder, no_worker_starts, startup_problem
 from reranker_core.pipeline.state import SetAside, State
+from reranker_core.pipeline.troubles import Troubles
 from reranker_core.preflight.agreement import Agreement, Finding, Verdict
 from reranker_core.preflight.fleet import Fleet, Origin
 from reranker_core.score.devices import Devices
@@ -57,7 +58,7 @@ class Coordinator:
         self._again = False  # whether parts are scored that others have left
         self._set_aside: list[SetAside] = []
         self._last_error: RerankError | None = None  # of a replica that was set aside
-        self._troubles: dict[str, str] = {}
+        self._troubles = Troubles()
         self._last_batch = time.monotonic()
 
     async def load(self, origin: Origin) -> Verdict | None:
@@ -87,7 +88,7 @@ class Coordinator:
         self._agreement.add(finding)
         while (verdict := self._agreement.verdict(finding, self._count("loading"))) is None:
             if finding.problem:
-                self._troubles.setdefault(
+                self._troubles.tell_once(
                     "waits",
                     f"replica {finding.origin} cannot score: {finding.problem}. The job waits for "
                     "other replicas before it decides whether to stop",
@@ -140,7 +141,7 @@ class Coordinator:
         attempts = self._attempts[work]
         caution = attempts.begin(part, device)
         if caution is not None:
-            self._troubles[f"{work} {part}"] = attempts.told(part)
+            self._troubles.tell(f"{work} {part}", attempts.told(part))
         return caution
 
     async def announce(self, work: str, part: str, items: list[int]) -> None:
@@ -156,16 +157,18 @@ class Coordinator:
         """See `Attempts.fails`; a part could not be scored."""
         if not self._attempts[SCORING.name].fails(part, origin.device):
             return False
-        self._troubles[f"fails {part} {origin}"] = (
-            f"part {part} failed on {origin.device} ({problem}) and is scored on another one later"
+        self._troubles.tell(
+            f"fails {part} {origin}",
+            f"part {part} failed on {origin.device} ({problem}) and is scored on another one later",
         )
         return True
 
     async def lost(self, part: str, origin: Origin, problem: str) -> None:
         """A replica has lost its device; its process ends, and Ray starts another one."""
-        self._troubles[f"lost {origin}"] = (
+        self._troubles.tell(
+            f"lost {origin}",
             f"replica {origin.process} lost {origin.device or 'its device'} while it scored part "
-            f"{part} ({problem}); it is started again"
+            f"{part} ({problem}); it is started again",
         )
 
     async def code(self) -> tuple[str, str]:
@@ -174,7 +177,7 @@ class Coordinator:
 
     async def warn(self, kind: str, text: str) -> None:
         """A replica has logged a warning. The first one of each kind is told."""
-        self._troubles.setdefault(f"warning {kind}", text)
+        self._troubles.tell_once(f"warning {kind}", text)
 
     async def state(self) -> State:
         """What the user may want to know."""
@@ -184,7 +187,7 @@ class Coordinator:
             len(self._holding),
             len(self._suspected()),
             time.monotonic() - self._last_batch,
-            list(self._troubles.values()),
+            self._troubles.texts(),
             self._agreement.replaced,
             self._set_aside,
         )

@@ -25,6 +25,9 @@ from reranker_core.errors import Incomplete, InputError, RerankError
 from reranker_core.score.devices import Devices
 
 _FATAL_ENDS = 2
+# Parts that failed one after another, for each device, while no part was finished: then the cause
+# is neither a part nor a device.
+_FAILED_IN_A_ROW = 2
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,7 @@ class Attempts:
         self._work = work
         self._devices = devices or Devices()
         self._parts: dict[str, _History] = {}
+        self._failed: list[str] = []  # the devices of failures since a part was finished
 
     def begin(self, part: str, device: str = "") -> Caution | None:
         """Record that a process starts a part on a device, and return how to process it; None: as
@@ -169,6 +173,7 @@ class Attempts:
 
     def finish(self, part: str) -> None:
         """Record that the part is done. What is known about its items is kept."""
+        self._failed.clear()
         history = self._parts[part]
         history.open = False
         history.alone.clear()  # they have survived
@@ -177,13 +182,20 @@ class Attempts:
             del self._parts[part]
 
     def fails(self, part: str, device: str) -> bool:
-        """The work raised an error on this device; whether another one is to try it."""
+        """The work raised an error on this device; whether another one is to try it. False if parts
+        fail on all devices, so that waiting for others would only take time.
+        """
+        self._failed.append(device)
         history = self._parts[part]
         history.open = False
         first = not history.failed
         history.failed.add(device)
         self._devices.ended(device, part)
-        return bool(device) and first and self._devices.others(device)
+        return bool(device) and first and self._devices.others(device) and not self._all_fail()
+
+    def _all_fail(self) -> bool:
+        most = _FAILED_IN_A_ROW * len(self._devices.names())
+        return len(self._failed) >= most and len(set(self._failed)) > 1
 
     def accuses(self, device: str) -> bool:
         """Whether a part that is not done must be tried on another device than this one."""

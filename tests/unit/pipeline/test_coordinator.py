@@ -151,6 +151,26 @@ def test_a_failure_that_is_not_decided_yet_is_told():
     asyncio.run(run())
 
 
+def test_messages_about_parts_are_bounded_and_the_latest_are_kept():
+    async def run():
+        coordinator = Coordinator(Fleet(2, 2), True)
+        for name in "ab":
+            await coordinator.load(origin(name))
+        for number in range(1000):
+            part, gpu = f"p{number}", origin("ab"[number % 2])
+            await coordinator.warn("slow", f"warning {number}")
+            await coordinator.begin("score", part, gpu.device)
+            if await coordinator.fails(part, gpu, "it is broken"):
+                await coordinator.begin("score", "q", gpu.device)
+                await coordinator.finish("score", "q")
+        troubles = (await coordinator.state()).troubles
+        assert 10 <= len(troubles) < 500
+        assert "part p999 failed" in troubles[-1]
+        assert "warning 0" not in troubles  # told long ago, and once
+
+    asyncio.run(run())
+
+
 def test_in_the_second_round_one_that_is_set_aside_does_not_end_the_run():
     async def run():
         coordinator = Coordinator(Fleet(2, 2, patience=0.0), True)

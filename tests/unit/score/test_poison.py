@@ -177,6 +177,30 @@ def test_a_part_that_raises_an_error_is_tried_on_one_other_gpu():
     assert not attempts.fails("p", "b")
 
 
+def test_an_error_of_every_part_is_the_runs_after_two_on_each_gpu():
+    attempts = gpus("a", "b", "c")
+    deferred = []
+    for part, device in zip("pqrstu", "abcabc", strict=True):
+        attempts.begin(part, device)
+        deferred.append(attempts.fails(part, device))
+    assert deferred == [True] * 5 + [False]
+
+
+def test_errors_between_finished_parts_or_on_one_gpu_are_not_the_runs():
+    attempts = gpus("a", "b")
+    for number in range(20):
+        device = "ab"[number % 2]
+        attempts.begin(f"bad {number}", device)
+        assert attempts.fails(f"bad {number}", device)
+        if number % 3 == 2:
+            attempts.begin(f"good {number}", device)
+            attempts.finish(f"good {number}")
+    attempts = gpus("a", "b")
+    for number in range(20):  # b takes a long time for its part
+        attempts.begin(f"bad {number}", "a")
+        assert attempts.fails(f"bad {number}", "a")
+
+
 @pytest.mark.parametrize("device", ["", "a"])
 def test_an_error_is_the_runs_where_no_other_gpu_could_try(device):
     attempts = gpus("a")
