@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import ray
+from ray.exceptions import GetTimeoutError, RayError
 
 from reranker_core.config import Config
 from reranker_core.device import keep_order_of_sums, number_formats, resolve_device
-from reranker_core.errors import Incomplete, count
-from reranker_core.pipeline.placement import Placement, resources
+from reranker_core.errors import Incomplete, brief, count
+from reranker_core.pipeline.placement import Placement, resources, types
 
 log = logging.getLogger(__name__)
 
 _TOLD_EVERY = 60  # seconds, while waiting
+# Asking a GPU for its number formats: how often, and how many seconds a process has that has
+# started. It loads torch, perhaps from a slow disk.
+_TRIES, _ANSWER_SECONDS = 3, 300.0
+_WITHOUT_BFLOAT16 = {"K80", "P100", "P4", "T4", "V100"}  # in the names of Ray
 
 
 def living_nodes() -> list[dict[str, float]]:
@@ -63,7 +70,8 @@ def possible_formats(config: Config, placement: Placement, own: bool) -> dict[st
 
     The hardware decides, so a worker with the resources of a replica is asked, without loading the
     model: for each type of GPU, if replicas may use several. Whether a format suits the model is
-    seen by the checks of all replicas.
+    seen by the checks of all replicas. One faulty GPU must not end the run: others are asked. If
+    none answers, all formats are tried.
 
     Raises:
         Incomplete: no worker could be asked.
@@ -72,25 +80,68 @@ def possible_formats(config: Config, placement: Placement, own: bool) -> dict[st
     dtype, device = config.model.dtype, config.model.device
     if dtype != "auto" or (own and device == "cpu"):
         return number_formats(dtype, device)
-    longest = config.guard.max_stall_seconds
-    answers: list[dict[str, str]] = []
-    for options in placement.of_each_type(living_nodes()):
-        ask = ray.remote(**options)(_formats)
-        answers.append(_answer(ask.remote(device, config.score.reproducible), longest))
+    answers = [_asked(options, config) for options in placement.of_each_type(living_nodes())]
     return {name: why for name, why in answers[0].items() if all(name in a for a in answers)}
 
 
-def _answer(asked: Any, longest: float) -> Any:
-    """What a task gives, waited for in words.
+def _asked(options: dict[str, Any], config: Config) -> dict[str, str]:
+    """The number formats of a worker with these resources."""
+    # Elsewhere at each try, as far as there are other nodes.
+    ask = ray.remote(**options, max_retries=0, scheduling_strategy="SPREAD")(_formats)
+    device, reproducible = config.model.device, config.score.reproducible
+    longest = config.guard.max_stall_seconds
+    try:
+        return first_answer(lambda: _answer(ask.remote(device, reproducible), longest))
+    except RayError as error:
+        if device == "cpu":
+            raise
+        log.warning(
+            "%d processes on GPUs did not say which number formats are fast (the last one: %s). "
+            "Replicas try all formats",
+            *(_TRIES, _cause(error)),
+        )
+        return untold_formats(types(living_nodes()))
+
+
+def first_answer(ask: Callable[[], dict[str, str]]) -> dict[str, str]:
+    """The answer of the first of three tries that does not fail.
 
     Raises:
-        Incomplete: it did not come to run within `longest` seconds.
+        RayError: the last try failed, too.
+
+    """
+    for _ in range(_TRIES - 1):
+        try:
+            return ask()
+        except RayError as error:
+            log.warning("asking for the number formats failed (%s); trying again", _cause(error))
+    return ask()
+
+
+def untold_formats(kinds: list[str]) -> dict[str, str]:
+    """The number formats of GPUs of these types, if no GPU answers."""
+    found = dict.fromkeys(("bfloat16", "float16", "float32"), "no GPU said which formats are fast")
+    if set(kinds) & _WITHOUT_BFLOAT16:  # they would emulate it slowly
+        del found["bfloat16"]
+    return found
+
+
+def _cause(error: RayError) -> str:
+    return brief(getattr(error, "cause", None) or error)
+
+
+def _answer(asked: Any, longest: float) -> Any:
+    """What a task gives that first tells that it has started.
+
+    Raises:
+        Incomplete: it did not start within `longest` seconds.
+        GetTimeoutError: it started, but did not answer.
 
     """
     for waited in itertools.count(_TOLD_EVERY, _TOLD_EVERY):
         ready, _ = ray.wait([asked], timeout=_TOLD_EVERY)
         if ready:
-            return ray.get(asked)
+            break
         if waited >= longest:
             ray.cancel(asked, force=True)
             raise Incomplete(
@@ -99,9 +150,19 @@ def _answer(asked: Any, longest: float) -> Any:
                 "Then run the same command again"
             )
         log.warning("no node has had free resources for a replica for %d s", waited)
+    node = ray.get(next(asked))
+    ready, _ = ray.wait([asked], timeout=_ANSWER_SECONDS)
+    if not ready:
+        ray.cancel(asked, force=True)
+        raise GetTimeoutError(
+            f"a process on {node} started, but did not answer within {_ANSWER_SECONDS:g} s"
+        )
+    return ray.get(next(asked))
 
 
-def _formats(device: str, reproducible: bool) -> dict[str, str]:
+def _formats(device: str, reproducible: bool) -> Iterator[Any]:
+    """The name of the node, at once; then its number formats."""
+    yield os.uname().nodename
     if reproducible:  # Ray may make a replica of this process
         keep_order_of_sums()
-    return number_formats("auto", resolve_device(device))
+    yield number_formats("auto", resolve_device(device))

@@ -6,9 +6,12 @@ from unittest import mock
 
 import pytest
 
+from reranker_core.pipeline.cluster import living_nodes, possible_formats
+from reranker_core.pipeline.placement import place
 from tests import damage
 from tests.fleet.runs import assert_undisturbed, name_of, rerank
 from tests.fleet.troubled_model import set_troubles, troubled_model
+from tests.tables import config
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -25,12 +28,12 @@ def test_one_that_fails_one_that_is_lost_and_one_that_disagrees_do_not_end_a_run
     assert_undisturbed(tmp_path, bert, table)
     aside = json.loads((tmp_path / "out/_preflight.json").read_text())["set_aside"]
     reasons = {each["device"]: each["reason"] for each in aside}
-    for place, reason in (
+    for gpu, reason in (
         (fails, "architecture/computes: RuntimeError: this GPU computes nothing"),
         (disagrees, "agreement/same_scores"),
     ):
-        assert reason in reasons.pop(name_of(place))
-        assert re.search(f"{re.escape(name_of(place))} is set aside: {reason}", printed)
+        assert reason in reasons.pop(name_of(gpu))
+        assert re.search(f"{re.escape(name_of(gpu))} is set aside: {reason}", printed)
     assert re.search(f"lost {re.escape(name_of(lost))} while .* ECC error", printed)
     # It starts twice more before it is set aside; others may have scored the rest by then.
     assert "ECC error" in reasons.pop(name_of(lost), "ECC error")
@@ -49,6 +52,18 @@ def test_when_the_last_is_lost_the_run_ends_with_the_cause_and_resumes(gpus, ber
     set_troubles(tmp_path, {})
     rerank(tmp_path, model, "replicas.max=2")
     assert_undisturbed(tmp_path, bert, table)
+
+
+def test_gpus_that_do_not_tell_their_number_formats_do_not_end_a_run(gpus, monkeypatch, caplog):
+    """There is no CUDA on these made-up GPUs."""
+    asked = config("in", "out", "model.device=cuda", "model.dtype=auto", "replicas.num_gpus=1")
+    placement = place(asked, 9, False, living_nodes())
+    formats = possible_formats(asked, placement, False)
+    assert list(formats) == ["bfloat16", "float16", "float32"]
+    assert caplog.text.count("model.device=cuda: ") == 3
+    monkeypatch.setattr("reranker_core.pipeline.cluster._ANSWER_SECONDS", 0.0)
+    assert possible_formats(asked, placement, False) == formats
+    assert "started, but did not answer within 0 s" in caplog.text
 
 
 def overflow(weights):
