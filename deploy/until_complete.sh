@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # until_complete.sh ATTEMPTS COMMAND...: runs the command, and again while it exits with 5
-# (incomplete), at most ATTEMPTS times. No other exit code can be helped by another attempt.
+# (incomplete), at most ATTEMPTS times. No other exit code can be helped by another attempt. After
+# ctrl-C or SIGTERM there is no other attempt: the script ends with 5 as soon as the command has ended.
 set -u
+trap 'exit 5' INT TERM
 attempts=$1
 shift
 for ((attempt = 1; attempt <= attempts; attempt++)); do

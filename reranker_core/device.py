@@ -73,6 +73,13 @@ def resolve_device(configured: str) -> str:
 
     """
     if configured == "cuda" and not torch.cuda.is_available():
+        if torch.version.cuda:
+            raise ConfigError(
+                f"model.device=cuda: torch {torch.__version__} for CUDA {torch.version.cuda} finds "
+                f"no GPU on {os.uname().nodename}. The NVIDIA driver is missing, too old for this "
+                "CUDA version, or broken: run nvidia-smi on this node. If it has no GPU, set "
+                "model.device=cpu or set ray.address to a cluster with GPUs"
+            )
         raise ConfigError(
             f"model.device=cuda: torch {torch.__version__} finds no CUDA device here; set "
             "model.device=cpu, install a CUDA build of torch, or set ray.address to a cluster with "

@@ -1,8 +1,10 @@
 """What `deploy/` holds is valid, and retries what can be helped by another attempt."""
 
 import json
+import os
 import re
 import shlex
+import signal
 import subprocess
 
 import jsonschema
@@ -51,6 +53,22 @@ def test_a_manifest_follows_the_schema_of_kuberay(name):
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
+def test_the_lines_for_a_type_of_gpu_can_be_used(name):
+    text = (DEPLOY / f"{name}.yaml").read_text(encoding="utf-8")
+    commented = r"( +)# (rayStartParams:\n) +# ( +resources: .*\n) +rayStartParams: {}\n"
+    text, replaced = re.subn(commented, r"\1\2\1\3", text)
+    assert replaced == 1
+    spec = yaml.safe_load(text)["spec"]
+    (workers,) = spec.get("jobTemplate", spec)["rayClusterSpec"]["workerGroupSpecs"]
+    # A text for a shell, which `ray start --resources` gets as JSON.
+    (resources,) = shlex.split(workers["rayStartParams"]["resources"])
+    assert json.loads(resources) == {"accelerator_type:H100": 1}
+    if SCHEMAS.exists():
+        schema = json.loads((SCHEMAS / f"{name}-v1.openapi.json").read_text(encoding="utf-8"))
+        jsonschema.Draft202012Validator(closed(schema)).validate(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
 def test_a_manifest_agrees_with_itself_and_with_the_image(name):
     job, lock = job_of(name), (ROOT / "requirements.lock").read_text(encoding="utf-8")
     cluster = job["rayClusterSpec"]
@@ -91,6 +109,23 @@ def test_exit_code_5_alone_is_retried(codes, ended, attempts, tmp_path):
     )
     assert done.returncode == ended
     assert (tmp_path / "calls").read_text() == "a b c\n" * attempts
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_after_a_signal_there_is_no_other_attempt(number, tmp_path):
+    command = "trap 'exit 5' INT TERM; echo called; sleep 60 & wait"
+    process = subprocess.Popen(
+        [DEPLOY / "until_complete.sh", "3", "bash", "-c", command],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # pytest may run where SIGINT is ignored, and shells cannot change that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stdout.readline() == "called\n"
+    os.killpg(process.pid, number)  # ctrl-C in a terminal: to all of them
+    assert process.wait(30) == 5
+    assert process.stdout.read() == ""
 
 
 def test_the_dashboard_shows_metrics_that_there_are():
