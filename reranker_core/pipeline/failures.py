@@ -81,11 +81,16 @@ def as_ours(error: BaseException, doing: str = "") -> RerankError:
         )
     if isinstance(cause, MemoryError) or type(cause).__name__ == "ArrowMemoryError":
         return Incomplete(f"a worker has no memory left ({_line(cause)}); {LESS}. {_RESUME}")
+    where = doing or ("a worker" if isinstance(error, RayError) else "the run")
+    if type(cause).__name__ == "OutOfMemoryError":  # torch's, which this module need not load
+        return Incomplete(
+            f"{where} failed: a GPU has too little memory ({_line(cause)}). End other processes on "
+            f"it, use a GPU with more memory, or lower score.max_batch_tokens. {_RESUME}"
+        )
     if isinstance(cause, ActorDiedError):
         return _died(cause)
     if isinstance(cause, RayError):
         return Incomplete(f"Ray failed: {_line(cause)}{_in_logs()}. {_RESUME}")
-    where = doing or ("a worker" if isinstance(error, RayError) else "the run")
     return Incomplete(f"{where} failed: {_line(cause)}{_in_logs()}. {_RESUME}")
 
 

@@ -14,15 +14,16 @@ _BUSY_SECONDS, _READ_BYTES = 0.5, 1 << 20
 
 
 @contextmanager
-def signs_of_life(call: Callable[[], object]) -> Iterator[None]:
+def signs_of_life(call: Callable[[], object], longest: float) -> Iterator[None]:
     """For the time of the `with` block, call `call` every 10 seconds in which this process has
-    computed or read something.
+    computed or read something; for at most `longest` seconds, because a process that waits for a
+    GPU that hangs seems to compute.
     """
-    done = threading.Event()
+    done, end = threading.Event(), time.monotonic() + longest
 
     def watch() -> None:
         before = _work()
-        while not done.wait(_EVERY):
+        while not done.wait(_EVERY) and time.monotonic() < end:
             now = _work()
             if works(before, now):
                 call()

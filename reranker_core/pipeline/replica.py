@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BEAT_SECONDS = 10.0  # at least, between two signs of life of a replica
+_STALLS_TO_LOAD = 3  # times guard.max_stall_seconds, in which a replica that computes may load
 _PAUSES = (5.0, 30.0)  # seconds, between attempts to load the model
 
 
@@ -81,7 +82,8 @@ class Replica:
         """Load and check the model; what the coordinator says to the outcome."""
         try:
             code.require(self._job.code)
-            with signs_of_life(self._coordinator.batch_done.remote):
+            longest = _STALLS_TO_LOAD * self._job.config.guard.max_stall_seconds
+            with signs_of_life(self._coordinator.batch_done.remote, longest):
                 self._scorer = _load(self._job, threads)
         except PreflightRefused as refused:
             failed = [check for check in refused.report.get("checks", ()) if not check["passed"]]

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 import torch
 
 from reranker_core.checks import Check, refusal
-from reranker_core.device import may_pass
+from reranker_core.device import is_lost, may_pass
 from reranker_core.errors import RerankError, brief
 
 
@@ -16,7 +16,7 @@ from reranker_core.errors import RerankError, brief
 def as_check(group: str, name: str, expected: str, remedy: str) -> Iterator[None]:
     """Turn an error of another library into a refusal by the check that is described.
 
-    Errors of this package and lack of memory are raised as they are.
+    Errors of this package, lack of memory and errors of a lost GPU are raised as they are.
 
     Raises:
         PreflightRefused: another library raised an error.
@@ -27,9 +27,15 @@ def as_check(group: str, name: str, expected: str, remedy: str) -> Iterator[None
     except RerankError:
         raise
     except Exception as error:
-        if may_pass(error) or isinstance(error, torch.AcceleratorError):
+        if may_pass(error) or _is_of_the_device(error):
             raise
         raise refusal(Check(group, name, False, brief(error), expected, remedy)) from None
+
+
+def _is_of_the_device(error: Exception) -> bool:
+    if isinstance(error, torch.AcceleratorError):
+        return True
+    return torch.cuda.is_initialized() and is_lost(error, torch.device("cuda"))
 
 
 def tokenizes() -> AbstractContextManager[None]:

@@ -47,5 +47,6 @@ class Devices:
         return (
             f"processes ended on {device} while they scored {mine} different parts; on the other "
             f"{len(others)} GPUs, they ended in {sum(others)} parts in all. This GPU or its node "
-            "may be faulty. Check the kernel log of the node for Xid and ECC errors"
+            "may be faulty, or Ray ended processes because the node had no memory left. Check the "
+            "kernel log of the node for Xid and ECC errors, and its memory"
         )

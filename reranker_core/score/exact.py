@@ -7,6 +7,9 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 
+from reranker_core.device import is_out_of_memory
+from reranker_core.errors import Incomplete, brief
+
 _HALF = (torch.bfloat16, torch.float16)
 
 
@@ -38,7 +41,24 @@ class _Cast:
         self._before: list[tuple[dict[str, torch.Tensor | None], str, torch.Tensor]] = []
 
     def begin(self, *_: object) -> None:
-        """Replace them; also a hook before a layer's forward."""
+        """Replace them; also a hook before a layer's forward.
+
+        Raises:
+            Incomplete: there is too little memory for them.
+
+        """
+        try:
+            self._replace()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise Incomplete(
+                "there is too little memory to compute scores in float32, as preflight and scores "
+                f"that are not finite need ({brief(error)}). Lower score.max_batch_tokens, end "
+                "other processes on this device, or use one with more memory"
+            ) from error
+
+    def _replace(self) -> None:
         cast: dict[int, torch.Tensor] = {}  # weights that modules share stay shared
         for module in self._modules:
             tensors: dict[str, torch.Tensor | None]

@@ -7,6 +7,7 @@ import pickle
 import re
 
 import pytest
+import torch
 from ray.data._internal.util import _annotate_exception_with_retry_context
 from ray.exceptions import (
     ActorDiedError,
@@ -52,6 +53,11 @@ def wrapped(cause: Exception) -> Exception:
 
 
 CASES = {
+    "full GPU": (
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        5,
+        "GPU has too little memory .*2.00 GiB.*score.max_batch_tokens",
+    ),
     "full disk": (
         OSError(errno.ENOSPC, "No space left on device", "/o/x"),
         5,

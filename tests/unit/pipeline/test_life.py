@@ -28,9 +28,20 @@ def test_a_process_that_computes_gives_signs_and_stops_with_the_block(monkeypatc
     monkeypatch.setattr(life, "_BUSY_SECONDS", 0.0)
     called = threading.Event()
     before = threading.active_count()
-    with signs_of_life(called.set):
+    with signs_of_life(called.set, longest=60):
         assert called.wait(10)
     for thread in threading.enumerate():
         if thread.name == "life":
             thread.join(10)
     assert threading.active_count() == before
+
+
+def test_a_process_that_computes_for_ever_gives_no_more_signs(monkeypatch):
+    monkeypatch.setattr(life, "_EVERY", 0.01)
+    monkeypatch.setattr(life, "_BUSY_SECONDS", 0.0)
+    called = threading.Event()
+    with signs_of_life(called.set, longest=0):
+        (watch,) = [thread for thread in threading.enumerate() if thread.name == "life"]
+        watch.join(10)
+        assert not watch.is_alive()
+    assert not called.is_set()

@@ -43,6 +43,16 @@ def test_a_tokenizer_class_of_other_files_is_named(qwen3: Path, tmp_path: Path):
     assert name.startswith("tokenizer/")
 
 
+@pytest.mark.parametrize("alive", [True, False])
+def test_an_error_of_a_lost_gpu_says_nothing_about_the_model(alive, monkeypatch):
+    error = RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx`")
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr("reranker_core.device._computes", lambda device: alive)
+    with pytest.raises(PreflightRefused if alive else RuntimeError) as caught, computes():
+        raise error
+    assert (caught.value is error) is not alive
+
+
 def test_our_own_errors_and_lack_of_memory_stay_what_they_are():
     for error in (ConfigError("x"), Incomplete("x"), torch.OutOfMemoryError("x")):
         with pytest.raises(type(error)), computes():

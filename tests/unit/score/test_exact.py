@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 
+from reranker_core.errors import Incomplete
+from reranker_core.score import exact
 from reranker_core.score.exact import in_float32
 from reranker_core.score.loading import load_scorer
 from tests.marks import more
@@ -42,3 +45,28 @@ def test_scores_are_those_of_a_float32_copy(family: str, request: pytest.Fixture
     expected = [engine.alone(sequences, row) for row in range(len(sequences))]
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6 * np.ptp(expected))
     assert not np.array_equal(found, rounded)
+
+
+def test_too_little_memory_for_float32_is_told_with_a_remedy_and_the_model_stays_as_it_was():
+    layers = torch.nn.ModuleList(torch.nn.Linear(4, 4) for _ in range(2))
+    model = torch.nn.Sequential(layers, torch.nn.Linear(4, 4)).to(torch.bfloat16)
+    before = {name: id(weight) for name, weight in model.named_parameters()}
+
+    real = exact._float32
+
+    def compute() -> None:
+        with in_float32(model):
+            layers[0](torch.ones(1, 4))
+
+    for too_large in (model[1].weight, layers[0].weight):
+
+        def cast(weight: torch.Tensor, too_large: torch.Tensor = too_large) -> torch.Tensor:
+            return torch.empty(10**15) if weight is too_large else real(weight)
+
+        with (
+            mock.patch.object(exact, "_float32", cast),
+            pytest.raises(Incomplete, match=r"float32.*Lower score\.max_batch_tokens"),
+        ):
+            compute()
+        assert {name: id(weight) for name, weight in model.named_parameters()} == before
+    compute()
