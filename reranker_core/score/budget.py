@@ -1,4 +1,4 @@
-"""How many tokens a batch may have, as far as memory allows."""
+"""How many tokens a batch may have, and whether prefixes are shared, as far as memory allows."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from reranker_core.score.batching import Shapes
 log = logging.getLogger(__name__)
 
 _GOOD_BATCHES = 50  # before larger ones are tried again
+# After so many failures in a row to read prefixes, the next parts share none: so many parts, and
+# twice as many each time.
+_FAILURES, _PAUSED_PARTS = 3, 4
 
 
 class Budget:
@@ -43,3 +46,33 @@ class Budget:
             self._good = 0
             most = self._shapes.max_tokens = min(self._most, 2 * self._shapes.max_tokens)
             log.info("%s: batches have up to %d tokens again", self._device, most)
+
+
+class Sharing:
+    """Whether prefixes are shared. Where memory is too small for them, it may be larger later.
+
+    Attributes:
+        paused: whether none are shared for now.
+
+    """
+
+    def __init__(self) -> None:
+        self.paused = False
+        self._failures, self._left, self._next = 0, 0, _PAUSED_PARTS
+
+    def next_part(self) -> bool:
+        """A part begins; whether its prefixes may be shared."""
+        self.paused = self._left > 0
+        self._left = max(self._left - 1, 0)
+        return not self.paused
+
+    def fitted(self) -> None:
+        """Prefixes were read."""
+        self._failures, self._next = 0, _PAUSED_PARTS
+
+    def failed(self) -> None:
+        """There was too little memory to read prefixes."""
+        self._failures += 1
+        if self._failures >= _FAILURES:
+            self.paused, self._failures = True, 0
+            self._left, self._next = self._next, 2 * self._next

@@ -19,16 +19,12 @@ from reranker_core.models.batch import Batch
 from reranker_core.models.family import Family
 from reranker_core.models.networks.padding import padding_known
 from reranker_core.score.batching import Shapes, make_batch, plan_batches, tokens_of_prefix
-from reranker_core.score.budget import Budget
+from reranker_core.score.budget import Budget, Sharing
 from reranker_core.score.prefixes import SharedPrefixes, shared_prefixes
 from reranker_core.score.streams import side_by_side, threads_of
 from reranker_core.score.work import Work
 
 log = logging.getLogger(__name__)
-
-# After so many failures in a row to read prefixes for want of memory, none are shared in the next
-# parts: in so many, and in twice as many each time.
-_UNREAD, _WHOLE_PARTS = 3, 4
 
 
 @dataclass(frozen=True)
@@ -78,8 +74,7 @@ class Engine:
         self._pad_id = pad_id
         self.streams = streams
         self._budget = Budget(shapes, self.device)
-        self._unread = 0  # how often in a row there was too little memory to read prefixes
-        self._whole, self._next_whole = 0, _WHOLE_PARTS  # number of parts without shared prefixes
+        self._sharing = Sharing()
         # What a sequence is computed in depends on its length only, where shapes are fixed.
         self._read = getattr(family, "read_prefixes", None)
         if not share_prefixes or shapes.fixed:
@@ -114,11 +109,8 @@ class Engine:
 
     def _works(self, sequences: TokenSequences) -> Iterator[Work]:
         """The work for all sequences; sequences with the same prefixes are together."""
-        shared = None
-        if self._whole:
-            self._whole -= 1
-        elif self._read:
-            shared = shared_prefixes(sequences)
+        share = self._sharing.next_part() and self._read
+        shared = shared_prefixes(sequences) if share else None
         if shared is None:
             yield Work(sequences)
             return
@@ -128,7 +120,7 @@ class Engine:
 
     def _following(self, shared: SharedPrefixes, chosen: Int64s, rows: Int64s) -> Work | None:
         """Compute the chosen prefixes, and return the work that follows; None if that fails."""
-        if self._whole:
+        if self._sharing.paused:
             return None
         lengths = shared.prefixes.tokens.lengths[chosen]
         width = self.shapes.width(int(lengths.max()))
@@ -147,7 +139,7 @@ class Engine:
         if states is None:  # the model cannot read prefixes
             self._read = None
             return None
-        self._unread, self._next_whole = 0, _WHOLE_PARTS
+        self._sharing.fitted()
         number = np.empty(len(shared.prefixes), np.int64)
         number[chosen] = np.arange(len(chosen))
         of = np.where(shared.of < 0, 0, number[shared.of])
@@ -162,10 +154,7 @@ class Engine:
         )
         if prefixes > 1:
             self._budget.lower(tokens)
-        self._unread += 1
-        if self._unread >= _UNREAD:
-            self._unread, self._whole = 0, self._next_whole
-            self._next_whole *= 2
+        self._sharing.failed()
 
     def batches(
         self, sequences: TokenSequences, chosen: Int64s | None = None, prefix: int = 0
