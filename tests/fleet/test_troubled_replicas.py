@@ -2,11 +2,14 @@
 
 import json
 import re
+import time
 from unittest import mock
 
 import pytest
+import ray
+from ray.exceptions import GetTimeoutError
 
-from reranker_core.pipeline.cluster import living_nodes, possible_formats
+from reranker_core.pipeline.cluster import _answer, living_nodes, possible_formats
 from reranker_core.pipeline.placement import place
 from tests import damage
 from tests.fleet.runs import assert_undisturbed, name_of, rerank
@@ -61,9 +64,14 @@ def test_gpus_that_do_not_tell_their_number_formats_do_not_end_a_run(gpus, monke
     formats = possible_formats(asked, placement, False)
     assert list(formats) == ["bfloat16", "float16", "float32"]
     assert caplog.text.count("model.device=cuda: ") == 3
-    monkeypatch.setattr("reranker_core.pipeline.cluster._ANSWER_SECONDS", 0.0)
-    assert possible_formats(asked, placement, False) == formats
-    assert "started, but did not answer within 0 s" in caplog.text
+
+    def hangs():
+        yield "this node"
+        time.sleep(60)
+
+    monkeypatch.setattr("reranker_core.pipeline.cluster._ANSWER_SECONDS", 0.5)
+    with pytest.raises(GetTimeoutError, match="this node started, but did not answer"):
+        _answer(ray.remote(num_gpus=1)(hangs).remote(), 60)
 
 
 def overflow(weights):
