@@ -191,7 +191,8 @@ class Agreement:
                 if finding.failure is not None:
                     continue
                 # Compared with one of each group: rounding is far below the tolerance.
-                group = next((each for each in self._groups if _agree(each[0], finding)), None)
+                alike = (each for each in self._groups if self._agree(each[0], finding))
+                group = next(alike, None)
                 if group is None:
                     self._groups.append([finding])
                 else:
@@ -202,7 +203,7 @@ class Agreement:
         assert self._right is not None
         if finding.failure is not None:
             return finding.problem
-        if not self._enforced or _agree(self._right, finding):
+        if self._agree(self._right, finding):
             return ""
         apart = _apart(self._right, finding)
         return (
@@ -212,9 +213,10 @@ class Agreement:
             "different values"
         )
 
-
-def _agree(one: Finding, other: Finding) -> bool:
-    return len(one.canaries) == len(other.canaries) and _apart(one, other) <= _tolerance(one)
+    def _agree(self, one: Finding, other: Finding) -> bool:
+        if not self._enforced:
+            return True
+        return len(one.canaries) == len(other.canaries) and _apart(one, other) <= _tolerance(one)
 
 
 def _apart(one: Finding, other: Finding) -> float:

@@ -239,9 +239,11 @@ def test_an_only_replica_scores_after_a_while():
 
 
 def test_scores_are_not_compared_where_that_is_not_enforced():
-    group, _ = agreement(enforced=False)
-    act(group, finding("a"))
+    group, _ = agreement(expected=1, most=8, enforced=False)
+    first = finding("a")
+    assert act(group, first) is None
     assert act(group, finding("b", BAD)) == "score"
+    assert group.verdict(first).action == "score"
 
 
 def test_a_thousand_replicas_are_compared_with_one_of_each_group():
