@@ -87,12 +87,7 @@ class Coordinator:
         await self.finish("load", _seat(finding.origin))
         self._agreement.add(finding)
         while (verdict := self._agreement.verdict(finding, self._count("loading"))) is None:
-            if finding.problem:
-                self._troubles.tell_once(
-                    "waits",
-                    f"replica {finding.origin} cannot score: {finding.problem}. The job waits for "
-                    "other replicas before it decides whether to stop",
-                )
+            self._tell_of_waiting(finding)
             await asyncio.sleep(_POLL)
         if verdict.action == "score":
             self._doing[actor] = "ready"
@@ -203,6 +198,21 @@ class Coordinator:
     async def run_over(self) -> None:
         """Never returns; raises where it is awaited when the run is over."""
         await asyncio.Event().wait()
+
+    def _tell_of_waiting(self, finding: Finding) -> None:
+        fleet = self._agreement.fleet
+        if finding.problem:
+            self._troubles.tell_once(
+                "failed",
+                f"replica {finding.origin} cannot score: {finding.problem}. The job waits for "
+                "other replicas before it decides whether to stop",
+            )
+        elif fleet.fitting <= 1:
+            self._troubles.tell_once(
+                "alone",
+                f"replica {finding.origin} waits for another one to compare scores with, for up to "
+                f"{fleet.patience:g} s. If no other will come, set replicas.max=1",
+            )
 
     def _count(self, state: str) -> int:
         return list(self._doing.values()).count(state)
