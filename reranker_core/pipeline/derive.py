@@ -37,7 +37,7 @@ from reranker_core.output.replacement import (
 from reranker_core.pipeline.asking import silence_of
 from reranker_core.pipeline.cluster import hardware, living_nodes
 from reranker_core.pipeline.connection import connected
-from reranker_core.pipeline.coordinator import coordinated
+from reranker_core.pipeline.coordination import coordinated
 from reranker_core.pipeline.datasource import PartSource
 from reranker_core.pipeline.failures import our_errors
 from reranker_core.pipeline.job import Job

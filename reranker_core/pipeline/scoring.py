@@ -16,7 +16,7 @@ from reranker_core.output.lease import Lease
 from reranker_core.output.receipts import Gatherer
 from reranker_core.pipeline.asking import silence_of
 from reranker_core.pipeline.cluster import describe, living_nodes
-from reranker_core.pipeline.coordinator import coordinated
+from reranker_core.pipeline.coordination import coordinated
 from reranker_core.pipeline.driver_load import DriverLoad
 from reranker_core.pipeline.job import Job
 from reranker_core.pipeline.metrics import Metrics

@@ -25,7 +25,7 @@ from reranker_core.output.shared_pairs import INSTRUCTION, SharedPairs
 from reranker_core.pipeline import code
 from reranker_core.pipeline.asking import silence_of
 from reranker_core.pipeline.connection import connected
-from reranker_core.pipeline.coordinator import coordinated
+from reranker_core.pipeline.coordination import coordinated
 from reranker_core.pipeline.datasource import PartSource
 from reranker_core.pipeline.failures import our_errors
 from reranker_core.pipeline.preflights import write_refusal
