@@ -28,8 +28,8 @@ def failed(name, reason="no memory", kind="OutOfMemoryError", error=Incomplete, 
     return Finding(origin, "", (), error(reason), kind, reason, {"checks": []})
 
 
-def refused(name, reason="weights/finite: damaged"):
-    return failed(name, reason, "weights/finite", PreflightRefused)
+def refused(name, reason="weights/finite: damaged", node="n"):
+    return failed(name, reason, "weights/finite", PreflightRefused, node)
 
 
 def agreement(expected=1, most=None, enforced=True):
