@@ -130,7 +130,7 @@ def test_gpus_that_are_not_there_yet_are_waited_for_where_all_is_said(
     node: dict[str, float], caplog: pytest.LogCaptureFixture
 ):
     found = placed([node], "replicas.num_gpus=1", "replicas.max=4")
-    assert sizes(found) == (1, 1, 4, 0.5, 1)
+    assert sizes(found) == (1, 0, 4, 0.5, 1)
     assert "no node has a GPU yet" in caplog.text
     with pytest.raises(ConfigError, match=r"started on demand, set replicas\.max"):
         placed([node], "replicas.num_gpus=1")
