@@ -7,28 +7,26 @@ import math
 import torch
 
 from reranker_core.checks import Check
-from reranker_core.config import ModelConfig
 from reranker_core.device import DTYPES, total_memory
 from reranker_core.models.checkpoint import Checkpoint
-from reranker_core.models.cutoff import runs_own_code, used_keys
 from reranker_core.models.tensors import read_tensors, shape_of
 
 # The CUDA context and the smallest batch need some, too.
 _FOR_WEIGHTS = 0.95
-_HEAD = "lm_head.weight"
 
 
-def check_room(checkpoint: Checkpoint, model: ModelConfig, dtype: str, device: str) -> list[Check]:
+def check_room(checkpoint: Checkpoint, dtype: str, device: str) -> list[Check]:
     """The check, where the device is a GPU; none on a CPU."""
     if device != "cuda":
         return []
     gpu = torch.device("cuda", torch.cuda.current_device())
-    return [room(checkpoint, model, dtype, torch.cuda.get_device_name(gpu), total_memory(gpu))]
+    return [room(checkpoint, dtype, torch.cuda.get_device_name(gpu), total_memory(gpu))]
 
 
-def room(checkpoint: Checkpoint, model: ModelConfig, dtype: str, name: str, memory: int) -> Check:
+def room(checkpoint: Checkpoint, dtype: str, name: str, memory: int) -> Check:
     """The check for a GPU with this name and so many bytes of memory."""
-    needed = _elements(checkpoint, model) * DTYPES[dtype].itemsize
+    elements = sum(math.prod(shape_of(each)) for each in read_tensors(checkpoint.weights).values())
+    needed = elements * DTYPES[dtype].itemsize
     return Check(
         "weights",
         "fits_device",
@@ -39,19 +37,3 @@ def room(checkpoint: Checkpoint, model: ModelConfig, dtype: str, name: str, memo
         "Use a GPU with more memory, a larger share of it (replicas.num_gpus=1), or a smaller "
         "number format (model.dtype=bfloat16). This job does not split a model over GPUs.",
     )
-
-
-def _elements(checkpoint: Checkpoint, model: ModelConfig) -> int:
-    """Number of weights that come to the device.
-
-    These are not: layers above the last cutoff layer, and the output embeddings (`lm_head`), of
-    which scores need the rows of the answers only. A file may hold them instead of the input
-    embeddings, which have the same shape; then they are.
-    """
-    shapes = {name: shape_of(each) for name, each in read_tensors(checkpoint.weights).items()}
-    if model.cutoff_layers and not runs_own_code(checkpoint, model):
-        shapes = {name: shapes[name] for name in used_keys(shapes, model.cutoff_layers)}
-    head = shapes.get(_HEAD)
-    if list(shapes.values()).count(head) > 1:
-        del shapes[_HEAD]
-    return sum(map(math.prod, shapes.values()))

@@ -70,7 +70,7 @@ def load_scorer(
     device = resolve_device(config.model.device)
     formats = number_formats(config.model.dtype, device)
     # Before the files are read for the first time, which may take minutes.
-    inspection.add(check_room(checkpoint, config.model, next(iter(formats)), device))
+    inspection.add(check_room(checkpoint, next(iter(formats)), device))
     if expected is not None:
         inspection.add([check_same_files(checkpoint, expected)])
     failed: list[str] = []
