@@ -15,7 +15,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -101,6 +101,17 @@ class Totals:
         return self.quarantined_pairs / max(self.pairs, 1)
 
 
+class _Checked(NamedTuple):
+    """A receipt and what was found of it: problems, whether the data file was read, and whether its
+    keys are missing.
+    """
+
+    receipt: Receipt
+    problems: list[str]
+    opened: bool
+    lacks_keys: bool
+
+
 def prove(store: Store, run: dict[str, Any], read_all: bool, may_lack_rows: bool = False) -> Totals:
     """Check receipts, listing and contents of the output of `run` against each other.
 
@@ -117,7 +128,8 @@ def prove(store: Store, run: dict[str, Any], read_all: bool, may_lack_rows: bool
     inventory = take_inventory(store)
     totals = Totals()
     problems: list[str] = []
-    unmatched: dict[str, str] = {}
+    wrong: dict[str, list[str]] = {}  # by part, as far as none of its receipts is right
+    seen: set[tuple[str, str]] = set()
     proven: set[str] = set()
     spans: dict[str, array[int]] = defaultdict(lambda: array("q"))
 
@@ -133,35 +145,41 @@ def prove(store: Store, run: dict[str, Any], read_all: bool, may_lack_rows: bool
             if receipt.run != digest(run):
                 problems.append(f"{name}: {part} belongs to run {receipt.run}, not {digest(run)}")
             elif not inventory.matches(receipt):
-                unmatched[part] = _mismatch(inventory, receipt)
-            elif part not in proven:
-                proven.add(part)
-                totals.add(receipt)
-                spans[receipt.shard].extend((receipt.start, receipt.stop))
+                wrong.setdefault(part, [_mismatch(inventory, receipt)])
+            elif (part, receipt.sha256) not in seen:
+                seen.add((part, receipt.sha256))
                 yield receipt
 
-    def check(receipt: Receipt) -> list[str]:
-        by_listing = inventory.data[receipt.part].md5 == receipt.md5
+    def check(receipt: Receipt) -> _Checked:
+        opened, lacks_keys = read_all or inventory.data[receipt.part].md5 != receipt.md5, False
         found = check_claims(receipt)
         if receipt.quarantined_pairs and quarantine_name(receipt.part) not in inventory.quarantine:
             found.append("its list of pairs without a score is missing in _quarantine")
-        if read_all or not by_listing:
-            totals.opened += 1
+        if opened:
             found += check_file(store, receipt, run)
         named = [f"{data_name(receipt.part)}: {problem}" for problem in found]
         if receipt.keys:
             name = keys_name(receipt.part)
             if (listed := inventory.keys.get(name)) is None:
-                totals.without_keys += 1
+                lacks_keys = True
             else:
-                wrong = check_keys(store, receipt.part, listed, receipt.keys)
-                named += [f"{name}: {problem}" for problem in wrong]
-        return named
+                differences = check_keys(store, receipt.part, listed, receipt.keys)
+                named += [f"{name}: {problem}" for problem in differences]
+        return _Checked(receipt, named, opened, lacks_keys)
 
-    for found in in_parallel(check, matched()):
-        problems.extend(found)
-    problems.extend(text for part, text in unmatched.items() if part not in proven)
-    unknown = [p for p in inventory.data if p not in proven and p not in unmatched]
+    for checked in in_parallel(check, matched()):
+        part = checked.receipt.part
+        totals.opened += checked.opened
+        if checked.problems:
+            wrong[part] = checked.problems
+        elif part not in proven:
+            proven.add(part)
+            totals.add(checked.receipt)
+            totals.without_keys += checked.lacks_keys
+            spans[checked.receipt.shard].extend((checked.receipt.start, checked.receipt.stop))
+    # A part may have an older receipt in a batch, of a file that was removed and written again.
+    problems += [text for part in wrong if part not in proven for text in wrong[part]]
+    unknown = [part for part in inventory.data if part not in proven and part not in wrong]
     foreign = [*inventory.foreign, *not_of(store, unknown, digest(run))]
     if foreign:
         raise foreign_files(store, foreign)

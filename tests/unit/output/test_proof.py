@@ -200,6 +200,19 @@ def test_receipts_count_once_in_batches_and_alone(output: Output):
     assert proven(output).parts == 6
 
 
+@pytest.mark.parametrize("older", ["_receipts/batch-0.jsonl", "_receipts/batch-z.jsonl"])
+def test_an_older_receipt_of_equal_size_damns_no_part(output: Output, older: str):
+    """As after a data file was removed and its part scored again."""
+    receipt, expected = first_receipt(output), proven(output)
+    stale = replace(receipt, sha256="0" * 64, md5="0" * 32, scored=receipt.scored - 1)
+    output.store.write(older, stale.to_json() + b"\n")
+    found = proven(output)
+    assert (found.parts, found.scored) == (expected.parts, expected.scored)
+    output.store.write(data_name(receipt.part), b"x" * receipt.size)
+    with pytest.raises(Incomplete, match="is damaged in"):
+        proven(output)
+
+
 def test_a_receipt_holds_nothing_of_the_text(output: Output):
     assert "passage" not in json.dumps(asdict(first_receipt(output)))
 
