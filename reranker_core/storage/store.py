@@ -1,7 +1,7 @@
 """Files and objects behind one small interface: any URL that fsspec knows, or a local path.
 
 A write is atomic: a reader sees the whole new object or nothing. On object stores, a single PUT
-does this. On a local disk, `disk.py` does it.
+does this. On a local disk, `disk.py` does it; in stores that only open files, `renaming.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from reranker_core.errors import StoreFull, StoreRefused
-from reranker_core.storage import disk, s3
+from reranker_core.storage import disk, renaming, s3
 from reranker_core.storage.errors import PATIENCE, is_unknown, patiently
 from reranker_core.storage.filesystem import entity_tag, is_local, open_filesystem
 from reranker_core.storage.parallel import in_parallel
@@ -60,7 +60,8 @@ class Store:
         self.root = path.rstrip("/")
         self._local, self._s3 = is_local(self.filesystem), "s3" in self.filesystem.protocol
         self.url = self.root if self._local else url.rstrip("/")
-        self.conditional: bool | None = None
+        self._renames = not self._local and renaming.needs_renaming(self.filesystem)
+        self.conditional: bool | None = False if self._renames else None
         self._deletes_many = self._s3
         self._patience = patience
 
@@ -212,6 +213,8 @@ class Store:
             disk.write(Path(self.path(name)), data, replace=not new)
         elif self._s3:
             s3.put(self.filesystem, self.path(name), data, new)
+        elif self._renames:
+            renaming.put(self.filesystem, self.path(name), data)
         else:
             mode = {"mode": "create"} if new else {}
             self.filesystem.pipe_file(self.path(name), data, **mode)
