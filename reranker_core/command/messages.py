@@ -42,7 +42,10 @@ def set_up_messages(log_format: str | None = None) -> None:
 
 
 def tell_error(text: str) -> None:
-    """The error that ends the command: the last line on standard error."""
+    """The error that ends the command: the last line on standard error, without credentials."""
+    from reranker_core.config.redaction import without_credentials  # late: it loads pydantic
+
+    text = without_credentials(text)
     if any(isinstance(handler.formatter, JsonLines) for handler in logging.getLogger().handlers):
         _log.error(text)
     else:

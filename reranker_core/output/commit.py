@@ -29,6 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reranker_core.config import OutputConfig
+from reranker_core.config.redaction import without_credentials
 from reranker_core.errors import Incomplete, OutputConflict, RerankError, brief
 from reranker_core.input.pairs import Status
 from reranker_core.input.plan import Part
@@ -106,9 +107,9 @@ def commit(
             scored = replace(scored, **written.read(table))
     records = quarantined(scored, schema, part.start)
     if records:
+        shard = without_credentials(part.shard)
         lines = "".join(
-            json.dumps({"shard": part.shard, **record}, default=_as_text) + "\n"
-            for record in records
+            json.dumps({"shard": shard, **record}, default=_as_text) + "\n" for record in records
         )
         store.write(quarantine_name(part.name), lines.encode())
     keys = commit_keys(store, part.name, scored, output, facts.reuse.get("oldest"))

@@ -11,6 +11,7 @@ from ray.data import DataContext
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
+from reranker_core.config.redaction import without_credentials
 from reranker_core.input.plan import Part
 from reranker_core.input.reading import read_parts
 from reranker_core.pipeline.asking import ask
@@ -77,7 +78,8 @@ def _read(
     """
     tables = read_parts(parts, columns)
     for part in parts:
-        name = f"{part.name} (rows {part.start:,} to {part.stop:,} of {part.shard})"
+        shard = without_credentials(part.shard)
+        name = f"{part.name} (rows {part.start:,} to {part.stop:,} of {shard})"
         ask(coordinator, "begin", "read", name)
         row = row_of_table(*next(tables))
         ask(coordinator, "finish", "read", name)

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from reranker_core.command.messages import set_up_messages
+from reranker_core.command.messages import set_up_messages, tell_error
 
 
 @pytest.fixture
@@ -35,6 +35,11 @@ def test_json_logs_have_one_object_a_line(fresh, capsys):
         "logger": "reranker_core.pipeline",
         "message": "part a-1 failed: é",
     }
+
+
+def test_the_error_that_ends_a_command_has_no_credentials(capsys):
+    tell_error("input.path=ftp://me:secret@host/a: cannot be listed")
+    assert capsys.readouterr().err == "error: input.path=ftp://me:***@host/a: cannot be listed\n"
 
 
 @pytest.mark.parametrize("by", ["option", "environment"])

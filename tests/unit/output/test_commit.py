@@ -142,6 +142,13 @@ def test_what_an_attempt_left_unfinished_is_finished_as_it_was_begun(store: Stor
     assert content(store) == whole
 
 
+def test_the_list_of_pairs_without_a_score_holds_no_credentials(tmp_path: Path):
+    store = Store(str(tmp_path))
+    committed(store, [None, 2.0, 3.0], replace(PART, shard="ftp://me:secret@host/in/a.parquet"))
+    (record,) = map(json.loads, store.read(quarantine_name(PART.name)).splitlines())
+    assert record["shard"] == "ftp://me:***@host/in/a.parquet"
+
+
 def test_how_long_it_took_is_all_that_two_receipts_of_a_part_may_differ_in(store: Store):
     first = committed(store, [1.0, None, 3.0])
     second = committed(store, [7.0, 8.0, 9.0], measures=MEASURES | {"seconds": 9.0})
