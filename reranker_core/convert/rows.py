@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from reranker_core.input.kinds import (
 from reranker_core.input.listing import is_parquet
 from reranker_core.input.tables.marker import Table, table_of
 from reranker_core.input.tables.snapshot import read_rows
-from reranker_core.storage.filesystem import open_filesystem
+from reranker_core.storage.filesystem import is_local, open_filesystem
 from reranker_core.storage.tree import children, item_at
 
 if TYPE_CHECKING:
@@ -49,9 +50,10 @@ def rows_of(
 
     Raises:
         ConfigError: `snapshot` is set, and a path is no table.
-        InputError: one cannot be read, or has other columns than the first.
+        InputError: one cannot be read, is named twice, or has other columns than the first.
 
     """
+    _refuse_doubles(paths)
     kinds = {path: _kind_of(path, snapshot) for path in paths}
     lines = JsonLines(connection, [path for path in paths if kinds[path] in (JSON_LINES, JSON)])
     signs = {CSV: ",", TSV: "\t"}
@@ -71,6 +73,21 @@ def rows_of(
             first = first or (path, reader.schema)
             _refuse_other_columns(*first, path, reader.schema)
         yield reader
+
+
+def _refuse_doubles(paths: Sequence[str]) -> None:
+    """Rows of a file that is named twice would be converted, and scored, twice."""
+    seen: dict[str, str] = {}
+    for path in paths:
+        filesystem, inner = open_filesystem(path)
+        real = os.path.realpath(inner) if is_local(filesystem) else path
+        if real in seen:
+            also = f", also as {seen[real]}" if seen[real] != path else ""
+            raise InputError(
+                f"{path}: this file is named twice{also}, so its rows would be converted twice. "
+                "Name it once"
+            )
+        seen[real] = path
 
 
 def _kind_of(path: str, snapshot: int | None) -> Kind | Table:

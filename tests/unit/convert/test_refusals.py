@@ -130,3 +130,11 @@ def test_files_with_other_columns_than_the_first_are_named(tmp_path: Path):
         found = refusal(tmp_path, name, (tmp_path / name).read_bytes(), *paths)
         assert told in found
         assert str(first) in found
+
+
+def test_a_file_that_is_named_twice(tmp_path: Path):
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "a.jsonl")
+    here = str(tmp_path / "a.jsonl")
+    for other in (here, f"{tmp_path}/./a.jsonl", f"file://{here}", str(tmp_path / "link.jsonl")):
+        told = refusal(tmp_path, "a.jsonl", ROW.encode(), here, other)
+        assert f"{other}: this file is named twice" in told
