@@ -13,6 +13,8 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+# Where YAML would begin a comment, and what stands for its sign meanwhile.
+_COMMENT, _HASH = re.compile(r"(?<=[\s\[,])#"), "\ue000"
 # Of YAML 1.1, which configuration files are written in.
 _DOTTED = re.compile(r"^([+-]?)\.(?=(inf|nan)$)", re.IGNORECASE)  # as YAML writes them
 _TRUE, _FALSE, _NULL = ("true", "yes", "on"), ("false", "no", "off"), ("null", "~", "")
@@ -125,14 +127,19 @@ def _scalar(word: str, text: str, taken: tuple[Kind, ...]) -> Any:
 
 def _collection(word: str, taken: tuple[Kind, ...]) -> Any:
     items = {item.name for kind in taken for item in kind.items}
-    # Items that are text stay as they were typed, too.
-    loader = yaml.BaseLoader if items & {"text", "choice"} and word[0] == "[" else yaml.SafeLoader
+    # Items that are text stay as they were typed, too. In one line, a ` #` begins no comment.
+    verbatim = bool(items & {"text", "choice"}) and word[0] == "["
+    if verbatim and "\n" not in word:
+        word = _COMMENT.sub(_HASH, word)
+    loader = yaml.BaseLoader if verbatim else yaml.SafeLoader
     try:
         value = yaml.load(word, loader)
     except yaml.YAMLError:
         return None
-    if items & {"text", "choice"} and isinstance(value, list):
-        return [paired(item) if isinstance(item, str) else item for item in value]
+    if verbatim and isinstance(value, list):
+        return [
+            paired(item.replace(_HASH, "#")) if isinstance(item, str) else item for item in value
+        ]
     if isinstance(value, list) and "number" in items:
         return [read(item, (Kind("number"),)) if isinstance(item, str) else item for item in value]
     return value

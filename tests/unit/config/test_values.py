@@ -83,6 +83,12 @@ def test_a_key_that_takes_text_takes_it_as_typed(key: str):
         assert value(f"{key}={text}") == text
 
 
+def test_number_signs_in_lists_of_text_begin_no_comment():
+    typed = 'input.path=[day #1/a.parquet, "b #2.parquet", #3.parquet,#4, a#5 ]'
+    assert value(typed) == ["day #1/a.parquet", "b #2.parquet", "#3.parquet", "#4", "a#5"]
+    assert value("output.passthrough=[page #]") == ["page #"]
+
+
 @pytest.mark.parametrize("key", TEXT_KEYS)
 def test_a_json_string_is_the_text_within_its_quotes(key: str):
     for typed, text in (
@@ -113,7 +119,7 @@ def test_no_text_is_text_only_where_it_has_a_meaning(key: str):
     [
         ("[a.parquet, b.parquet]", ["a.parquet", "b.parquet"]),
         ("[a]", ["a"]),
-        (' ["a, b", c #] ', ' ["a, b", c #] '),  # a comment: not a list
+        (' ["a, b", c #] ', ["a, b", "c #"]),  # no comment
         ('["a, b", "c #1", "*.parquet"]', ["a, b", "c #1", "*.parquet"]),
         ("[2026-01-31, 7, null, true, 1e3]", ["2026-01-31", "7", "null", "true", "1e3"]),
         ("[ab]*[cd]", "[ab]*[cd]"),
