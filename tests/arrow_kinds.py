@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 
 import pyarrow as pa
 
@@ -68,6 +69,18 @@ def plain() -> dict[str, pa.Array]:
 UNITS = ["s", "ms", "us", "ns"]
 
 
+def required(values: list[Any], null: list[bool]) -> pa.StructArray:
+    """Structs that may be null, with members that may not."""
+    inner = pa.StructArray.from_arrays([pa.array(values)], fields=[_required("x", pa.string())])
+    members = [pa.array(range(len(values)), pa.int32()), inner]
+    fields = [_required("a", pa.int32()), _required("b", inner.type)]
+    return pa.StructArray.from_arrays(members, fields=fields, mask=pa.array(null))
+
+
+def _required(name: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(name, kind, nullable=False)
+
+
 def nested() -> dict[str, pa.Array]:
     """Kinds that hold others."""
     lists = [[1], None, [], [2, None]]
@@ -92,5 +105,6 @@ def nested() -> dict[str, pa.Array]:
         "deep": pa.array([[{"m": moment}], None, [], [None]], pa.list_(pa.struct([("m", zoned)]))),
         "list_of_null": pa.array([[None], None, [], [None]], pa.list_(pa.null())),
         "list_of_uuid": pa.ListArray.from_arrays(pa.array([0, 1, 1, 2, 4]), plain()["uuid"]),
+        "required": required(["x", "", "y", ""], [False, True, False, False]),
         "struct_of_dictionary": pa.StructArray.from_arrays([plain()["dictionary"]], ["d"]),
     }

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from reranker_core.config import Config
 from reranker_core.encode.sequences import TokenSequences
@@ -155,10 +154,11 @@ def carried_rows(table: pa.Table, schema: InputSchema, with_text: bool) -> pa.Ta
 def _without_member(lists: pa.Array, member: str) -> pa.Array:
     """The same lists of structs, without one field of the structs."""
     structs, kind = lists.flatten(), lists.type
-    fields = [field for field in structs.type if field.name != member]
+    kept_fields = [(i, field) for i, field in enumerate(structs.type) if field.name != member]
     kept = pa.StructArray.from_arrays(
-        [pc.struct_field(structs, field.name) for field in fields],
-        fields=fields,
+        # As they are: where a struct is null, members that are never null have some value.
+        [structs.field(i) for i, _ in kept_fields],
+        fields=[field for _, field in kept_fields],
         mask=structs.is_null(),
     )
     value = kind.value_field.with_type(kept.type)

@@ -152,13 +152,20 @@ def _struct(array: pa.Array, kind: pa.DataType, checked: bool) -> pa.Array:
     # Members of one name can only be told apart by their positions.
     places = range(len(names)) if names == wanted else map(array.type.get_field_index, wanted)
     members = [
-        converted(pc.struct_field(array, [index]), field.type, checked)
+        converted(_member(array, index, field), field.type, checked)
         if index >= 0
         else pa.nulls(len(array), field.type)
         for index, field in zip(places, kind, strict=True)
     ]
     mask = None if not array.null_count else array.is_null()
     return pa.StructArray.from_arrays(members, fields=list(kind), mask=mask)
+
+
+def _member(array: pa.StructArray, index: int, field: pa.Field) -> pa.Array:
+    """The values of a member. Null where the struct is, unless the member may never be null: there
+    it has some value.
+    """
+    return pc.struct_field(array, [index]) if field.nullable else array.field(index)
 
 
 def _map(array: pa.Array, kind: pa.DataType, checked: bool) -> pa.Array:

@@ -79,6 +79,17 @@ def test_members_of_one_name_keep_their_values():
     assert [found.field(index).to_pylist() for index in (0, 1)] == [["a"], ["b"]]
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_null_structs_may_have_members_that_may_not_be_null(first: int):
+    found = arrow_kinds.required(["x", "", "y"], [False, True, False]).slice(first)
+    kind = found.type.field("b").type.field("x").with_type(pa.large_string())
+    wanted = pa.struct([found.type.field("a"), pa.field("b", pa.struct([kind]), nullable=False)])
+    changed = converted(found, wanted)
+    changed.validate(full=True)
+    assert changed.type == wanted
+    assert changed.to_pylist() == found.to_pylist()
+
+
 VARIANTS = {
     "text": [
         pa.string(),

@@ -143,6 +143,24 @@ def test_every_type_as_a_member_beside_the_passage(tmp_path: Path, name: str):
     assert_equal(found.field(2), values)
 
 
+def test_candidates_that_are_null_with_members_that_may_not_be(tmp_path: Path):
+    names = [("doc_id", pa.string()), ("passage", pa.string()), ("year", pa.int64())]
+    members = [["d0", "", "d2", "d3"], ["p", "", "p", "p"], [2000, 0, 2002, 2003]]
+    joined = pa.StructArray.from_arrays(
+        [pa.array(values, kind) for values, (_, kind) in zip(members, names, strict=True)],
+        fields=[pa.field(*each, nullable=False) for each in names],
+        mask=pa.array([False, True, False, False]),
+    )
+    lists = pa.ListArray.from_arrays(pa.array([0, 2, 4], pa.int32()), joined)
+    table = nested([2, 2]).select(["query_id", "query"]).append_column("candidates", lists)
+    written(tmp_path, table, row_group_size=1)
+    after, _ = through(tmp_path, "input.columns.passage=candidates.passage")
+    found = pq.read_table(after)["candidates"].combine_chunks().flatten()
+    assert found.is_null().to_pylist() == [False, True, False, False]
+    assert found.field("year").to_pylist()[2:] == [2002, 2003]
+    assert not any(field.nullable for field in found.type)
+
+
 # Four values of these are no three queries one behind the other.
 ID_KINDS = [name for name in KINDS if name not in ("null", "bool", "bool8", "list_of_null")]
 
