@@ -19,6 +19,22 @@ from reranker_core.input.types.ids import comparable, numbers_of
 _BATCH_ROWS = 8192
 
 
+class DividedQuery(InputError):
+    """The rows of a query are not adjacent, or in two shards; `where` is the sentence that says
+    where.
+    """
+
+    def __init__(self, where: str) -> None:
+        super().__init__(where)
+        self.where = where
+
+    def __str__(self) -> str:
+        return (
+            f"output.rank=true, but {self.where}. Ranks need all candidates of a query in adjacent "
+            "rows of one shard. Sort the rows by query, or set output.rank=false"
+        )
+
+
 def move_to_query_starts(
     cuts: list[tuple[int, int]], url: str, query_id: str
 ) -> list[tuple[int, int]]:
@@ -51,7 +67,7 @@ def check_query_order(
         keys: the query ids of shards that have them in the name of a folder.
 
     Raises:
-        InputError: a query has rows in two places; the message names both.
+        DividedQuery: a query has rows in two places; the message names both.
 
     """
 
@@ -79,11 +95,9 @@ def check_query_order(
                     continue
                 if value in places:
                     before, first = places[value]
-                    raise InputError(
-                        f"output.rank=true, but a query of {before} (from row {first}) continues "
-                        f"in {url} (row {row}){_apart(before, url)}. Ranks need all candidates of "
-                        "a query in adjacent rows of one shard. Sort the rows by query, or set "
-                        "output.rank=false"
+                    raise DividedQuery(
+                        f"a query of {before} (from row {first}) continues in {url} (row {row})"
+                        f"{_apart(before, url)}"
                     )
                 places[value] = (url, row)
 

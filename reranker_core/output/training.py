@@ -16,9 +16,10 @@ import numpy as np
 import pyarrow as pa
 
 from reranker_core.config import Config
-from reranker_core.errors import ConfigError, Incomplete
+from reranker_core.errors import ConfigError, Incomplete, InputError
 from reranker_core.input.pairs import candidates, column_of
 from reranker_core.input.plan import Plan, make_plan
+from reranker_core.input.query_cuts import DividedQuery
 from reranker_core.input.reading import read_parts
 from reranker_core.input.schema import InputSchema
 from reranker_core.output.checksums import unchanged
@@ -55,7 +56,8 @@ def write_training_data(config: Config) -> Written:
 
     Raises:
         ConfigError: the labels are not configured, or not in the output.
-        InputError: a row has different numbers of labels and candidates. Then no file is written.
+        InputError: a row has different numbers of labels and candidates, or rows of a query are
+            not adjacent. Then no file is written.
         Incomplete: there is no `_SUCCESS` yet, or a data file is missing or damaged.
         OutputConflict: the output was written with another configuration or another input.
 
@@ -72,7 +74,15 @@ def write_training_data(config: Config) -> Written:
         _check_labels(store, plan, config)
     written = Written()
     config = _with_texts(config, plan.schema.nested)
-    derivation = prepare_derivation(store, config)
+    try:
+        derivation = prepare_derivation(store, config)
+    except DividedQuery as divided:
+        raise InputError(
+            f"export: {divided.where}. A line of training data has all candidates of a query, so "
+            "they must be in adjacent rows of one shard. Sort the rows of the input by query, "
+            "score them to another output.path, and export that output. With reuse.from, scores "
+            "are used again (docs/reuse.md)"
+        ) from None
     schema, divisor = derivation.plan.schema, temperature(derivation.fingerprint)
     for part in derivation.plan.parts:
         ((_, rows),) = read_parts([part], schema.columns)

@@ -14,7 +14,7 @@ import transformers
 from FlagEmbedding.abc.finetune.reranker.AbsDataset import AbsRerankerTrainDataset
 
 from reranker_core.config import Config
-from reranker_core.errors import ConfigError, Incomplete
+from reranker_core.errors import ConfigError, Incomplete, InputError
 from reranker_core.input.schema import InputSchema, resolve_schema
 from reranker_core.output.manifest import conclude
 from reranker_core.output.training import (
@@ -157,3 +157,13 @@ def test_an_output_that_is_not_complete_is_not_read(tmp_path: Path):
 def test_a_column_that_was_not_passed_through_is_named():
     with pytest.raises(ConfigError, match="'grade' is not in the output"):
         lines(flat(2), pa.array([1.0, 2.0]), "training.positive_column=grade")
+
+
+def test_rows_of_a_query_that_are_apart_are_refused_in_words_of_export(tmp_path: Path):
+    write(tmp_path / "in" / "a.parquet", flat(6, query_id=["a", "b", "a", "b", "c", "c"]))
+    output = Output(tmp_path / "in", tmp_path / "out", "training.positive_score=5")
+    output.drive()
+    with pytest.raises(InputError, match=r"export: a query of .*from row 0\) continues in") as told:
+        write_training_data(output.config)
+    assert "output.rank" not in str(told.value)
+    assert not list(output.store.list(TRAINING))
