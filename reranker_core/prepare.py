@@ -14,7 +14,7 @@ from reranker_core.device import resolve_device
 from reranker_core.encode.formats.pair_format import PairFormat
 from reranker_core.errors import ConfigError
 from reranker_core.input.plan import Part, Plan, make_plan
-from reranker_core.input.schema import refuse_case_twins
+from reranker_core.input.schema import refuse_case_twins, refuse_texts_left_out
 from reranker_core.models.checkpoint import open_checkpoint
 from reranker_core.models.families import FAMILIES, choose
 from reranker_core.output.checksums import unchanged
@@ -31,7 +31,7 @@ from reranker_core.output.identity import (
     shard_changes,
     without_shards,
 )
-from reranker_core.output.inventory import Outstanding, outstanding
+from reranker_core.output.inventory import Outstanding, has_parts, outstanding
 from reranker_core.output.manifest import SUCCESS
 from reranker_core.output.replacement import derived_store, is_pending
 from reranker_core.preflight.checkpoint import check_checkpoint
@@ -48,7 +48,7 @@ class Prepared:
     """A run that is ready to start.
 
     Attributes:
-        config: with the `model.dtype` that a resumed run has recorded.
+        config: with the `model.dtype` that the output was scored in, if it has parts.
         plan: all parts.
         outstanding: the remaining work.
         store: the output.
@@ -168,17 +168,16 @@ def _settled(config: Config, scoring: dict[str, Any], dtype: str) -> tuple[Confi
 
 def _planned(config: Config) -> Plan:
     """The plan. An unfinished output goes on with the versions of tables that it was begun with."""
-    plan = make_plan(config)
-    chosen = config.input.snapshot is not None or config.input.changed == "rescore"
-    if chosen or not plan.snapshots:
-        return plan
     store = Store(config.output.path)
-    begun = (recorded(store) or {}).get("input", {}).get("snapshots", plan.snapshots)
-    if begun == plan.snapshots or store.exists(SUCCESS):
-        return plan
+    chosen = config.input.snapshot is not None or config.input.changed == "rescore"
+    before = None if chosen else recorded(store)
+    begun = (before or {}).get("input", {}).get("snapshots")
+    if not begun or store.exists(SUCCESS):
+        return make_plan(config)
     log.info(
-        "the output was started with snapshot %s, so this run reads it; the newest is %s",
-        *(", ".join(f"{name} {of[name]}" for name in of) for of in (begun, plan.snapshots)),
+        "the output was started with snapshot %s, so this run reads it; to read the newest "
+        "snapshot, set input.changed=rescore",
+        ", ".join(f"{name} {number}" for name, number in begun.items()),
     )
     return make_plan(config, begun)
 
@@ -207,10 +206,13 @@ def compare(prepared: Prepared) -> Prepared:
     before = recorded(holder)
     if before is None:
         refuse_case_twins(plan.schema.carried, config)
+        refuse_texts_left_out(plan.schema, config)
         return replace(prepared, derivation=None)
     scoring = as_earlier(scoring, before["fingerprint"])
     if config.model.dtype == "auto":
         config, scoring = _settled(config, scoring, before["fingerprint"]["dtype"])
+    # Nothing was scored in the recorded format: replicas may still refuse it, and try the next one.
+    is_open = prepared.config.model.dtype == "auto" and not has_parts(holder)
     plan = plan.known_as(unchanged(store, before["input"]["shards"], plan))
     now = identity(scoring, plan, config, before)
     whole = config.input.changed != "rescore"
@@ -225,6 +227,8 @@ def compare(prepared: Prepared) -> Prepared:
     else:
         refuse_differences(store, old, new, config)
         left = outstanding(holder, plan, digest(now))
+        if is_open:
+            config, scoring = prepared.config, prepared.fingerprint
     return replace(
         prepared,
         config=config,

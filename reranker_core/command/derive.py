@@ -49,7 +49,9 @@ def derive(output: str, overrides: tuple[str, ...], to: str, config: str | None)
     base = None if config else configuration_like(output, overrides, "derive ")
     loaded = load_config(config, overrides, base=base)
     # Late, so that --help and wrong options answer at once.
+    from reranker_core.input.schema import refuse_texts_left_out
     from reranker_core.output.derivation import prepare_derivation
+    from reranker_core.output.identity import recorded
     from reranker_core.report.summary import print_proof
     from reranker_core.storage.store import Store
 
@@ -62,6 +64,8 @@ def derive(output: str, overrides: tuple[str, ...], to: str, config: str | None)
         )
     target.check_writable()
     derivation = prepare_derivation(source, loaded)
+    if recorded(target) is None:
+        refuse_texts_left_out(derivation.plan.schema, loaded)
     from reranker_core.pipeline.derive import derive as run
 
     totals = run(derivation)

@@ -102,7 +102,8 @@ def list_entry(entry: str, config: Config, version: int | None) -> Entry:
     except PermissionError as error:
         raise InputError(
             f"input.path={entry}: permission denied: {error.filename or brief(error)}; give the "
-            "user of the job permission to read it"
+            "user of the job permission to read it, or leave it out with a pattern such as "
+            "input.path=FOLDER/*.parquet"
         ) from None
     except RerankError:
         raise
@@ -161,8 +162,10 @@ def _live(file: LiveFile, where: Address, version: int) -> ShardFile:
         raise InputError(
             f"input.path={where.entry}: {file.url} belongs to snapshot {version}, but does not "
             "exist. It may have been removed (vacuum, expired snapshots), or the table was moved. "
-            "Choose a newer version with input.snapshot"
+            "Choose a newer version with input.snapshot. If the output was started with this "
+            "version, also set input.changed=rescore"
         ) from None
+    _refuse_other_encoding(file.url)
     url, real = (path, os.path.realpath(path)) if is_local(filesystem) else (file.url, "")
     size = int(info["size"])
     if file.size not in (None, size):
@@ -203,14 +206,27 @@ def _is_no_table(where: Address, config: Config) -> str:
 
 
 def _shard(where: Address, item: Item, base: str) -> ShardFile:
+    url = where.url_of(item.path)
+    _refuse_other_encoding(url)
     return ShardFile(
-        url=where.url_of(item.path),
+        url=url,
         name=item.path[len(base) :].lstrip("/"),
         size=int(item.info["size"]),
         etag=entity_tag(item.info),
         real=item.real if is_local(where.filesystem) else "",
         inode=item.info.get("inode", ""),
     )
+
+
+def _refuse_other_encoding(url: str) -> None:
+    """Names are part of the output (names of parts, values of partition keys), which is UTF-8."""
+    try:
+        url.encode()
+    except UnicodeEncodeError:
+        escaped = url.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        raise InputError(
+            f"{escaped}: the name of this file, or of a folder above it, is not UTF-8. Rename it"
+        ) from None
 
 
 def _ask_for_bucket(where: Address) -> None:

@@ -7,12 +7,13 @@ parallel list columns or in one list of structs (written as `candidates.passage`
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from reranker_core.config import Config
-from reranker_core.errors import InputError
+from reranker_core.errors import ConfigError, InputError
 from reranker_core.input.missing import missing_columns
 from reranker_core.input.types.common_type import is_list
 
@@ -172,10 +173,13 @@ def _find(arrow: pa.Schema, name: str, role: str, shard: str) -> Field | None:
     if name in arrow.names:
         refuse_double(arrow, name, shard)
         return Field(name)
-    column, dot, member = name.partition(".")
-    if not dot or column not in arrow.names:
+    cuts = cut_at_dots(name, arrow.names)
+    if not cuts:
         return None
-    refuse_double(arrow, column, shard)
+    for column, _ in cuts:
+        refuse_double(arrow, column, shard)
+    fitting = (cut for cut in cuts if cut[1] in (_members(arrow.field(cut[0]).type) or ()))
+    column, member = next(fitting, cuts[0])
     kind = arrow.field(column).type
     if pa.types.is_struct(kind) and kind.get_field_index(member) >= 0:
         raise InputError(
@@ -192,6 +196,12 @@ def _find(arrow: pa.Schema, name: str, role: str, shard: str) -> Field | None:
             f"(configured for {role}); they have {', '.join(members)}"
         )
     return Field(column, member)
+
+
+def cut_at_dots(name: str, columns: Sequence[str]) -> list[tuple[str, str]]:
+    """The pairs of column and field that `name` can mean: both may have dots in their names."""
+    cuts = ((name[:index], name[index + 1 :]) for index, sign in enumerate(name) if sign == ".")
+    return [(column, member) for column, member in cuts if column in columns]
 
 
 def _beside(arrow: pa.Schema, passage: Field | None, name: str) -> Field | None:
@@ -224,6 +234,23 @@ def refuse_case_twins(carried: tuple[str, ...], config: Config) -> None:
                 f"the input column '{folded[name.casefold()]}' and the column '{name}' that the "
                 "job adds differ only in case. Readers that ignore case, such as Spark and DuckDB, "
                 f"cannot tell them apart. {_rename(key)}"
+            )
+
+
+def refuse_texts_left_out(schema: InputSchema, config: Config) -> None:
+    """Refuse a column of `output.passthrough` that would be left out because it is a text. Outputs
+    that have begun may lack it.
+
+    Raises:
+        ConfigError: naming the column.
+
+    """
+    listed = config.output.passthrough
+    for name in () if listed == "all" else listed:
+        if name not in schema.carried:
+            raise ConfigError(
+                f"output.passthrough: '{name}' contains the texts of pairs, which are copied only "
+                "with output.text=true. Set output.text=true, or remove the name from the list"
             )
 
 

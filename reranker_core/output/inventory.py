@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from reranker_core.errors import OutputConflict, count
 from reranker_core.input.plan import Part, Plan
 from reranker_core.output.commit import QUARANTINE, data_name, part_of, quarantine_name, read_facts
+from reranker_core.output.receipts import FOLDER as RECEIPTS
 from reranker_core.output.receipts import Receipt, is_batch, is_receipt, read_receipts, receipt_name
 from reranker_core.reuse.keys import FOLDER as KEYS
 from reranker_core.reuse.keys import keys_name
@@ -71,6 +72,13 @@ def take_inventory(store: Store) -> Inventory:
         else:
             found.data[part] = listed
     return found
+
+
+def has_parts(store: Store) -> bool:
+    """Whether the output contains a receipt or a data file."""
+    if next(store.list(RECEIPTS), None) is not None:
+        return True
+    return any(part_of(listed.name) is not None for listed in store.list())
 
 
 def committed_parts(store: Store, inventory: Inventory, run: str) -> tuple[set[str], set[str]]:

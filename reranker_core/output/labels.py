@@ -11,7 +11,7 @@ import pyarrow as pa
 from reranker_core.config import TrainingConfig
 from reranker_core.errors import ConfigError, InputError, count
 from reranker_core.input.pairs import column_of, list_values
-from reranker_core.input.schema import Field, InputSchema
+from reranker_core.input.schema import Field, InputSchema, cut_at_dots
 from reranker_core.input.types.common_type import is_list
 from reranker_core.input.types.conversion import is_valid, list_lengths
 from reranker_core.input.types.ids import comparable
@@ -26,13 +26,15 @@ def field_of(name: str, columns: Sequence[str]) -> Field:
         ConfigError: there is no such column.
 
     """
-    column, _, member = name.partition(".") if name not in columns else (name, "", "")
-    if column not in columns:
+    if name in columns:
+        return Field(name)
+    cuts = cut_at_dots(name, columns)
+    if not cuts:
         raise ConfigError(
             f"column '{name}' is not in the output, which has {', '.join(columns)}. "
             "output.passthrough chooses the input columns that are copied"
         )
-    return Field(column, member or None)
+    return Field(*cuts[0])
 
 
 def values_of(table: pa.Table, name: str, schema: InputSchema) -> pa.Array:

@@ -15,10 +15,10 @@ from functools import partial
 from reranker_core.errors import PreflightRefused
 from reranker_core.output.attempts import Recorder
 from reranker_core.output.identity import identity
+from reranker_core.output.inventory import has_parts
 from reranker_core.output.lease import Lease
 from reranker_core.output.manifest import begin, conclude
 from reranker_core.output.proof import Totals
-from reranker_core.output.receipts import FOLDER
 from reranker_core.output.shared_pairs import SharedPairs
 from reranker_core.pipeline.cluster import hardware, living_nodes, on_device, possible_formats
 from reranker_core.pipeline.connection import connected
@@ -99,8 +99,7 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
                 except PreflightRefused as refused:
                     # Replicas refuse before they score a row: nothing is in the output yet.
                     failed = refused.failed("numerics")
-                    began = next(iter(store.list(FOLDER)), None) is not None
-                    if not failed or began or dtype == list(formats)[-1]:
+                    if not failed or has_parts(store) or dtype == list(formats)[-1]:
                         raise
                     log.warning(
                         "model.dtype=%s: %s failed. Replicas load the model again in the next "

@@ -70,6 +70,20 @@ def test_an_output_that_has_begun_with_such_columns_is_resumed(
     assert len(prepare(settings(folder, bert)).todo) == 4
 
 
+@pytest.mark.parametrize("name", ["query", "passage"])
+def test_a_text_to_pass_through_needs_the_key_for_texts(
+    folder: Path, bert: Path, name: str, monkeypatch: pytest.MonkeyPatch
+):
+    listed = f"output.passthrough=[{name}]"
+    with pytest.raises(ConfigError, match=f"'{name}' contains the texts .* Set output.text=true"):
+        prepare(settings(folder, bert, listed))
+    prepare(settings(folder, bert, listed, "output.text=true"))
+    with monkeypatch.context() as patch:  # as an earlier version began it
+        patch.setattr("reranker_core.prepare.refuse_texts_left_out", lambda *_: None)
+        begin(prepare(settings(folder, bert, listed)))
+    assert len(prepare(settings(folder, bert, listed)).todo) == 4
+
+
 def test_the_plan_says_what_was_passed_over(folder: Path, bert: Path):
     (folder / "in" / "_SUCCESS").touch()
     (folder / "in" / "notes.md").touch()

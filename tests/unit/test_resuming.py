@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from deltalake import write_deltalake
+from deltalake import DeltaTable, write_deltalake
 
-from reranker_core.errors import OutputConflict
+from reranker_core.errors import InputError, OutputConflict
 from reranker_core.output.commit import data_name
+from reranker_core.output.identity import recorded
 from reranker_core.output.receipts import receipt_name
 from reranker_core.prepare import prepare
 from tests.begun import begin, finish, settings, two_shards
+from tests.delta_logs import delete_by_vector
 from tests.tables import flat, write
 
 
@@ -116,10 +118,39 @@ def test_an_unfinished_output_goes_on_with_the_snapshot_it_was_begun_with(
         prepare(settings(tmp_path, bert))
 
 
+@pytest.mark.parametrize("spoil", ["deletion_vectors", "emptied"])
+def test_an_unfinished_output_goes_on_though_the_newest_snapshot_cannot_be_read(
+    tmp_path: Path, bert: Path, spoil: str
+):
+    write_deltalake(tmp_path / "in", flat(10))
+    begin(prepare(settings(tmp_path, bert)))
+    if spoil == "deletion_vectors":
+        delete_by_vector(tmp_path / "in", [1])
+    else:
+        DeltaTable(tmp_path / "in").delete()
+    with pytest.raises(InputError):
+        prepare(settings(tmp_path, bert, "input.changed=rescore"))
+    resumed = prepare(settings(tmp_path, bert))
+    assert (resumed.plan.snapshots, resumed.plan.rows) == ({"in": 0}, 10)
+
+
 def test_a_resumed_run_keeps_the_dtype_that_it_began_with(folder: Path, bert: Path):
-    begin(prepare(settings(folder, bert)), dtype="bfloat16")
+    begin(first := prepare(settings(folder, bert)), dtype="bfloat16")
+    finish(first, 0)
     found = prepare(settings(folder, bert))
     assert found.config.model.dtype == found.fingerprint["dtype"] == "bfloat16"
+    first.store.delete(receipt_name(first.plan.parts[0].name))  # the data file counts, too
+    assert prepare(settings(folder, bert)).config.model.dtype == "bfloat16"
+
+
+def test_the_dtype_of_an_output_without_parts_is_still_open(folder: Path, bert: Path):
+    # As after an interruption while models are loaded: a format may yet turn out not to work.
+    begin(prepare(settings(folder, bert)), dtype="bfloat16")
+    found = prepare(settings(folder, bert))
+    assert found.config.model.dtype == found.fingerprint["dtype"] == "auto"
+    assert len(found.todo) == 4
+    begin(found, dtype="float32")
+    assert (recorded(found.store) or {})["fingerprint"]["dtype"] == "float32"
 
 
 def test_another_dtype_than_the_run_began_with_is_a_conflict(folder: Path, bert: Path):

@@ -22,6 +22,7 @@ from reranker_core.errors import InputError, brief, count
 from reranker_core.input.tables.marker import METADATA
 from reranker_core.input.tables.snapshot import LiveFile, Snapshot, refuse
 from reranker_core.storage.filesystem import open_filesystem, open_to_read
+from reranker_core.storage.parallel import in_parallel
 from reranker_core.storage.tree import Item, children
 
 _HINT = "version-hint.text"
@@ -81,8 +82,10 @@ def snapshot(url: str, version: int | None) -> Snapshot:
     )
     if keys or _has_changed(schema, list(schemas.values())):
         renamed = _are_renamed(list(schemas.values()))
-        for file in files:
-            _check_columns(file.url, schema, keys, url, renamed)
+        for _ in in_parallel(
+            lambda file: _check_columns(file.url, schema, keys, url, renamed), files
+        ):
+            pass
     return Snapshot(current.snapshot_id, tuple(files))
 
 
@@ -137,18 +140,14 @@ def _newest(url: str) -> str:
     names = [item.name for item in children(filesystem, Item(folder, folder, "folder"))]
     if _HINT in names:
         hint = filesystem.cat_file(f"{folder}/{_HINT}").decode().strip()
-        named = [
-            hint,
-            f"v{hint}.metadata.json",
-            f"v{hint}.gz.metadata.json",
-            f"{hint}.metadata.json",
-        ]
-        found = next((name for name in named if name in names), None)
+        found = _of_version(hint, names)
         if found is None:
             raise InputError(
                 f"{url}: {_HINT} of the Iceberg table names version {hint}, which is not in "
                 f"{folder}"
             )
+        while hint.isdecimal() and (later := _of_version(str(int(hint) + 1), names)):
+            hint, found = str(int(hint) + 1), later  # the hint is written last, and may be old
         return f"{url.rstrip('/')}/metadata/{found}"
     numbers = {name: _number(name) for name in names if METADATA.fullmatch(name)}
     newest = sorted(name for name in numbers if numbers[name] == max(numbers.values()))
@@ -159,6 +158,12 @@ def _newest(url: str) -> str:
             "export the rows as Parquet files"
         )
     return f"{url.rstrip('/')}/metadata/{newest[0]}"
+
+
+def _of_version(hint: str, names: list[str]) -> str | None:
+    """The metadata file that a hint means: a number of a version, or a name."""
+    named = [hint, f"v{hint}.metadata.json", f"v{hint}.gz.metadata.json", f"{hint}.metadata.json"]
+    return next((name for name in named if name in names), None)
 
 
 def _number(name: str) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from reranker_core.errors import InputError
 from tests.listings import fill, listed, names, passed_over
 from tests.tables import flat, write
 
@@ -134,3 +135,13 @@ def test_files_whose_names_tell_nothing_do_not_count_beside_parquet(tmp_path: Pa
     write(tmp_path / "a.snappy.parquet", flat(2))
     assert names(tmp_path) == ["a.snappy.parquet"]
     assert passed_over(tmp_path) == {"not_parquet": 1}
+
+
+@pytest.mark.parametrize("folder", ["", "dt=\udcfc", "day \udcff"])
+def test_names_that_are_not_utf8_are_refused_with_escapes(tmp_path: Path, folder: str):
+    fill(tmp_path, "a.parquet")
+    fill(tmp_path, "notes \udcff.txt")  # is not read
+    assert names(tmp_path) == ["a.parquet"]
+    fill(tmp_path / folder, "b.parquet" if folder else "b\udcff.parquet")
+    with pytest.raises(InputError, match=r"/.*\\x(ff|fc).*: the name .* is not UTF-8. Rename it"):
+        names(tmp_path)

@@ -338,3 +338,19 @@ def test_a_field_of_a_struct_that_is_no_list_is_told():
     message = refused(row, "input.columns.passage=t.body")
     assert "column 't' is a struct; expected a list of structs" in message
     assert "SELECT *, t.body AS body" in message
+
+
+@pytest.mark.parametrize("column", ["cands.v1", "v.cands.1", "candidates."])
+def test_a_list_of_structs_may_have_dots_in_its_name(column: str):
+    index = STRUCTS.get_field_index("candidates")
+    arrow = STRUCTS.set(index, STRUCTS.field(index).with_name(column))
+    arrow = arrow.append(pa.field("v", pa.int64())).append(pa.field("cands", pa.list_(pa.int8())))
+    schema = resolve(arrow, f"input.columns.passage={column}.passage")
+    assert (schema.passage, schema.doc_id) == (Field(column, "passage"), Field(column, "doc_id"))
+
+
+def test_a_field_of_structs_may_have_dots_in_its_name():
+    kind = pa.list_(pa.struct([("p.text", pa.string()), ("doc_id", pa.string())]))
+    arrow = with_field(STRUCTS, "candidates", kind)
+    schema = resolve(arrow, "input.columns.passage=candidates.p.text")
+    assert schema.passage == Field("candidates", "p.text")

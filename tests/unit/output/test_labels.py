@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from reranker_core.config import TrainingConfig
 from reranker_core.errors import ConfigError, InputError
-from reranker_core.input.schema import resolve_schema
-from reranker_core.output.labels import labels_of
+from reranker_core.input.schema import Field, resolve_schema
+from reranker_core.output.labels import field_of, labels_of
 from reranker_core.output.training import TRAINING, write_training_data
 from tests.outputs import Output
 from tests.tables import STRUCT_COLUMNS, config, flat, nested, structs, write
@@ -117,3 +117,8 @@ def test_queries_without_labels_are_counted(tmp_path: Path):
         for line in path.read_text().splitlines()
     ]
     assert [line["pos"] for line in lines] == [["passage 0.0"], ["passage 2.1"]]
+
+
+def test_labels_in_structs_of_a_column_with_a_dot():
+    assert field_of("cands.v1.label", ["cands.v1", "score"]) == Field("cands.v1", "label")
+    assert field_of("a.b", ["a", "a.b"]) == Field("a.b")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import sys
@@ -97,6 +98,18 @@ def test_a_hint_names_the_version(table: Table):
     (folder / "version-hint.text").write_text("3\n")
     assert "names version 3, which is not in" in refusal(folder_of(table))
     shutil.copy(folder / names[1], folder / "v3.metadata.json")
+    assert rows(folder_of(table)) == 10
+
+
+@pytest.mark.parametrize("zipped", ["", ".gz"])
+def test_a_hint_that_is_behind_is_followed_to_the_newest_version(table: Table, zipped: str):
+    folder = folder_of(table) / "metadata"
+    for number, name in enumerate(sorted(folder.glob("0000[123]-*.metadata.json")), start=9):
+        packed = gzip.compress(name.read_bytes()) if zipped else name.read_bytes()
+        (folder / f"v{number}{zipped}.metadata.json").write_bytes(packed)
+    (folder / "version-hint.text").write_text("9")
+    assert rows(folder_of(table)) == 13
+    (folder / f"v10{zipped}.metadata.json").unlink()
     assert rows(folder_of(table)) == 10
 
 
