@@ -22,6 +22,7 @@ from reranker_core.output.derivation import Derivation, derivation_in_place
 from reranker_core.output.differences import are_derived, differences
 from reranker_core.output.earlier_scores import EarlierScores, earlier_scores
 from reranker_core.output.identity import (
+    RUN_FILE,
     as_earlier,
     digest,
     fingerprint,
@@ -101,9 +102,9 @@ def prepare(config: Config) -> Prepared:
         OutputConflict: the output belongs to another run.
 
     """
-    plan = _planned(config)
     store = Store(config.output.path)
     store.check_writable()
+    plan = _planned(config, store)
     if not joins_cluster(config):
         resolve_device(config.model.device)
     checkpoint = open_checkpoint(config.model)
@@ -166,11 +167,10 @@ def _settled(config: Config, scoring: dict[str, Any], dtype: str) -> tuple[Confi
     return config.model_copy(update={"model": model}), {**scoring, "dtype": dtype}
 
 
-def _planned(config: Config) -> Plan:
+def _planned(config: Config, store: Store) -> Plan:
     """The plan. An unfinished output goes on with the versions of tables that it was begun with."""
-    store = Store(config.output.path)
     chosen = config.input.snapshot is not None or config.input.changed == "rescore"
-    before = None if chosen else recorded(store)
+    before = recorded(store) if not chosen and store.exists(RUN_FILE) else None
     begun = (before or {}).get("input", {}).get("snapshots")
     if not begun or store.exists(SUCCESS):
         return make_plan(config)
