@@ -112,9 +112,12 @@ class Reranker:
 
         """
         checked = _checked_pairs(pairs)
+        if not checked:
+            layers = len(self._config.model.cutoff_layers)
+            return np.zeros((0, layers) if layers > 1 else 0, np.float32)
         numbers = {pair: number for number, pair in enumerate(dict.fromkeys(checked))}
         distinct = [*numbers]
-        starts = range(0, max(len(distinct), 1), _PAIRS_AT_ONCE)
+        starts = range(0, len(distinct), _PAIRS_AT_ONCE)
         scores = [self._scorer.score_pairs(distinct[at : at + _PAIRS_AT_ONCE]) for at in starts]
         return np.concatenate(scores)[[numbers[pair] for pair in checked]]
 

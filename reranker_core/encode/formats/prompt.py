@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from reranker_core.config import ModelConfig, Template
 from reranker_core.encode.formats.pair_format import Answer, specials_in_texts
@@ -219,7 +220,8 @@ class PromptFormat:
         before: list[Runs] = [Runs.same(self.prefix, count)]
         passage: Runs | None = None
         after: list[Runs] = []
-        lost, longest = np.zeros(count, np.int64), self.passage_max_length
+        lost = np.zeros(count, np.int64)
+        longest: int | Int64s = self.passage_max_length
         for segment in self.read.segments:
             pieces = before if passage is None else after
             if segment in self.literals:
@@ -239,9 +241,10 @@ class PromptFormat:
                 texts = [filled(self.read, segment, passage=passage) for passage in passages]
                 ids = tokenize(self.tokenizer, texts, None if whole else self.passage_max_length)
                 if in_chunks(self.model):
-                    lead, ids = self._without_lead(segment, ids)
-                    before.append(Runs.same(lead, count))
-                    longest -= len(lead)
+                    lead, with_lead, ids = self._without_lead(segment, ids)
+                    has_lead = with_lead[passage_of]
+                    before.append(Runs(Ragged.of([[], lead]), has_lead.astype(np.int64)))
+                    longest = longest - len(lead) * has_lead
                 passage = Runs(ids, passage_of)
             else:
                 head, passage, tail, cut_off = self._joint(
@@ -267,19 +270,19 @@ class PromptFormat:
                 capped[text] = own if len(ends) <= most else own[: ends[most - 1]]
         return [capped[text] for text in instructions]
 
-    def _without_lead(self, segment: str, ids: Ragged) -> tuple[list[int], Ragged]:
-        """What the segment says before the passage, so that each chunk can have it, and the rest;
-        nothing and all, where tokens reach over the seam.
+    def _without_lead(
+        self, segment: str, ids: Ragged
+    ) -> tuple[list[int], npt.NDArray[np.bool_], Ragged]:
+        """What the segment says before a passage, so that each chunk can have it; which passages
+        begin with it; and their ids without it. Where a token reaches over the seam, the passage
+        keeps all of its ids.
         """
         lead = self.tokenizer.ids(segment.split("{passage}")[0].rstrip())
-        size = len(lead)
-        fits = (ids.lengths >= size).all() and all(
-            (ids.values[ids.starts + i] == token).all() for i, token in enumerate(lead)
-        )
-        if not fits:
-            return [], ids
-        index = np.arange(len(ids.lengths))
-        return lead, take(ids, index, ids.lengths - size, skip=size)
+        fits = ids.lengths >= len(lead)
+        for place, token in enumerate(lead):
+            fits[fits] = ids.values[ids.starts[fits] + place] == token
+        skip = len(lead) * fits
+        return lead, fits, take(ids, np.arange(len(fits)), ids.lengths - skip, skip=skip)
 
     def _joint(
         self,

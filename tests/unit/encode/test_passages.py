@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,20 @@ def test_each_chunk_says_what_a_passage_begins_with(folder: Path):
     assert max(chunks.tokens.lengths) <= found.max_length
     if folder.name.startswith("gemma"):
         assert found.tokenizer.decode(runs(chunks)[-1][:start]).endswith("\nB:")
+
+
+def test_chunks_do_not_depend_on_other_passages(qwen3: Path):
+    vocabulary = json.loads((qwen3 / "tokenizer.json").read_text())["model"]["vocab"]
+    token = next(token for token in vocabulary if token.isalpha() and len(token) > 2)
+    template = {"segments": ["{query}\n", f"{token[0]}{{passage}}"], "answer_ids": {7: 1.0}}
+    settings = {"template": template, "max_length": 40, "query_max_length": 10}
+    found = pair_format(qwen3, long_passage="max", chunk_overlap=0, **settings)
+    rng = random.Random(5)
+    # The first one has a token that begins before the passage.
+    pairs = [("a", f"{token[1:]} {words(60, rng)}"), ("b", f"({words(60, rng)}")]
+    assert len(found.tokenizer.ids(token)) == 1
+    together = runs(encode(found, *pairs))
+    assert together == [run for pair in pairs for run in runs(encode(found, pair))]
 
 
 def test_a_short_passage_is_one_chunk_with_the_same_ids(folder: Path):

@@ -97,6 +97,13 @@ def test_nothing_to_score_is_an_empty_array(reranker: Reranker):
     assert reranker.rank("a query", []) == []
 
 
+def test_nothing_to_score_has_the_layers_of_other_results(minicpm_layerwise: Path):
+    off = {"preflight.checks.meaning": "off"}
+    made = Reranker(minicpm_layerwise, cutoff_layer=[2, 3], dtype="float32", config=off)
+    assert made.score([]).shape == (0, 2)
+    assert made.score(PAIRS[:1]).shape == (1, 2)
+
+
 def test_more_pairs_than_are_sorted_together_keep_their_order(
     reranker: Reranker, monkeypatch: pytest.MonkeyPatch
 ):
