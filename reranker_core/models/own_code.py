@@ -100,7 +100,7 @@ def _whole(error: BaseException) -> str:
         if len(told) + len(sentence) >= _LONGEST:
             break
         told += f" {sentence}"
-    return f"{type(error).__name__}: {told}"
+    return f"{type(error).__name__}: {told.rstrip('.')}"
 
 
 def does_not_run(name: str, error: BaseException, remedy: str = _REMEDY) -> PreflightRefused:

@@ -252,6 +252,6 @@ def _check_format(checkpoint: Checkpoint, model: ModelConfig) -> Check:
         "no_pickle",
         not pickles or model.allow_pickle,
         ", ".join(pickles[:4]) or "safetensors",
-        "weights as safetensors, because loading a pickle can run any code",
+        "weights as safetensors",
         PICKLED,
     )
