@@ -57,7 +57,8 @@ def fingerprint_for(scoring: dict[str, Any], config: Config) -> dict[str, Any]:
 
 def as_earlier(scoring: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
     """The fingerprint `scoring` with the kinds of digests that the earlier one, `before`, has."""
-    return {**scoring, "model": as_recorded(scoring["model"], before.get("model") or {})}
+    model = as_recorded(scoring.get("model") or {}, before.get("model") or {})
+    return {**scoring, "model": model} if model else scoring
 
 
 def temperature(scoring: dict[str, Any]) -> float:
