@@ -61,7 +61,7 @@ class Output:
         self.config: Config = config(source, output, "plan.part_rows=4", *overrides)
         self.plan: Plan = make_plan(self.config)
         self.store = Store(self.config.output.path)
-        scoring = {"normalize": self.config.output.normalize, "dtype": "float32"}
+        scoring = {"model": {}, "normalize": self.config.output.normalize, "dtype": "float32"}
         self.run: dict[str, Any] = identity(scoring, self.plan, self.config)
 
     @property

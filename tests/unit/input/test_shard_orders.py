@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 from pathlib import Path
 
@@ -88,6 +89,7 @@ def test_null_structs_may_have_members_that_may_not_be_null(first: int):
     changed.validate(full=True)
     assert changed.type == wanted
     assert changed.to_pylist() == found.to_pylist()
+    pq.write_table(pa.table({"x": changed}), io.BytesIO())  # refuses a member that is null
 
 
 VARIANTS = {
