@@ -158,7 +158,7 @@ def test_the_plan_says_how_many_pairs_are_in_several_parts_once_it_is_known(
     night = Night(shards(tmp_path), tmp_path / "out", DEMO, demo, "reuse.within=true")
     console = Console(width=200, record=True, file=io.StringIO())
     print_plan(night.prepared, console)
-    assert "the run looks for them first" in console.export_text()
+    assert "the run finds them first" in console.export_text()
     find_shared(night.prepared)
     print_plan(night.prepared, console)
     assert "pairs in several parts  3, each is scored once" in console.export_text()
