@@ -59,6 +59,7 @@ def call(environment: Path, program: str, *arguments: str) -> subprocess.Complet
     )
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_library_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} == {
@@ -74,6 +75,7 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel):
     assert code <= set(names)
 
 
+@pytest.mark.slow
 def test_jobs_are_for_checkouts(environment):
     found = call(environment, "python", "-c", "import jobs")
     assert found.returncode == 1
@@ -82,6 +84,7 @@ def test_jobs_are_for_checkouts(environment):
     assert where.stdout.startswith(str(environment))
 
 
+@pytest.mark.slow
 def test_the_command_works_in_another_folder(environment):
     assert call(environment, "batch-reranker", "--version").stdout.split()[-1] == __version__
     help_text = call(environment, "batch-reranker", "--help").stdout

@@ -21,6 +21,7 @@ def folder(name: str, request: pytest.FixtureRequest) -> Path:
     return request.getfixturevalue(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FOLDERS)
 @pytest.mark.parametrize("max_batch_tokens", [400, 16_384])
 def test_scores_and_ids_are_those_of_the_authors_class(

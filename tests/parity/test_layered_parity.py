@@ -29,6 +29,7 @@ def test_layerwise_scores_equal_flag_embeddings_code(
     assert_same_by_layer(scorer.score_pairs(pairs), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cutoffs", "layers", "ratio", "most", "query_most"),
     # 4 is a layer that is asked for and before which the passage shrinks.

@@ -88,6 +88,7 @@ def own_class(scorer: Scorer) -> str:
     return type(scorer._engine.model.inner).__module__
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cutoffs", "as_on_the_hub"), [more([6], False), ([2, 3, 6], True)])
 def test_minicpms_own_code_runs_and_scores_as_it_should(
     minicpm: Path, cutoffs: list[int], as_on_the_hub: bool
@@ -131,6 +132,7 @@ def test_gemma2s_own_code_runs_and_scores_as_it_should(
     assert_same(scores, load(gemma2, 128, 96, *settings).score_pairs(pairs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["minicpm", "gemma2"])
 def test_own_code_in_bfloat16_is_close_to_float32(family: str, request: pytest.FixtureRequest):
     folder = request.getfixturevalue(family)

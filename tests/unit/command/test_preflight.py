@@ -30,6 +30,7 @@ def given(bert: Path, tmp_path: Path) -> tuple[str, ...]:
     )
 
 
+@pytest.mark.slow
 def test_examples_are_made_of_an_input_and_their_scores_recorded(
     typed, given: tuple[str, ...], tmp_path: Path
 ):

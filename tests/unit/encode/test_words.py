@@ -139,6 +139,7 @@ def found(by_word, texts):
     return [list(memoryview(run).cast("i")) for run in by_word.ids(texts)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_ids_are_those_of_whole_texts(kind):
     by_word = WordByWord.of(KINDS[kind])

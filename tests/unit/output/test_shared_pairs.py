@@ -64,6 +64,7 @@ def in_parts(night: Night) -> Counter[tuple[str, str]]:
     return counts
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @examples(5)
 def test_each_pair_is_forwarded_once_and_the_output_is_the_one_without(demo: Scorer, data: Any):

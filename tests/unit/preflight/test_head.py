@@ -74,6 +74,7 @@ HEADED = ("bert", "xlm_roberta", "modernbert", "distilbert", "qwen3_classifier",
 LAYERED = ("minicpm_layerwise", "gemma2_lightweight")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*HEADED, *LAYERED])
 def test_every_family_with_a_head_has_it_looked_at(name: str, request: pytest.FixtureRequest):
     assert found(request.getfixturevalue(name)) == [False]

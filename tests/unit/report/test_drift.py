@@ -163,6 +163,7 @@ def test_lengths_are_not_compared_where_only_new_pairs_were_tokenized(first, tmp
     assert found.mixes == []
 
 
+@pytest.mark.slow
 def test_measures_are_those_of_scipy(first, tmp_path):
     rng = np.random.default_rng(0)
     other = again(first, tmp_path, lambda _, s: np.round(s + rng.normal(0, 1, len(s))))

@@ -139,6 +139,7 @@ def distinct(night: Night) -> list[set[tuple[str, str, str | None]]]:
     return found
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @examples(4)
 def test_the_second_night_scores_what_is_new_and_is_the_one_without_reuse(

@@ -29,6 +29,7 @@ PAIRS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [*ENCODERS, *DECODERS])
 def test_no_value_is_read(family: str, request: pytest.FixtureRequest):
     scorer = load(request.getfixturevalue(family), *LIMITS, *SETTINGS.get(family, ()))

@@ -128,6 +128,7 @@ def test_every_sequence_gets_its_own_score_and_all_tokens_are_counted():
     assert computed.tokens < MIXED.tokens.lengths.sum()
 
 
+@pytest.mark.slow
 def test_without_memory_for_prefixes_sequences_are_computed_whole(caplog):
     ours, expected = engine(room=40), [sum(run) for run in runs_of(MIXED)]
     whole = ours.compute(MIXED)

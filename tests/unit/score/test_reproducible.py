@@ -48,6 +48,7 @@ def expected(scorer: Scorer) -> dict[int, bytes]:
     return scores(scorer, np.arange(len(PAIRS)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("streams", [1, 2, 4])
 def test_side_by_side(
     scorer: Scorer, expected: dict[int, bytes], streams: int, monkeypatch: pytest.MonkeyPatch

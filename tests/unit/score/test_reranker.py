@@ -310,6 +310,7 @@ def calls(count: int) -> list[list[tuple[str, str]]]:
     return [[(text(2, 5, 200), text(3, 40, 400)) for _ in range(6)] for _ in range(count)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"truncation": "longest_first"}])
 def test_threads_that_share_one_get_the_scores_of_a_single_thread(
     bert: Path, two_cores: None, settings: dict[str, Any]

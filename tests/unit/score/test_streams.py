@@ -145,6 +145,7 @@ _QWEN = ("model.template=qwen3-reranker", "preflight.checks.prompt=off")
 _NO_TOKENIZER = "preflight.checks.tokenizer=off"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "more"),
     [
