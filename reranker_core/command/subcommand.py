@@ -13,7 +13,7 @@ from reranker_core.command.completion import complete_override
 from reranker_core.command.console import help_width, make_console
 from reranker_core.command.help import EVERYTHING, EXIT_CODES, describe_keys, heeded
 from reranker_core.command.like import configuration_like
-from reranker_core.command.messages import LOG_FORMATS, set_up_messages
+from reranker_core.command.messages import LOG_FORMAT_VARIABLE, LOG_FORMATS, set_up_messages
 from reranker_core.config import known_keys, load_config
 from reranker_core.config.peers import ours
 from reranker_core.config.working_copy import refuse_paths_in_copy
@@ -66,7 +66,7 @@ def subcommand(
             "--log-format",
             type=click.Choice(LOG_FORMATS),
             default="text",
-            envvar="BATCH_RERANKER_LOG_FORMAT",
+            envvar=LOG_FORMAT_VARIABLE,
             show_envvar=True,
             help="Format of the messages on standard error; json: one object per line.",
         )(call)

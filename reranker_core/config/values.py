@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 # Where YAML would begin a comment, and what stands for its sign meanwhile.
 _COMMENT, _HASH = re.compile(r"(?<=[\s\[,])#"), "\ue000"
 # Of YAML 1.1, which configuration files are written in.
-_DOTTED = re.compile(r"^([+-]?)\.(?=(inf|nan)$)", re.IGNORECASE)  # as YAML writes them
+_DOTTED = re.compile(r"^([+-]?)\.(?=(inf|nan)$)", re.IGNORECASE)  # Python has no `.inf`
 _TRUE, _FALSE, _NULL = ("true", "yes", "on"), ("false", "no", "off"), ("null", "~", "")
 
 

@@ -26,6 +26,10 @@ class _Process:
     """What the threads of a process share. A fork has none of the threads, so it gets a new one."""
 
     def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin anew, with a free lock and no threads."""
         self.turn = threading.RLock()
         # Kept: with new threads for each part, a replica's memory grew by 3 MiB a part.
         self.workers = ThreadPoolExecutor(_MOST, "stream")
@@ -33,7 +37,7 @@ class _Process:
 
 _process = _Process()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_process.__init__)  # type: ignore[misc]
+    os.register_at_fork(after_in_child=_process.renew)
 
 
 def turn() -> AbstractContextManager[Any]:
