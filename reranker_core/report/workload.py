@@ -98,7 +98,7 @@ def workload(prepared: Prepared) -> Workload:
     distinct = _fraction_distinct(samples)
     done = sum(part.pairs for part in plan.parts) - pairs
     saved = {
-        "parts that are scored": whole * done,
+        "parts already scored": whole * done,
         "earlier scores": (whole - each) * pairs,
         "duplicates": whole * pairs * (1 / distinct - 1),
     }
