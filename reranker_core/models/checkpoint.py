@@ -49,7 +49,8 @@ _TOKENIZER_FILES = (
 )
 _WANTED = ["*.json", "*.txt", "*.jinja", "*.model", "*.py", "*.safetensors"]
 PICKLES = ("pytorch_model*.bin*", "*/pytorch_model*.bin*", "adapter_model.bin")
-PROMPT = "prompt"  # a kind of digest that earlier versions did not have
+SIDECAR = "reranker.json"  # how a language model was trained; preflight holds it against its use
+LATER = ("prompt", "code")  # kinds of digests that earlier versions did not have everywhere
 # Classes that transformers does not know, and `models/` computes without their code.
 BUILT_HERE = ("LayerWiseMiniCPMForCausalLM", "CostWiseGemmaForCausalLM")
 
@@ -136,12 +137,13 @@ class Checkpoint:
 
     @property
     def _prompt_files(self) -> list[Path]:
-        """The files of sentence-transformers that decide which prompt and answers are used."""
+        """The files that decide which prompt and answers are used, or that say which are right."""
         names = [SETTINGS_FILE] if default_prompt(self.folder) is not None else []
         if self.modules and self.modules[-1].kind == "LogitScore":
             settings = f"{self.modules[-1].path}/config.json"
             names = [LIST_FILE, BODY_FILE, SETTINGS_FILE, CHAT_TEMPLATE_FILE, settings]
-        return [self.folder / name for name in names if (self.folder / name).exists()]
+        named = [self.folder / name for name in (*names, SIDECAR)]
+        return [path for path in named if path.exists()]
 
     @property
     def names_own_code(self) -> bool:
@@ -203,16 +205,15 @@ class Checkpoint:
         them `code`, `modules`, `adapter` and `prompt`.
         """
         tokenizer = [self.folder / name for name in _TOKENIZER_FILES]
+        code = self._code
         return {
             "weights": digest_of(self.weights),
             "tokenizer": digest_of([path for path in tokenizer if path.exists()]),
             "config": digest_of([self.folder / "config.json"]),
-            **(
-                {"code": digest_of(sorted(self.folder.glob("*.py")))} if self.names_own_code else {}
-            ),
+            **({"code": digest_of(code)} if self.names_own_code or code else {}),
             **({"modules": digest_of(self._module_files)} if self.has_head_in_modules else {}),
             **({"adapter": digest_of(self.adapter.files)} if self.adapter is not None else {}),
-            **({PROMPT: digest_of(self._prompt_files)} if self._prompt_files else {}),
+            **({"prompt": digest_of(self._prompt_files)} if self._prompt_files else {}),
         }
 
 
@@ -333,8 +334,8 @@ def _fetch(model: ModelConfig) -> Path:
 
 
 def as_recorded(digests: dict[str, str], before: dict[str, str]) -> dict[str, str]:
-    """Digests without the kind that earlier versions did not record, if `before` lacks it."""
-    return {kind: value for kind, value in digests.items() if kind != PROMPT or kind in before}
+    """Digests without the kinds that earlier versions did not record, if `before` lacks them."""
+    return {kind: value for kind, value in digests.items() if kind not in LATER or kind in before}
 
 
 def short_digest(digests: dict[str, str]) -> str:

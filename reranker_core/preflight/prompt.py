@@ -21,13 +21,12 @@ from reranker_core.config import ModelConfig
 from reranker_core.encode.formats.pair_format import PairFormat
 from reranker_core.errors import ConfigError
 from reranker_core.models.chat_template import answers_of, whole
-from reranker_core.models.checkpoint import Checkpoint
+from reranker_core.models.checkpoint import SIDECAR, Checkpoint
 from reranker_core.models.families import PROMPTED, recognise
 from reranker_core.models.modules import SETTINGS_FILE, default_prompt
 from reranker_core.models.own_words import own_template
 from reranker_core.models.templates import choose_template, has_own_words, is_guessed
 
-SIDECAR = "reranker.json"
 _ANSWERS, _CHAT = "1_LogitScore", "chat_template.jinja"
 _SHOWN = 160
 

@@ -195,3 +195,29 @@ def test_own_code_is_part_of_the_record_and_told(minicpm: Path):
         record = families.FAMILIES["layerwise"].pair_format(checkpoint, model).record
         assert ("own_code" in record) == allowed
         assert ("own code" in families.choose(checkpoint, model)[2]) == allowed
+
+
+UNUSED_MASK = """
+
+class Body({0}):
+    def _prepare_decoder_attention_mask(self, mask, *_):
+        return mask
+
+    def forward(self, *args, **given):
+        return super().forward(*args, **given)
+
+
+{0} = Body
+"""
+
+
+def test_a_mask_of_its_own_that_nothing_calls_is_refused(minicpm: Path, gemma2: Path):
+    for folder, name, body in (
+        (minicpm, "modeling_minicpm_reranker.py", "LayerWiseMiniCPMModel"),
+        (gemma2, "gemma_model.py", "CostWiseGemmaModel"),
+    ):
+        with (folder / name).open("a") as file:
+            file.write(UNUSED_MASK.format(body))
+        with pytest.raises(PreflightRefused, match="_prepare_decoder_attention_mask") as caught:
+            load(folder, 128, 96, OWN)
+        assert f"{name}: Body" in str(caught.value)

@@ -13,6 +13,7 @@ from reranker_core.device import is_out_of_memory
 from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.family import LoadedModel
 from reranker_core.models.loading import inputs_to_float32, unloadable
+from reranker_core.models.mask_hooks import refuse_unused_masks
 from reranker_core.models.networks import version4
 from reranker_core.models.own_code import does_not_run
 
@@ -100,7 +101,8 @@ def load_own_layers(
         asked: further arguments of each forward.
 
     Raises:
-        PreflightRefused: the code does not run on this transformers, or the weights cannot be read.
+        PreflightRefused: the code does not run on this transformers, its attention mask would not be
+            used, or the weights cannot be read.
 
     """
     name = checkpoint.config["auto_map"]["AutoModelForCausalLM"]
@@ -114,6 +116,7 @@ def load_own_layers(
         missing, unexpected, mismatched = _fill(model, checkpoint.weights)
     except Exception as error:  # noqa: BLE001 - so do readers of damaged files
         raise unloadable("layered, in its own code", checkpoint, error) from None
+    refuse_unused_masks(model)
     network = OwnLayers(model, behind, asked).to(device)
     try:
         _try(network, torch.arange(3 + behind, device=device)[None], behind)

@@ -119,6 +119,8 @@ def test_files_that_decide_the_prompt_count_where_they_are_used(bert: Path, tmp_
         {**answers, "1_LogitScore__config.json": {"true_token_id": 4}},
         {**answers, "chat_template.jinja": "{{ messages }}"},
         {**answers, **prompts("find it: ")},
+        {"reranker.json": {"layout": "{query} {passage}"}},
+        {"reranker.json": {"layout": "{query}: {passage}"}},
     ]
     found = [said(bert, tmp_path / f"{i}", **files) for i, files in enumerate(kinds)]
     assert len({each["prompt"] for each in found}) == len(kinds)
@@ -142,3 +144,16 @@ def test_outputs_and_digests_of_earlier_versions_stay_valid(bert: Path, tmp_path
     checkpoint = open_checkpoint(ModelConfig(path=str(tmp_path / "m")))
     for digests_, passes in ((found, True), (old, True), (other, False)):
         assert check_digest(checkpoint, short_digest(digests_), "model.digest").passed == passes
+
+
+def test_code_of_the_tokenizer_counts_where_only_the_tokenizer_names_it(bert: Path, tmp_path: Path):
+    settings = json.loads((bert / "tokenizer_config.json").read_text())
+    named = settings | {"auto_map": {"AutoTokenizer": [None, "tok.Own"]}}
+    found = [
+        said(bert, tmp_path / f"{i}", **{"tokenizer_config.json": named, "tok.py": code})
+        for i, code in enumerate(("one = 1", "one = 2"))
+    ]
+    assert found[0]["code"] != found[1]["code"]
+    assert "code" not in said(bert, tmp_path / "unnamed", **{"tok.py": "one = 1"})
+    old = {kind: value for kind, value in found[0].items() if kind != "code"}
+    assert as_earlier({"model": found[0]}, {"model": old}) == {"model": old}
