@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from reranker_core.convert.delimited import lines_of
 from reranker_core.errors import InputError, brief
 from reranker_core.storage.database import row_of, sample, source
 from reranker_core.storage.filesystem import open_filesystem
@@ -16,10 +17,14 @@ from reranker_core.storage.filesystem import open_filesystem
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_LINES = "read_csv({file}, header = false, columns = {{'line': 'VARCHAR'}}, delim = E'\\x01', " \
-         "quote = '', escape = '', auto_detect = false, max_line_size = 1048576)"  # fmt: skip
-
 _EXPECTED = "expected nested objects: subset, split, query id, document id, score (a finite number)"
+
+_RANKS = ("rank", "ranking", "position")
+_WHOLE = "[-+]?[0-9]+"
+_NO_SCORE = (
+    "For ranks, write a TREC run with a score that falls with the rank: query Q0 document rank "
+    "score tag"
+)
 
 
 def load_run(connection: DuckDBPyConnection, path: str) -> str:
@@ -37,7 +42,8 @@ def load_run(connection: DuckDBPyConnection, path: str) -> str:
         What `number` is: `score` or `relevance`.
 
     Raises:
-        InputError: a line has a different number of fields or no number, or a pair occurs twice.
+        InputError: a line has a different number of fields or no number, a pair occurs twice, or
+            it is not clear what the numbers are.
 
     """
     if path.lower().endswith(".json"):
@@ -57,7 +63,7 @@ def load_run(connection: DuckDBPyConnection, path: str) -> str:
 
 
 def _load_lines(connection: DuckDBPyConnection, path: str) -> str:
-    lines = _LINES.format(file=source(connection, path))
+    lines = lines_of(source(connection, path))
     # By tabs where there are some, because ids may hold blanks then.
     connection.execute(
         f"""
@@ -73,6 +79,8 @@ def _load_lines(connection: DuckDBPyConnection, path: str) -> str:
         raise InputError(f"{path}: the file is empty")
     fields = list(first[0])
     heading = len(fields) == 3 and not _is_number(fields[2])
+    if heading and fields[2].casefold() in _RANKS:
+        raise InputError(f"{path}: its third column is '{fields[2]}'. {_NO_SCORE}")
     query, document, number, kind = _layout(path, len(fields), heading)
     skipped = "WHERE line > (SELECT min(line) FROM fields)" if heading else ""
     line, count = row_of(
@@ -86,11 +94,47 @@ def _load_lines(connection: DuckDBPyConnection, path: str) -> str:
             f"{path}: line {line} does not have the format of the first line ({len(fields)} "
             f"fields, with a number in field {number}). Number of such lines: {count}"
         )
+    _refuse_other_meaning(connection, path, len(fields), heading)
     connection.execute(
         f"CREATE TABLE candidates AS SELECT field[{query}] AS query_id, field[{document}] AS "
         f"doc_id, CAST(field[{number}] AS DOUBLE) AS number, line FROM fields {skipped}"
     )
     return kind
+
+
+def _refuse_other_meaning(
+    connection: DuckDBPyConnection, path: str, count: int, heading: bool
+) -> None:
+    """Refuse numbers that may be something else than the layout says."""
+
+    def all_lines(condition: str) -> bool:
+        return bool(row_of(connection, f"SELECT bool_and({condition}) FROM fields")[0])
+
+    if count == 3 and not heading and all_lines(f"regexp_full_match(field[3], '{_WHOLE}')"):
+        raise InputError(
+            f"{path}: has no heading, and its third field is a whole number in all lines: it can "
+            "be a relevance, a rank or a score. For qrels, add a first line: query-id, corpus-id "
+            f"and score, separated by tabs. {_NO_SCORE}. For scores, write one of them as a "
+            "fraction, such as 3.0"
+        )
+    if count == 6 and not all_lines(f"regexp_full_match(field[4], '{_WHOLE}')"):
+        raise InputError(
+            f"{path}: field 4 is not a whole number in all lines; expected the rank there, and the "
+            "score in field 5: query Q0 document rank score tag"
+        )
+    places = (
+        "SELECT *, row_number() OVER (PARTITION BY field[1] ORDER BY line) AS place FROM fields"
+    )
+    counted = (
+        "SELECT bool_and(TRY_CAST(field[3] AS BIGINT) = place) AND count(DISTINCT field[2]) > 1 "
+        f"FROM ({places})"
+    )
+    if count == 4 and row_of(connection, counted)[0]:
+        raise InputError(
+            f"{path}: its third field counts the lines of each query, so it seems to be: query "
+            "document rank score. Qrels have: query 0 document relevance. Write a run with 6 "
+            "fields: query Q0 document rank score tag"
+        )
 
 
 def _layout(path: str, count: int, heading: bool) -> tuple[int, int, int, str]:

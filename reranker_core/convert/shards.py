@@ -45,7 +45,8 @@ def write_shards(
 
     Raises:
         ConfigError: the folder is not empty.
-        InputError: a file cannot be read, or there are no rows. Nothing is left behind.
+        InputError: a file cannot be read, or there are no rows. Nothing is left behind, not even
+            a new folder.
 
     """
     store = Store(output)
@@ -60,6 +61,7 @@ def write_shards(
             f"{store.url}: the folder already contains files, such as {there.name}; choose "
             "another one"
         )
+    is_new = not store.is_there()
     written = [UNFINISHED]
     rows = 0
     try:
@@ -74,6 +76,8 @@ def write_shards(
     except BaseException:
         store.delete(*written[1:])
         store.delete(UNFINISHED)  # last: should this be interrupted, the rest is still refused
+        if is_new:
+            store.remove_folder()
         raise
     return Converted(rows, len(written) - 1)
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reranker_core.errors import InputError
+from reranker_core.convert.delimited import open_delimited
+from reranker_core.errors import InputError, count
 from reranker_core.storage.database import named, quoted, row_of, sample, source
 
 if TYPE_CHECKING:
@@ -66,23 +67,39 @@ def _relation(connection: DuckDBPyConnection, path: str) -> tuple[str, list[str]
             f"read_json({file}, columns = {{{columns}}}, maximum_object_size = {_LARGEST_LINE})"
         )
         asked = ", ".join(f"count({named(column)}) > 0" for column in known)
-        there = row_of(connection, f"SELECT {asked} FROM {relation}")
+        begun = ", ".join(f"bool_or(regexp_matches({named(c)}, '^[[{{]'))" for c in known)
+        facts = row_of(connection, f"SELECT {asked}, {begun} FROM {relation}")
+        there, lists = facts[: len(known)], facts[len(known) :]
+        _refuse_lists(connection, path, [c for c, has in zip(known, lists, strict=True) if has])
         return relation, [column for column, has in zip(known, there, strict=True) if has]
     if name.endswith(".parquet"):
         relation = f"read_parquet({file})"
-    elif name.endswith(".csv"):
-        relation = f"read_csv({file}, header = true, all_varchar = true, delim = ',', quote = '\"')"
-    elif name.endswith((".tsv", ".txt")):
-        plain = "all_varchar = true, delim = '\t', quote = '', escape = '', header"
-        relation = f"read_csv({file}, {plain} = true)"
-        if not set(_names(connection, relation)) & set(_IDS):
-            told = "names = ['id', 'text']"
-            relation = f"read_csv({file}, {plain} = false, {told})"
+    elif name.endswith((".csv", ".tsv", ".txt")):
+        csv = name.endswith(".csv")
+        opened = open_delimited(connection, path, "," if csv else "\t", None if csv else _IDS)
+        if opened is None:
+            raise InputError(f"{path}: the file is empty")
+        return opened.relation, list(opened.names)
     else:
         raise InputError(
             f"{path}: unknown file type; expected .jsonl, .tsv, .csv or .parquet, also with .gz"
         )
     return relation, _names(connection, relation)
+
+
+def _refuse_lists(connection: DuckDBPyConnection, path: str, columns: list[str]) -> None:
+    """Refuse ids, titles and texts that are lists or objects: their JSON is no text."""
+    file = source(connection, path)
+    objects = f"read_json_objects({file}, maximum_object_size = {_LARGEST_LINE})"
+    for column in columns:
+        kind = f"json_type(json, {quoted('$.' + named(column))})"
+        query = f"SELECT count(*) FROM {objects} WHERE {kind} IN ('ARRAY', 'OBJECT')"
+        (rows,) = row_of(connection, query)
+        if rows:
+            raise InputError(
+                f"{path}: '{column}' is a list or an object in {count(rows, 'row')}; expected a "
+                "string"
+            )
 
 
 def _names(connection: DuckDBPyConnection, relation: str) -> list[str]:
@@ -98,6 +115,6 @@ def _check(connection: DuckDBPyConnection, table: str, path: str) -> None:
     (without,) = row_of(connection, f"SELECT count(*) FROM {table} WHERE id IS NULL")
     if without:
         raise InputError(f"{path}: lines without an id: {without}")
-    count, ids = sample(connection, f"SELECT id FROM {table} GROUP BY id HAVING count(*) > 1")
-    if count:
-        raise InputError(f"{path}: ids that occur more than once: {count}, such as {ids}")
+    twice, ids = sample(connection, f"SELECT id FROM {table} GROUP BY id HAVING count(*) > 1")
+    if twice:
+        raise InputError(f"{path}: ids that occur more than once: {twice}, such as {ids}")

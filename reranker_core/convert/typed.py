@@ -7,11 +7,11 @@ column becomes a number only if no digit is lost.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 
+from reranker_core.convert.delimited import Delimited, open_delimited, refuse_one_name
 from reranker_core.errors import InputError
 from reranker_core.storage.database import named, quoted, row_of, source
 
@@ -23,18 +23,11 @@ _LARGEST_LINE = 32 * 2**20  # bytes; DuckDB holds two such buffers a thread
 _GUESSED = ("date", "time", "timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "uuid",
             "timestamp with time zone", "time with time zone", "interval", "blob", "time_ns",
             "hugeint", "uhugeint")  # fmt: skip
-_DELIMITERS = (",", ";", "\t", "|")
 _TEXTS = ("query_id", "query", "doc_id", "passage")
 _IDS = ("query_id", "doc_id")
 _WHOLE = "-?(0|[1-9][0-9]{0,17})"
 _LONG = "-?[0-9]{16,}"  # a whole number that a double may not hold exactly
 _REAL = "-?(0|[1-9][0-9]{0,14}|(0|[1-9][0-9]*)([.][0-9]+([eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+))"
-_HEAD = (
-    "SELECT * FROM read_csv({file}, header = false, columns = {{'line': 'VARCHAR'}}, "
-    "delim = E'\\x01', quote = '', escape = '', auto_detect = false, null_padding = true, "
-    "max_line_size = 33554432) LIMIT 100"
-)
-
 Types = dict[str, str]  # of the columns, in the words of DuckDB
 File = TypeVar("File")
 
@@ -100,15 +93,7 @@ class JsonLines:
             return
         objects = f"read_json_objects({self._sources(paths)})"
         keys = self._connection.execute(f"SELECT DISTINCT unnest(json_keys(json)) FROM {objects}")
-        _refuse_one_name(" and ".join(paths), [key for (key,) in keys.fetchall()])
-
-
-@dataclass(frozen=True)
-class _Csv:
-    """A CSV file as a relation of DuckDB, whose columns are text."""
-
-    relation: str
-    names: tuple[str, ...]
+        refuse_one_name(" and ".join(paths), [key for (key,) in keys.fetchall()])
 
 
 class Csv:
@@ -121,7 +106,7 @@ class Csv:
 
     def __init__(self, connection: DuckDBPyConnection, delimiters: dict[str, str]) -> None:
         self._connection = connection
-        opened = {path: self._open(path, sign) for path, sign in delimiters.items()}
+        opened = {p: open_delimited(connection, p, sign) for p, sign in delimiters.items()}
         self._files = {path: file for path, file in opened.items() if file is not None}
         self._types = _of_all(list(self._files.values()), self._infer)
 
@@ -134,39 +119,7 @@ class Csv:
         query = f"SELECT {', '.join(chosen)} FROM {file.relation}"
         return self._connection.sql(query).to_arrow_reader(BATCH_ROWS)
 
-    def _open(self, path: str, delimiter: str) -> _Csv | None:
-        """None: it is empty."""
-        file = source(self._connection, path)
-        blank, first = self._first_line(file)
-        if not first:
-            return None
-        used = [each for each in _DELIMITERS if each in first]
-        if len(first) == 5 and first.lower().startswith("sep="):  # Excel names the sign
-            delimiter, blank = first[4], blank + 1
-        elif delimiter not in first and used:  # spreadsheets of many countries write semicolons
-            delimiter = used[0]
-
-        def relation(header: str) -> str:
-            return (
-                f"read_csv({file}, header = {header}, skip = {blank}, all_varchar = true, "
-                f"delim = {quoted(delimiter)}, quote = '\"', escape = '\"', strict_mode = true, "
-                "max_line_size = 33554432)"
-            )
-
-        names = self._connection.sql(f"SELECT * FROM {relation('true')}").columns
-        header = row_of(self._connection, f"SELECT * FROM {relation('false')} LIMIT 1")
-        _refuse_one_name(path, [name for name in header if name])
-        return _Csv(relation("true"), tuple(names))
-
-    def _first_line(self, file: str) -> tuple[int, str]:
-        """The number of blank lines before the first line with text, and this line."""
-        lines = self._connection.execute(_HEAD.format(file=file)).fetchall()
-        for number, (line,) in enumerate(lines):
-            if line and line.strip():
-                return number, str(line).strip()
-        return 0, ""
-
-    def _infer(self, files: Sequence[_Csv]) -> Types:
+    def _infer(self, files: Sequence[Delimited]) -> Types:
         types = dict.fromkeys((name for file in files for name in file.names), "VARCHAR")
         others = [name for name in types if name not in _TEXTS]
         if others:
@@ -188,18 +141,6 @@ def _of_all(files: Sequence[File], infer: Callable[[Sequence[File]], Types]) -> 
     if not each or all(types == each[0] for types in each):
         return each[0] if each else {}
     return infer(files)
-
-
-def _refuse_one_name(path: str, names: list[str]) -> None:
-    folded: dict[str, str] = {}
-    for name in names:
-        if name.casefold() in folded:
-            raise InputError(
-                f"{path}: the names of two columns, '{folded[name.casefold()]}' and '{name}', are "
-                "equal or differ only in case. Readers that ignore case cannot tell them apart. "
-                "Rename one of them"
-            )
-        folded[name.casefold()] = name
 
 
 def _plain(kind: Any, name: str) -> str:

@@ -182,6 +182,12 @@ class Store:
         if self._local and but is None:
             shutil.rmtree(self.root, ignore_errors=True)
 
+    def remove_folder(self) -> None:
+        """Remove the folder on a disk, if it is empty. Other stores have none of their own."""
+        if self._local:
+            with suppress(OSError):
+                Path(self.root).rmdir()
+
     def list(self, folder: str = "") -> Iterator[Listed]:
         """All objects below `folder`, from a new listing, in the order of the store. Hidden files,
         such as files that are being written, are left out.

@@ -26,7 +26,7 @@ def refusal(folder: Path, name: str, content: bytes, *options: str) -> str:
             [*(options or [str(folder / name)]), "--to", str(folder / "out")],
             standalone_mode=False,
         )
-    assert not list((folder / "out").glob("*"))
+    assert not (folder / "out").exists()
     told = str(caught.value)
     assert str(folder / name) in told
     assert "secret" not in told
@@ -80,6 +80,20 @@ def test_scores_of_a_run_that_are_no_numbers(tmp_path: Path, score: str):
     given += ("--queries", f"{tmp_path}/queries.jsonl")
     content = f"x Q0 x 1 1.0 t\nx Q0 y 2 {score} t\n".encode()
     assert "line 2 does not have the format" in refusal(tmp_path, "run.txt", content, *given)
+
+
+UNCLEAR = {
+    "whole numbers": ("x x 1\nx y 2\n", "it can be a relevance, a rank or a score"),
+    "ranks": ("query_id\tdoc_id\trank\nx\tx\t1\n", "its third column is 'rank'"),
+    "ranks and scores": ("x x 1 0.9\nx y 2 0.8\ny x 1 0.7\n", "query document rank score"),
+    "a score as the rank": ("x Q0 x 0.9 1 t\nx Q0 y 0.8 2 t\n", "expected the rank there"),
+}
+
+
+@pytest.mark.parametrize(("run", "told"), UNCLEAR.values(), ids=UNCLEAR)
+def test_numbers_of_a_run_that_may_mean_something_else(tmp_path: Path, run: str, told: str):
+    given = ("--run", f"{tmp_path}/run.txt", "--corpus", "none", "--queries", "none")
+    assert told in refusal(tmp_path, "run.txt", run.encode(), *given)
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,13 @@ def _looked_at(folder: str) -> Iterator[pa.RecordBatchReader]:
 def test_a_failed_conversion_leaves_nothing(tmp_path: Path):
     with pytest.raises(InputError, match="no more"):
         write_shards(readers("error"), str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_was_there_stays(tmp_path: Path):
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputError, match="no more"):
+        write_shards(readers("error"), str(tmp_path / "out"))
     assert not list((tmp_path / "out").iterdir())
 
 
