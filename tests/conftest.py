@@ -52,6 +52,7 @@ nemotron = made("decoder_checkpoints.nemotron")
 minicpm_layerwise = made("decoder_checkpoints.minicpm_layerwise")
 gemma2_lightweight = made("decoder_checkpoints.gemma2_lightweight")
 monot5 = made("decoder_checkpoints.monot5")
+mt5 = made("decoder_checkpoints.mt5")
 monot5_untied = made("decoder_checkpoints.monot5", tied=False)
 
 

@@ -23,6 +23,7 @@ NAMES = {
     "Qwen3ForCausalLM": "Qwen/Qwen3-Reranker-0.6B",
     "Qwen3ForSequenceClassification": "tomaarsen/Qwen3-Reranker-0.6B-seq-cls",
     "T5ForConditionalGeneration": "castorini/monot5-small-msmarco-10k",
+    "MT5ForConditionalGeneration": "unicamp-dl/mt5-base-mmarco-v2",
 }
 _QWEN = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 _WIDTH = {
@@ -222,11 +223,20 @@ def gemma2_lightweight(folder: Path) -> Path:
 
 def monot5(folder: Path, tied: bool = True) -> Path:
     """As monoT5: relative positions; tied ones scale the decoder's output."""
+    return _t5(folder, transformers.T5ForConditionalGeneration, transformers.T5Config, tied)
+
+
+def mt5(folder: Path) -> Path:
+    """As mt5-base-mmarco: gated, untied."""
+    return _t5(folder, transformers.MT5ForConditionalGeneration, transformers.MT5Config, False)
+
+
+def _t5(folder: Path, architecture: Any, settings: Any, tied: bool) -> Path:
     tokenizer = sentence_pieces("right")
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
         single="$A <eos>", pair="$A <eos> $B <eos>", special_tokens=[("<eos>", 1)]
     )
-    config = transformers.T5Config(
+    config = settings(
         vocab_size=len(tokenizer),
         d_model=32,
         d_kv=8,
@@ -240,7 +250,7 @@ def monot5(folder: Path, tied: bool = True) -> Path:
         eos_token_id=tokenizer.eos_token_id,
         decoder_start_token_id=tokenizer.pad_token_id,
     )
-    return save(folder, transformers.T5ForConditionalGeneration, config, tokenizer)
+    return save(folder, architecture, config, tokenizer)
 
 
 def sentence_pieces(padding_side: str, pad: str = "<pad>") -> Any:

@@ -274,8 +274,8 @@ def _place(base: str) -> dict[str, str]:
 
 
 def _opened(folder: Path, model: ModelConfig, revision: str | None) -> Checkpoint:
-    weights, indexed = weight_files(folder)
     config, problem = read_config(folder)
+    weights, indexed = weight_files(folder, config)
     native = _native(config, weights, model)
     return Checkpoint(
         folder,

@@ -107,6 +107,8 @@ def load_weights(
         options["dtype"] = torch.float32  # to be merged without loss
     quantised = quantisation(checkpoint)
     try:
+        if "config" not in options and _names_flash_attention(checkpoint.config):
+            options["config"] = _with_usual_attention(checkpoint, model)
         with warnings.catch_warnings():
             if quantised is not None:
                 options |= loading_options(quantised)
@@ -137,6 +139,24 @@ def load_weights(
     elif found.missing and checkpoint.names_own_code:
         found = replace(found, ignored_code=True)
     return found if checkpoint.adapter is None else _adapted(found, checkpoint, dtype)
+
+
+def _names_flash_attention(config: dict[str, Any]) -> bool:
+    named = (config.get(key) for key in ("_attn_implementation", "attn_implementation"))
+    return any(str(name).startswith("flash_attention") for name in named)
+
+
+def _with_usual_attention(checkpoint: Checkpoint, model: ModelConfig) -> Any:
+    """The settings without the flash attention that config.json asks for: another package, which
+    computes the same in half precision only.
+    """
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(
+        checkpoint.folder, trust_remote_code=model.trust_remote_code
+    )
+    config._attn_implementation = None
+    return config
 
 
 def _adapted(found: LoadedModel, checkpoint: Checkpoint, dtype: torch.dtype | None) -> LoadedModel:

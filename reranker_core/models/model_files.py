@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "id2label": (dict, "a mapping of numbers to names"),
     "num_labels": (int, "a whole number"),
     "text_config": (dict, "a mapping of settings"),
+    "transformers_weights": (str, "the name of a file"),
     "quantization_config": (dict, "a mapping of settings"),
 }
 _COUNTS = (
@@ -32,6 +33,7 @@ _COUNTS = (
 )
 _UNKNOWN = {("max_position_embeddings", -1)}  # XLNet has no limit
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_INDEX = ".index.json"
 
 
 def read_config(folder: Path) -> tuple[dict[str, Any], str]:
@@ -78,36 +80,53 @@ def _wrong(settings: dict[str, Any]) -> Iterator[str]:
             yield from (f"text_config.{problem}" for problem in _wrong(value))
 
 
-def weight_files(folder: Path) -> tuple[tuple[Path, ...], dict[str, set[str]]]:
+def weight_files(
+    folder: Path, config: dict[str, Any]
+) -> tuple[tuple[Path, ...], dict[str, set[str]]]:
     """The weight files that transformers loads from a folder, and their tensors by an index.
+
+    `config` is the content of config.json, which may name another file (`transformers_weights`).
 
     Returns:
         The files, empty if there are none; and name of a file -> names of its tensors, empty if
         there is no index.
 
     Raises:
-        ConfigError: the index is damaged, or names a file outside the folder.
+        ConfigError: the index is damaged, or a file outside the folder is named.
 
     """
-    for name in _WEIGHTS:
-        if (folder / name).exists():
-            return (folder / name,), {}
-        index = folder / f"{name}.index.json"
-        if index.exists():
-            tensors: dict[str, set[str]] = {}
-            try:
-                for tensor, file in json.loads(index.read_text(encoding="utf-8"))[
-                    "weight_map"
-                ].items():
-                    tensors.setdefault(str(file), set()).add(tensor)
-            except (ValueError, KeyError, AttributeError, TypeError) as error:
-                raise ConfigError(
-                    f"{index}: is not an index of weight files ({brief(error)}). Copy it again"
-                ) from None
-            outside = [file for file in tensors if Path(file).name != file]
-            if outside:
-                raise ConfigError(
-                    f"{index}: names {outside[0]}; expected names of files beside it. Copy it again"
-                )
+    named = config.get("transformers_weights")
+    if named is not None:
+        _refuse_outside(folder / CONFIG_FILE, [str(named)])
+    usual = [f"{name}{end}" for name in _WEIGHTS for end in ("", _INDEX)]
+    for name in usual if named is None else [str(named)]:
+        path = folder / name
+        if name.endswith(_INDEX) and path.exists():
+            tensors = _indexed(path)
             return tuple(folder / file for file in sorted(tensors)), tensors
+        if path.exists() or named is not None:
+            return (path,), {}
     return (), {}
+
+
+def _indexed(index: Path) -> dict[str, set[str]]:
+    """Name of a file -> names of the tensors that an index expects in it."""
+    tensors: dict[str, set[str]] = {}
+    try:
+        found = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        for tensor, file in found.items():
+            tensors.setdefault(str(file), set()).add(tensor)
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ConfigError(
+            f"{index}: is not an index of weight files ({brief(error)}). Copy it again"
+        ) from None
+    _refuse_outside(index, tensors)
+    return tensors
+
+
+def _refuse_outside(path: Path, files: Iterable[str]) -> None:
+    outside = [file for file in files if Path(file).name != file]
+    if outside:
+        raise ConfigError(
+            f"{path}: names {outside[0]}; expected names of files beside it. Copy it again"
+        )

@@ -84,6 +84,10 @@ def quantisation(checkpoint: Checkpoint) -> Quantisation | None:
             said = _settings(read_json(checkpoint.folder / name))
             if _METHODS.intersection(said) or _INTEGERS & tensor_formats(checkpoint.weights):
                 return _described(checkpoint, said, name, False)
+    eight_bits = sorted(f for f in tensor_formats(checkpoint.weights) if f.startswith("F8"))
+    if eight_bits:
+        problem = "no file says how they were made"
+        return Quantisation("an unnamed method", f"weights in {eight_bits[0]}", (), problem)
     return None
 
 

@@ -108,6 +108,14 @@ TEMPLATES: dict[str, Template] = {
     "mt5-msmarco": Template(
         segments=_MONO_SEGMENTS, answers={"yes": 1.0, "no": -1.0}, specials="tokenizer"
     ),
+    # The same table. These two answer `true` and `false`; mT5's vocabulary has `▁true`, but begins
+    # `false` with the token `▁`, whose id is 259 (behind 3 special tokens and 256 bytes).
+    "mt5-mmarco-true": Template(
+        segments=_MONO_SEGMENTS,
+        answers={"true": 1.0},
+        answer_ids={259: -1.0},
+        specials="tokenizer",
+    ),
     "ptt5-msmarco": Template(
         segments=_MONO_SEGMENTS, answers={"sim": 1.0, "não": -1.0}, specials="tokenizer"
     ),
@@ -127,9 +135,10 @@ _BY_NAME = (
     (r"bge-?reranker", "bge-gemma"),
 )
 _SEQ2SEQ_BY_NAME = (
-    (r"mono-?m?t5", "monot5"),
+    (r"mono-?m?t5|inranker", "monot5"),
     (r"ptt5-base-.*marco", "ptt5-msmarco"),
     (r"mt5-base-.*marco", "mt5-msmarco"),
+    (r"mt5-(3b|13b)-mmarco", "mt5-mmarco-true"),
 )
 # Where the name tells nothing: what the known rerankers of a model type expect.
 _BY_TYPE = {"gemma": "bge-gemma", "qwen2": "mxbai-rerank-v2", "qwen3": "qwen3-reranker"}

@@ -167,7 +167,8 @@ def _check_quantisation(checkpoint: Checkpoint, golden: str | None) -> Check:
     measured = "not quantised"
     if found is not None:
         outcome = problem or "the weights are dequantised while they are loaded"
-        measured = f"quantised by {found}, which needs {' and '.join(found.packages)}; {outcome}"
+        needs = f", which needs {' and '.join(found.packages)}" if found.packages else ""
+        measured = f"quantised by {found}{needs}; {outcome}"
     return Check(
         "files",
         "not_quantised",
@@ -194,7 +195,8 @@ def _problems(checkpoint: Checkpoint) -> Iterator[str]:
             yield f"{module.path} has no weights, though {LIST_FILE} names it"
     for path in _weight_files(checkpoint):
         if not path.exists():
-            yield f"{path.name} is missing, though the index names it"
+            where = "the index" if wanted else CONFIG_FILE
+            yield f"{path.name} is missing, though {where} names it"
             continue
         try:
             tensors = _tensors(path)

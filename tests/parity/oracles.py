@@ -19,6 +19,7 @@ from sentence_transformers.cross_encoder.modules import LogitScore
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
+    MT5ForConditionalGeneration,
     PreTrainedTokenizerFast,
     T5ForConditionalGeneration,
 )
@@ -270,11 +271,18 @@ def lightweight_scores(
     return np.array(scores)
 
 
-def monot5_scores(folder: Path, pairs: list[Pair]) -> np.ndarray:
-    """Logit of true less that of false at the decoder's first step, in float64."""
+def monot5_scores(
+    folder: Path,
+    pairs: list[Pair],
+    architecture: Any = T5ForConditionalGeneration,
+    answers: tuple[str | int, str | int] = ("true", "false"),
+) -> np.ndarray:
+    """Logit of the first answer less that of the second one at the decoder's first step, in
+    float64. An answer is a word or a vocabulary id.
+    """
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, trust_remote_code=False)
-    model = _in_float64(folder, T5ForConditionalGeneration)
-    true, false = (ids_of(tokenizer, word)[0] for word in ("true", "false"))
+    model = _in_float64(folder, architecture)
+    true, false = (a if isinstance(a, int) else ids_of(tokenizer, a)[0] for a in answers)
     start = torch.tensor([[model.config.decoder_start_token_id]])
     scores = []
     for query, passage in pairs:
@@ -284,3 +292,14 @@ def monot5_scores(folder: Path, pairs: list[Pair]) -> np.ndarray:
             logits = model(input_ids=inputs, decoder_input_ids=start).logits[0, 0]
         scores.append((logits[true] - logits[false]).item())
     return np.array(scores)
+
+
+MT5_ANSWERS: dict[str, tuple[str | int, str | int]] = {
+    "mt5-msmarco": ("yes", "no"),
+    "mt5-mmarco-true": ("true", 259),
+}
+
+
+def mt5_scores(folder: Path, pairs: list[Pair], template: str) -> np.ndarray:
+    """As `monot5_scores`, with the answers of pygaggle for a template's checkpoints."""
+    return monot5_scores(folder, pairs, MT5ForConditionalGeneration, MT5_ANSWERS[template])

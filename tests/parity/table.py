@@ -24,6 +24,7 @@ from tests import (
 )
 from tests.parity import oracles
 from tests.parity import test_encoder_parity as encoders
+from tests.parity import test_own_words_parity as words
 from tests.parity.common import deviation, encode, load, sample_pairs
 from tests.quantised_checkpoints import compressed
 from tests.unit.models import test_adapter as adapters
@@ -173,6 +174,15 @@ def llm_rows(root: Path) -> Iterator[Row]:
         if template == "qwen3-reranker":
             expected = oracles.cross_encoder_scores(folder, whole)
             yield row(f"llm, {template}", name, "CrossEncoder", scores, expected)
+    short = words.short_pairs()
+    for what, chat, answers in (
+        ("chat template and answers of its own", words.PLAIN, ("true", "false")),
+        ("files as zerank", words.ZERANK, ("Yes", None)),
+    ):
+        folder = words.saved(root / "qwen3", root / what, chat, *answers)
+        scores = load(folder, 600, None).score_pairs(short)
+        expected = words.cross_encoder(folder, short)
+        yield row("llm, of the checkpoint", f"qwen3, {what}", "CrossEncoder", scores, expected)
 
 
 def other_rows(root: Path) -> Iterator[Row]:
@@ -208,6 +218,11 @@ def other_rows(root: Path) -> Iterator[Row]:
         folder = decoder_checkpoints.monot5(root / name, tied)
         scores = load(folder, 512, 400).score_pairs(whole)
         yield row("seq2seq", name, PLAIN, scores, oracles.monot5_scores(folder, whole))
+    folder = decoder_checkpoints.mt5(root / "mt5")
+    for template in oracles.MT5_ANSWERS:
+        scores = load(folder, 512, 400, f"model.template={template}").score_pairs(whole)
+        expected = oracles.mt5_scores(folder, whole, template)
+        yield row(f"seq2seq, {template}", "mt5", PLAIN, scores, expected)
     for name, join in (("qwen3_classifier", oracles.qwen3_card), ("nemotron", oracles.nemotron)):
         folder = getattr(decoder_checkpoints, name)(root / name)
         scores = load(folder, 512, 300, "model.trust_remote_code=true").score_pairs(whole)

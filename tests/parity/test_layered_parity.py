@@ -97,6 +97,16 @@ def test_seq2seq_scores_equal_the_first_decoder_step_in_float64(
     assert_same(load(folder, 512, 400).score_pairs(pairs), expected)
 
 
+@pytest.mark.parametrize("template", oracles.MT5_ANSWERS)
+def test_mt5_scores_equal_the_first_decoder_step_in_float64(mt5: Path, template: str):
+    pairs = [pair for pair in sample_pairs(128, 90) if max(map(len, pair)) < 500]
+    expected = oracles.mt5_scores(mt5, pairs, template)
+    scores = load(mt5, 512, 400, f"model.template={template}").score_pairs(pairs)
+    assert_same(scores, expected)
+    if template == "mt5-msmarco":  # the one that the checkpoint's name asks for
+        assert_same(load(mt5, 512, 400).score_pairs(pairs), expected)
+
+
 @pytest.mark.parametrize("name", ["minicpm_layerwise", "gemma2_lightweight", "monot5"])
 @pytest.mark.parametrize("max_batch_tokens", [300, 16_384])
 def test_a_pair_scores_the_same_wherever_it_stands(

@@ -43,6 +43,13 @@ QWEN = (
     + TEXT
     + QWEN_SUFFIX.replace("\n", "{{ '\\n' }}")
 )
+ZERANK = (
+    QUERY.replace("first }}", "first | trim }}").join(
+        ["<|im_start|>system{{ '\\n' }}", "<|im_end|>\n<|im_start|>user{{ '\\n' }}"]
+    )
+    + TEXT.replace("first }}", "first | trim }}")
+    + "<|im_end|>\n<|im_start|>assistant{{ '\\n' }}"
+)
 STRIPPED = PLAIN.replace("first }}", "first | trim }}")
 
 Save = Callable[..., Path]
@@ -52,23 +59,37 @@ Save = Callable[..., Path]
 def save(tmp_path_factory: pytest.TempPathFactory) -> Save:
     """Saved by sentence-transformers in a folder of a name that calls for a built-in template."""
     body = decoder_checkpoints.qwen3(tmp_path_factory.mktemp("body"))
-    ids = AutoTokenizer.from_pretrained(body).encode
 
-    def save(chat: str, true: str = "yes", false: str | None = "no", prompt: str = "") -> Path:
-        model = Transformer(
-            str(body),
-            transformer_task="text-generation",
-            processor_kwargs={"chat_template": chat},
-            model_kwargs={"device_map": "cpu"},
-        )
-        answers = (ids(true)[0], ids(false)[0] if false else None)
-        asked = {"prompts": {"task": prompt}, "default_prompt_name": "task"} if prompt else {}
-        encoder = CrossEncoder(modules=[model, LogitScore(*answers)], device="cpu", **asked)
+    def save(chat: str, *answers: str | None, **asked: str | None) -> Path:
         folder = tmp_path_factory.mktemp("saved") / "qwen3-reranker-own"
-        encoder.save_pretrained(str(folder))
-        return folder
+        return saved(body, folder, chat, *answers, **asked)
 
     return save
+
+
+def saved(
+    body: Path,
+    folder: Path,
+    chat: str,
+    true: str = "yes",
+    false: str | None = "no",
+    prompt: str = "",
+) -> Path:
+    """A language model with this chat template and these answers, as sentence-transformers saves
+    it.
+    """
+    ids = AutoTokenizer.from_pretrained(body).encode
+    model = Transformer(
+        str(body),
+        transformer_task="text-generation",
+        processor_kwargs={"chat_template": chat},
+        model_kwargs={"device_map": "cpu"},
+    )
+    answers = (ids(true)[0], ids(false)[0] if false else None)
+    asked = {"prompts": {"task": prompt}, "default_prompt_name": "task"} if prompt else {}
+    encoder = CrossEncoder(modules=[model, LogitScore(*answers)], device="cpu", **asked)
+    encoder.save_pretrained(str(folder))
+    return folder
 
 
 def cross_encoder(folder: Path, pairs: list[tuple[str, str]], **asked: str) -> np.ndarray:
@@ -97,6 +118,7 @@ def short_pairs() -> list[tuple[str, str]]:
         (OPTIONAL, {"prompt": "Does the text answer the search?"}),
         (QWEN, {}),
         (QWEN, {"prompt": "Find the docstring of this function."}),
+        (ZERANK, {"true": "Yes", "false": None}),
     ],
 )
 def test_scores_equal_cross_encoder(save: Save, chat: str, said: dict[str, str]):
@@ -145,6 +167,9 @@ def test_files_that_say_what_a_built_in_template_says_choose_it(save: Save):
     assert "chat template" in line
     record = llm.pair_format(checkpoint, model).record
     assert record["template"] == TEMPLATES["qwen3-reranker"].model_dump()
+    folder = save(ZERANK, "Yes", None)
+    change(folder, "config.json", _name_or_path="zeroentropy/zerank-2")
+    assert choose(*opened(folder))[1] == "zerank"
 
 
 def test_a_template_of_the_checkpoints_own_is_pinned_whole(save: Save):

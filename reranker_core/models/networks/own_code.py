@@ -101,8 +101,8 @@ def load_own_layers(
         asked: further arguments of each forward.
 
     Raises:
-        PreflightRefused: the code does not run on this transformers, its attention mask would not be
-            used, or the weights cannot be read.
+        PreflightRefused: the code does not run on this transformers, its attention mask would not
+            be used, or the weights cannot be read.
 
     """
     name = checkpoint.config["auto_map"]["AutoModelForCausalLM"]

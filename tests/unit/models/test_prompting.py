@@ -251,15 +251,18 @@ def test_other_families_bring_their_template(architecture: str, family: str, tem
             ("yes", "no"),
         ),
         ("unicamp-dl/ptt5-base-pt-msmarco-10k-v2", "ptt5-msmarco", ("sim", "não")),
+        ("unicamp-dl/InRanker-base", "monot5", ("true", "false")),
+        ("unicamp-dl/mt5-13b-mmarco-100k", "mt5-mmarco-true", ("true", 259)),
+        ("unicamp-dl/mt5-3B-mmarco-en-pt", "mt5-mmarco-true", ("true", 259)),
         # Their prompts or answers differ, or are not known.
         ("unicamp-dl/monoptt5-base", None, ()),
-        ("unicamp-dl/mt5-13b-mmarco-100k", None, ()),
+        ("castorini/duot5-base-msmarco", None, ()),
         ("google/mt5-base", None, ()),
         ("own/bge-reranker-t5", None, ()),
     ],
 )
 def test_t5_answers_in_the_words_that_it_was_trained_with(
-    name: str, template: str | None, answers: tuple[str, ...]
+    name: str, template: str | None, answers: tuple[str | int, ...]
 ):
     found, model = checkpoint(name, "mt5", "MT5ForConditionalGeneration"), ModelConfig(path=name)
     check = check_template(found, model)
@@ -269,7 +272,8 @@ def test_t5_answers_in_the_words_that_it_was_trained_with(
         return
     assert families.choose(found, model)[1] == template
     right, wrong = answers
-    assert resolve_template(found, model, "seq2seq")[1].answers == {right: 1, wrong: -1}
+    chosen = resolve_template(found, model, "seq2seq")[1]
+    assert chosen.answers | chosen.answer_ids == {right: 1, wrong: -1}
 
 
 @pytest.mark.parametrize(
