@@ -8,6 +8,7 @@ be lost. The job cannot know the original folder.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def _paths(config: Config) -> Iterator[tuple[str, str]]:
 def _lies_in(value: str, copy: Path) -> bool:
     # The last link of a chain such as zip://a.parquet::pairs.zip is what lies on a disk.
     last = value.rpartition("::")[2] if "://" in value else value
-    path = last.removeprefix("file://").removeprefix("local://")
+    path = re.sub("^(file|local)://(localhost(?=/))?", "", last)
     if "://" in path:
         return False
     absolute = os.path.abspath(os.path.expanduser(path))

@@ -8,15 +8,20 @@ have no host. So the URL of a file is the text in the configuration plus the fil
 from __future__ import annotations
 
 import os
+import socket
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import fsspec
 from fsspec.registry import known_implementations
 
-from reranker_core.errors import ConfigError
+from reranker_core.errors import ConfigError, StoreUnavailable, brief
 from reranker_core.input.pattern import is_pattern
 from reranker_core.storage.filesystem import is_local, open_filesystem
 from reranker_core.storage.tree import item_at
+
+_WEB = ("http://", "https://")
+_REACHED_WITHIN = 10.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -55,18 +60,22 @@ def address(entry: str) -> Address:
     A name that exists is not a pattern, even if it contains glob characters.
 
     Raises:
-        ConfigError: it is empty, its scheme is not known, or its URL contains a signature.
+        ConfigError: it is empty, its scheme is not known, its URL contains a signature, or it is
+            not a single file of a web server.
         PermissionError, StoreRefused, StoreUnavailable: as `item_at`.
+        StoreUnavailable: a web server cannot be reached. It is asked only once.
 
     """
     if not entry.strip():
         raise ConfigError("input.path is empty; set it to a file, a folder or a glob pattern")
-    if entry.startswith(("http://", "https://")) and "?" in entry:
+    if entry.startswith(_WEB) and "?" in entry:
         raise ConfigError(
             "input.path: a URL with a query string (such as a presigned URL) is not supported, "
             "because its signature would be written to the output. Use the URL of the object and "
             "credentials from the environment"
         )
+    if entry.startswith(_WEB):
+        _check_web(entry)
     entry = _with_absolute_end(entry)
     filesystem, path = open_filesystem(entry)
     filesystem.invalidate_cache()
@@ -85,6 +94,28 @@ def address(entry: str) -> Address:
         base = "/".join(steps[:fixed]) or filesystem.root_marker
         url = head.rsplit("/", len(pattern))[0] + chain
     return Address(entry, filesystem, base, pattern, base if is_local(filesystem) else url)
+
+
+def no_web_folder(entry: str) -> ConfigError:
+    """The error for an entry that is more than one file of a web server."""
+    return ConfigError(
+        f"input.path={entry}: folders of a web server cannot be listed. Give the URL of each file: "
+        "input.path=[…/a.parquet, …/b.parquet]. Or copy the files to a disk or an object store"
+    )
+
+
+def _check_web(entry: str) -> None:
+    url = urlsplit(entry)
+    if url.path in ("", "/") or url.path.endswith("/") or is_pattern(url.path):
+        raise no_web_folder(entry)
+    try:
+        port = url.port or (443 if url.scheme == "https" else 80)
+        socket.create_connection((url.hostname or "", port), _REACHED_WITHIN).close()
+    except (OSError, ValueError) as error:
+        raise StoreUnavailable(
+            f"input.path={entry}: {url.hostname} cannot be reached ({brief(error)}). Correct the "
+            "URL, or copy the file to a disk or an object store that all nodes can read"
+        ) from None
 
 
 def _with_absolute_end(entry: str) -> str:

@@ -12,12 +12,12 @@ import pyarrow as pa
 from reranker_core.config import Config
 from reranker_core.errors import ConfigError, InputError, RerankError, brief
 from reranker_core.input.absence import not_a_file, nothing_found, nothing_there
-from reranker_core.input.address import Address, address
+from reranker_core.input.address import Address, address, no_web_folder
 from reranker_core.input.listing import find_shards
 from reranker_core.input.pattern import Pattern
 from reranker_core.input.tables.marker import TITLES, Table, table_above, tables_in
 from reranker_core.input.tables.snapshot import LiveFile, read_snapshot, way_out
-from reranker_core.storage.filesystem import entity_tag, info_of, is_local, open_filesystem
+from reranker_core.storage.filesystem import entity_tag, info_of, is_local, is_web, open_filesystem
 from reranker_core.storage.parallel import in_parallel
 from reranker_core.storage.store import Store
 from reranker_core.storage.tree import Item, item_at
@@ -86,6 +86,8 @@ def list_entry(entry: str, config: Config, version: int | None) -> Entry:
         if item is None or (item.kind == "file" and where.steps):
             _ask_for_bucket(where)
             raise InputError(nothing_there(where))
+        if item.kind == "folder" and is_web(where.filesystem):
+            raise no_web_folder(entry)
         if item.kind in ("link", "other"):
             raise InputError(not_a_file(where, item))
         _refuse_overlap(where, item, config.output.path)

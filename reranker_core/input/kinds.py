@@ -12,6 +12,7 @@ import fsspec
 import pyarrow as pa
 
 from reranker_core.errors import brief
+from reranker_core.input.wide_integers import wide_integers
 from reranker_core.storage.filesystem import is_local, open_filesystem, read_range
 
 _HEAD_BYTES = 512
@@ -144,6 +145,15 @@ def unreadable(
     except OSError:
         return f"{url}: cannot be read: {brief(error)}"
     if isinstance(error, pa.ArrowNotImplementedError) and tail == _MAGIC:
+        wide = wide_integers(filesystem, path, size)
+        if wide:
+            columns = ", ".join(f"'{name}'" for name in wide)
+            one = len(wide) == 1
+            return (
+                f"{url}: {'column' if one else 'columns'} {columns} {'is' if one else 'are'} "
+                f"probably of 128-bit integers, which pyarrow cannot read. Write "
+                f"{'it' if one else 'them'} with another type, such as a decimal or a string"
+            )
         return (
             f"{url}: has something that pyarrow cannot read: {brief(error)}. Write the file again "
             "without it, for example with another type of the column"

@@ -22,7 +22,8 @@ def open_filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """The filesystem of `url` and the path within it. Credentials come from the environment.
 
     Raises:
-        ConfigError: fsspec does not know the scheme, or its package is not installed.
+        ConfigError: fsspec does not know the scheme, its package is not installed, or the bucket
+            or the path is missing.
 
     """
     if url.startswith("/") or "://" not in url:  # whatever it holds, such as `::`
@@ -31,6 +32,14 @@ def open_filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
         path = url if url.startswith(_ABSOLUTE) else os.path.abspath(url)
         return filesystem, str(filesystem._strip_protocol(path))
     scheme, _, rest = url.partition("://")
+    if scheme in ("file", "local") and not rest.startswith(("/", "~")):
+        host, _, below = rest.partition("/")
+        if host != "localhost":
+            raise ConfigError(
+                f"{url}: file:// is followed by a path that begins with a slash; found '{host}'. "
+                f"Write file:///{rest}, or a path without file://"
+            )
+        url = f"{scheme}:///{below}"
     if f"{scheme}://" in s3.SCHEMES and rest[:1] in ("", "/"):
         raise ConfigError(f"{url}: the bucket is missing; expected {scheme}://BUCKET/FOLDER")
     options = s3.options() if url.startswith(s3.SCHEMES) else {}
@@ -115,6 +124,11 @@ def is_local(filesystem: fsspec.AbstractFileSystem) -> bool:
     """Whether the paths of `filesystem` are paths of this machine."""
     protocol = filesystem.protocol
     return "file" in ((protocol,) if isinstance(protocol, str) else protocol)
+
+
+def is_web(filesystem: fsspec.AbstractFileSystem) -> bool:
+    """Whether `filesystem` is a web server: single files can be read, nothing listed or written."""
+    return "http" in filesystem.protocol
 
 
 def entity_tag(info: dict[str, Any]) -> str:

@@ -18,10 +18,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from reranker_core.errors import StoreFull, StoreRefused
+from reranker_core.errors import ConfigError, StoreFull, StoreRefused
 from reranker_core.storage import disk, renaming, s3
 from reranker_core.storage.errors import PATIENCE, is_unknown, patiently
-from reranker_core.storage.filesystem import entity_tag, is_local, open_filesystem
+from reranker_core.storage.filesystem import entity_tag, is_local, is_web, open_filesystem
 from reranker_core.storage.parallel import in_parallel
 from reranker_core.storage.timeout import seconds_for
 
@@ -48,6 +48,9 @@ class Store:
     Failed requests are retried for at most `patience` seconds; see `storage.errors.patiently` for
     the errors. A request that a remote store does not answer in time counts as failed.
 
+    Raises:
+        ConfigError: the URL cannot be opened, or is one of a web server.
+
     Attributes:
         url: the configured URL; on a disk, the absolute path.
         conditional: whether the store supports conditional writes; None until `create` and
@@ -57,6 +60,11 @@ class Store:
 
     def __init__(self, url: str, patience: float = PATIENCE) -> None:
         self.filesystem, path = open_filesystem(url)
+        if is_web(self.filesystem):
+            raise ConfigError(
+                f"{url}: folders of a web server cannot be listed or written. Use a folder on a "
+                "disk, or the URL of an object store, such as s3://BUCKET/FOLDER"
+            )
         self.root = path.rstrip("/")
         self._local, self._s3 = is_local(self.filesystem), "s3" in self.filesystem.protocol
         self.url = self.root if self._local else url.rstrip("/")

@@ -1,4 +1,6 @@
-"""Numbers for ids, whatever their type: equal ids have equal numbers."""
+"""Numbers for ids, whatever their type: equal ids have equal numbers. -0.0 equals 0.0, and NaN is
+no id, as null.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from reranker_core.input.types.common_type import is_list, is_text
 
@@ -23,6 +26,9 @@ def comparable(ids: pa.Array | pa.ChunkedArray) -> pa.Array:
         return comparable(ids.dictionary_decode())
     if is_text(ids.type) or pa.types.is_binary_view(ids.type):
         return ids.cast(pa.large_binary())  # which need not be valid UTF-8
+    if pa.types.is_floating(ids.type):
+        plain = pc.add(ids.cast(pa.float64()), 0.0)  # -0.0 becomes 0.0
+        return pc.if_else(pc.is_nan(plain), pa.scalar(None, pa.float64()), plain)
     if pa.types.is_temporal(ids.type):  # Python's have no nanoseconds
         return ids.view(pa.int32() if ids.type.bit_width == 32 else pa.int64())
     if pa.types.is_decimal32(ids.type) or pa.types.is_decimal64(ids.type):

@@ -61,7 +61,9 @@ def test_a_relative_path_is_refused_by_its_key(override: str):
 def test_an_absolute_path_in_the_copy_is_refused(copy: Path):
     # As `output.path=$PWD/out` in the entry point.
     assert refused(f"output.path={copy}/out") == [f"output.path={copy}/out"]
-    assert refused(f"output.path=file://{copy}/out") == [f"output.path=file://{copy}/out"]
+    for url in (f"file://{copy}/out", f"file://localhost{copy}/out"):
+        assert refused(f"output.path={url}") == [f"output.path={url}"]
+    assert not refused("output.path=file://localhost/elsewhere")
 
 
 def test_all_are_named_at_once_with_the_copy_and_what_to_write(copy: Path):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any, ClassVar
 
 import fsspec
@@ -14,7 +17,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.utils import infer_storage_options
 
-from reranker_core.errors import ConfigError
+from reranker_core.errors import ConfigError, StoreUnavailable
+from reranker_core.input.address import address
 from reranker_core.input.plan import make_plan
 from reranker_core.storage.filesystem import info_of, open_filesystem
 from reranker_core.storage.store import Store
@@ -208,3 +212,38 @@ def test_objects_with_an_empty_step_in_their_names(moto_bucket: str, tmp_path: P
     for entry in (f"{url}/*", f"{url}/**/*.parquet", f"{url}/sub/*"):
         with pytest.raises(ConfigError, match=r"names begin with .*//"):
             make_plan(config(entry, "elsewhere"))
+
+
+@pytest.mark.parametrize("ending", ["", "/", "/data/", "/*.parquet", "/day=*/a.parquet"])
+def test_folders_and_patterns_of_a_web_server_are_refused_at_once(ending: str):
+    with pytest.raises(ConfigError, match="Give the URL of each file"):
+        address(f"https://192.0.2.1{ending}")
+
+
+def test_a_web_server_that_cannot_be_reached_is_not_waited_for():
+    with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1 cannot be reached .*copy the file"):
+        address("http://127.0.0.1:9/a.parquet")
+
+
+def test_a_file_of_a_web_server_is_read_and_its_folder_is_not(tmp_path: Path):
+    write(tmp_path / "in" / "a.parquet", flat(6))
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        here = f"http://127.0.0.1:{server.server_port}"
+        assert make_plan(config(f"{here}/in/a.parquet", "out")).rows == 6
+        with pytest.raises(ConfigError, match="folders of a web server"):
+            make_plan(config(f"{here}/in", "out"))
+        server.shutdown()
+
+
+def test_an_output_on_a_web_server_is_refused_at_once():
+    with pytest.raises(ConfigError, match="cannot be listed or written"):
+        Store("https://192.0.2.1/out")
+
+
+def test_a_file_url_of_this_host_is_a_path(tmp_path: Path):
+    assert open_filesystem(f"file://localhost{tmp_path}/a b")[1] == f"{tmp_path}/a b"
+    for url in ("file://server/x", "file://x.parquet"):
+        with pytest.raises(ConfigError, match=r"Write file:///"):
+            open_filesystem(url)

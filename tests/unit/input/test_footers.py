@@ -205,12 +205,20 @@ def test_an_index_of_other_files_is_told_as_such(tmp_path: Path):
     assert read(tmp_path) == 6
 
 
-def test_what_pyarrow_cannot_read_is_no_damage(tmp_path: Path):
+def test_integers_of_128_bits_are_told_by_their_columns(tmp_path: Path):
     big = pl.Series([2**100], dtype=pl.Int128)
-    row = {"query_id": "q", "query": "x", "doc_id": "d", "passage": "p"}
-    pl.DataFrame(row).with_columns(big.alias("n")).write_parquet(tmp_path / "a.parquet")
+    inner = pl.struct(big.alias("z"))
+    row = {
+        "query_id": "q",
+        "query": "x",
+        "doc_id": "d",
+        "passage": "p",
+        "bytes": b"16 bytes of data",
+    }
+    written = pl.DataFrame(row).with_columns(big.alias("n"), inner.alias("s"))
+    written.write_parquet(tmp_path / "a.parquet")
     told = refusal(tmp_path)
-    assert "pyarrow cannot read: ArrowNotImplementedError: Integers with more than 64 bits" in told
+    assert "columns 'n', 's.z' are probably of 128-bit integers" in told
     assert "damaged" not in told
 
 

@@ -80,6 +80,18 @@ def test_query_ids_may_have_any_type(tmp_path: Path, kind: pa.DataType):
     assert moved(path, [(0, 2), (2, 6)]) == [(0, 3), (3, 6)]
 
 
+@pytest.mark.parametrize("kind", [pa.float64(), pa.float32(), pa.float16()])
+def test_zeros_of_both_signs_are_one_query_and_so_are_nans(tmp_path: Path, kind: pa.DataType):
+    nan = float("nan")
+    values = [np.array([0.0, -0.0, 0.0, nan, -nan, nan, 1.0, 1.0], kind.to_pandas_dtype())]
+    path = ids(tmp_path / "a.parquet", pa.chunked_array(values), row_group_size=2)
+    assert moved(path, even_cuts(8, 1)) == [(0, 3), (3, 6), (6, 8)]
+    check_query_order([str(path)], "query_id")
+    again = ids(tmp_path / "b.parquet", pa.array(np.array([-0.0], kind.to_pandas_dtype())))
+    with pytest.raises(InputError, match="continues in"):
+        check_query_order([str(path), str(again)], "query_id")
+
+
 def test_a_query_that_goes_on_in_the_next_shard_is_refused(tmp_path: Path):
     first = write(tmp_path / "a.parquet", flat(6, per_query=4))
     second = write(tmp_path / "b.parquet", flat(6, per_query=4, first=6))
