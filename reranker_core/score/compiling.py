@@ -21,6 +21,7 @@ from reranker_core.errors import brief
 from reranker_core.models.loading import is_half
 from reranker_core.score.engine import Engine
 from reranker_core.score.exact import in_float32, stacked_layers
+from reranker_core.score.verdicts import remember
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +31,6 @@ _WORTH_ON_GPU = 0.98  # whose times differ less
 _SAME, _SAME_IN_HALF = 5e-3, 0.03  # of the scores' span, as in preflight
 _AS_FAR, _FAR = 2.0, 0.1  # times the rounding of the plain model, and that as part of the span
 _LONG = 1800.0  # seconds of scoring beside which a minute of compiling is little
-
-
-def may_pay(engine: Engine, dtype: str) -> bool:
-    """Whether compiled code is expected to be faster on such hardware (docs/performance.md)."""
-    amx = torch.cpu.get_capabilities().get("amx_bf16")
-    return engine.device.type == "cpu" and dtype == "bfloat16" and bool(amx)
 
 
 def long_run(engine: Engine, sequences: TokenSequences, pairs: float) -> bool:
@@ -75,6 +70,8 @@ def compile_if_faster(engine: Engine, sequences: TokenSequences) -> str:
         )
         return f"not compiled: {problem}"
     found = "used" if ratio <= worth else "not used"
+    if ratio > worth:
+        remember(engine, ratio)
     taken = time.perf_counter() - begin
     line = (
         f"compiled code {found}: it needs {ratio:.2f} of the plain model's time ({taken:.0f} s to "

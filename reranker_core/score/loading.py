@@ -41,11 +41,12 @@ from reranker_core.preflight.tokenizer import check_tokenizer
 from reranker_core.preflight.weights import check_weights
 from reranker_core.preflight.word_forms import check_word_forms
 from reranker_core.score.batching import Shapes
-from reranker_core.score.compiling import compile_if_faster, long_run, may_pay
+from reranker_core.score.compiling import compile_if_faster, long_run
 from reranker_core.score.engine import Engine
 from reranker_core.score.products import pack_where_faster
 from reranker_core.score.scorer import Scorer
 from reranker_core.score.streams import streams_for
+from reranker_core.score.verdicts import time_of_compiled
 
 
 def load_scorer(
@@ -173,9 +174,13 @@ class _Loading:
         """Use compiled code if it is configured and faster. Returns the outcome in words."""
         wanted = self.config.score.compile
         if wanted == "auto":
-            may = known and not scorer.reproducible and may_pay(engine, self.dtype)
-            pairs = self.pairs
-            wanted = may and pairs > 0 and long_run(engine, scorer.encode(ENGLISH), pairs)
+            may = known and not scorer.reproducible and self.pairs > 0
+            wanted = may and long_run(engine, scorer.encode(ENGLISH), self.pairs)
+            earlier = time_of_compiled(engine) if wanted else None
+            if earlier is not None:
+                return (
+                    f"not compiled: an earlier run needed {earlier:.2f} of the plain model's time"
+                )
         if not wanted:
             return ""
         if not known:

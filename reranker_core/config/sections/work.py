@@ -89,7 +89,7 @@ class ScoreConfig(Section):
     compile: Literal["auto"] | bool = Field(
         "auto",
         description="Compile the model in each replica and use the result if it is faster; `auto`: "
-        "only for bfloat16 on CPUs with AMX, in runs of more than half an hour.",
+        "only in runs of more than half an hour.",
     )
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
 """Attention within sequences that are placed one after another, so that a batch has no padding.
 
-On a GPU, padding is computed like text, and attention with a mask runs on a slower kernel. torch's
-`varlen_attn` needs neither. It exists for CUDA and for half precision only.
+Padding is computed like text, and attention with a mask runs on slower kernels. On a GPU torch's
+`varlen_attn` needs neither, for half precision only. On a CPU float32 gains nothing by it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import torch
 from torch.nn.attention import varlen
 
 from reranker_core.models.batch import Batch, Packing
+from reranker_core.models.networks.cpu_attention import attention_on_cpu
 
 log = logging.getLogger(__name__)
 
 _NAME = "packed"  # among the attentions of transformers
+_DEVICES = ("cuda", "cpu")
 _PROBE_LENGTHS = (5, 9, 2)
 _SAME = 0.05  # of 1 + |score|, in half precision
 
@@ -28,7 +30,7 @@ _SAME = 0.05  # of 1 + |score|, in half precision
 def pack_if_same(model: Any, forward: Callable[[Any, Batch], torch.Tensor], able: bool) -> None:
     """Set `model.packs`: whether the model takes packed batches.
 
-    It does on a GPU, in half precision, if this does not change the scores of a test input.
+    It does in half precision, if this does not change the scores of a test input.
 
     Args:
         model: the network of a family, on its device.
@@ -53,8 +55,8 @@ def pack_if_same(model: Any, forward: Callable[[Any, Batch], torch.Tensor], able
 
 
 def has_kernel(weight: torch.Tensor) -> bool:
-    """Whether `varlen_attn` computes in the number format and on the device of a weight."""
-    return weight.device.type == "cuda" and weight.dtype in (torch.bfloat16, torch.float16)
+    """Whether packed batches are computed in the number format and on the device of a weight."""
+    return weight.device.type in _DEVICES and weight.dtype in (torch.bfloat16, torch.float16)
 
 
 def attention_within(
@@ -78,6 +80,9 @@ def attention_within(
         window: how many tokens before and after its own one a query attends to; -1: all.
 
     """
+    if query.device.type == "cpu":
+        scale = query.shape[-1] ** -0.5 if scale is None else scale
+        return attention_on_cpu(query, key, value, tokens.starts, seen.starts, scale, window)
     found = varlen.varlen_attn(
         query,
         key,

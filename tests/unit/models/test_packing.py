@@ -1,8 +1,4 @@
-"""Packed sequences have the scores that they have alone and padded.
-
-The kernel is torch's, for CUDA; here each sequence is computed by itself in its place. tests/cuda
-has the kernel.
-"""
+"""Packed sequences have the scores that they have alone and padded. tests/cuda shows it on GPUs."""
 
 from __future__ import annotations
 
@@ -13,7 +9,6 @@ import pytest
 import torch
 import transformers
 from torch._dynamo.utils import counters
-from torch.nn.attention import varlen
 
 from benchmarks.shapes import natural_sequences, scoring_model
 from reranker_core.encode.sequences import Ragged, TokenSequences
@@ -52,50 +47,9 @@ DECODERS = {
 }
 
 
-@torch.library.custom_op("tests::attention_within", mutates_args=())
-def one_by_one(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    starts: torch.Tensor,
-    seen: torch.Tensor,
-    longest: int,
-    longest_seen: int,
-    scale: float,
-    window: list[int],
-    grouped: bool,
-) -> torch.Tensor:
-    assert longest == starts.diff().max()
-    assert longest_seen == seen.diff().max()
-    assert grouped == (query.shape[1] != key.shape[1])
-    found = []
-    for begin, end, first, last in zip(starts, starts[1:], seen, seen[1:], strict=False):
-        places = (part.transpose(0, 1)[None] for part in (query[begin:end], key[first:last]))
-        values = value[first:last].transpose(0, 1)[None]
-        queries, keys = int(end - begin), int(last - first)
-        mask = torch.ones(queries, keys, dtype=torch.bool)
-        before, after = window
-        mask = mask.tril(keys - queries + after) if after >= 0 else mask
-        mask = mask.triu(keys - queries - before) if before >= 0 else mask
-        states = torch.nn.functional.scaled_dot_product_attention(
-            *places, values, attn_mask=mask, scale=scale, enable_gqa=grouped
-        )
-        found.append(states[0].transpose(0, 1))
-    return torch.cat(found).contiguous()
-
-
-@one_by_one.register_fake
-def _(query: torch.Tensor, *_: Any) -> torch.Tensor:
-    return torch.empty_like(query, memory_format=torch.contiguous_format)
-
-
 @pytest.fixture(autouse=True)
-def kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    def attention(*args: Any, scale: float, window_size: tuple[int, int], enable_gqa: bool) -> Any:
-        scale = scale or args[0].shape[-1] ** -0.5
-        return one_by_one(*args, scale, list(window_size), enable_gqa)
-
-    monkeypatch.setattr(varlen, "varlen_attn", attention)
+def in_float32_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that scores can be compared exactly."""
     monkeypatch.setattr(packing, "has_kernel", lambda _: True)
 
 
@@ -214,3 +168,11 @@ def test_all_layers_share_compiled_code(kind: str):
     assert not counters["graph_break"]
     engine.compute(sharing(20))  # other shapes
     assert counters["stats"]["unique_graphs"] == 2
+
+
+def test_half_precision_is_packed_on_a_cpu_and_float32_is_not(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.undo()
+    for dtype, packs in ((torch.float32, False), (torch.bfloat16, True)):
+        model = scoring_model(model_of("bert", "SequenceClassification"), "encoder").to(dtype)
+        packing.pack_if_same(model, FAMILIES["encoder"].forward, True)
+        assert model.packs == packs

@@ -155,8 +155,8 @@ def test_without_a_compiler_there_is_a_warning_and_the_same_scores(
     caplog: pytest.LogCaptureFixture,
 ):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # nothing compiled before
-    monkeypatch.setattr(inductor.cpp, "cxx", (None, "no-such-compiler"))
-    with caplog.at_level(logging.WARNING):
+    no_compiler = inductor.patch({"cpp.cxx": (None, "no-such-compiler")})
+    with no_compiler, caplog.at_level(logging.WARNING):
         scorer = load(small, "score.compile=true")
     assert "compiled code cannot be used" in caplog.text
     assert "score.compile=false" in caplog.text
@@ -184,20 +184,21 @@ def test_scores_that_are_to_be_the_same_to_the_bit_are_not_compiled():
         (1e9, (), True),
         (1e4, (), False),
         more(0, (), False),
-        more(1e9, ("model.dtype=float32",), False),
+        more(1e9, ("model.dtype=float32",), True),
         more(1e9, ("score.compile=false",), False),
         more(1e9, ("score.reproducible=true",), False),
     ],
 )
-def test_long_runs_in_bfloat16_with_amx_are_compiled(
+def test_long_runs_are_compiled(
     bert: Path,
+    tmp_path: Path,
     pairs: float,
     settings: tuple[str, ...],
     tried: bool,
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(torch, "compile", lambda model, **_: model)
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(compiling, "_WORTH", 0.0)
     scorer = load(bert, "model.dtype=bfloat16", *settings, pairs=pairs)
     assert scorer.report.compiled.startswith("compiled code not used") is tried
@@ -205,6 +206,19 @@ def test_long_runs_in_bfloat16_with_amx_are_compiled(
 
 
 @pytest.mark.slow
-def test_without_amx_only_who_asks_gets_it_compiled(bert: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
-    assert load(bert, "model.dtype=bfloat16", pairs=1e9).report.compiled == ""
+def test_what_an_earlier_run_found_slower_is_not_compiled_again(
+    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    tried = []
+    monkeypatch.setattr(torch, "compile", lambda model, **_: tried.append(model) or model)
+    monkeypatch.setattr(compiling, "_WORTH", 0.0)
+    (tmp_path / "batch-reranker-not-faster.json").write_text("{")  # ended while it was written
+    first = load(bert, "model.dtype=bfloat16", pairs=1e9).report.compiled
+    assert first.startswith("compiled code not used: it needs ")
+    again = load(bert, "model.dtype=bfloat16", pairs=1e9).report.compiled
+    assert again.startswith("not compiled: an earlier run needed ")
+    assert len(tried) == 1
+    load(bert, "model.dtype=bfloat16", "score.compile=true")  # as asked for
+    load(bert, "model.dtype=float32", pairs=1e9)  # another number format
+    assert len(tried) == 3

@@ -107,13 +107,20 @@ def spoil(scorer: Scorer, pairs: list[int], in_float32: bool) -> None:
     def hook(module: torch.nn.Module, args: Any, given: dict[str, Any], output: Any) -> Any:
         dtype = module.get_input_embeddings().weight.dtype
         if in_float32 or dtype != torch.float32:
-            mask = given["attention_mask"].bool()
-            for row, ids in enumerate(given["input_ids"]):
-                if ids[mask[row]].tolist() in chosen:
+            for row, ids in enumerate(rows_of(**given)):
+                if ids.tolist() in chosen:
                     output.logits[row] = NAN
         return output
 
     scorer._engine.model.register_forward_hook(hook, with_kwargs=True)
+
+
+def rows_of(input_ids: torch.Tensor, **given: Any) -> list[torch.Tensor]:
+    """The ids of each sequence of a batch, padded or packed."""
+    if "packing" in given:
+        return list(input_ids[0].split(given["packing"].starts.diff().tolist()))
+    rows = zip(input_ids, given["attention_mask"].bool(), strict=True)
+    return [ids[mask] for ids, mask in rows]
 
 
 def encoded(scorer: Scorer) -> Any:
