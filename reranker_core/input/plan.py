@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 from reranker_core.config import Config
+from reranker_core.input.companions import check_row_groups
 from reranker_core.input.footers import RowGroup, read_footers, row_groups
 from reranker_core.input.partitions import key_folders, key_values
 from reranker_core.input.query_cuts import check_query_order, move_to_query_starts
@@ -141,6 +142,7 @@ def make_plan(config: Config, begun: Mapping[str, int] | None = None) -> Plan:
         Shard(file, row_groups(footer.metadata, schema, file.url), keys)
         for file, footer, keys in zip(files, footers, folders, strict=True)
     ]
+    check_row_groups([file.url for file in files], footers, schema, config)
     parts: list[Part] = []
     by_query = config.output.rank and not schema.nested
     query_of = {

@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from reranker_core.config import TrainingConfig
-from reranker_core.errors import ConfigError, InputError, count
+from reranker_core.errors import ConfigError, InputError
+from reranker_core.input.companions import refuse_misfits
 from reranker_core.input.pairs import column_of, list_values
 from reranker_core.input.schema import Field, InputSchema, cut_at_dots
 from reranker_core.input.types.common_type import is_list
@@ -85,17 +86,8 @@ def _aligned(
             f"training.positive_column={field}: has the type {lists.type}; expected a list with "
             "one label per candidate, because each row is a query with candidates"
         )
-    lengths, valid = list_lengths(lists), is_valid(lists)
-    wrong = np.flatnonzero(valid & (lengths != per_row))
-    if len(wrong):
-        row = int(wrong[0])
-        shard, first = place
-        raise InputError(
-            f"{shard}: row {first + row}: column '{field}' has {count(lengths[row], 'label')}, but "
-            f"the row has {count(per_row[row], 'candidate')}. This part has "
-            f"{count(len(wrong), 'such row')}. Write one label per candidate, or null instead of "
-            "the list for a query without labels. Then run the scoring again"
-        )
+    refuse_misfits(lists, str(field), per_row, place)
+    valid = is_valid(lists)
     values = list_values(lists, field)
     there = np.repeat(valid, per_row)
     take = np.full(len(there), -1, np.int64)

@@ -17,6 +17,7 @@ from ray.actor import ActorHandle
 
 from reranker_core.encode.formats.pair_format import PairFormat
 from reranker_core.encode.part import EncodedPart, encode_part
+from reranker_core.input.companions import check_companions
 from reranker_core.input.plan import Part
 from reranker_core.input.schema import InputSchema
 from reranker_core.output.commit import commit
@@ -58,7 +59,9 @@ def encode(block: pa.Table, encoding: list[ray.ObjectRef]) -> pa.Table:
     encoded = []
     for row in wire.rows(block):
         part, table = wire.table_of_row(row)
-        ids = _encoded(part.name, table, found.job, found.pair_format, found.coordinator, reuse)
+        job = found.job
+        check_companions(table, job.schema, job.config, (part.shard, part.start))
+        ids = _encoded(part.name, table, job, found.pair_format, found.coordinator, reuse)
         encoded.append(wire.row_of_encoded(part, ids))
     return pa.concat_tables(encoded)
 
