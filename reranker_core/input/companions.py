@@ -91,10 +91,11 @@ def refuse_misfits(lists: pa.Array, name: str, per_row: Int64s, place: tuple[str
     if len(wrong):
         row = int(wrong[0])
         shard, first = place
+        last = first + len(lists) - 1
         raise InputError(
             f"{shard}: row {first + row}: column '{name}' has {count(lengths[row], 'value')}, but "
-            f"the row has {count(per_row[row], 'candidate')}. Rows {first} to {first + len(lists) - 1} "
-            f"have {count(len(wrong), 'such row')}. Write one value per candidate, or null instead "
+            f"the row has {count(per_row[row], 'candidate')}. Rows {first} to {last} have "
+            f"{count(len(wrong), 'such row')}. Write one value per candidate, or null instead "
             "of the list for a query without values"
         )
 
