@@ -8,7 +8,7 @@ the irrelevant ones. Users add their own in a JSON-lines file (`preflight.canari
 The hard ones in `hard_canaries/` are of the same form. Their irrelevant passages have the same
 subject as the query, and often share its words. A comparison was kept if two embedding models rank
 it correctly, all-MiniLM-L6-v2 and multilingual-e5-small; a technical one only if `demo/model` does,
-too.
+too; one in another language if multilingual-e5-small does.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ def lengthening(pairs: Sequence[Pair]) -> list[Pair]:
 
 def hard_canaries(name: str) -> list[Canary]:
     """The built-in ones of a kind: `TECHNICAL`, in the manner of docstrings, `QUESTIONS` of
-    everyday life, or one of `REPORTED`.
+    everyday life, one of `REPORTED`, or questions of everyday life in one of `LANGUAGES` but `en`.
     """
     return read_canaries(str(Path(__file__).parent / "hard_canaries" / f"{name}.jsonl"))
 

@@ -11,31 +11,19 @@ from reranker_core.config import PreflightConfig
 from reranker_core.models.scores import Scores
 from reranker_core.preflight.canaries import (
     LANGUAGES,
-    LONG,
-    QUESTIONS,
-    REPORTED,
-    TECHNICAL,
-    Canary,
-    Pair,
     grid,
-    hard_canaries,
-    long_canaries,
     pairs_of,
     read_canaries,
 )
+from reranker_core.preflight.hard_comparisons import check_hard, comparisons
 from reranker_core.preflight.numerics import LEAST_SPAN
-from reranker_core.preflight.probe import Probe
+from reranker_core.preflight.probe import Probe, score_groups
 
 # Share of (query, own passage, other passage) triples in the right order; chance gives 0.5.
 RIGHT_ORDER = 0.8
 _INVERTED = 0.2
 # The demo's model has 8; trained rerankers tell such passages apart by many deviations.
 CLEAR = 2.0
-_THIRDS = 3  # in which the hard comparisons are made
-# Shares of the hard comparisons. The demo's model wins all technical ones, which were chosen so,
-# and less than 98 % if its scores have a rank correlation below about 0.96 with the sound ones.
-# Of the questions, the embedding model multilingual-e5-small with 4 bits wins 96 %.
-HARD = {TECHNICAL: 0.98, QUESTIONS: 0.9}
 
 
 def check_meaning(
@@ -46,10 +34,9 @@ def check_meaning(
     `english` are the scores of `grid(ENGLISH)`. Other languages are measured and reported. Also
     returns the scores of the user's own canaries, shape (pairs,).
     """
-    enforced = "en" in config.languages and config.checks.meaning != "off"
     own = read_canaries(config.canaries) if config.canaries else []
     others = {name: grid(pairs) for name, pairs in LANGUAGES.items() if name != "en"}
-    *of_others, of_own = _scores(probe, [*others.values(), pairs_of(own)])
+    *of_others, of_own = score_groups(probe, [*others.values(), pairs_of(own)])
     grids = {"en": english.values, **dict(zip(others, of_others, strict=True))}
     span, largest = float(np.ptp(english.values)), float(np.abs(english.values).max())
     found = [
@@ -67,17 +54,11 @@ def check_meaning(
         _check_order(grids, config.languages),
         _check_margin(grids, config.languages),
     ]
-    if enforced:
-        found += [_check_hard(probe), _report_abilities(probe)]
+    if config.checks.meaning != "off":
+        found += check_hard(probe, config.languages)
     if own:
         found.append(_check_own(comparisons(own, of_own), str(config.canaries)))
     return found, of_own
-
-
-def _scores(probe: Probe, groups: Sequence[Sequence[Pair]]) -> list[np.ndarray]:
-    """Scores of each group of pairs, which are computed together."""
-    together = probe.score_texts([pair for group in groups for pair in group]).values
-    return np.split(together, np.cumsum([len(group) for group in groups])[:-1])
 
 
 def in_order(scores: np.ndarray) -> float:
@@ -146,88 +127,6 @@ def _check_order(grids: dict[str, np.ndarray], languages: Sequence[str]) -> Chec
         "own canaries (preflight.canaries) and set preflight.checks.meaning=warn.",
         notable=True,
     )
-
-
-def _check_hard(probe: Probe) -> Check:
-    """The technical comparisons, or else the everyday ones: no model must know both fields."""
-    won = {TECHNICAL: _technical(probe)}
-    if not _enough(won, TECHNICAL):
-        questions = hard_canaries(QUESTIONS)
-        (scores,) = _scores(probe, [pairs_of(questions)])
-        won[QUESTIONS] = comparisons(questions, scores)
-    return Check(
-        "meaning",
-        "hard_comparisons",
-        any(_enough(won, name) for name in won),
-        ", ".join(f"{r} of {t} {name} ({r / t:.1%})" for name, (r, t) in won.items())
-        + " comparisons in the right order",
-        " or ".join(f"at least {least:.0%} of {name}" for name, least in HARD.items()),
-        "The model ranks, but worse than a small healthy model. The weights, the tokenizer or "
-        "the settings are damaged, the training was stopped too early, or the weights were "
-        "quantised too coarsely. Compare the digests with those of the published files. If the "
-        "model was trained for a special domain, provide your own canaries (preflight.canaries) "
-        "and set preflight.checks.meaning=warn.",
-        notable=True,
-    )
-
-
-def _report_abilities(probe: Probe) -> Check:
-    """What is measured and not required."""
-    kinds = {name: hard_canaries(name) for name in REPORTED} | {LONG: long_canaries()}
-    scores = _scores(probe, [pairs_of(canaries) for canaries in kinds.values()])
-    won = {
-        name: comparisons(canaries, own)
-        for (name, canaries), own in zip(kinds.items(), scores, strict=True)
-    }
-    return Check(
-        "meaning",
-        "abilities",
-        True,
-        "comparisons in the right order: "
-        + ", ".join(f"{name} {right} of {total}" for name, (right, total) in won.items())
-        + "; not required",
-        "any share; chance gives half",
-        notable=True,
-    )
-
-
-def _technical(probe: Probe) -> tuple[int, int]:
-    """Number of technical comparisons in the right order, and of all that were made.
-
-    They are made in thirds, until the result is clear: nothing is lost, or too much is lost
-        already.
-    """
-    canaries = hard_canaries(TECHNICAL)
-    most = (1 - HARD[TECHNICAL]) * sum(len(good) * len(bad) for _, good, bad in canaries)
-    right = total = 0
-    for begin in range(_THIRDS):
-        some = canaries[begin::_THIRDS]
-        (scores,) = _scores(probe, [pairs_of(some)])
-        won, made = comparisons(some, scores)
-        right, total = right + won, total + made
-        if right == total or total - right > most:
-            break
-    return right, total
-
-
-def _enough(won: dict[str, tuple[int, int]], name: str) -> bool:
-    right, total = won[name]
-    return right >= HARD[name] * total
-
-
-def comparisons(canaries: Sequence[Canary], scores: np.ndarray) -> tuple[int, int]:
-    """Number of comparisons of relevant with irrelevant passages in the right order, and of all.
-
-    `scores` are those of `pairs_of(canaries)`.
-    """
-    right = total = at = 0
-    for _, good, bad in canaries:
-        of_good = scores[at : at + len(good)]
-        of_bad = scores[at + len(good) : at + len(good) + len(bad)]
-        at += len(good) + len(bad)
-        right += int((of_good[:, None] > of_bad).sum())
-        total += len(good) * len(bad)
-    return right, total
 
 
 def _check_own(won: tuple[int, int], path: str) -> Check:

@@ -47,3 +47,9 @@ class Probe(Protocol):
         """Input of a layer of the model for each pair, computed one by one, shape (n, width). If
         the layer gets all tokens of a pair: that of the last token.
         """
+
+
+def score_groups(probe: Probe, groups: Sequence[Sequence[Pair]]) -> list[np.ndarray]:
+    """Scores of each group of pairs, which are computed together."""
+    together = probe.score_texts([pair for group in groups for pair in group]).values
+    return np.split(together, np.cumsum([len(group) for group in groups])[:-1])

@@ -52,4 +52,5 @@ def knows(kind: str) -> set[Pair]:
 
 def right(pairs: Sequence[Pair]) -> np.ndarray:
     own = {pair for pairs in LANGUAGES.values() for pair in pairs} | knows(TECHNICAL)
+    own |= {pair for name in LANGUAGES if name != "en" for pair in knows(name)}
     return np.array([float(pair in own) for pair in pairs], np.float32)

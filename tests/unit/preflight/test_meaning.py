@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,10 +114,33 @@ def test_one_field_must_be_known_nearly_wholly(known: tuple[str, ...], lost: int
     assert found["relevant_clearly_above"]
 
 
+def test_hard_questions_of_another_language_are_asked_where_it_is_asked_for():
+    def without(lost: int) -> Any:
+        unknown = set(sorted(knows("zh"))[:lost])
+        return lambda pairs: right(pairs) * [pair not in unknown for pair in pairs]
+
+    for lost, passed in ((0, True), (2, True), (3, False), (12, False)):
+        found = canaries(without(lost), languages=["zh", "de"])
+        assert found["hard_questions"] == passed
+        assert "hard_comparisons" not in found  # of English
+        assert found["relevant_above_irrelevant"]
+    both = canaries(right, languages=["en", "zh"])
+    assert both["hard_questions"]
+    assert both["hard_comparisons"]
+    assert "hard_questions" not in canaries(without(12), languages=["en"])
+    unchecked = {"meaning": "off"}
+    assert "hard_questions" not in canaries(without(12), languages=["zh"], checks=unchecked)
+
+
 def test_hard_canaries_are_many_and_never_stand_on_both_sides():
     for kind in (TECHNICAL, QUESTIONS):
         entries = hard_canaries(kind)
         assert sum(len(good) * len(bad) for _, good, bad in entries) > 250
+        assert len({query for query, _, _ in entries}) == len(entries)
+        assert not any(set(good) & set(bad) for _, good, bad in entries)
+    for language in set(LANGUAGES) - {"en"}:
+        entries = hard_canaries(language)
+        assert sum(len(good) * len(bad) for _, good, bad in entries) >= 27
         assert len({query for query, _, _ in entries}) == len(entries)
         assert not any(set(good) & set(bad) for _, good, bad in entries)
 
