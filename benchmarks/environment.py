@@ -14,12 +14,13 @@ import torch
 
 def describe() -> dict[str, Any]:
     """Commit, hardware and versions."""
+    capabilities = torch.cpu.get_capabilities()
     packages = ("ray", "torch", "transformers", "sentence-transformers", "pyarrow")
     return {
         "commit": _commit(),
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)),
-        "amx_bf16": bool(torch.cpu.get_capabilities().get("amx_bf16")),
+        **{name: bool(capabilities.get(name)) for name in ("amx_bf16", "avx512_bf16")},
         "python": platform.python_version(),
         **{name: version for name in packages if (version := _version(name))},
     }

@@ -106,7 +106,7 @@ def main() -> None:
         pairs = word_pairs(options.pairs // (_FEWER if shape.family == "llm" else 1))
         found[each] = one = measure(shape, pairs, how)
         rate, share = f"{one['forward']['pairs_per_second']:,}", f"{one['share_of_ceiling']:.1%}"
-        table.add_row(each, rate, share, f"{one['faster_than_best_peer']} x")
+        table.add_row(each, rate, share, f"{one.get('faster_than_best_peer', '-')} x")
         print(json.dumps({each: one}), flush=True)
         if options.out:
             options.out.write_text(json.dumps(result, indent=1) + "\n")
@@ -135,10 +135,11 @@ def measure(shape: Shape, pairs: Pairs, how: How) -> dict[str, Any]:
         print(json.dumps(found), flush=True)  # peers take much longer
         del scorer, loaded
         found["peers"] = _peers(folder, shape, few, mine.value, how)
-    best = max((peer["pairs_per_second"] for peer in found["peers"].values()), default=np.nan)
+    best = max((peer["pairs_per_second"] for peer in found["peers"].values()), default=None)
     for key, ours_ in (("than", "forward"), ("with_tokenizing_than", "with_tokenizing")):
-        ratio = found[ours_]["pairs_per_second"] / best
-        found[f"faster_{key}_best_peer"] = round(ratio, 2)
+        if best is not None:
+            ratio = found[ours_]["pairs_per_second"] / best
+            found[f"faster_{key}_best_peer"] = round(ratio, 2)
     return found
 
 
