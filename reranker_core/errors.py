@@ -14,12 +14,15 @@
     └── OutputConflict      6   the output belongs to another run
 
 A message says what is wrong, where, the value, what was expected, and the remedy. Callers look
-at the class, never at the text. All of them survive pickling, because they cross Ray.
+at the class, never at the text, which has no credentials. All of them survive pickling, because
+they cross Ray.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from reranker_core.redaction import without_credentials
 
 EXIT_COMPLETE = 0
 _SHOWN = 240
@@ -28,7 +31,8 @@ _SHOWN = 240
 def brief(error: BaseException) -> str:
     """Class and first line of an error of another library, for a message."""
     lines = str(error).splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:_SHOWN].rstrip('. ')}"
+    line: str = without_credentials(lines[0])
+    return f"{type(error).__name__}: {line[:_SHOWN].rstrip('. ')}"
 
 
 def count(number: int, noun: str) -> str:
@@ -47,6 +51,14 @@ class RerankError(Exception):
 
     exit_code = 5
     retryable = False
+
+    def __str__(self) -> str:
+        return str(without_credentials(self.message))
+
+    @property
+    def message(self) -> str:
+        """What happened. It may contain the credentials of a URL, which `str` leaves out."""
+        return super().__str__()
 
 
 class ConfigError(RerankError):
@@ -91,7 +103,9 @@ class PreflightRefused(RerankError):
             if check["group"] == group and not check["passed"]
         ]
 
-    def __str__(self) -> str:
+    @property
+    def message(self) -> str:
+        """What happened, without the report."""
         return str(self.args[0])
 
 

@@ -10,6 +10,7 @@ from reranker_core.command.messages import set_up_messages
 from reranker_core.command.subcommand import HELP_OPTIONS
 from reranker_core.config.working_copy import refuse_in_copy
 from reranker_core.errors import ConfigError, count
+from reranker_core.redaction import without_credentials
 from reranker_core.stopping import stop_on_signals
 
 
@@ -88,6 +89,6 @@ def convert(
             raise ConfigError("convert: --run needs --corpus and --queries, or --beir")
     make_console().print(
         f"{count(done.rows, 'row')} in {count(done.shards, 'shard')}. Next: batch-reranker plan "
-        f"input.path={escape(output)} output.path=… model.path=…",
+        f"input.path={escape(without_credentials(output))} output.path=… model.path=…",
         highlight=False,
     )

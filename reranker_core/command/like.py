@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from reranker_core.config import Config
-from reranker_core.config.redaction import hidden_keys
 from reranker_core.config.working_copy import refuse_in_copy
 from reranker_core.errors import ConfigError
+from reranker_core.redaction import hidden_keys
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def configuration_like(
         log.info(
             "--like: output.path is %s, so a run continues it. To score everything again, set "
             "output.path to a new folder",
-            store.url,
+            store.shown,
         )
         tree["output"]["path"] = output
     return tree

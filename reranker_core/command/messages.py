@@ -8,6 +8,8 @@ import os
 import sys
 from datetime import UTC, datetime
 
+from reranker_core.redaction import without_credentials
+
 LOG_FORMATS = ("text", "json")
 LOG_FORMAT_VARIABLE = "BATCH_RERANKER_LOG_FORMAT"
 
@@ -20,11 +22,9 @@ def set_up_messages(log_format: str | None = None) -> None:
     `log_format`: `text`, or `json` for one JSON object a line, with `time`, `level`, `logger`,
     `message`, and `traceback` where there is one. None: that of BATCH_RERANKER_LOG_FORMAT.
     """
-    logging.basicConfig(
-        format="%(asctime)s %(levelname)s %(message)s",
-        datefmt="%Y-%m-%d %H:%M:%S",
-        level=logging.WARNING,
-    )
+    shown = logging.StreamHandler()
+    shown.setFormatter(_Lines("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    logging.basicConfig(handlers=[shown], level=logging.WARNING)
     if (log_format or os.environ.get(LOG_FORMAT_VARIABLE)) == "json":
         for handler in logging.getLogger().handlers:
             handler.setFormatter(JsonLines())
@@ -43,8 +43,6 @@ def set_up_messages(log_format: str | None = None) -> None:
 
 def tell_error(text: str) -> None:
     """The error that ends the command: the last line on standard error, without credentials."""
-    from reranker_core.config.redaction import without_credentials  # late: it loads pydantic
-
     text = without_credentials(text)
     if any(isinstance(handler.formatter, JsonLines) for handler in logging.getLogger().handlers):
         _log.error(text)
@@ -52,8 +50,16 @@ def tell_error(text: str) -> None:
         print(f"error: {text}", file=sys.stderr)
 
 
+class _Lines(logging.Formatter):
+    """Messages as lines, without credentials."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One message, and its traceback."""
+        return str(without_credentials(super().format(record)))
+
+
 class JsonLines(logging.Formatter):
-    """Messages as JSON objects, for collectors of logs."""
+    """Messages as JSON objects, for collectors of logs. Without credentials."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line."""
@@ -61,8 +67,8 @@ class JsonLines(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": without_credentials(record.getMessage()),
         }
         if record.exc_info:
-            fields["traceback"] = self.formatException(record.exc_info)
+            fields["traceback"] = without_credentials(self.formatException(record.exc_info))
         return json.dumps(fields, ensure_ascii=False)

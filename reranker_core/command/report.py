@@ -35,4 +35,4 @@ def report(output: str, text: bool) -> None:
         return
     write_page(store, night)
     console.print(str(outcome(night)), markup=False, highlight=False, soft_wrap=True)
-    console.print(f"{store.url}/{PAGE}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{store.shown}/{PAGE}", markup=False, highlight=False, soft_wrap=True)

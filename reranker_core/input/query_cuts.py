@@ -28,7 +28,9 @@ class DividedQuery(InputError):
         super().__init__(where)
         self.where = where
 
-    def __str__(self) -> str:
+    @property
+    def message(self) -> str:
+        """What happened, and what to do."""
         return (
             f"output.rank=true, but {self.where}. Ranks need all candidates of a query in adjacent "
             "rows of one shard. Sort the rows by query, or set output.rank=false"

@@ -25,6 +25,7 @@ from typing import Any
 
 from reranker_core.errors import RerankError
 from reranker_core.input.plan import Plan, Shard
+from reranker_core.redaction import without_credentials
 from reranker_core.storage.filesystem import entity_tag, info_of, is_local, open_filesystem
 from reranker_core.storage.store import Store
 
@@ -62,7 +63,8 @@ def unchanged(store: Store, shards: dict[str, Any], plan: Plan) -> dict[str, str
         if entry is None or etag not in entry["etags"]:
             continue
         if shard.file.etag not in entry["etags"]:
-            log.info("%s has a new modification time; comparing its content", shard.file.url)
+            url = without_credentials(shard.file.url)
+            log.info("%s has a new modification time; comparing its content", url)
             if _sha256(shard, threading.Event()) != entry["sha256"]:
                 continue
         found[shard.file.name] = etag

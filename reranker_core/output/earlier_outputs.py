@@ -92,7 +92,7 @@ def _newest(config: Config, scoring: dict[str, Any], store: Store) -> Store | No
         log.info(
             "reuse.from=auto: none of %s beside %s has the same model and settings; all pairs are "
             "scored",
-            *(count(len(siblings), "complete output"), store.url),
+            *(count(len(siblings), "complete output"), store.shown),
         )
     return without_keys
 

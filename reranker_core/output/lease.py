@@ -86,7 +86,7 @@ class Lease:
                     "%s does not support conditional writes (If-None-Match), so the job checks "
                     "whether an object exists before it writes it. Never start two runs with this "
                     "output.path at the same time",
-                    store.url,
+                    store.shown,
                 )
             store.delete(*(_name(old) for old in _numbers(store) if old <= number))
             return cls(store.with_patience(_PATIENCE), number + 1, state, term)
@@ -144,7 +144,7 @@ def _watch(store: Store, number: int, other: dict[str, Any]) -> None:
     log.info(
         "%s: driver %s has not released its lease; waiting up to %.0f s to see whether it is "
         "still running",
-        store.url,
+        store.shown,
         other.get("holder", "somebody"),
         term,
     )

@@ -198,7 +198,7 @@ def prove(store: Store, run: dict[str, Any], read_all: bool, may_lack_rows: bool
         log.warning(
             "%s/%s: the keys of %s are missing. The scores are complete, but later runs cannot use "
             "these scores again",
-            store.url,
+            store.shown,
             KEYS,
             count(totals.without_keys, "part"),
         )

@@ -47,7 +47,7 @@ def complete_siblings(store: Store) -> list[Store]:
         except FileNotFoundError:  # begun again at this moment
             pass
         except StoreRefused as refused:
-            log.info("%s is skipped: %s", other.url, refused)
+            log.info("%s is skipped: %s", other.shown, refused)
         return None
 
     found = [each for each in in_parallel(begun, (n for n in names if n != own)) if each]

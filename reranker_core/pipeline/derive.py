@@ -10,7 +10,6 @@ from typing import Any
 
 import ray
 
-from reranker_core.config.redaction import without_credentials
 from reranker_core.errors import count
 from reranker_core.input.plan import read_groups
 from reranker_core.output.attempts import Recorder
@@ -78,7 +77,7 @@ def derive(derivation: Derivation) -> Totals:
         facts = {
             **provenance(plan, scoring, config),
             "fingerprint": scoring,
-            "derived_from": without_credentials(source.url),
+            "derived_from": source.shown,
             "passed_over": plan.passed_over,
             "not_kept": list(plan.not_kept),
             **{name: old[name] for name in _KEPT if name in old},
@@ -190,7 +189,7 @@ def _take(
     ).map_batches(derive_parts, fn_kwargs=taking, **one)
     longest = job.config.guard.max_stall_seconds
     with Progress(replace(plan, parts=derivation.parts), todo) as progress:
-        log.info("%s to derive from %s", count(len(todo), "part"), derivation.source.store.url)
+        log.info("%s to derive from %s", count(len(todo), "part"), derivation.source.store.shown)
 
         def check() -> None:
             for lease in leases:

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from reranker_core.config import Config
-from reranker_core.config.redaction import without_credentials
 from reranker_core.errors import ConfigError, RerankError
 from reranker_core.input.schema import InputSchema
 from reranker_core.output.identity import require_recorded
 from reranker_core.output.manifest import recorded_manifest
+from reranker_core.redaction import without_credentials
 from reranker_core.report.comparing import compare
 from reranker_core.report.earlier import AUTO, earlier_output
 from reranker_core.report.evaluation import require_packages
@@ -51,7 +51,7 @@ def assess(
         if earlier is None and limited:
             missing.append("the limits on drift were not checked: there is no earlier output")
         if earlier is not None and facts.get("pairs") and old.get("pairs") != 0:
-            log.info("comparing the scores with those of %s", earlier.url)
+            log.info("comparing the scores with those of %s", earlier.shown)
             runs = (require_recorded(earlier), run)
             drift = compare(earlier, store, runs, (old, facts))
             found["drift"] = without_credentials(drift.as_dict())

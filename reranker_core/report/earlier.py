@@ -32,7 +32,7 @@ def earlier_output(config: Config) -> Store | None:
     if against == AUTO:
         found = earlier_sibling(store)
         if found is None:
-            log.info("report.against=auto: no earlier complete output beside %s", store.url)
+            log.info("report.against=auto: no earlier complete output beside %s", store.shown)
         return found
     other = Store(against)
     if other.url == store.url:

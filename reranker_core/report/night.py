@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from reranker_core.checks import Report
-from reranker_core.config.redaction import without_credentials
 from reranker_core.output.attempts import Attempt, last_configuration, read_attempts
 from reranker_core.output.commit import data_name
 from reranker_core.output.identity import digest, planned_parts, require_recorded
@@ -111,7 +110,7 @@ def read_night(store: Store) -> Night:
     replicas = preflight.get("replicas") or []
     report = preflight.get("refused") or (replicas[0] if replicas else None)
     return Night(
-        url=without_credentials(store.url),
+        url=store.shown,
         run=run,
         manifest=manifest,
         finished=finished,

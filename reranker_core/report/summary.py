@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from reranker_core.config.redaction import without_credentials
 from reranker_core.errors import count
 from reranker_core.output.proof import Totals
 from reranker_core.output.shared_pairs import SharedPairs
+from reranker_core.redaction import without_credentials
 from reranker_core.report.rate import duration
 from reranker_core.storage.store import Store
 
@@ -52,13 +52,13 @@ def print_plan(prepared: Prepared, console: Console) -> None:
     table.add_row("columns copied", ", ".join(plan.schema.carried))
     if plan.not_kept:
         table.add_row("changed in the output", "\n".join(plan.not_kept))
-    table.add_row("output", prepared.store.url)
+    table.add_row("output", prepared.store.shown)
     for source in prepared.reuse.sources if prepared.reuse else ():
         pairs = count(source.pairs, "pair")
         table.add_row("earlier scores", f"of {pairs} in {without_credentials(source.url)}")
     if prepared.config.reuse.within:
         table.add_row("pairs in several parts", _shared(prepared))
-    table.add_row("model", prepared.config.model.path)
+    table.add_row("model", without_credentials(prepared.config.model.path))
     scoring = prepared.fingerprint
     lengths = f"{scoring['max_length']} tokens per pair, {scoring['query_max_length']} per query"
     table.add_row("lengths", lengths)
@@ -155,7 +155,7 @@ def print_totals(totals: Totals, prepared: Prepared, seconds: float, console: Co
     ]
     if relaxed:
         table.add_row("not enforced", f"preflight.checks: {', '.join(relaxed)}")
-    table.add_row("output", prepared.store.url)
+    table.add_row("output", prepared.store.shown)
     console.print(table)
 
 
@@ -167,7 +167,7 @@ def print_proof(totals: Totals, store: Store, seconds: float, console: Console) 
     by_listing = totals.parts - totals.opened
     table.add_row("files", f"{totals.opened:,} read, {by_listing:,} by checksum in the listing")
     table.add_row("time", f"{seconds:,.1f} s")
-    table.add_row("output", store.url)
+    table.add_row("output", store.shown)
     console.print(table)
 
 

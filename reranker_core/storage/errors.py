@@ -11,6 +11,7 @@ from enum import Enum
 from typing import TypeVar
 
 from reranker_core.errors import RerankError, StoreFull, StoreRefused, StoreUnavailable
+from reranker_core.redaction import without_credentials
 from reranker_core.storage.answers import Answer, answer_of, chain, told
 from reranker_core.storage.timeout import within
 
@@ -212,7 +213,9 @@ def patiently(
             if not warned and time.monotonic() - start >= _TOLD_AFTER:
                 warned = True
                 log.warning(
-                    "%s: %s; retrying for up to %g s (%s)", what, kind.value, patience, told(error)
+                    "%s: %s; retrying for up to %g s (%s)",
+                    *(without_credentials(what), kind.value, patience),
+                    without_credentials(told(error)),
                 )
             time.sleep(delay)
 

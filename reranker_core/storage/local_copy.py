@@ -53,7 +53,10 @@ def local_copy(url: str, patterns: Sequence[str]) -> Path:
     with _writing(folder, url), _alone(folder):
         size = sum(file.size for file in files)
         if any(not _is_there(file, folder) for file in files):
-            log.info("copying %d files (%.1f MB) of %s to %s", len(files), size / 1e6, url, folder)
+            log.info(
+                "copying %d files (%.1f MB) of %s to %s",
+                *(len(files), size / 1e6, store.shown, folder),
+            )
             for file in files:
                 _copy(store, file, folder)
             if _wanted(store, patterns) != files:

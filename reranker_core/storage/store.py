@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from reranker_core.errors import ConfigError, StoreFull, StoreRefused
+from reranker_core.redaction import without_credentials
 from reranker_core.storage import disk, renaming, s3
 from reranker_core.storage.errors import PATIENCE, is_unknown, patiently
 from reranker_core.storage.filesystem import entity_tag, is_local, is_web, open_filesystem
@@ -72,6 +73,11 @@ class Store:
         self.conditional: bool | None = False if self._renames else None
         self._deletes_many = self._s3
         self._patience = patience
+
+    @property
+    def shown(self) -> str:
+        """The URL without credentials, for messages and records."""
+        return str(without_credentials(self.url))
 
     def with_patience(self, seconds: float) -> Store:
         """The same store with a different retry time."""
@@ -246,7 +252,7 @@ class Store:
                 if refused.answer is None:
                     raise
                 self._deletes_many = False
-                log.info("%s: objects are deleted one per request: %s", self.url, refused.answer)
+                log.info("%s: objects are deleted one per request: %s", self.shown, refused.answer)
                 return [*left, *batch, *waiting]
             left.update(path[len(self.root) + 1 :] for path in kept)
         return left

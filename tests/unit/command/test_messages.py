@@ -42,6 +42,19 @@ def test_the_error_that_ends_a_command_has_no_credentials(capsys):
     assert capsys.readouterr().err == "error: input.path=ftp://me:***@host/a: cannot be listed\n"
 
 
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_log_lines_have_no_credentials(fresh, capsys, log_format):
+    fresh()
+    set_up_messages(log_format)
+    try:
+        raise OSError("https://me:secret@host/a?token=secret")
+    except OSError:
+        logging.getLogger("reranker_core.input").exception("%s fails", "ftp://me:secret@host/a")
+    told = capsys.readouterr().err
+    assert "ftp://me:***@host/a fails" in told
+    assert "secret" not in told
+
+
 @pytest.mark.parametrize("by", ["option", "environment"])
 def test_the_error_that_ends_a_command_is_an_object_too(fresh, typed, monkeypatch, tmp_path, by):
     fresh()

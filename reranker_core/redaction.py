@@ -1,4 +1,4 @@
-"""Values of the configuration without credentials, for records and reports."""
+"""Texts and values of the configuration without credentials, for messages, records and reports."""
 
 from __future__ import annotations
 
