@@ -107,7 +107,7 @@ class Attempt:
 
     def to_json(self) -> bytes:
         """The stored form."""
-        return json.dumps(asdict(self), indent=1).encode()
+        return json.dumps(without_credentials(asdict(self)), indent=1).encode()
 
     @property
     def replica_seconds(self) -> float:

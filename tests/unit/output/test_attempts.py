@@ -6,7 +6,7 @@ import pytest
 
 from reranker_core.errors import Incomplete
 from reranker_core.output import attempts
-from reranker_core.output.attempts import FOLDER, Recorder, read_attempts
+from reranker_core.output.attempts import FOLDER, Attempt, Recorder, read_attempts
 from reranker_core.output.manifest import MANIFEST, conclude
 from reranker_core.output.proof import prove
 from reranker_core.storage.store import Store
@@ -110,3 +110,8 @@ def test_a_record_that_cannot_be_written_does_not_end_the_run(output, monkeypatc
         pass
     monkeypatch.undo()
     assert not any(name.startswith(FOLDER) for name in sizes(output.store))
+
+
+def test_the_configuration_has_no_credentials():
+    attempt = Attempt(1, "", "", configuration={"input": {"path": ["ftp://me:secret@host/in"]}})
+    assert b"ftp://me:***@host/in" in attempt.to_json()
