@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass, field, replace
@@ -15,7 +14,7 @@ from reranker_core.config import ModelConfig
 from reranker_core.errors import ConfigError
 from reranker_core.models import hub
 from reranker_core.models.adapter import Adapter, linked, read_adapter
-from reranker_core.models.digests import digest_of
+from reranker_core.models.digests import digest_of, short_digest
 from reranker_core.models.model_files import read_config, weight_files
 from reranker_core.models.modules import (
     BODY_FILE,
@@ -28,6 +27,7 @@ from reranker_core.models.modules import (
     read_modules,
 )
 from reranker_core.models.native import native_settings
+from reranker_core.models.place import PICKLES, fetched, is_url, named_place
 from reranker_core.models.weight_names import tensor_names
 from reranker_core.storage import local_copy
 
@@ -47,10 +47,7 @@ _TOKENIZER_FILES = (
     "added_tokens.json",
     "merges.txt",
 )
-_WANTED = ["*.json", "*.txt", "*.jinja", "*.model", "*.py", "*.safetensors"]
-PICKLES = ("pytorch_model*.bin*", "*/pytorch_model*.bin*", "adapter_model.bin")
 SIDECAR = "reranker.json"  # how a language model was trained; preflight holds it against its use
-LATER = ("prompt", "code")  # kinds of digests that earlier versions did not have everywhere
 # Classes that transformers does not know, and `models/` computes without their code.
 BUILT_HERE = ("LayerWiseMiniCPMForCausalLM", "CostWiseGemmaForCausalLM")
 
@@ -229,11 +226,7 @@ def open_checkpoint(model: ModelConfig, is_base: bool = False) -> Checkpoint:
         Incomplete: the hub or the store does not answer.
 
     """
-    folder, revision = Path(model.path).expanduser(), None
-    _refuse_files_and_pages(model.path, folder)
-    if not folder.is_dir():
-        folder = _fetch(model)
-        revision = None if is_url(model.path) else folder.name
+    folder, revision = fetched(model)
     adapter = read_adapter(folder, model.base)
     if adapter is not None and is_base:
         raise ConfigError(f"{model.path} is an adapter, too; expected a whole model")
@@ -253,7 +246,11 @@ def _adapted(adapter: Adapter, model: ModelConfig, revision: str | None) -> Chec
     """
     problem = adapter.problem
     if not problem:
-        told = {"revision": adapter.settings.get("revision"), **_place(adapter.base), "base": None}
+        told = {
+            "revision": adapter.settings.get("revision"),
+            **named_place(adapter.base),
+            "base": None,
+        }
         try:
             base = open_checkpoint(model.model_copy(update=told), is_base=True)
             whole = _opened(linked(base.folder, adapter, base.config), model, revision)
@@ -262,15 +259,6 @@ def _adapted(adapter: Adapter, model: ModelConfig, revision: str | None) -> Chec
             problem = str(error)
     alone = Checkpoint(adapter.folder, model.path, revision, {}, ())
     return replace(alone, adapter=adapter, base_problem=problem)
-
-
-def _place(base: str) -> dict[str, str]:
-    """`model.path`, and `model.revision` if the name of a base ends in one: `owner/name@commit`."""
-    path, _, commit = base.rpartition("@")
-    is_hub_id = re.fullmatch(r"[\w.-]+/[\w.-]+", path) is not None
-    if is_hub_id and not Path(base).is_dir():
-        return {"path": path, "revision": commit}
-    return {"path": base}
 
 
 def _opened(folder: Path, model: ModelConfig, revision: str | None) -> Checkpoint:
@@ -301,44 +289,3 @@ def _native(
         if model.trust_remote_code:
             return None  # so the code itself may run
         raise
-
-
-def _refuse_files_and_pages(path: str, folder: Path) -> None:
-    page = re.match(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/([^/]+/[^/?#]+)", path)
-    if page:
-        raise ConfigError(
-            f"model.path={path}: is the address of a web page. Write {page[1]} instead"
-        )
-    if folder.is_file():
-        raise ConfigError(
-            f"model.path={path}: is a file. Set it to the folder with config.json, weights and "
-            f"tokenizer: {folder.resolve().parent}"
-        )
-
-
-def is_url(path: str) -> bool:
-    """Whether a model is in a store."""
-    return "://" in path
-
-
-def _fetch(model: ModelConfig) -> Path:
-    wanted = [*_WANTED, *PICKLES] if model.allow_pickle else _WANTED
-    if is_url(model.path):
-        return local_copy.local_copy(model.path, wanted)
-    if model.path.startswith((".", "/", "~")):
-        raise ConfigError(
-            f"model.path={model.path}: there is no such folder on this machine. Set it to a "
-            "folder that all nodes can read, to a URL such as s3://…, or to a hub id"
-        )
-    return hub.download(model.path, model.revision, wanted)
-
-
-def as_recorded(digests: dict[str, str], before: dict[str, str]) -> dict[str, str]:
-    """Digests without the kinds that earlier versions did not record, if `before` lacks them."""
-    return {kind: value for kind, value in digests.items() if kind not in LATER or kind in before}
-
-
-def short_digest(digests: dict[str, str]) -> str:
-    """The value of `model.digest` for `Checkpoint.digests`: `sha256:` and 32 hex digits."""
-    whole = json.dumps(digests, sort_keys=True).encode()
-    return f"sha256:{hashlib.sha256(whole).hexdigest()[:32]}"

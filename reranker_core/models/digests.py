@@ -1,14 +1,18 @@
-"""SHA-256 of files. Large files are read once per machine, not once per process."""
+"""SHA-256 of files, and of the files of a model by kind. Large files are read once per machine, not
+once per process.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+LATER = ("prompt", "code")  # kinds of digests that earlier versions did not have everywhere
 _CHUNK = 16 << 20
 _LENGTH = 64  # characters of a digest
 _LARGE = 64 << 20  # bytes; smaller files take less time to read than to look up
@@ -34,6 +38,17 @@ def digest_of(paths: Iterable[Path]) -> str:
             return found
     except OSError:  # no place for it, or somebody else's
         return _read(paths)
+
+
+def as_recorded(digests: dict[str, str], before: dict[str, str]) -> dict[str, str]:
+    """Digests without the kinds that earlier versions did not record, if `before` lacks them."""
+    return {kind: value for kind, value in digests.items() if kind not in LATER or kind in before}
+
+
+def short_digest(digests: dict[str, str]) -> str:
+    """The value of `model.digest` for `Checkpoint.digests`: `sha256:` and 32 hex digits."""
+    whole = json.dumps(digests, sort_keys=True).encode()
+    return f"sha256:{hashlib.sha256(whole).hexdigest()[:32]}"
 
 
 def _state(paths: Sequence[Path]) -> str | None:

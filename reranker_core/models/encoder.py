@@ -20,12 +20,8 @@ from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.decoders import is_decoder
 from reranker_core.models.family import LoadedModel
 from reranker_core.models.labels import label_of, label_record, log_odds, relevant_label
-from reranker_core.models.loading import (
-    has_head,
-    inputs_to_float32,
-    load_classifier,
-    longest_input,
-)
+from reranker_core.models.lengths import longest_input
+from reranker_core.models.loading import has_head, inputs_to_float32, load_classifier
 from reranker_core.models.modules import default_prompt
 from reranker_core.models.reentrancy import is_reentrant
 from reranker_core.models.tokenizer import AROUND_PAIR, TYPES, load_tokenizer

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from reranker_core.errors import ConfigError
+from reranker_core.errors import ConfigError, brief
 
 _JINA_MARK = "roberta.emb_ln.weight"
 _JINA_LAYER = re.compile(r"roberta\.encoder\.layers\.(\d+)\.(.+)")
@@ -55,7 +55,13 @@ def native_settings(config: dict[str, Any], names: Iterable[str]) -> dict[str, A
         return kept | {"model_type": "xlm-roberta"}
     named = config.get("model_type") == "new" and architecture == "NewForSequenceClassification"
     if named and (not names or any(_GTE_MARK.search(name) for name in names)):
-        return _gte(kept)
+        try:
+            return _gte(kept)
+        except (TypeError, ValueError, KeyError, ZeroDivisionError) as error:
+            raise ConfigError(
+                "config.json: hidden_size, num_attention_heads, rope_theta or rope_scaling cannot "
+                f"be used ({brief(error)}). Copy config.json again"
+            ) from None
     return None
 
 

@@ -8,7 +8,7 @@ from reranker_core.config import ModelConfig
 from reranker_core.encode.formats.prompt import PromptFormat
 from reranker_core.errors import ConfigError
 from reranker_core.models.checkpoint import Checkpoint
-from reranker_core.models.loading import longest_input
+from reranker_core.models.lengths import longest_input
 from reranker_core.models.own_words import template_for
 from reranker_core.models.tokenizer import AROUND_TEXT, CheckpointTokenizer, load_tokenizer
 

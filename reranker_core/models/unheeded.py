@@ -7,6 +7,7 @@ options are those of sentence_transformers 6.2.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from reranker_core.models.checkpoint import Checkpoint
@@ -60,6 +61,9 @@ def unheeded(checkpoint: Checkpoint) -> list[str]:
     if not is_known(modules):
         chain = ", ".join(m.kind + (f" in {m.path}" if m.path else "") for m in modules)
         return [f"{LIST_FILE} lists {chain}"]
+    outside = [m.path for m in modules if Path(m.path).is_absolute() or ".." in Path(m.path).parts]
+    if outside:
+        return [f"{LIST_FILE} names {outside[0]}, which is outside the checkpoint"]
     behind = modules[1].kind if len(modules) > 1 else ""
     found = list(_of_body(read_body(checkpoint.folder), *_TASKS[behind]))
     for module in modules[1:]:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from reranker_core.config import Config
 from reranker_core.errors import ConfigError, OutputConflict
 from reranker_core.input.plan import Plan
-from reranker_core.models.checkpoint import Checkpoint, as_recorded
+from reranker_core.models.checkpoint import Checkpoint
+from reranker_core.models.digests import as_recorded
 from reranker_core.output.differences import differences, explain, shard_differences
 from reranker_core.storage.store import Store
 

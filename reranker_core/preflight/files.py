@@ -10,16 +10,16 @@ from pathlib import Path
 from reranker_core.checks import Check
 from reranker_core.config import ModelConfig
 from reranker_core.models.adapter import SETTINGS_FILE
-from reranker_core.models.checkpoint import Checkpoint, as_recorded, short_digest
+from reranker_core.models.checkpoint import Checkpoint
+from reranker_core.models.digests import as_recorded, short_digest
 from reranker_core.models.model_files import CONFIG_FILE, LFS_POINTER
 from reranker_core.models.modules import LIST_FILE, Module
-from reranker_core.models.quantised import DEQUANTISED, quantisation
 from reranker_core.preflight.code import check_code
 from reranker_core.preflight.formats import PICKLED, checkpoints_within, other_format
 from reranker_core.preflight.json_files import check_json_files
+from reranker_core.preflight.quantised import check_quantisation
 
 _HEADER_BYTES = 8
-_UNQUANTISED = "Use the original checkpoint, from before the quantisation (see the model card)."
 _COPY_AGAIN = "Download or copy the checkpoint again, and compare the sizes."
 
 
@@ -32,7 +32,7 @@ def check_files(
         return [config]
     found = [config, check_json_files(checkpoint)]
     found += [_check_weights(checkpoint), _check_format(checkpoint, model)]
-    found.append(_check_quantisation(checkpoint, golden))
+    found.append(check_quantisation(checkpoint, golden))
     found.append(check_code(checkpoint, model))
     if model.digest:
         found.append(check_digest(checkpoint, model.digest, "model.digest"))
@@ -143,42 +143,6 @@ def _absent_pickles(checkpoint: Checkpoint) -> list[str]:
 
 def _lacks_weights(module: Module) -> bool:
     return module.kind in ("Dense", "LayerNorm") and module.weights is None
-
-
-def _check_quantisation(checkpoint: Checkpoint, golden: str | None) -> Check:
-    found = quantisation(checkpoint)
-    problem, remedy = "", ""
-    if found is not None and found.problem:
-        problem = found.problem
-        remedy = f"This job does not run these weights. {_UNQUANTISED}"
-    elif found is not None and found.missing:
-        problem = f"not installed: {', '.join(found.missing)}"
-        remedy = (
-            f"Run `pip install {' '.join(found.missing)}` on all nodes, and set preflight.golden "
-            f"(see docs/families.md, Quantised weights). Or: {_UNQUANTISED}"
-        )
-    elif found is not None and golden is None:
-        problem = "there are no scores of the unquantised model to compare with"
-        remedy = (
-            "Record them once, with model.path set to the unquantised model: `batch-reranker "
-            "preflight model.path=… preflight.golden=golden.json --record`. Then set "
-            f"preflight.golden to this file. Or: {_UNQUANTISED}"
-        )
-    measured = "not quantised"
-    if found is not None:
-        outcome = problem or "the weights are dequantised while they are loaded"
-        needs = f", which needs {' and '.join(found.packages)}" if found.packages else ""
-        measured = f"quantised by {found}{needs}; {outcome}"
-    return Check(
-        "files",
-        "not_quantised",
-        not problem,
-        measured,
-        "weights in float32, bfloat16, float16 or float64, or quantised by one of "
-        f"{', '.join(DEQUANTISED)}, with preflight.golden",
-        remedy,
-        notable=found is not None,
-    )
 
 
 def _weight_files(checkpoint: Checkpoint) -> list[Path]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from reranker_core.checks import Check, Report
 from reranker_core.errors import ConfigError
-from reranker_core.models.checkpoint import as_recorded
+from reranker_core.models.digests import as_recorded
 
 # Of damaged models, those below it count as broken (docs/damaged-models.md).
 _SAME_ORDER = 0.98

@@ -88,12 +88,21 @@ def _problems(checkpoint: Checkpoint) -> Iterator[str]:
             value = found.get(key)
             if value is not None and not kind.fits(value):
                 yield f"{name}: {key} is {_short(value)}; expected {kind.name}"
+        if name == SETTINGS_FILE:
+            yield from _unknown_prompt(found)
     template = checkpoint.folder / _TEMPLATE_FILE
     if template.is_file():
         try:
             template.read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             yield unreadable(template, error)
+
+
+def _unknown_prompt(settings: dict[str, Any]) -> Iterator[str]:
+    default, prompts = settings.get("default_prompt_name"), settings.get("prompts") or {}
+    if isinstance(default, str) and isinstance(prompts, dict) and default not in prompts:
+        named = ", ".join(map(str, prompts)) or "none"
+        yield f"{SETTINGS_FILE}: default_prompt_name is {_short(default)}; its prompts are {named}"
 
 
 def _short(value: Any) -> str:

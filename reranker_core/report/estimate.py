@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reranker_core.errors import RerankError
-from reranker_core.models.checkpoint import short_digest
+from reranker_core.models.digests import short_digest
 from reranker_core.output.attempts import Attempt, read_attempts
 from reranker_core.output.siblings import complete_siblings
 from reranker_core.prepare import Prepared

@@ -10,7 +10,7 @@ from typing import Any
 
 from reranker_core.config import Config
 from reranker_core.input.plan import Plan
-from reranker_core.models.checkpoint import short_digest
+from reranker_core.models.digests import short_digest
 from reranker_core.redaction import without_credentials
 
 # Keys with files or folders, besides those of the input and the model.

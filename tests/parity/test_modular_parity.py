@@ -262,6 +262,15 @@ def test_an_embedding_model_with_a_dense_layer_stays_refused(copy: Path):
     assert "pools tokens into an embedding" in found.measured
 
 
+def test_a_module_outside_the_folder_is_refused(copy: Path):
+    shutil.move(copy / "2_Dense", copy.parent / "2_Dense")
+    path = copy / "modules.json"
+    path.write_text(path.read_text().replace('"2_Dense"', '"../2_Dense"'))
+    found = preflight(copy)["architecture/modules_known"]
+    assert not found.passed
+    assert "../2_Dense, which is outside the checkpoint" in found.measured
+
+
 def test_an_activation_that_is_no_class_of_torch_is_an_error(copy: Path):
     change(copy, "2_Dense/config.json", activation_function="os.system")
     with pytest.raises(ConfigError, match="activation_function=os"):

@@ -109,6 +109,22 @@ def test_settings_of_gte_that_are_not_known_are_refused(
         opened(folder)
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"rope_scaling": {"type": "ntk", "factor": []}},
+        {"rope_scaling": {"type": "ntk"}},
+        {"num_attention_heads": ""},
+    ],
+)
+def test_settings_of_gte_that_cannot_be_read_are_refused(
+    gte: Path, tmp_path: Path, other: dict[str, Any]
+):
+    folder = damage.with_config(gte, tmp_path / "m", **other)
+    with pytest.raises(ConfigError, match="cannot be used"):
+        opened(folder)
+
+
 def test_a_layer_that_is_missing_is_refused(jina: Path, tmp_path: Path):
     name = "roberta.encoder.layers.1.mixer.Wqkv.weight"
     folder = damage.with_weights(jina, tmp_path / "m", lambda weights: weights.pop(name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reranker_core.errors import count
-from reranker_core.models.checkpoint import short_digest
+from reranker_core.models.digests import short_digest
 from reranker_core.output.attempts import Attempt
 from reranker_core.report import charts
 from reranker_core.report.night import Night

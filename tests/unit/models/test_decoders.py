@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from reranker_core.models import classifier, encoder
 from reranker_core.models.checkpoint import Checkpoint
-from reranker_core.models.loading import longest_input
+from reranker_core.models.lengths import longest_input
 from reranker_core.score.loading import load_scorer
 from tests import decoder_checkpoints
 from tests.decoder_checkpoints import change

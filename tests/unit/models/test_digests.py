@@ -12,8 +12,8 @@ import pytest
 
 from reranker_core.config import ModelConfig
 from reranker_core.models import digests
-from reranker_core.models.checkpoint import open_checkpoint, short_digest
-from reranker_core.models.digests import digest_of
+from reranker_core.models.checkpoint import open_checkpoint
+from reranker_core.models.digests import digest_of, short_digest
 from reranker_core.output.identity import as_earlier
 from reranker_core.preflight.files import check_digest
 

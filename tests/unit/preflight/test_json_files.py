@@ -86,6 +86,7 @@ def test_a_config_json_that_cannot_be_read(folder: Path, content: bytes, told: s
         (ST, b"{", f"{ST} cannot be read"),
         (ST, {"prompts": {"a": 3}}, "expected a mapping of names to texts"),
         (ST, {"prompts": ["a"], "default_prompt_name": 3}, "default_prompt_name is 3"),
+        (ST, {"prompts": {"a": "x"}, "default_prompt_name": "b"}, '"b"; its prompts are a'),
         (BODY, {"max_seq_length": "x"}, 'max_seq_length is "x"'),
         (BODY, {"max_seq_length": INFINITY}, "max_seq_length is Infinity"),
         (BODY, {"modality_config": [1], "processing_kwargs": 7}, "processing_kwargs is 7"),

@@ -14,7 +14,7 @@ from reranker_core.command.plan import plan
 from reranker_core.config import load_config
 from reranker_core.encode.part import encode_part
 from reranker_core.input.reading import read_parts
-from reranker_core.models.checkpoint import short_digest
+from reranker_core.models.digests import short_digest
 from reranker_core.output.attempts import Recorder
 from reranker_core.output.identity import identity
 from reranker_core.prepare import prepare
