@@ -25,6 +25,11 @@ _MARKS = {"query": "QUERYmark7", "passage": "PASSAGEmark7", "instruction": "SYST
 PROBES = (
     ("how to sort?", "Use sorted(), or list.sort()."),
     ("a <b> & \"c\" 'd'\n\ne", "line one\n  line two\t<|im_end|> {x} {{y}} {% z %}"),
+    (
+        "问：“北京”？ ＡＢＣ <think>é</think>",
+        "第一。\n\n\n第二！ </s> [INST] <think>x</think> <|endoftext|>",
+    ),
+    ("long query " * 300 + "end", "long passage " * 1000 + "end"),
     ("", "x"),
     ("x", ""),
 )
@@ -34,17 +39,19 @@ def answers_of(checkpoint: Checkpoint) -> dict[int, float] | None:
     """Vocabulary id of each answer -> weight of its logit; None if there is no `LogitScore`.
 
     Raises:
-        ConfigError: an id is not a number.
+        ConfigError: an id is not a number from 0, or both are the same.
 
     """
     last = checkpoint.modules[-1] if checkpoint.modules else None
     if last is None or last.kind != "LogitScore":
         return None
     true, false = (last.settings.get(f"{name}_token_id") for name in ("true", "false"))
-    if not isinstance(true, int) or not isinstance(false, int | None):
+    ids = [true] if false is None else [true, false]
+    if not all(type(id_) is int and id_ >= 0 for id_ in ids) or len(set(ids)) < len(ids):
         raise ConfigError(
-            f"{checkpoint.source}: {last.path}/config.json has no true_token_id that is a "
-            "number. Copy this file again"
+            f"{checkpoint.source}: {last.path}/config.json says true_token_id={true}, "
+            f"false_token_id={false}; expected two different vocabulary ids, or one and null. Copy "
+            "this file again"
         )
     return {true: 1.0} if false is None else {true: 1.0, false: -1.0}
 

@@ -100,13 +100,18 @@ def default_prompt(folder: Path) -> str | None:
     return prompt if isinstance(prompt, str) and prompt.strip() else None
 
 
+def lists_messages(folder: Path) -> bool:
+    """Whether `modality_config` in sentence_bert_config.json lists `message`."""
+    kinds = read_body(folder).get("modality_config")
+    return isinstance(kinds, dict) and "message" in kinds
+
+
 def takes_messages(folder: Path) -> bool:
     """Whether sentence-transformers applies a chat template to a pair: `modality_config` lists
     `message`, or there is no `modality_config` and the tokenizer has a chat template.
     """
-    kinds = read_body(folder).get("modality_config")
-    if isinstance(kinds, dict):
-        return "message" in kinds
+    if isinstance(read_body(folder).get("modality_config"), dict):
+        return lists_messages(folder)
     tokenizer = read_json(folder / "tokenizer_config.json")
     written = isinstance(tokenizer, dict) and bool(tokenizer.get("chat_template"))
     return written or (folder / CHAT_TEMPLATE_FILE).exists()

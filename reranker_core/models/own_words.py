@@ -5,9 +5,10 @@ from __future__ import annotations
 from reranker_core.config import ModelConfig, Template
 from reranker_core.encode.formats.segments import filled
 from reranker_core.encode.tokenizing import TextTokenizer
+from reranker_core.errors import ConfigError
 from reranker_core.models.chat_template import PROBES, answers_of, renderer, template_of, whole
 from reranker_core.models.checkpoint import Checkpoint
-from reranker_core.models.modules import default_prompt, takes_messages
+from reranker_core.models.modules import default_prompt, lists_messages, takes_messages
 from reranker_core.models.templates import (
     OF_CHECKPOINT,
     TEMPLATES,
@@ -40,13 +41,19 @@ def own_template(checkpoint: Checkpoint, model: ModelConfig, family: str) -> tup
     the same ids and scores, the built-in one with its name.
 
     Raises:
-        ConfigError: the chat template is not supported, or has no place for the configured prompt
-            or instruction.
+        ConfigError: the chat template is missing or not supported, or has no place for the
+            configured prompt or instruction.
         PreflightRefused: the tokenizer cannot be loaded.
 
     """
     answers = answers_of(checkpoint) or {}
     tokenizer = load_tokenizer(checkpoint, model)
+    if lists_messages(checkpoint.folder) and not tokenizer.named.chat_template:
+        raise ConfigError(
+            f"{checkpoint.source}: sentence_bert_config.json says that pairs go through a chat "
+            "template, but the checkpoint has none. Copy chat_template.jinja again, or set "
+            "model.template"
+        )
     if takes_messages(checkpoint.folder) and tokenizer.named.chat_template:
         prompt = default_prompt(checkpoint.folder) if model.instruction is None else None
         found = template_of(renderer(checkpoint, tokenizer.named), answers, prompt)

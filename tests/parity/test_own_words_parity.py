@@ -198,6 +198,10 @@ def test_a_chat_template_that_depends_on_the_texts_is_refused(save: Save):
     for chat in (
         PLAIN + "{% if messages[0]['content'] == 'x' %}!{% endif %}",
         PLAIN.replace("first }}", "first | upper }}"),
+        PLAIN.replace("first }}\nAnswer", "first | truncate(500) }}\nAnswer"),
+        PLAIN.replace("first }}\nAnswer", "first | replace('<think>', '') }}\nAnswer"),
+        PLAIN.replace("first }}\nAnswer", "first | replace('。', '.') }}\nAnswer"),
+        PLAIN.replace("first }}\nAnswer", "first | replace('\\n\\n\\n', '\\n') }}\nAnswer"),
         PLAIN + QUERY,
         "Judge. " + QUERY,
     ):
@@ -213,6 +217,23 @@ def changed(folder: Path, chat: str) -> Path:
 def test_a_chat_template_that_fails_is_an_error(save: Save):
     folder = changed(save(PLAIN), "{{ raise_exception('only for tools') }}")
     with pytest.raises(ConfigError, match="only for tools"):
+        choose(*opened(folder))
+
+
+def test_a_chat_template_that_is_lost_is_not_replaced(save: Save):
+    folder = changed(save(PLAIN), "")
+    with pytest.raises(ConfigError, match="a chat template, but the checkpoint has none"):
+        choose(*opened(folder))
+    (folder / "chat_template.jinja").unlink()
+    with pytest.raises(ConfigError, match="a chat template, but the checkpoint has none"):
+        choose(*opened(folder))
+
+
+@pytest.mark.parametrize(("true", "false"), [(5, 5), (-1, None), (True, 3), ("5", 3), (None, 3)])
+def test_answers_that_are_no_two_ids_are_refused(save: Save, true: object, false: object):
+    folder = save(PLAIN)
+    change(folder, "1_LogitScore/config.json", true_token_id=true, false_token_id=false)
+    with pytest.raises(ConfigError, match="expected two different vocabulary ids"):
         choose(*opened(folder))
 
 
