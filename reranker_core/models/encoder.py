@@ -55,10 +55,14 @@ def joined_format(checkpoint: Checkpoint, model: ModelConfig, most: int) -> Join
             f"model.max_length={max_length} exceeds the {longest} positions of "
             f"{checkpoint.source}. Set it to at most {longest}"
         )
-    query_max_length = model.query_max_length or max_length * 3 // 4
+    around = tokenizer.around_pair()
+    share = max_length * 3 // 4
+    if model.truncation == "only_passage":
+        share = max(1, min(share, around.room(max_length)))
+    query_max_length = model.query_max_length or share
     return JoinedFormat(
         tokenizer.text(model.special_tokens, AROUND_PAIR, TYPES),
-        tokenizer.around_pair(),
+        around,
         max_length,
         query_max_length,
         model,

@@ -114,7 +114,7 @@ class ModelConfig(Section):
         None,
         ge=1,
         description="Maximum number of tokens of a query; null: three quarters of "
-        "`model.max_length`.",
+        "`model.max_length`, less if no token of the passage would fit.",
     )
     truncation: Literal["only_passage", "longest_first"] = Field(
         "only_passage",

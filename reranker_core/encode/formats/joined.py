@@ -34,6 +34,15 @@ class Surroundings:
     suffix: list[int]
     token_types: bool
 
+    @property
+    def specials(self) -> int:
+        """Number of special tokens of a pair."""
+        return len(self.prefix) + len(self.middle) + len(self.suffix)
+
+    def room(self, max_length: int) -> int:
+        """Tokens that a query can have if one token of the passage is to fit."""
+        return max_length - self.specials - 1
+
     @classmethod
     def of(cls, backend: Tokenizer, gives_types: bool) -> Surroundings:
         """Take them from the ids that a tokenizer gives for a pair of letters.
@@ -79,13 +88,14 @@ class JoinedFormat:
                 f"model.long_passage={model.long_passage} scores a passage in chunks. All "
                 "chunks need the same query, so set model.truncation=only_passage"
             )
-        specials = len(around.prefix) + len(around.middle) + len(around.suffix)
-        room = self.max_length - specials - 1
+        room = around.room(self.max_length)
         if model.truncation == "only_passage" and self.query_max_length > room:
+            least = self.query_max_length + around.specials + 1
+            lower = f"model.query_max_length to at most {room} or, " if room > 0 else ""
             raise ConfigError(
-                f"model.query_max_length={self.query_max_length} and {specials} special tokens "
-                f"leave no room for a passage in model.max_length={self.max_length}. Set "
-                f"model.query_max_length to at most {room}, or raise model.max_length"
+                f"model.query_max_length={self.query_max_length} and {around.specials} special "
+                f"tokens leave no room for a passage in model.max_length={self.max_length}. Set "
+                f"{lower}if the model has so many positions, model.max_length to at least {least}"
             )
 
     @property

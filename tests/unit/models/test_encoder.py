@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from functools import cache
 from pathlib import Path
@@ -90,6 +91,23 @@ def test_no_pair_is_longer_than_max_length(folder: Path):
         found = pair_format(folder, max_length=32, truncation=truncation)
         lengths = encode(found, [*PAIRS, (long, long), (long, ""), ("", long)]).tokens.lengths
         assert lengths.max() == 32
+
+
+@pytest.mark.parametrize("max_length", [8, 10, 16])
+def test_a_small_max_length_alone_leaves_room_for_the_passage(folder: Path, max_length: int):
+    found = pair_format(folder, max_length=max_length)
+    (ids,) = runs(encode(found, [("many words " * 9, "a passage " * 9)]))
+    assert len(ids) == max_length
+    assert found.query_max_length < max_length - found.around.specials
+
+
+def test_lengths_that_do_not_fit_are_told_with_lengths_that_do(folder: Path):
+    with pytest.raises(ConfigError) as caught:
+        pair_format(folder, max_length=16, query_max_length=15)
+    (least,) = re.findall(r"model.max_length to at least (\d+)", str(caught.value))
+    (most,) = re.findall(r"query_max_length to at most (\d+)", str(caught.value))
+    assert pair_format(folder, max_length=int(least), query_max_length=15)
+    assert pair_format(folder, max_length=16, query_max_length=int(most))
 
 
 def test_shared_texts_give_the_ids_of_each_pair(folder: Path):
