@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pyarrow as pa
 
 from reranker_core.convert.delimited import Delimited, open_delimited, refuse_one_name
-from reranker_core.errors import InputError
+from reranker_core.errors import InputError, count
 from reranker_core.storage.database import named, quoted, row_of, source
 
 if TYPE_CHECKING:
@@ -73,6 +73,10 @@ class JsonLines:
         if found.columns == ["json"]:
             raise InputError(f"{paths[0]}: expected a JSON object with named values per row")
         self._refuse_case_twins(paths, found.columns)
+        self._refuse_lists_beside_texts(
+            paths, [n for n, kind in zip(found.columns, found.types, strict=True)
+                    if n in _TEXTS and str(kind) == "JSON"]
+        )  # fmt: skip
         types = {
             name: _plain(kind, name) for name, kind in zip(found.columns, found.types, strict=True)
         }
@@ -85,6 +89,19 @@ class JsonLines:
             for name, inexact in zip(reals, answers, strict=True):
                 types[name] = "VARCHAR" if inexact else types[name]
         return types
+
+    def _refuse_lists_beside_texts(self, paths: Sequence[str], mixed: Sequence[str]) -> None:
+        """Refuse a text that is a list or an object in other rows: their JSON is no text."""
+        for name in mixed:
+            rows = self._query(paths, f"columns = {{{quoted(name)}: 'JSON'}}")
+            counted = f"count(*) FILTER (json_type({named(name)}) IN ('ARRAY', 'OBJECT'))"
+            (nested,) = row_of(self._connection, f"SELECT {counted} FROM ({rows})")
+            if nested:
+                raise InputError(
+                    f"{' and '.join(paths)}: '{name}' is a list or an object in "
+                    f"{count(nested, 'row')}, and something else in others. Write all rows as "
+                    "pairs, or all rows as queries with lists of candidates"
+                )
 
     def _refuse_case_twins(self, paths: Sequence[str], columns: list[str]) -> None:
         """Refuse keys that differ only in case: DuckDB loses the values of one."""
@@ -145,7 +162,8 @@ def _of_all(files: Sequence[File], infer: Callable[[Sequence[File]], Types]) -> 
 
 def _plain(kind: Any, name: str) -> str:
     """A type that DuckDB inferred for a column or member, with text for what it guessed from texts,
-    and for ids that are not whole numbers or too large for one.
+    for values of several kinds (which it calls JSON), for numbers as query or passage, and for ids
+    that are not whole numbers or too large for one.
     """
     if kind.id == "list":
         return f"{_plain(dict(kind.children)['child'], name)}[]"
@@ -154,5 +172,8 @@ def _plain(kind: Any, name: str) -> str:
     if kind.id == "map":
         key, value = (_plain(inner, "") for _, inner in kind.children)
         return f"MAP({key}, {value})"
+    if str(kind) == "JSON" or kind.id in _GUESSED:
+        return "VARCHAR"
     inexact = name in _IDS and kind.id in ("float", "double")
-    return "VARCHAR" if inexact or kind.id in _GUESSED else str(kind)
+    is_text = name in _TEXTS and name not in _IDS and kind.id != "sqlnull"
+    return "VARCHAR" if inexact or is_text else str(kind)

@@ -220,6 +220,32 @@ def test_json_lines_keep_their_texts(tmp_path: Path):
     assert shards(tmp_path / "out").to_pylist() == ROWS
 
 
+def test_values_of_several_kinds_are_texts_without_quotes(tmp_path: Path):
+    rows = [{"query_id": 1, "query": "x", "doc_id": "a", "passage": 7.5, "n": 1},
+            {"query_id": "01", "query": 5, "doc_id": 2.5, "passage": "p", "n": "b"}]  # fmt: skip
+    call(lines(tmp_path / "a.jsonl", rows), "--to", tmp_path / "out")
+    assert shards(tmp_path / "out").to_pylist() == [
+        {"query_id": "1", "query": "x", "doc_id": "a", "passage": "7.5", "n": "1"},
+        {"query_id": "01", "query": "5", "doc_id": "2.5", "passage": "p", "n": "b"},
+    ]
+
+
+def test_numbers_as_passages_become_texts(tmp_path: Path):
+    row = '{"query_id": "q", "query": 7.5, "doc_id": "d", "passage": 10}\n'
+    (tmp_path / "a.jsonl").write_text(row)
+    call(tmp_path / "a.jsonl", "--to", tmp_path / "out")
+    (found,) = shards(tmp_path / "out").to_pylist()
+    assert (found["query"], found["passage"]) == ("7.5", "10")
+
+
+def test_flat_rows_beside_nested_ones_are_refused(tmp_path: Path):
+    pair = {"query_id": "q", "query": "x", "doc_id": "d", "passage": "secret"}
+    path = lines(tmp_path / "a.jsonl", [pair, pair | {"doc_id": ["d"], "passage": ["secret"]}])
+    told = refusal(path, "--to", tmp_path / "out")
+    assert "'doc_id' is a list or an object in 1 row, and something else in others" in told
+    assert "secret" not in told
+
+
 def test_texts_that_all_look_like_dates_stay_texts(tmp_path: Path):
     rows = [dict(ROWS[0], deep=[{"day": "2024-01-01"}], days=["2024-01-01"])] * 3
     call(lines(tmp_path / "rows.jsonl.gz", rows), "--to", tmp_path / "out")
