@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from sentence_transformers import CrossEncoder
 
-from benchmarks.random_checkpoints import random_head, small_gemma
+from benchmarks.pairs import pairs_of_docstrings
+from benchmarks.random_checkpoints import random_head, save, small_gemma, word_pairs
+from benchmarks.shapes import SHAPES as RANDOM_SHAPES
 from reranker_core.config import load_config
 from reranker_core.device import DTYPES
 from reranker_core.score.loading import load_scorer
@@ -96,7 +98,7 @@ def _openvino(model: Path, dtype: str) -> Scoring:
 
     encoder = _encoder(model)
     bert = encoder.model.eval()
-    names = ("input_ids", "attention_mask", "token_type_ids")
+    names = encoder.tokenizer.model_input_names
     example = {name: torch.ones((2, 16), dtype=torch.int64) for name in names}
     converted = openvino.convert_model(bert, example_input=example)
     hints = {"INFERENCE_PRECISION_HINT": _OPENVINO[dtype], "PERFORMANCE_HINT": "LATENCY"}
@@ -122,15 +124,31 @@ def _openvino(model: Path, dtype: str) -> Scoring:
 
 @dataclass(frozen=True)
 class Shape:
-    """A kind of model, how this project is to score it, and who else can."""
+    """A kind of model, how this project is to score it, who else can, and a number of pairs."""
 
     make: Callable[[Path], Path]
     settings: tuple[str, ...]
     peers: Callable[[Path, str], dict[str, Scoring]]
+    pairs: Callable[[int], Pairs] = pairs_of_docstrings
+
+
+_CUT = "model.truncation=longest_first"
+# The vocabulary is smaller than the model's, and deep random layers are harder for half precision.
+_RANDOM = (_CUT, "preflight.checks.tokenizer=off", "preflight.checks.numerics=warn")
+
+
+def _random(name: str) -> Shape:
+    def make(folder: Path) -> Path:
+        save(RANDOM_SHAPES[name], folder, torch.float32, "cpu")
+        return folder
+
+    return Shape(make, _RANDOM, _peers, word_pairs)
 
 
 SHAPES = {
-    "minilm": Shape(random_head, ("model.truncation=longest_first",), _peers),
+    "minilm": Shape(random_head, (_CUT,), _peers),
+    "bert-base": _random("bert-base"),
+    "xlm-r-large": _random("xlm-r-large"),
     "gemma": Shape(
         small_gemma,
         # The tokenizer is a smaller one than the vocabulary.

@@ -29,7 +29,6 @@ from transformers import AutoConfig
 
 from benchmarks.contestants import SHAPES, Pairs, Scoring, ours
 from benchmarks.environment import describe
-from benchmarks.pairs import pairs_of_docstrings
 from benchmarks.rates import MatrixProducts, Timed, timed, useful_flops
 from reranker_core.device import DTYPES
 from reranker_core.encode.sequences import Int64s
@@ -51,12 +50,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     load = os.getloadavg()
-    pairs = pairs_of_docstrings(options.rounds * options.pairs)
+    shape = SHAPES[options.shape]
+    pairs = shape.pairs(options.rounds * options.pairs)
     # Whole queries in a round would make for equal lengths: every round is a sample of all.
     rounds = [pairs[i :: options.rounds] for i in range(options.rounds)]
     with tempfile.TemporaryDirectory() as name:
         torch.set_num_threads(options.threads)  # our scorer heeds it when it is loaded
-        shape = SHAPES[options.shape]
         model = shape.make(Path(name))
         scorer = ours(model, options.dtype, *shape.settings)
         peers = shape.peers(model, scorer.dtype)
