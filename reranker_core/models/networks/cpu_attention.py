@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from torch.nn.functional import pad, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
 
 # Of the query, key and value of sequences of equal length, (rows, heads, tokens, width of a head);
 # the scale; what each query is not to see, (queries, keys), or None.
@@ -123,18 +123,30 @@ def _products(
     rows, heads, queries, width = query.shape
     groups, keys = key.shape[1:3]
     # The queries of all heads that share their keys are one matrix.
-    query = (query * scale).reshape(rows * groups, heads // groups * queries, width)
-    key, value = (pad(part.flatten(0, 1), (0, 0, 0, -keys % _STEP)) for part in (key, value))
+    query = query.reshape(rows * groups, heads // groups * queries, width)
+    key, value = _filled(key), _filled(value)
     found = torch.empty(query.shape, dtype=query.dtype)
-    at_once = max(_BLOCK // (heads // groups * queries * keys * query.element_size()), 1)
+    a_head = query.shape[1] * key.shape[1] * query.element_size()
+    at_once = min(max(_BLOCK // a_head, 1), rows * groups)
+    block = query.new_empty(at_once, query.shape[1], key.shape[1])
     for begin in range(0, rows * groups, at_once):
         some = slice(begin, begin + at_once)
-        seen = torch.bmm(query[some], key[some].transpose(1, 2))
+        seen = block[: len(query[some])]
+        seen.baddbmm_(query[some], key[some].transpose(1, 2), beta=0, alpha=scale)
         seen[..., keys:] = -torch.inf
         if hidden is not None:
             seen.unflatten(1, (-1, queries))[..., :keys].masked_fill_(hidden, -torch.inf)
         torch.bmm(seen.softmax(-1), value[some], out=found[some])
     return found.view(rows, heads, queries, width)
+
+
+def _filled(part: torch.Tensor) -> torch.Tensor:
+    """Keys or values of all heads, (rows * heads, tokens, width), filled up with zeros."""
+    rows, heads, keys, width = part.shape
+    found = part.new_empty(rows, heads, -(-keys // _STEP) * _STEP, width)
+    found[:, :, :keys] = part
+    found[:, :, keys:] = 0
+    return found.flatten(0, 1)
 
 
 @functools.cache
