@@ -53,7 +53,7 @@ def answers_of(checkpoint: Checkpoint) -> dict[int, float] | None:
             f"false_token_id={false}; expected two different vocabulary ids, or one and null. Copy "
             "this file again"
         )
-    return {true: 1.0} if false is None else {true: 1.0, false: -1.0}
+    return dict(zip(ids, (1.0, -1.0), strict=False))
 
 
 def renderer(checkpoint: Checkpoint, tokenizer: Any) -> Render:
