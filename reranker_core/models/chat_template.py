@@ -46,7 +46,7 @@ def answers_of(checkpoint: Checkpoint) -> dict[int, float] | None:
     if last is None or last.kind != "LogitScore":
         return None
     true, false = (last.settings.get(f"{name}_token_id") for name in ("true", "false"))
-    ids = [true] if false is None else [true, false]
+    ids: list[Any] = [true] if false is None else [true, false]
     if not all(type(id_) is int and id_ >= 0 for id_ in ids) or len(set(ids)) < len(ids):
         raise ConfigError(
             f"{checkpoint.source}: {last.path}/config.json says true_token_id={true}, "
