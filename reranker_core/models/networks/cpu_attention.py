@@ -20,7 +20,7 @@ Kernel = Callable[
     [torch.Tensor, torch.Tensor, torch.Tensor, float, torch.Tensor | None], torch.Tensor
 ]
 
-_BLOCK = 1 << 20  # bytes of products of queries and keys: they are to stay in a core's cache
+_BLOCK = 1 << 21  # bytes of products of queries and keys: they are to stay in the caches
 # Keys are filled up to a multiple of it: softmax takes up to five times as long over what is left.
 _STEP = 32
 _TOKENS, _ROUNDS = 1024, 5  # of a measurement
@@ -124,19 +124,19 @@ def _products(
     groups, keys = key.shape[1:3]
     # The queries of all heads that share their keys are one matrix.
     query = query.reshape(rows * groups, heads // groups * queries, width)
-    key, value = _filled(key), _filled(value)
+    key, value = _filled(key).transpose(1, 2), _filled(value)
     found = torch.empty(query.shape, dtype=query.dtype)
-    a_head = query.shape[1] * key.shape[1] * query.element_size()
+    a_head = query.shape[1] * key.shape[2] * query.element_size()
     at_once = min(max(_BLOCK // a_head, 1), rows * groups)
-    block = query.new_empty(at_once, query.shape[1], key.shape[1])
-    for begin in range(0, rows * groups, at_once):
-        some = slice(begin, begin + at_once)
-        seen = block[: len(query[some])]
-        seen.baddbmm_(query[some], key[some].transpose(1, 2), beta=0, alpha=scale)
+    block = query.new_empty(at_once, query.shape[1], key.shape[2])
+    parts = (part.split(at_once) for part in (query, key, value, found))
+    for q, k, v, out in zip(*parts, strict=True):
+        seen = block[: len(q)]
+        seen.baddbmm_(q, k, beta=0, alpha=scale)
         seen[..., keys:] = -torch.inf
         if hidden is not None:
             seen.unflatten(1, (-1, queries))[..., :keys].masked_fill_(hidden, -torch.inf)
-        torch.bmm(seen.softmax(-1), value[some], out=found[some])
+        torch.bmm(seen.softmax(-1), v, out=out)
     return found.view(rows, heads, queries, width)
 
 
