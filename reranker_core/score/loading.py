@@ -42,6 +42,7 @@ from reranker_core.preflight.structure import check_structure
 from reranker_core.preflight.tokenizer import check_tokenizer
 from reranker_core.preflight.weights import check_weights
 from reranker_core.preflight.word_forms import check_word_forms
+from reranker_core.score.allocator import keep_freed_memory
 from reranker_core.score.batching import Shapes
 from reranker_core.score.compiling import compile_if_faster, long_run
 from reranker_core.score.engine import Engine
@@ -74,6 +75,8 @@ def load_scorer(
     inspection = Inspection(config.preflight.checks)
     inspection.add(check_checkpoint(checkpoint, config.model, config.preflight.golden))
     device = resolve_device(config.model.device)
+    if device == "cpu":
+        keep_freed_memory()
     formats = number_formats(config.model.dtype, device)
     # Before the files are read for the first time, which may take minutes.
     inspection.add(check_room(checkpoint, next(iter(formats)), device))

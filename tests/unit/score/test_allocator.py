@@ -1,0 +1,33 @@
+"""Batches get the memory of the ones before."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+CODE = """
+import resource, sys, torch
+from reranker_core.score.allocator import keep_freed_memory
+torch.set_num_threads(1)
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+def layers():
+    for _ in range(20):
+        found = [torch.ones(3 << 20) for _ in range(4)]
+layers()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+layers()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def page_faults(how: str) -> int:
+    done = subprocess.run([sys.executable, "-c", CODE, how], capture_output=True, check=True)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a setting of glibc")
+def test_memory_that_is_freed_needs_no_new_pages():
+    assert page_faults("kept") < 1000 < 10_000 < page_faults("as it is")
