@@ -38,7 +38,6 @@ from reranker_core.score.scorer import Scorer
 OURS = "this project"
 _PRODUCTS = 20
 SAME, SAME_IN_HALF = 1e-4, 0.1  # between float32 scores; of others, of their span
-SAME_IN_INT8 = 0.3  # the span is small with random weights
 
 
 def main() -> None:
@@ -99,7 +98,7 @@ def measure(
             apart[name] = max(apart[name], float(np.abs(run.value - expected).max()))
         products_run = timed(products.run, _PRODUCTS)
         ceiling.append(_PRODUCTS * products.flops / products_run.wall)
-    if max(apart.values()) > _allowed(scorer.dtype, span):
+    if max(apart.values()) > (SAME if scorer.dtype == "float32" else SAME_IN_HALF * span):
         raise SystemExit(f"scores differ: {apart}")
     lengths = [_lengths(scorer, pairs) for pairs in rounds]
     flops = [useful_flops(config, some) for some in lengths]
@@ -127,13 +126,6 @@ def measure(
             for name, runs in taken.items()
         },
     }
-
-
-def _allowed(dtype: str, span: float) -> float:
-    """Difference between scores of the same pair."""
-    if dtype == "float32":
-        return SAME
-    return (SAME_IN_INT8 if dtype == INT8 else SAME_IN_HALF) * span
 
 
 def _others(dtype: str) -> str:

@@ -123,12 +123,6 @@ def test_input_that_int8_ranks_otherwise_is_refused_or_told(
     assert "not enforced: numerics/ranks_of_the_input" in caplog.text
 
 
-def test_without_the_checks_of_numerics_nothing_is_compared():
-    unchecked = load(**{"preflight.checks.numerics": "off"})
-    assert unchecked._scorer._int8 is None
-    assert len(quantised(unchecked)) == 12
-
-
 def test_a_sample_has_queries_with_many_candidates():
     encode = load("float32")._scorer.encode
     groups = ranks.sample(encode(PAIRS))
