@@ -18,7 +18,7 @@ from benchmarks.pairs import pairs_of_docstrings
 from benchmarks.random_checkpoints import random_head, save, small_gemma, word_pairs
 from benchmarks.shapes import SHAPES as RANDOM_SHAPES
 from reranker_core.config import load_config
-from reranker_core.device import DTYPES, INT8
+from reranker_core.device import DTYPES
 from reranker_core.score.loading import load_scorer
 from reranker_core.score.scorer import Scorer
 
@@ -37,8 +37,6 @@ def ours(model: Path, dtype: str, *settings: str, device: str = "cpu", pairs: fl
     settings = (
         *("input.path=unused", "output.path=unused", f"model.path={model}", f"model.dtype={dtype}"),
         *(f"model.device={device}", f"model.max_length={MAX_LENGTH}"),
-        # Random weights rank by small differences, which int8 changes.
-        *(["preflight.checks.numerics=warn"] if dtype == INT8 else []),
         *("preflight.checks.meaning=off", *settings),
     )
     return load_scorer(load_config(None, settings), None, pairs)

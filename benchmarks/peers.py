@@ -4,8 +4,7 @@
                                [--out FILE]
 
 The number format is the fastest of this CPU, or as given; peers have it too, where they can, and
-sentence-transformers takes part in float32 as well. With int8, peers and the rate of bare matrix
-products are in bfloat16: theirs would need calibrated or converted models.
+sentence-transformers takes part in float32 as well.
 
 All take turns in each of many short rounds, so that other load on the machine meets all alike;
 ratios are medians over rounds. Tokenizing is included. Processor time (all threads together) is
@@ -31,7 +30,7 @@ from transformers import AutoConfig
 from benchmarks.contestants import SHAPES, Pairs, Scoring, ours
 from benchmarks.environment import describe
 from benchmarks.rates import MatrixProducts, Timed, timed, useful_flops
-from reranker_core.device import DTYPES, INT8
+from reranker_core.device import DTYPES
 from reranker_core.encode.sequences import Int64s
 from reranker_core.score.scorer import Scorer
 
@@ -44,7 +43,7 @@ def main() -> None:
     """Measure in turn, compare scores, print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--shape", choices=list(SHAPES), default="minilm")
-    parser.add_argument("--dtype", choices=["auto", *DTYPES, INT8], default="auto")
+    parser.add_argument("--dtype", choices=["auto", *DTYPES], default="auto")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--pairs", type=int, default=100, help="pairs per round")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
@@ -59,7 +58,7 @@ def main() -> None:
         torch.set_num_threads(options.threads)  # our scorer heeds it when it is loaded
         model = shape.make(Path(name))
         scorer = ours(model, options.dtype, *shape.settings)
-        peers = shape.peers(model, _others(scorer.dtype))
+        peers = shape.peers(model, scorer.dtype)
         contestants: dict[str, Scoring] = {OURS: scorer.score_pairs, **peers}
         torch.set_num_threads(options.threads)  # again: peers may set their own
         result = measure(contestants, scorer, AutoConfig.from_pretrained(name), rounds)
@@ -81,7 +80,7 @@ def measure(
     contestants: dict[str, Scoring], scorer: Scorer, config: Any, rounds: list[Pairs]
 ) -> dict[str, Any]:
     """Rates, shares of the ceiling, and ratios to the first contestant."""
-    products = MatrixProducts(config, 2048, DTYPES[_others(scorer.dtype)], "cpu")
+    products = MatrixProducts(config, 2048, DTYPES[scorer.dtype], "cpu")
     taken: dict[str, list[Timed]] = {name: [] for name in contestants}
     ceiling: list[float] = []
     apart, span = dict.fromkeys(contestants, 0.0), 0.0
@@ -126,11 +125,6 @@ def measure(
             for name, runs in taken.items()
         },
     }
-
-
-def _others(dtype: str) -> str:
-    """The number format of peers and bare products."""
-    return "bfloat16" if dtype == INT8 else dtype
 
 
 def _lengths(scorer: Scorer, pairs: Pairs) -> Int64s:

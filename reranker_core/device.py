@@ -20,7 +20,6 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-INT8 = "int8"  # a number format of products only; all else is float32
 
 # Rows and columns of the matrices that measure a CPU, and how much faster bfloat16 must be, for
 # only products gain by it.
@@ -97,16 +96,7 @@ def number_formats(configured: str, device: str) -> dict[str, str]:
     `auto` begins with those in which the device multiplies fast: on other hardware half precision
     is the slower one. A CPU's rates are measured. bfloat16 comes before float16, for it has the
     range of float32.
-
-    Raises:
-        ConfigError: int8 is configured, and the device is no CPU.
-
     """
-    if configured == INT8 and device == "cuda":
-        raise ConfigError(
-            "model.dtype=int8: int8 is for CPUs only, and this run uses GPUs. Set "
-            "model.dtype=auto or model.device=cpu"
-        )
     if configured != "auto":
         return {configured: "as configured"}
     if device == "cuda":

@@ -28,11 +28,6 @@ class ScoringConfig(Section):
     score: ScoreConfig = ScoreConfig()
     preflight: PreflightConfig = PreflightConfig()
 
-    @model_validator(mode="after")
-    def _int8_fits(self) -> ScoringConfig:
-        _require_int8_to_fit(self.model, self.score)
-        return self
-
 
 class Config(Section):
     """The whole configuration of a run."""
@@ -52,11 +47,6 @@ class Config(Section):
     ray: RayConfig = RayConfig()
 
     @model_validator(mode="after")
-    def _int8_fits(self) -> Config:
-        _require_int8_to_fit(self.model, self.score)
-        return self
-
-    @model_validator(mode="after")
     def _limits_have_a_measure(self) -> Config:
         guard, report = self.guard, self.report
         for name in ("max_drift", "min_rank_correlation"):
@@ -67,18 +57,3 @@ class Config(Section):
                 "guard.min_quality is set, but neither report.qrels nor report.label; set one"
             )
         return self
-
-
-def _require_int8_to_fit(model: ModelConfig, score: ScoreConfig) -> None:
-    if model.dtype != "int8":
-        return
-    if model.device == "cuda":
-        raise ValueError(
-            "model.dtype=int8 and model.device=cuda: int8 is for CPUs only; set model.dtype=auto"
-        )
-    for key, wanted in (("reproducible", score.reproducible), ("compile", score.compile is True)):
-        if wanted:
-            raise ValueError(
-                f"model.dtype=int8 and score.{key}=true: int8 does not support this; set "
-                f"score.{key}=false or model.dtype=auto"
-            )

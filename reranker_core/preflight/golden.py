@@ -11,7 +11,6 @@ import numpy as np
 from reranker_core.checks import Check, Report
 from reranker_core.errors import ConfigError
 from reranker_core.models.digests import as_recorded
-from reranker_core.preflight.ranks import rank_correlation
 
 # Of damaged models, those below it count as broken (docs/damaged-models.md).
 _SAME_ORDER = 0.98
@@ -96,9 +95,9 @@ def check_golden(
             expected,
         )
     if quantised:
-        found = [("", rank_correlation(recorded, _floats(report.canaries)))]
+        found = [("", _rank_correlation(recorded, report.canaries))]
         if len(own):
-            found.append(("own ", rank_correlation(own, _floats(report.own_canaries))))
+            found.append(("own ", _rank_correlation(own, report.own_canaries)))
         return _check(
             all(value >= _SAME_ORDER for _, value in found),
             "; ".join(f"{which}canary scores: {value:.4f}" for which, value in found),
@@ -126,6 +125,12 @@ def check_golden(
 
 def _floats(values: Sequence[float]) -> np.ndarray:
     return np.array(values, np.float32)
+
+
+def _rank_correlation(recorded: np.ndarray, now: Sequence[float]) -> float:
+    """Spearman's."""
+    first, second = (np.argsort(np.argsort(values)) for values in (recorded, _floats(now)))
+    return float(np.corrcoef(first, second)[0, 1])
 
 
 def _difference(recorded: np.ndarray, now: Sequence[float], which: str) -> tuple[float, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,7 +11,6 @@ from reranker_core.checks import Inspection
 from reranker_core.config import Config, ScoringConfig
 from reranker_core.device import (
     DTYPES,
-    INT8,
     exact_float32,
     free_memory,
     keep_order_of_sums,
@@ -27,7 +26,7 @@ from reranker_core.models.family import Family, LoadedModel
 from reranker_core.models.modules import body_length
 from reranker_core.models.quantised import quantisation
 from reranker_core.preflight.agreement import check_same_files
-from reranker_core.preflight.canaries import ENGLISH, grid, lengthening
+from reranker_core.preflight.canaries import ENGLISH, lengthening
 from reranker_core.preflight.checkpoint import check_checkpoint
 from reranker_core.preflight.failures import computes, tokenizes
 from reranker_core.preflight.golden import check_golden
@@ -35,7 +34,6 @@ from reranker_core.preflight.head import check_alignment
 from reranker_core.preflight.meaning import check_meaning
 from reranker_core.preflight.numerics import check_numerics
 from reranker_core.preflight.prompt import check_prompt
-from reranker_core.preflight.ranks import check_ranks_of_canaries
 from reranker_core.preflight.room import check_room
 from reranker_core.preflight.settings import check_length, check_settings
 from reranker_core.preflight.structure import check_structure
@@ -46,13 +44,10 @@ from reranker_core.score.allocator import keep_freed_memory
 from reranker_core.score.batching import Shapes
 from reranker_core.score.compiling import compile_if_faster, long_run
 from reranker_core.score.engine import Engine
-from reranker_core.score.int8 import Int8Layers
 from reranker_core.score.products import pack_where_faster
 from reranker_core.score.scorer import Scorer
 from reranker_core.score.streams import streams_for
 from reranker_core.score.verdicts import time_of_compiled
-
-_SHARE_INT8 = 2  # tokens of a batch in other number formats, for one in int8
 
 
 def load_scorer(
@@ -128,8 +123,6 @@ class _Loading:
             "prompt": pair_format.layout,
         }
         facts |= self._check_scores(scorer, loaded)
-        if self.config.preflight.checks.numerics == "off":
-            scorer.drop_float32()
         self._check_golden(facts)
         scorer.report = self.inspection.report(**facts)
         return scorer
@@ -147,10 +140,10 @@ class _Loading:
 
     def _model(self, family: Family, pair_format: PairFormat) -> LoadedModel:
         """The model, whose weights are checked before it is run."""
-        config, dtype = self.config.model, DTYPES.get(self.dtype, torch.float32)
+        config = self.config.model
         with computes():
             loaded = self.inspection.loading(
-                lambda: family.load(self.checkpoint, config, dtype, self.device)
+                lambda: family.load(self.checkpoint, config, DTYPES[self.dtype], self.device)
             )
         # Broken weights are not run: what they compute would only repeat the finding.
         words = [i for pair in ENGLISH for text in pair for i in pair_format.tokenizer.ids(text)]
@@ -177,9 +170,6 @@ class _Loading:
             threads // streams,
             free_memory(where) if self.device == "cuda" else 0,
         )
-        if self.dtype == INT8 and score.max_batch_tokens is None:
-            # A product leaves more intermediate results, which are to stay in the caches, too.
-            shapes = replace(shapes, max_tokens=shapes.max_tokens // _SHARE_INT8)
         pad_id = int(pair_format.tokenizer.pad_id or 0)
         return Engine(loaded.model, family, pad_id, shapes, score.share_prefixes, streams)
 
@@ -187,7 +177,7 @@ class _Loading:
         """Use compiled code if it is configured and faster. Returns the outcome in words."""
         wanted = self.config.score.compile
         if wanted == "auto":
-            may = known and self.dtype != INT8 and not scorer.reproducible and self.pairs > 0
+            may = known and not scorer.reproducible and self.pairs > 0
             wanted = may and long_run(engine, scorer.encode(ENGLISH), self.pairs)
             earlier = time_of_compiled(engine) if wanted else None
             if earlier is not None:
@@ -206,10 +196,6 @@ class _Loading:
         if self.device != "cpu" or scorer.reproducible or engine.compiled is not None:
             return ""
         threads = max(torch.get_num_threads() // engine.streams, 1)
-        if self.dtype == INT8:
-            layers = Int8Layers(engine.model, engine.shapes.max_tokens, threads)
-            scorer.hold_to_float32(layers, self.inspection.add)
-            return layers.outcome
         return pack_where_faster(engine.model, engine.shapes.max_tokens, threads)
 
     def _check_scores(self, scorer: Scorer, loaded: LoadedModel) -> dict[str, Any]:
@@ -217,9 +203,6 @@ class _Loading:
         section = self.config.preflight
         with computes():
             numerics, english = check_numerics(scorer)
-            if self.dtype == INT8:
-                exact = scorer.reference(grid(ENGLISH))
-                numerics.append(check_ranks_of_canaries(english.values, exact, INT8))
         meaning, own = check_meaning(scorer, english, section)
         table = loaded.model.get_input_embeddings().weight.detach()
         if "en" in section.languages and section.checks.meaning != "off":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -67,7 +67,7 @@ def pack_where_faster(model: torch.nn.Module, tokens: int, threads: int) -> str:
 
     """
     kinds: dict[tuple[int, int, torch.dtype], list[tuple[torch.nn.Module, str]]] = {}
-    for parent, name, layer in large_layers(model):
+    for parent, name, layer in _layers(model):
         kind = (layer.in_features, layer.out_features, layer.weight.dtype)
         kinds.setdefault(kind, []).append((parent, name))
     if not kinds or not torch.backends.mkldnn.is_available():
@@ -89,7 +89,7 @@ def pack_where_faster(model: torch.nn.Module, tokens: int, threads: int) -> str:
     return f"packed weights used in {sum(counts)} layers: products need {ratio:.2f} of the time"
 
 
-def large_layers(model: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, str, torch.nn.Linear]]:
+def _layers(model: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, str, torch.nn.Linear]]:
     """Large linear layers in stacks of layers, each with its parent and its name there."""
     stacks = [part for part in model.modules() if isinstance(part, torch.nn.ModuleList)]
     seen: set[int] = set()
@@ -103,31 +103,20 @@ def large_layers(model: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, str,
 
 
 def _times(layer: torch.nn.Linear, tokens: int) -> tuple[float, float]:
-    """Seconds of a product of the plain layer and of the packed one."""
-    dtype = layer.weight.dtype
-    kinds = [(layer, dtype), (PackedLinear(layer, tokens), dtype)]
-    plain, packed = best_times(kinds, layer.in_features, tokens)
-    return plain, packed
-
-
-def best_times(
-    layers: Sequence[tuple[torch.nn.Module, torch.dtype]], width: int, tokens: int
-) -> list[float]:
-    """Seconds that each layer needs for inputs of shape (tokens, width) in its number format: in
-    turn, the best of each.
-    """
+    """Seconds of a product of the plain layer and of the packed one: in turn, the best of each."""
+    packed = PackedLinear(layer, tokens)
     generator = torch.Generator().manual_seed(0)  # that of the process stays as it is
-    inputs = torch.randn(tokens, width, generator=generator)
-    calls = [(layer, inputs.to(dtype)) for layer, dtype in layers]
-    best = [float("inf")] * len(calls)
-    for layer, given in calls:
-        layer(given)  # the first call prepares the kernel
+    inputs = torch.randn(tokens, layer.in_features, generator=generator).to(layer.weight.dtype)
+    best = [float("inf")] * 2
+    calls: list[Callable[[torch.Tensor], torch.Tensor]] = [layer, packed]
+    for call in calls:
+        call(inputs)  # the first call prepares the kernel
     end = time.perf_counter() + _SECONDS
     for _ in range(_ROUNDS):
-        for index, (layer, given) in enumerate(calls):
+        for index, call in enumerate(calls):
             start = time.perf_counter()
-            layer(given)
+            call(inputs)
             best[index] = min(best[index], time.perf_counter() - start)
         if time.perf_counter() > end:
             break
-    return best
+    return best[0], best[1]

@@ -6,30 +6,24 @@ scorer.score_pairs([("how to cache", "lru_cache keeps the results of …")])
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import torch
 
-from reranker_core.checks import Check, Report
+from reranker_core.checks import Report
 from reranker_core.device import torch_threads
 from reranker_core.encode.formats.pair_format import PairFormat
 from reranker_core.encode.passages import combine
 from reranker_core.encode.sequences import Int64s, TokenSequences
 from reranker_core.models.scores import Scores
 from reranker_core.preflight.canaries import Pair
-from reranker_core.preflight.ranks import check_ranks, sample
 from reranker_core.score.engine import Engine
 from reranker_core.score.exact import in_float32
 from reranker_core.score.guard import FEW, require_few, rescue
-from reranker_core.score.int8 import Int8Layers
 from reranker_core.score.streams import turn
-
-log = logging.getLogger(__name__)
 
 
 class Scorer:
@@ -54,8 +48,6 @@ class Scorer:
         self.largest_batch = engine.shapes.rows(engine.shapes.width(self.max_length))
         self.reproducible, self.packed = engine.shapes.fixed, engine.shapes.packed
         self._threads = torch.get_num_threads()
-        self._int8: Int8Layers | None = None
-        self._enforce: Callable[[Sequence[Check]], None] = lambda found: None
 
     def encode(self, pairs: Sequence[Pair]) -> TokenSequences:
         """Ids of the pairs; a pair in several chunks has several sequences."""
@@ -81,22 +73,8 @@ class Scorer:
             computed = self._engine.compute(sequences)
             if most is None:
                 require_few(computed.values, self.dtype)
-                self._compare_ranks(sequences, computed.values)
             scores = rescue(computed.values, partial(self._redo, sequences), most)
         return replace(scores, computed_tokens=computed.tokens)
-
-    def hold_to_float32(
-        self, layers: Int8Layers, enforce: Callable[[Sequence[Check]], None]
-    ) -> None:
-        """Compare the ranks of int8 scores with those of float32 scores, in the first call of
-        `score` with enough sequences; then the float32 layers are dropped. `enforce` is called
-        with the checks, and may raise.
-        """
-        self._int8, self._enforce = layers, enforce
-
-    def drop_float32(self) -> None:
-        """Compare no ranks, and drop the float32 layers."""
-        self._int8 = None
 
     def score_warily(
         self,
@@ -148,7 +126,7 @@ class Scorer:
 
     def reference(self, pairs: Sequence[Pair]) -> np.ndarray:
         """Score each pair alone, without padding, in float32."""
-        with self._in_float32():
+        with in_float32(self._engine.model):
             return self._one_by_one(pairs)
 
     def read_by(self, layer: torch.nn.Module, pairs: Sequence[Pair]) -> np.ndarray:
@@ -182,28 +160,6 @@ class Scorer:
         """The score, or the k scores, of each pair from those of its sequences."""
         return combine(values, sequences.chunks, self.pair_format.model)
 
-    def _compare_ranks(self, sequences: TokenSequences, values: np.ndarray) -> None:
-        groups = sample(sequences) if self._int8 is not None else []
-        if not groups:
-            return
-        rows, ends = np.concatenate(groups), np.cumsum([len(group) for group in groups])[:-1]
-        exact = np.array(list(self._redo(sequences, rows)), np.float32)
-        found, expected = (np.split(_last(of), ends) for of in (values[rows], exact))
-        self.drop_float32()
-        checks = check_ranks(found, expected, self.dtype)
-        for check in checks:
-            log.info("%s/%s: %s", check.group, check.name, check.measured)
-        self._enforce(checks)
-
-    @contextmanager
-    def _in_float32(self) -> Iterator[None]:
-        """Within the `with` block, the model computes in float32; its int8 layers only as long as
-        their float32 weights are there.
-        """
-        layers = nullcontext() if self._int8 is None else self._int8.in_float32()
-        with layers, in_float32(self._engine.model):
-            yield
-
     def _redo_of(
         self, sequences: TokenSequences, rows: Int64s
     ) -> Callable[[Int64s], Iterator[np.ndarray]]:
@@ -211,7 +167,7 @@ class Scorer:
 
     def _redo(self, sequences: TokenSequences, rows: Int64s) -> Iterator[np.ndarray]:
         """The scores of these sequences in float32."""
-        with self._in_float32():
+        with in_float32(self._engine.model):
             for row in rows:
                 yield self._engine.alone(sequences, int(row))
                 self._engine.on_batch()  # on a CPU, one takes seconds

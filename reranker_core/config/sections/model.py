@@ -21,11 +21,11 @@ def _long_name(value: Any) -> Any:
 
 
 NumberFormat = Annotated[
-    Literal["auto", "float32", "bfloat16", "float16", "int8"],
+    Literal["auto", "float32", "bfloat16", "float16"],
     BeforeValidator(
         _long_name,
         json_schema_input_type=Literal[
-            "auto", "float32", "bfloat16", "float16", "int8", "fp32", "bf16", "fp16", "half"
+            "auto", "float32", "bfloat16", "float16", "fp32", "bf16", "fp16", "half"
         ],
     ),
 ]
@@ -93,7 +93,7 @@ class ModelConfig(Section):
     dtype: NumberFormat = Field(
         "auto",
         description="Number format of the model; `auto`: the fastest that passes the numerics "
-        "checks on this hardware; `int8`: 8-bit products on CPUs, never chosen by `auto`.",
+        "checks on this hardware.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Device that scores; `auto`: a GPU if there is one, else the CPU."
