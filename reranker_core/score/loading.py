@@ -182,7 +182,8 @@ class _Loading:
             earlier = time_of_compiled(engine) if wanted else None
             if earlier is not None:
                 return (
-                    f"not compiled: an earlier run needed {earlier:.2f} of the plain model's time"
+                    f"not compiled: in an earlier run, compiled code needed {earlier:.2f} of the "
+                    "plain model's time; score.compile=true tries it again"
                 )
         if not wanted:
             return ""

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import torch
 from torch._inductor.runtime.cache_dir_utils import cache_dir
 
 from reranker_core.score.engine import Engine
+from reranker_core.storage import disk
 
 _NAME = "batch-reranker-not-faster.json"
 
@@ -33,10 +32,8 @@ def remember(engine: Engine, ratio: float) -> None:
     cannot be written, later replicas measure again.
     """
     with suppress(OSError):
-        found = _read() | {_key(engine): round(ratio, 3)}
-        with tempfile.NamedTemporaryFile("w", dir=cache_dir(), delete=False) as file:
-            json.dump(found, file, indent=1)
-        os.replace(file.name, Path(cache_dir(), _NAME))
+        found = json.dumps(_read() | {_key(engine): round(ratio, 3)}, indent=1)
+        disk.write(Path(cache_dir(), _NAME), found.encode(), replace=True)
 
 
 def _read() -> dict[str, float]:
@@ -44,7 +41,8 @@ def _read() -> dict[str, float]:
         found = json.loads(Path(cache_dir(), _NAME).read_bytes())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    known = found.items() if isinstance(found, dict) else ()
+    return {key: ratio for key, ratio in known if isinstance(ratio, float)}
 
 
 def _key(engine: Engine) -> str:

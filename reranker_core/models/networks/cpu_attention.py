@@ -21,6 +21,9 @@ Kernel = Callable[
 ]
 
 _BLOCK = 1 << 21  # bytes of products of queries and keys: they are to stay in the caches
+_LARGEST = (
+    1 << 26
+)  # of such products for one head of the keys; with longer ones memory would run out
 # Keys are filled up to a multiple of it: softmax takes up to five times as long over what is left.
 _STEP = 32
 _TOKENS, _ROUNDS = 1024, 5  # of a measurement
@@ -77,7 +80,6 @@ def _runs(starts: list[int], seen: list[int]) -> Iterator[tuple[int, slice, slic
         begin = end
 
 
-@functools.lru_cache(1024)
 def _hidden(queries: int, keys: int, before: int, after: int) -> torch.Tensor | None:
     """Which keys each query is not to see; the last query stands at the last key. None: it sees
     all.
@@ -153,7 +155,11 @@ def _filled(part: torch.Tensor) -> torch.Tensor:
 def _faster(
     heads: int, width: int, groups: int, length: int, causal: bool, dtype: torch.dtype
 ) -> Kernel:
-    """The kernel that is faster for sequences of this length, measured in turn in a moment."""
+    """The kernel that is faster for sequences of this length, measured in turn in a moment; the
+    fused one if the products would need much memory.
+    """
+    if heads // groups * length**2 * dtype.itemsize > _LARGEST:
+        return _fused
     rows = max(_TOKENS // length, 1)
     query = torch.ones(rows, length, heads, width, dtype=dtype).transpose(1, 2)
     key = torch.ones(rows, length, groups, width, dtype=dtype).transpose(1, 2)

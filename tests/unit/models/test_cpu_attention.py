@@ -100,3 +100,11 @@ def test_the_kernel_is_chosen_by_time(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.undo()
     monkeypatch.setattr(torch, "bmm", slowed(torch.bmm))
     assert chosen(*which) is cpu_attention._fused
+
+
+def test_long_sequences_do_not_need_the_memory_of_all_their_products(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(torch, "bmm", None)  # it is not even tried
+    which = (8, 256, 1, 8192, True, torch.bfloat16)
+    assert cpu_attention._faster.__wrapped__(*which) is cpu_attention._fused

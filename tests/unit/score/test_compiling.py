@@ -217,7 +217,7 @@ def test_what_an_earlier_run_found_slower_is_not_compiled_again(
     first = load(bert, "model.dtype=bfloat16", pairs=1e9).report.compiled
     assert first.startswith("compiled code not used: it needs ")
     again = load(bert, "model.dtype=bfloat16", pairs=1e9).report.compiled
-    assert again.startswith("not compiled: an earlier run needed ")
+    assert again.startswith("not compiled: in an earlier run, compiled code needed ")
     assert len(tried) == 1
     load(bert, "model.dtype=bfloat16", "score.compile=true")  # as asked for
     load(bert, "model.dtype=float32", pairs=1e9)  # another number format
