@@ -6,10 +6,12 @@ comment, and whether quotes of a TSV file enclose fields depends on all its line
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reranker_core.convert.swallowed import refuse_swallowed_rows
 from reranker_core.errors import InputError
 from reranker_core.storage.database import quoted, row_of, source
 
@@ -70,6 +72,8 @@ def open_delimited(
         InputError: two columns have one name, or lines would be lost in a quoted field.
 
     """
+    import duckdb  # late: it is large
+
     file = source(connection, path)
     blank, first = _first_line(connection, file)
     if not first:
@@ -79,8 +83,9 @@ def open_delimited(
         delimiter, blank = first[4], blank + 1
     elif delimiter not in first and used and headings is None:
         delimiter = used[0]  # spreadsheets of many countries write semicolons
-    names = {field.strip('"') for field in first.split(delimiter)}
-    header = headings is None or bool(names & set(headings))
+    header = headings is None or bool(
+        {field.strip('"') for field in first.split(delimiter)} & set(headings)
+    )
     quote = _quote_of(connection, file, blank, header) if delimiter == "\t" else '"'
 
     def relation(header: bool, more: str = "") -> str:
@@ -90,7 +95,15 @@ def open_delimited(
             f"comment = '', strict_mode = true, max_line_size = {_LARGEST_LINE}{more})"
         )
 
-    row = row_of(connection, f"SELECT * FROM {relation(False)} LIMIT 1")
+    try:
+        row = row_of(connection, f"SELECT * FROM {relation(False)} LIMIT 1")
+    except duckdb.Error:  # it says which line only where it need not find the columns
+        csv.field_size_limit(_LARGEST_LINE)
+        fields = next(csv.reader([first], delimiter=delimiter, quotechar=quote or None))
+        columns = {str(place): "VARCHAR" for place in range(len(fields))}
+        again = relation(False, f", auto_detect = false, columns = {columns}")
+        row_of(connection, f"SELECT count(*) FROM {again}")
+        raise
     if not header and len(row) != 2:
         raise InputError(
             f"{path}: has no heading and {len(row)} columns; expected an id and a text. Add a "
@@ -99,10 +112,10 @@ def open_delimited(
     opened = relation(header, "" if header else ", names = ['id', 'text']")
     if header:
         refuse_one_name(path, [name for name in row if name])
-    columns = connection.sql(f"SELECT * FROM {opened}").columns
-    if quote and delimiter == "\t":
-        _refuse_swallowed_lines(connection, path, file, opened, blank, header)
-    return Delimited(path, opened, tuple(columns))
+    names = connection.sql(f"SELECT * FROM {opened}").columns
+    if quote:
+        refuse_swallowed_rows(connection, path, relation(False), delimiter, header)
+    return Delimited(path, opened, tuple(names))
 
 
 def refuse_one_name(path: str, names: Sequence[str]) -> None:
@@ -144,23 +157,6 @@ def _quote_of(connection: DuckDBPyConnection, file: str, blank: int, header: boo
     if even:  # each line is a row
         return '"' if well and (header or doubled) else ""
     return '"'
-
-
-def _refuse_swallowed_lines(
-    connection: DuckDBPyConnection, path: str, file: str, relation: str, blank: int, header: bool
-) -> None:
-    """Refuse a quote that opens in one row and ends in another, which makes one row of both."""
-    fields = len(connection.sql(f"SELECT * FROM {relation}").columns)
-    (whole,) = row_of(
-        connection, f"SELECT count(*) FROM ({_rows(file, blank)}) WHERE tabs = {fields - 1}"
-    )
-    (rows,) = row_of(connection, f"SELECT count(*) FROM {relation}")
-    if whole > rows + header:
-        raise InputError(
-            f"{path}: {whole} lines have {fields} fields, but only {rows + header} rows are found, "
-            "because a quote at the start of a field ends in another line. Write each quote in "
-            'a quoted field twice (""), or remove the quotes around fields'
-        )
 
 
 def _rows(file: str, blank: int) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pyarrow as pa
 
 from reranker_core.convert.delimited import Delimited, open_delimited, refuse_one_name
+from reranker_core.convert.inexact import Path, inexact_paths
 from reranker_core.errors import InputError, count
 from reranker_core.storage.database import named, quoted, row_of, source
 
@@ -26,7 +27,6 @@ _GUESSED = ("date", "time", "timestamp", "timestamp_s", "timestamp_ms", "timesta
 _TEXTS = ("query_id", "query", "doc_id", "passage")
 _IDS = ("query_id", "doc_id")
 _WHOLE = "-?(0|[1-9][0-9]{0,17})"
-_LONG = "-?[0-9]{16,}"  # a whole number that a double may not hold exactly
 _REAL = "-?(0|[1-9][0-9]{0,14}|(0|[1-9][0-9]*)([.][0-9]+([eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+))"
 Types = dict[str, str]  # of the columns, in the words of DuckDB
 File = TypeVar("File")
@@ -77,18 +77,19 @@ class JsonLines:
             paths, [n for n, kind in zip(found.columns, found.types, strict=True)
                     if n in _TEXTS and str(kind) == "JSON"]
         )  # fmt: skip
-        types = {
-            name: _plain(kind, name) for name, kind in zip(found.columns, found.types, strict=True)
-        }
-        reals = [name for name, kind in types.items() if kind in ("DOUBLE", "FLOAT")]
-        if reals:
-            texts = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in reals)
-            is_long = (f"bool_or(regexp_full_match({named(n)}, {quoted(_LONG)}))" for n in reals)
-            rows = self._query(paths, f"columns = {{{texts}}}")
-            answers = row_of(connection, f"SELECT {', '.join(is_long)} FROM ({rows})")
-            for name, inexact in zip(reals, answers, strict=True):
-                types[name] = "VARCHAR" if inexact else types[name]
-        return types
+        kinds = dict(zip(found.columns, found.types, strict=True))
+        inexact = self._inexact(paths, kinds)
+        return {name: _plain(kind, (name,), inexact) for name, kind in kinds.items()}
+
+    def _inexact(self, paths: Sequence[str], kinds: dict[str, Any]) -> set[Path]:
+        """Columns and members of type double with a number that a double would change."""
+        reals = {name: kind for name, kind in kinds.items() if "DOUBLE" in str(kind)}
+        if not reals:
+            return set()
+        texts = (f"{quoted(n)}: {quoted(_plain(kind, (n,), None))}" for n, kind in reals.items())
+        rows = self._connection.sql(self._query(paths, f"columns = {{{', '.join(texts)}}}"))
+        batches = rows.to_arrow_reader(BATCH_ROWS)
+        return {path for batch in batches for path in inexact_paths(batch)}
 
     def _refuse_lists_beside_texts(self, paths: Sequence[str], mixed: Sequence[str]) -> None:
         """Refuse a text that is a list or an object in other rows: their JSON is no text."""
@@ -142,7 +143,8 @@ class Csv:
         if others:
             rows = " UNION ALL BY NAME ".join(f"SELECT * FROM {file.relation}" for file in files)
             asked = ", ".join(
-                f"bool_and(regexp_full_match({named(name)}, {quoted(pattern)}))"
+                f"bool_and(regexp_full_match({named(name)}, {quoted(pattern)}) "
+                f"AND coalesce(isfinite(TRY_CAST({named(name)} AS DOUBLE)), true))"
                 for name in others
                 for pattern in (_WHOLE, _REAL)
             )
@@ -160,20 +162,30 @@ def _of_all(files: Sequence[File], infer: Callable[[Sequence[File]], Types]) -> 
     return infer(files)
 
 
-def _plain(kind: Any, name: str) -> str:
+def _plain(kind: Any, path: Path, inexact: set[Path] | None) -> str:
     """A type that DuckDB inferred for a column or member, with text for what it guessed from texts,
     for values of several kinds (which it calls JSON), for numbers as query or passage, and for ids
     that are not whole numbers or too large for one.
+
+    Args:
+        kind: the type.
+        path: of the column or member.
+        inexact: those whose numbers would be changed; None: all numbers become text.
+
     """
     if kind.id == "list":
-        return f"{_plain(dict(kind.children)['child'], name)}[]"
+        return f"{_plain(dict(kind.children)['child'], (*path, '[]'), inexact)}[]"
     if kind.id == "struct":
-        return f"STRUCT({', '.join(f'{named(n)} {_plain(k, n)}' for n, k in kind.children)})"
+        members = (f"{named(n)} {_plain(k, (*path, n), inexact)}" for n, k in kind.children)
+        return f"STRUCT({', '.join(members)})"
     if kind.id == "map":
-        key, value = (_plain(inner, "") for _, inner in kind.children)
+        key, value = (_plain(k, (*path, n), inexact) for n, k in kind.children)
         return f"MAP({key}, {value})"
     if str(kind) == "JSON" or kind.id in _GUESSED:
         return "VARCHAR"
-    inexact = name in _IDS and kind.id in ("float", "double")
+    name = next(step for step in reversed(path) if step != "[]")
+    is_real = kind.id in ("float", "double")
+    if is_real and (inexact is None or path in inexact or name in _IDS):
+        return "VARCHAR"
     is_text = name in _TEXTS and name not in _IDS and kind.id != "sqlnull"
-    return "VARCHAR" if inexact or is_text else str(kind)
+    return "VARCHAR" if is_text else str(kind)

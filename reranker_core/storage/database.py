@@ -23,18 +23,22 @@ _MEMORY = "2GB"
 _THREADS = 2  # each needs some 500 MB to join and sort
 _SHOWN = 5
 _FILE = re.compile(r'file "([^"]+)"|^\s*file = (.+)$', re.MULTILINE)
-_LINE = re.compile(r"\b[Ll]ine:? (\d+)")
+_LINE = re.compile(r"\b(?:[Ll]ine:?|record/value) (\d+)")
+_QUOTES = 'Write a field with quotes or separators in quotes, and each quote in it twice ("")'
+_LINES = "Correct the line, or remove it"
+# Errors of DuckDB, in its words, and what to do.
 _CAUSES = tuple(
-    map(
-        re.compile,
+    (re.compile(pattern), remedy)
+    for pattern, remedy in (
+        (r"[Tt]his file is not utf-8 encoded", "Convert the file to UTF-8, for example with iconv"),
         (
-            r"[Tt]his file is not utf-8 encoded",
             r"Expected Number of Columns: \d+ Found: \d+",
-            r"Value with unterminated quote found",
-            r"Maximum line size of \d+ bytes exceeded",
-            r"duplicate key",
-            r"(?<=\d: )(?:unexpected|invalid|unclosed|trailing)[\w -]+",
+            f"Each row needs a field for each name in the first line. {_QUOTES}",
         ),
+        (r"Value with unterminated quote found", _QUOTES),
+        (r"Maximum line size of \d+ bytes exceeded", "Shorten or remove the line"),
+        (r"duplicate key", _LINES),
+        (r"Malformed JSON .*(?:line|record/value) \d+: ([a-z][\w -]+)", _LINES),
     )
 )
 _NO_TABLE = (
@@ -68,10 +72,20 @@ def database(command: str, error: type[RerankError] = InputError) -> Iterator[Du
 def _told(text: str) -> str:
     """An error of DuckDB without the content of files, which it quotes."""
     file, line = _FILE.search(text), _LINE.search(text)
-    cause = next((found[0] for each in _CAUSES if (found := each.search(text))), None)
+    cause, remedy = next(
+        (
+            (found[found.lastindex or 0], remedy)
+            for each, remedy in _CAUSES
+            if (found := each.search(text))
+        ),
+        ("", ""),
+    )
     if file is not None and (cause or "sniffing" in text):
-        where = f"{file[1] or file[2]}{f', line {line[1]}' if line else ''}"
-        return f"{where}: cannot be read: {cause or _NO_TABLE}"
+        where = file[1] or file[2]
+        if line is not None:
+            # DuckDB counts the lines of malformed JSON from 2.
+            where += f", line {int(line[1]) - ('Malformed JSON' in text)}"
+        return f"{where}: cannot be read: {cause or _NO_TABLE}. {remedy or _QUOTES}"
     return text.partition("\n")[0].partition(" Line: ")[0].partition(": Object ")[0]
 
 

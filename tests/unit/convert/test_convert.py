@@ -371,8 +371,11 @@ def test_the_sign_is_that_of_the_header_and_not_of_the_texts(tmp_path: Path, bef
     assert row == {"query_id": "1", "query": "a, b", "doc_id": "2", "passage": "c, d"}
 
 
-@pytest.mark.parametrize("large", ["12345678901234567890123", "9007199254740993"])
-def test_large_whole_numbers_beside_others_lose_no_digit(tmp_path: Path, large: str):
+LARGE = ["12345678901234567890123", "9007199254740993", "1e400", "-1e400", "9" * 400 + ".5"]
+
+
+@pytest.mark.parametrize("large", LARGE)
+def test_large_numbers_beside_others_lose_no_digit(tmp_path: Path, large: str):
     pair = {"query_id": "q", "query": "x", "doc_id": "d", "passage": "p"}
     values = [(large, "1"), ("1.5", "1.5")]
     rows = (f'{json.dumps(pair)[:-1]}, "n": {n}, "y": {y}}}\n' for n, y in values)
@@ -383,6 +386,28 @@ def test_large_whole_numbers_beside_others_lose_no_digit(tmp_path: Path, large: 
         call(tmp_path / name, "--to", tmp_path / f"out-{name}")
         found = shards(tmp_path / f"out-{name}").to_pydict()
         assert (found["n"], found["y"]) == ([large, "1.5"], [1.0, 1.5])
+
+
+@pytest.mark.parametrize("large", LARGE)
+def test_large_numbers_within_lists_and_objects_lose_no_digit(tmp_path: Path, large: str):
+    pair = {"query_id": "q", "query": "x", "doc_id": ["d"], "passage": ["p"]}
+    (tmp_path / "rows.jsonl").write_text(
+        f'{json.dumps(pair)[:-1]}, "list": [1.5, {large}], "other": [1.5, 2], '
+        f'"deep": [{{"a": {{"b": [[{large}, 0.5]]}}, "c": 1.5}}]}}\n'
+    )
+    call(tmp_path / "rows.jsonl", "--to", tmp_path / "out")
+    (row,) = shards(tmp_path / "out").to_pylist()
+    assert (row["list"], row["other"]) == (["1.5", large], [1.5, 2.0])
+    assert row["deep"] == [{"a": {"b": [[large, "0.5"]]}, "c": 1.5}]
+
+
+def test_numbers_that_are_not_finite_in_the_file_stay_so(tmp_path: Path):
+    pair = {"query_id": "q", "query": "x", "doc_id": "d", "passage": "p"}
+    (tmp_path / "rows.jsonl").write_text(
+        f'{json.dumps(pair)[:-1]}, "x": [Infinity, -Infinity, NaN, 1.5, 1e300]}}\n'
+    )
+    call(tmp_path / "rows.jsonl", "--to", tmp_path / "out")
+    assert str(shards(tmp_path / "out")["x"].to_pylist()) == "[[inf, -inf, nan, 1.5, 1e+300]]"
 
 
 def test_rows_of_very_many_columns_are_no_map(tmp_path: Path):

@@ -58,8 +58,55 @@ def test_quotes_that_enclose_fields_are_no_part_of_them(
 
 def test_rows_between_two_stray_quotes_are_not_swallowed(tmp_path: Path):
     rows = '1\tq\td\t"a\nb"\n2\tq\td\t"open\n3\tq\td\tp\n4\tq\td\tend"\n'
-    with pytest.raises(InputError, match="5 lines have 4 fields, but only 3 rows are found"):
+    with pytest.raises(InputError, match="row 3 contains 3 lines that are rows"):
         converted(tmp_path, rows)
+
+
+SWALLOWED = {
+    "two rows": '1,"open,d,p\n2,end",d,p\n',
+    "rows between": '1,"open,d,p\n2,q,d,p\n\n3,"",d,p\n4,end",d,p\n',
+    "the last column": '1,q,d,"open\n2,q,d,end"\n',
+    "the last column, empty": '1,q,d,"\n2,q,d,p\n3,q,d,end"\n',
+    "the first column": '"1,q,d,p\n2",q,d,p\n',
+    "a quoted field in the last row": '1,"open,d,p\n2,end",d,"a, b"\n',
+    "after texts of several lines": '0,q,d,"a, b\nc"\n1,q,d,"open\n2,q,d,end"\n',
+    "two columns at once": '1,"a,d,p\n2,b",d,"c\n3,q,d,e"\n',
+}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("sign", [",", ";"])
+@pytest.mark.parametrize("rows", SWALLOWED.values(), ids=SWALLOWED)
+def test_rows_between_stray_quotes_of_csv_are_not_swallowed(
+    tmp_path: Path, rows: str, sign: str, end: str
+):
+    file = tmp_path / "a.csv"
+    text = f"{','.join(NAMES)}\n{rows}5,q,d,p\n".replace(", ", "# ").replace(",", sign)
+    file.write_bytes(text.replace("# ", f"{sign} ").replace("\n", end).encode())
+    with pytest.raises(InputError, match="lines that are rows themselves"):
+        convert.main([str(file), "--to", str(tmp_path / "out")], standalone_mode=False)
+
+
+def test_a_stray_quote_among_the_names_swallows_no_row(tmp_path: Path):
+    file = tmp_path / "a.csv"
+    file.write_text('query_id,"query,doc_id,passage\n1,q",d,p\n2,q,d,p\n')
+    with pytest.raises(InputError, match="row 1 contains 2 lines that are rows themselves"):
+        convert.main([str(file), "--to", str(tmp_path / "out")], standalone_mode=False)
+
+
+SEVERAL_LINES = {
+    "as many commas as a row": "one\ntwo, three, four, five",
+    "a row without an id": "one\n,two,three,four",
+    "a row with an id of two words": "one\nthe two,three,four,five",
+    "a line that is a row, and one that is not": "one\n2,q,d,p\nthree\n4,q,d,p",
+}
+
+
+@pytest.mark.parametrize("passage", SEVERAL_LINES.values(), ids=SEVERAL_LINES)
+def test_texts_of_several_lines_with_commas_are_read(tmp_path: Path, passage: str):
+    rows = "".join(f"{row},a b,d,c d\n" for row in range(20))
+    found = converted(tmp_path, f'{rows}20,q,d,"{passage}"\n', "csv")
+    assert found[-1] == f"q|{passage}"
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv"])

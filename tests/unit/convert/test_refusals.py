@@ -34,11 +34,17 @@ def refusal(folder: Path, name: str, content: bytes, *options: str) -> str:
 
 
 BAD = {
-    "half a row": ("a.jsonl", ROW + ROW[:-9], "unexpected end of data"),
+    "half a row": ("a.jsonl", ROW + ROW[:-9], "line 2: .*unexpected end of data. Correct the line"),
+    "half a row first": ("a.jsonl", ROW[:-9] + "\n" + ROW, "line 1: .*unexpected"),
+    "half a character": ("a.jsonl", ROW + ROW.replace("secret", "secret \\ud83d"),
+                         "line 2: .*no low surrogate"),
     "a key twice": ("a.jsonl", ROW.replace("{", '{"query": "secret", '), "line 1.*duplicate key"),
     "JSON in Latin-1": ("a.jsonl", ROW + ROW.replace("secret", "secret \xe9"), "invalid UTF-8"),
-    "CSV in Latin-1": ("a.csv", HEADING + "q,secret \xe9,d,p\n", "line 2.*not utf-8"),
-    "few fields": ("a.csv", HEADING + "q,secret\n", "different numbers of fields"),
+    "CSV in Latin-1": ("a.csv", HEADING + "q,secret \xe9,d,p\n", "line 2.*not utf-8.*iconv"),
+    "few fields": ("a.csv", HEADING + "q,x,d,p\nq,secret\n",
+                   "line 3.*Columns: 4 Found: 2. Each.*Write"),
+    "quotes behind backslashes": ("a.csv", HEADING + 'q,"a \\"secret\\" b",d,p\n',
+                                  'line 2.*unterminated quote.*each quote in it twice'),
     "few fields far below": ("a.csv", HEADING + "q,x,d,p\n" * 30_000 + "q,secret\n",
                              "line 30002.*Expected Number of Columns: 4 Found: 2"),
     "an open quote": ("a.csv", HEADING + "q,x,d,p\n" * 30_000 + 'q,"secret,d,p\n', "unterminated"),
@@ -49,8 +55,8 @@ BAD = {
     "names that differ in case": ("a.csv", HEADING.replace("doc_id", "Query") + "q,x,d,p\n",
                                   "case"),
     "a name twice": ("a.csv", HEADING.replace("doc_id", "query") + "q,x,d,p\n", "are equal"),
-    "few names": ("a.csv", HEADING.replace("query,", "") + "q,x,d,p\n" * 9, "different numbers"),
-    "a title": ("a.csv", "secret\n\n" + HEADING + "q,x,d,p\n", "different numbers of fields"),
+    "few names": ("a.csv", HEADING.replace("query,", "") + "q,x,d,p\n" * 9, "line 2.*3 Found: 4"),
+    "a title": ("a.csv", "secret\n\n" + HEADING + "q,x,d,p\n", "line 3.*1 Found.*the first line"),
     "not gzip": ("a.jsonl.gz", ROW, "GZIP"),
 }  # fmt: skip
 
