@@ -10,7 +10,7 @@ from reranker_core.command.messages import set_up_messages
 from reranker_core.command.subcommand import HELP_OPTIONS
 from reranker_core.config.working_copy import refuse_in_copy
 from reranker_core.errors import ConfigError, count
-from reranker_core.redaction import without_credentials
+from reranker_core.errors.redaction import without_credentials
 from reranker_core.stopping import stop_on_signals
 
 

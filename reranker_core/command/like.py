@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from reranker_core.config import Config
 from reranker_core.config.working_copy import refuse_in_copy
 from reranker_core.errors import ConfigError
-from reranker_core.redaction import hidden_keys
+from reranker_core.errors.redaction import hidden_keys
 
 log = logging.getLogger(__name__)
 

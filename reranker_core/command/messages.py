@@ -8,7 +8,7 @@ import os
 import sys
 from datetime import UTC, datetime
 
-from reranker_core.redaction import without_credentials
+from reranker_core.errors.redaction import without_credentials
 
 LOG_FORMATS = ("text", "json")
 LOG_FORMAT_VARIABLE = "BATCH_RERANKER_LOG_FORMAT"

@@ -20,8 +20,8 @@ from types import TracebackType
 from typing import Any
 
 from reranker_core.errors import RerankError
+from reranker_core.errors.redaction import without_credentials
 from reranker_core.output.receipts import Receipt
-from reranker_core.redaction import without_credentials
 from reranker_core.storage.parallel import in_parallel
 from reranker_core.storage.store import Store
 

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from reranker_core.errors import RerankError
+from reranker_core.errors.redaction import without_credentials
 from reranker_core.input.plan import Plan, Shard
-from reranker_core.redaction import without_credentials
 from reranker_core.storage.filesystem import entity_tag, info_of, is_local, open_filesystem
 from reranker_core.storage.store import Store
 

@@ -30,6 +30,7 @@ import pyarrow.parquet as pq
 
 from reranker_core.config import OutputConfig
 from reranker_core.errors import Incomplete, OutputConflict, RerankError, brief
+from reranker_core.errors.redaction import without_credentials
 from reranker_core.input.pairs import Status
 from reranker_core.input.plan import Part
 from reranker_core.input.schema import InputSchema
@@ -40,7 +41,6 @@ from reranker_core.output.keys import commit_keys
 from reranker_core.output.receipts import Facts, Receipt, receipt_name
 from reranker_core.output.results import ScoredPart, output_table, quarantined
 from reranker_core.output.written import Written
-from reranker_core.redaction import without_credentials
 from reranker_core.storage.store import Store
 
 QUARANTINE = "_quarantine"

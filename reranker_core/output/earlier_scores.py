@@ -18,11 +18,11 @@ import pyarrow as pa
 
 from reranker_core.config import Config
 from reranker_core.errors import Incomplete, brief
+from reranker_core.errors.redaction import without_credentials
 from reranker_core.output.earlier_outputs import earlier_outputs, require_same_scores
 from reranker_core.output.manifest import recorded_manifest
 from reranker_core.output.receipts import FOLDER, read_receipts
 from reranker_core.output.reuse_facts import seconds_per_pair
-from reranker_core.redaction import without_credentials
 from reranker_core.reuse.building import Layout, index_of
 from reranker_core.reuse.hashes import Hashes
 from reranker_core.reuse.keys import DAY, HASH, from_binary, from_bytes, keys_name, today

@@ -11,11 +11,11 @@ from ray.data import DataContext
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
+from reranker_core.errors.redaction import without_credentials
 from reranker_core.input.plan import Part
 from reranker_core.input.reading import read_parts
 from reranker_core.pipeline.asking import ask
 from reranker_core.pipeline.wire import row_of_table
-from reranker_core.redaction import without_credentials
 
 
 class PartSource(Datasource):

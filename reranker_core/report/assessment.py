@@ -9,10 +9,10 @@ from typing import Any
 
 from reranker_core.config import Config
 from reranker_core.errors import ConfigError, RerankError
+from reranker_core.errors.redaction import without_credentials
 from reranker_core.input.schema import InputSchema
 from reranker_core.output.identity import require_recorded
 from reranker_core.output.manifest import recorded_manifest
-from reranker_core.redaction import without_credentials
 from reranker_core.report.comparing import compare
 from reranker_core.report.earlier import AUTO, earlier_output
 from reranker_core.report.evaluation import require_packages

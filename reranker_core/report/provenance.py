@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from reranker_core.config import Config
+from reranker_core.errors.redaction import without_credentials
 from reranker_core.input.plan import Plan
 from reranker_core.models.digests import short_digest
-from reranker_core.redaction import without_credentials
 
 # Keys with files or folders, besides those of the input and the model.
 _FILES = (

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TypeVar
 
 from reranker_core.errors import RerankError, StoreFull, StoreRefused, StoreUnavailable
-from reranker_core.redaction import without_credentials
+from reranker_core.errors.redaction import without_credentials
 from reranker_core.storage.answers import Answer, answer_of, chain, told
 from reranker_core.storage.timeout import within
 

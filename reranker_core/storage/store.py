@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from reranker_core.errors import ConfigError, StoreFull, StoreRefused
-from reranker_core.redaction import without_credentials
+from reranker_core.errors.redaction import without_credentials
 from reranker_core.storage import disk, renaming, s3
 from reranker_core.storage.errors import PATIENCE, is_unknown, patiently
 from reranker_core.storage.filesystem import entity_tag, is_local, is_web, open_filesystem

@@ -19,7 +19,7 @@ def test_a_run_that_is_started_beside_other_code_exits_2_and_says_where(shared_r
     pq.write_table(flat_table(20, seed=1), tmp_path / "in.parquet")
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "reranker_core", tmp_path / "reranker_core", ignore=ignored)
-    with (tmp_path / "reranker_core/errors.py").open("a") as file:
+    with (tmp_path / "reranker_core/stopping.py").open("a") as file:
         file.write("\n# of another version\n")
     done = subprocess.run(
         [

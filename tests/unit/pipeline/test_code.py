@@ -23,11 +23,11 @@ def test_a_copy_is_the_same_code_and_its_other_files_do_not_matter(copy):
 
 
 def changed(folder):
-    (folder / "errors.py").write_text((folder / "errors.py").read_text() + "\n# later\n")
+    (folder / "stopping.py").write_text((folder / "stopping.py").read_text() + "\n# later\n")
 
 
 def renamed(folder):
-    (folder / "errors.py").rename(folder / "mistakes.py")
+    (folder / "stopping.py").rename(folder / "mistakes.py")
 
 
 def added(folder):

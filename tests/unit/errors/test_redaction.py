@@ -6,8 +6,8 @@ import traceback
 import pytest
 
 from reranker_core.errors import PreflightRefused, StoreUnavailable, brief
+from reranker_core.errors.redaction import hidden_keys, without_credentials
 from reranker_core.input.query_cuts import DividedQuery
-from reranker_core.redaction import hidden_keys, without_credentials
 from reranker_core.storage import errors
 from reranker_core.storage.store import Store
 

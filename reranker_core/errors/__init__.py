@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reranker_core.redaction import without_credentials
+from reranker_core.errors.redaction import without_credentials
 
 EXIT_COMPLETE = 0
 _SHOWN = 240
