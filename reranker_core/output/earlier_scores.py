@@ -75,6 +75,7 @@ class EarlierScores:
         oldest: the first day, since 1970, whose scores may be used.
         check: fraction of the known pairs to score again.
         tolerance: largest difference of these scores.
+        seed: of the choice of these pairs, below 2^64.
 
     """
 
@@ -84,6 +85,7 @@ class EarlierScores:
     oldest: int
     check: float
     tolerance: float
+    seed: int
 
     @property
     def pairs(self) -> int:
@@ -111,7 +113,7 @@ class EarlierScores:
         name = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
         folder = cache_folder("reuse") / name
         index = index_of(folder, layout, self.pairs, self.tables, working)
-        return Reuse(index.find, self.oldest, self.check, self.tolerance)
+        return Reuse(index.find, self.oldest, self.check, self.tolerance, self.seed)
 
     def known_shares(self, groups: Sequence[Hashes]) -> list[float]:
         """The fraction of the hashes of each group that have a score. Reads all keys once, and
@@ -200,8 +202,17 @@ def earlier_scores(
         oldest=0 if age is None else today() - age,
         check=config.reuse.check,
         tolerance=_tolerance(ranges, dtype),
+        seed=_seed(store, sources),
     )
     return found_scores, dtype
+
+
+def _seed(store: Store, sources: list[Source]) -> int:
+    """The same one when a run is resumed, so that a difference that has ended it is found again;
+    another one for another output, so that over many nights all pairs are compared.
+    """
+    whole = json.dumps([store.url, *map(asdict, sources)])
+    return int.from_bytes(hashlib.sha256(whole.encode()).digest()[:8])
 
 
 def _tolerance(ranges: list[tuple[float, float]], dtype: str) -> float:

@@ -156,6 +156,7 @@ class Reuse:
         oldest: the first day, since 1970, whose scores are used.
         check: fraction of the known pairs to score again.
         tolerance: largest difference of their scores.
+        seed: another one, below 2^64, gives other pairs to score again.
 
     """
 
@@ -163,19 +164,20 @@ class Reuse:
     oldest: int
     check: float
     tolerance: float
+    seed: int = 0
 
     def known(self, hashes: Hashes) -> tuple[Found, Bools]:
         """The old scores of the distinct pairs of a part, and which of them are scored again."""
         found = self.find(hashes)
         found = found.only(found.days >= self.oldest)
-        return found, to_check(found, hashes, self.check)
+        return found, to_check(found, hashes, self.check, self.seed)
 
 
-def to_check(found: Found, hashes: Hashes, share: float) -> Bools:
-    """Which of the known pairs are scored again: about this share of them, chosen by their hashes,
-    and at least one of them; shape (K,).
+def to_check(found: Found, hashes: Hashes, share: float, seed: int) -> Bools:
+    """Which of the known pairs are scored again: about this share of them, chosen by their hashes
+    and the seed, and at least one of them; shape (K,).
     """
-    chosen = hashes[found.index, 1]
+    chosen = hashes[found.index, 1] ^ np.uint64(seed)
     if share >= 1:
         return np.ones(len(chosen), bool)
     below = chosen < np.uint64(int(share * 2**64))

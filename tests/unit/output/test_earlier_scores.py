@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from reranker_core.errors import ConfigError, Incomplete
@@ -47,6 +48,33 @@ def test_the_scores_of_all_outputs_are_found_by_the_texts(tmp_path: Path):
             known, again = reuse.known(from_binary(keys["hash"]))
             assert known.scores[:, 0].tolist() == keys["score"].to_pylist()
             assert again.sum() == 1
+
+
+def test_each_night_compares_other_pairs_and_a_resumed_one_the_same(tmp_path: Path):
+    write(tmp_path / "in/a.parquet", flat(2000))
+    one = done(tmp_path, "one", "plan.part_rows=2000")
+    (part,) = one.plan.parts
+    hashes = from_binary(from_bytes(one.store.read(keys_name(part.name)))["hash"])
+
+    def compared(output: str, source: str, share: float) -> set[int]:
+        settings = f"reuse.from={tmp_path / source}", f"reuse.check={share}"
+        new = Output(tmp_path / "in", tmp_path / output, *settings)
+        found = earlier_scores(new.config, new.run["fingerprint"], new.store)
+        assert found is not None
+        return set(np.flatnonzero(found[0].open().known(hashes)[1]).tolist())
+
+    first = compared("new", "one", 0.1)
+    assert 130 < len(first) < 270
+    assert compared("new", "one", 0.1) == first
+    done(tmp_path, "two", "plan.part_rows=2000")
+    for other in (compared("newer", "one", 0.1), compared("new", "two", 0.1)):
+        assert 130 < len(other) < 270
+        assert len(other & first) < 100
+    nights = [compared(f"night-{number}", "one", 1e-9) for number in range(5)]
+    assert [len(each) for each in nights] == [1] * 5
+    assert len(set().union(*nights)) > 1
+    assert len(compared("new", "one", 1)) == 2000
+    assert not compared("new", "one", 0)
 
 
 def test_nothing_is_chosen_without_the_key(tmp_path: Path):
