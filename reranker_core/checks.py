@@ -46,6 +46,7 @@ class Report:
     Attributes:
         checks: in the order in which they were made.
         device, dtype: where and in which number format the scores were computed.
+        processor: the name of that GPU or CPU.
         dtype_reason: why that number format.
         compiled: what came of compiling the model; empty if that was not asked for.
         products: which kernel multiplies matrices, if several were measured.
@@ -60,6 +61,7 @@ class Report:
     checks: tuple[Check, ...]
     device: str = ""
     dtype: str = ""
+    processor: str = ""
     dtype_reason: str = ""
     compiled: str = ""
     products: str = ""

@@ -6,9 +6,11 @@ import errno
 import functools
 import gc
 import os
+import platform
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -149,6 +151,18 @@ def one_attention(wanted: bool) -> AbstractContextManager[None]:
     if not wanted or not torch.cuda.is_available():
         return nullcontext()
     return sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH])
+
+
+def processor(device: str) -> str:
+    """The name of the GPU or of the CPU, such as `NVIDIA H100 80GB HBM3`."""
+    if device != "cpu":
+        return torch.cuda.get_device_name(torch.device(device))
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor()
 
 
 @contextmanager

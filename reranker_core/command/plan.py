@@ -14,6 +14,7 @@ from reranker_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from reranker_core.prepare import Prepared
+    from reranker_core.report.speed import Replicas
 
 
 @subcommand("plan", repeats=True)
@@ -40,18 +41,46 @@ def plan(config: Config, console: Console, estimate: bool, path: str | None) -> 
     if not estimate:
         return
     from reranker_core.report import estimate as estimates
+    from reranker_core.report.speed import speed_of
     from reranker_core.report.summary import print_estimate
     from reranker_core.report.workload import workload
 
+    here = _replicas_here(prepared)
     work = workload(prepared)
-    speed = estimates.speed_of(prepared, work)
+    speed = speed_of(prepared, work, here)
     found = None
     if speed is not None:
         price = config.plan.price_per_hour
-        found = estimates.estimate(work, speed, config.replicas.max, price)
+        number = here.number if here else config.replicas.max
+        found = estimates.estimate(work, speed, number, price)
     print_estimate(work, speed, found, console)
     if path:
         write_json(path, estimates.as_dict(work, speed, found))
+
+
+def _replicas_here(prepared: Prepared) -> Replicas | None:
+    """The replicas of a run that starts a Ray of its own; None on a cluster, or without work.
+
+    Raises:
+        ConfigError: this machine has no room for a replica.
+
+    """
+    import torch
+
+    from reranker_core.device import processor
+    from reranker_core.pipeline.placement import TASK_SLOTS, node, place
+    from reranker_core.prepare import joins_cluster
+    from reranker_core.report.speed import Replicas
+    from reranker_core.score.cores import usable_cores
+
+    config = prepared.config
+    if joins_cluster(config) or not prepared.todo:
+        return None
+    gpus = 0 if config.model.device == "cpu" else torch.cuda.device_count()
+    this = node(usable_cores() + TASK_SLOTS, gpus, config.replicas.accelerator_type)
+    found = place(config, len(prepared.todo), True, [this])
+    device = "cuda" if found.num_gpus else "cpu"
+    return Replicas(found.max, found.num_cpus, found.num_gpus, processor(device))
 
 
 def show_plan(config: Config, console: Console) -> Prepared:

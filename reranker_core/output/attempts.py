@@ -49,11 +49,12 @@ class Attempt:
         error: message of that error, without credentials.
         host: of the driver.
         parts_to_score, pairs_to_score: when it started; pairs of nested input are an estimate.
-        parts, pairs, scored, tokens, computed_tokens: what it has committed.
+        parts, pairs, scored, distinct, tokens, computed_tokens: what it has committed.
         scoring_seconds, waiting_seconds, loading_seconds: sums over replicas; `loading_seconds`
             includes the preflight.
         cpus, gpus: of each replica.
-        replicas: name, device and number format of each, in the order of their first part.
+        replicas: name, device, processor and number format of each, in the order of their first
+            part.
         replaced, parked: replicas that were sent away, and resources that were set aside.
         hardware: CPUs, GPUs and number of the nodes at the start.
         software: versions.
@@ -77,6 +78,7 @@ class Attempt:
     parts: int = 0
     pairs: int = 0
     scored: int = 0
+    distinct: int = 0
     tokens: int = 0
     computed_tokens: int = 0
     scoring_seconds: float = 0.0
@@ -182,7 +184,8 @@ class Recorder:
 
     def replica(self, report: dict[str, Any]) -> None:
         """Record the preflight report of a new replica."""
-        names = ("replica", "device", "dtype", "compiled", "products", "loading_seconds", "seconds")
+        names = ["replica", "device", "processor", "dtype", "compiled", "products"]
+        names += ["loading_seconds", "seconds"]
         self.attempt.replicas.append({name: report.get(name) for name in names})
         self.attempt.loading_seconds += report["loading_seconds"] + report["seconds"]
 
@@ -196,6 +199,7 @@ class Recorder:
         attempt.parts += 1
         attempt.pairs += receipt.pairs
         attempt.scored += receipt.scored
+        attempt.distinct += receipt.distinct
         attempt.tokens += receipt.tokens
         attempt.computed_tokens += receipt.computed_tokens
         attempt.scoring_seconds = round(attempt.scoring_seconds + receipt.seconds, 4)

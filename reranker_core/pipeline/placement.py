@@ -136,6 +136,12 @@ def place(config: Config, parts: int, own: bool, nodes: list[dict[str, float]]) 
     return Placement(max(1, min(least, fitting)), fitting, most, num_cpus, num_gpus, kind)
 
 
+def node(cpus: int, gpus: int, kind: str | None) -> dict[str, float]:
+    """The resources of a node as `living_nodes` gives them, whose GPUs are of this type."""
+    found: dict[str, float] = {"CPU": cpus, "GPU": gpus}
+    return found | ({f"{_TYPE}{kind}": 1.0} if kind not in (None, _ANY) else {})
+
+
 def types(nodes: list[dict[str, float]]) -> list[str]:
     """The types of the GPUs of these nodes, as Ray names them, sorted."""
     with_gpus = [node for node in nodes if node.get("GPU")]

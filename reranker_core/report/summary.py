@@ -98,6 +98,8 @@ def print_estimate(
     if speed is not None and found is not None:
         table.add_row("speed", f"{speed.tokens_per_second:,.0f} tokens/s per replica")
         table.add_row("taken from", speed.origin)
+        if speed.unlike:
+            table.add_row("unlike this run", f"{'; '.join(speed.unlike)}. The time may be far off")
         table.add_row(
             "time",
             f"{duration(3600 * found.hours)} ({duration(3600 * found.low)} to "

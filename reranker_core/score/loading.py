@@ -15,6 +15,7 @@ from reranker_core.device import (
     free_memory,
     keep_order_of_sums,
     number_formats,
+    processor,
     release_memory,
     resolve_device,
 )
@@ -116,6 +117,7 @@ class _Loading:
         facts = {
             "device": self.device,
             "dtype": self.dtype,
+            "processor": processor(self.device),
             "dtype_reason": reason,
             "compiled": self._compile(scorer, engine, loaded.reentrant and kind in kinds),
             "products": self._pack(scorer, engine),

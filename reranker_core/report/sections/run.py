@@ -110,7 +110,9 @@ def _reused(reuse: dict[str, Any]) -> dict[str, str]:
 
 
 def _attempt(attempt: Attempt) -> tuple[Cell, ...]:
-    devices = sorted({str(replica.get("device")) for replica in attempt.replicas})
+    devices = sorted(
+        {f"{each.get('device')} {each.get('processor') or ''}".strip() for each in attempt.replicas}
+    )
     end = "no sign after " + clock(attempt.last_sign)
     if attempt.end:
         end = "all parts committed" if attempt.replicas else "columns changed, nothing scored"

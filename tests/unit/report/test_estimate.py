@@ -2,7 +2,6 @@
 
 import io
 import json
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -11,26 +10,18 @@ import pytest
 from rich.console import Console
 
 from reranker_core.command.plan import plan
-from reranker_core.config import load_config
+from reranker_core.device import processor
 from reranker_core.encode.part import encode_part
 from reranker_core.input.reading import read_parts
-from reranker_core.models.digests import short_digest
-from reranker_core.output.attempts import Recorder
 from reranker_core.output.identity import identity
-from reranker_core.prepare import prepare
-from reranker_core.report import estimate as estimates
-from reranker_core.report.estimate import Speed, estimate, speed_of
+from reranker_core.report.estimate import estimate
+from reranker_core.report.speed import Speed, speed_of
 from reranker_core.report.summary import print_estimate
 from reranker_core.report.workload import Workload, workload
-from reranker_core.storage.store import Store
+from reranker_core.score.cores import usable_cores
+from tests.estimating import attempt, prepared
 from tests.tables import nested, write
 from tests.texts import flat_table
-
-
-def prepared(folder, bert, *overrides):
-    settings = [f"input.path={folder / 'in'}", f"output.path={folder / 'outs' / 'today'}"]
-    settings += [f"model.path={bert}", "model.dtype=float32", "preflight.checks.meaning=off"]
-    return prepare(load_config(None, [*settings, *overrides]))
 
 
 def tokens_of(made):
@@ -112,7 +103,7 @@ def test_nested_input_and_finished_outputs_have_an_estimate(bert, tmp_path):
     write(tmp_path / "none" / "in" / "a.parquet", nested([1]).slice(0, 0))
     made = prepared(tmp_path / "none", bert)
     assert workload(made).tokens == 0
-    assert speed_of(made, workload(made)) is None
+    assert speed_of(made, workload(made), None) is None
     console = Console(file=io.StringIO())
     print_estimate(workload(made), None, None, console)
     assert " ".join(console.file.getvalue().split()) == "Estimate to score 0 pairs in 0 parts"
@@ -145,62 +136,13 @@ def test_time_and_price_follow_from_tokens_and_speed():
     assert many.hours == pytest.approx(0.11)
 
 
-def attempt(made, name, tokens, started=0.0, waited=0.0, replicas=2, **changes):
-    """A finished sibling, whose only attempt scored so many tokens in 100 s."""
-    store = Store(f"{made.store.url.rpartition('/')[0]}/{name}")
-    model = {"digest": short_digest(made.fingerprint["model"]), "dtype": "float32"} | changes
-    with Recorder(store, 1, started, cpus=2.0, configuration={"model": model}) as record:
-        record.attempt.replicas = [{"device": "cpu", "dtype": "float32"}] * replicas
-        record.attempt.tokens, record.attempt.scoring_seconds = tokens, 100.0
-        record.attempt.waiting_seconds = waited
-    run = identity(made.fingerprint, made.plan, made.config)
-    store.write("_run.json", json.dumps(run).encode())
-    store.write("_SUCCESS", b"")
-    return store
-
-
-def test_speed_comes_from_the_newest_output_of_the_same_model(bert, tmp_path):
-    write(tmp_path / "in" / "a.parquet", flat_table(50, seed=1))
-    made = prepared(tmp_path, bert)
-    now = time.time()
-    attempt(made, "tuesday", 50_000, now - 500)
-    attempt(made, "monday", 40_000, now - 1000)
-    attempt(made, "columns-changed", 1_000_000, now - 100, replicas=0)
-    attempt(made, "other-model", 1_000_000, now, digest="sha256:0")
-    found = speed_of(made, workload(made))
-    assert (found.tokens_per_second, found.replicas, found.cpus) == (500.0, 2, 2.0)
-    assert "tuesday (cpu float32)" in found.origin
-    assert found.start_seconds == pytest.approx(500 - 100 / 2 + 10, abs=30)
-    # Replicas that waited for parts will do so again; that is not part of the start.
-    attempt(made, "wednesday", 50_000, now - 200, waited=300.0)
-    found = speed_of(made, workload(made))
-    assert found.tokens_per_second == 125.0
-    assert found.start_seconds == pytest.approx(10, abs=30)
-
-
-@pytest.mark.slow
-def test_without_an_earlier_output_the_speed_is_measured(bert, tmp_path, monkeypatch):
-    monkeypatch.setattr(estimates, "_MEASURED_SECONDS", 0.2)
-    write(tmp_path / "in" / "a.parquet", flat_table(50, seed=1))
-    made = prepared(tmp_path, bert)
-    work = workload(made)
-    found = speed_of(made, work)
-    assert found.tokens_per_second > 100
-    assert found.origin.startswith("0 s of scoring in this process (cpu float32")
-    # Without a GPU, tokenizing takes its share of the cores.
-    assert work.encoding_seconds > 0
-    assert found.start_seconds > 1
-    monkeypatch.setattr(estimates, "_import_seconds", lambda: 1.0)  # once is enough
-    slow = speed_of(made, replace(work, encoding_seconds=1.0))
-    assert slow.tokens_per_second < min(found.tokens_per_second, found.cpus + 0.1)
-
-
 def test_the_command_prints_it_and_writes_it_without_texts(bert, tmp_path, capsys):
     write(tmp_path / "in" / "a.parquet", flat_table(50, seed=1))
     made = prepared(tmp_path, bert)
-    attempt(made, "monday", 40_000)
+    attempt(made, "monday", 40_000, processor=processor("cpu"), cpus=float(usable_cores()))
     settings = [f"input.path={tmp_path / 'in'}", f"output.path={made.store.url}"]
-    settings += [f"model.path={bert}", "plan.price_per_hour=2"]
+    settings += [f"model.path={bert}", "plan.price_per_hour=2", "model.device=cpu"]
+    settings.append("replicas.max=64")  # one has room
     path = tmp_path / "estimate.json"
     plan.main([*settings, "--estimate", "--json", str(path)], standalone_mode=False)
     printed = capsys.readouterr().out
@@ -209,6 +151,7 @@ def test_the_command_prints_it_and_writes_it_without_texts(bert, tmp_path, capsy
     content = json.loads(path.read_text())
     assert content["work"]["pairs"] == 50
     assert content["estimate"]["price"] > 0
+    assert content["estimate"]["replicas"] == 1
     assert "[SEP]" not in path.read_text()
 
 
