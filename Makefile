@@ -44,7 +44,7 @@ kill: setup-dev
 
 # Faults of all kinds at once, from a seed, and a table of them: RUNS runs; then lost Ray nodes
 chaos: setup-dev
-	RUNS=$(or $(RUNS),200) SEED=$(or $(SEED),1) $(BIN)/python -m pytest -s tests/faults/test_chaos.py tests/faults/test_chaotic_nights.py tests/faults/test_lost_nodes.py
+	RUNS=$(or $(RUNS),200) SEED=$(or $(SEED),1) $(BIN)/python -m pytest -s tests/faults/test_chaos.py tests/faults/test_chaotic_nights.py tests/faults/test_killed_nights.py tests/faults/test_lost_nodes.py
 
 bench: setup-dev
 	$(INSTALL) --constraint requirements-dev.lock --no-build-isolation --editable ".[bench]"

@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager, suppress
 
@@ -102,19 +103,23 @@ def losing_workers(head, output, moments):
 
 def kill(arguments, when, then):
     """Start the job and kill it `then` seconds after `when()` has become true."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "jobs.rerank", *arguments],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    while not when():
-        assert process.poll() is None, "the run ended before it could be killed"
-        time.sleep(0.01)
-    time.sleep(then)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    with tempfile.TemporaryFile() as printed:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jobs.rerank", *arguments],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=printed,
+            start_new_session=True,
+        )
+        while not when():
+            if process.poll() is not None:
+                printed.seek(0)
+                said = printed.read()[-3000:].decode()
+                pytest.fail(f"the run ended before it could be killed: {said}")
+            time.sleep(0.01)
+        time.sleep(then)
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
 
 
 def receipts(output):
