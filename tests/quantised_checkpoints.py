@@ -95,6 +95,58 @@ def fp8(source: Path, folder: Path, block: int, cut: bool = False) -> tuple[Path
     return copies
 
 
+def packed(source: Path, folder: Path, method: str, where: str = "config.json") -> Path:
+    """A copy in the layout of GPTQ or AWQ: 8 weights of 4 bits in an int32, scales of 32 weights.
+
+    Args:
+        source: a checkpoint of a language model.
+        folder: the copy.
+        method: `gptq` or `awq`.
+        where: the file that says so: config.json, the one of AutoGPTQ or AutoAWQ, or ''.
+
+    """
+    shutil.copytree(source, folder)
+    tensors = {}
+    for name, weight in load_file(source / "model.safetensors").items():
+        if weight.dim() != 2 or "proj" not in name:
+            tensors[name] = weight
+            continue
+        outputs, inputs = weight.shape
+        scale = weight.float().unflatten(1, (-1, 32)).abs().amax(2) / 7
+        codes = (weight.float() / scale.repeat_interleave(32, 1)).round().long() + 8
+        start = name.removesuffix("weight")
+        codes = codes.T  # (inputs, outputs), as both write them
+        tensors[f"{start}qweight"] = _in_words(codes.T).T if method == "gptq" else _in_words(codes)
+        zeros = torch.full((inputs // 32, outputs), 7 if method == "gptq" else 8)
+        tensors[f"{start}qzeros"] = _in_words(zeros)
+        tensors[f"{start}scales"] = scale.T.half()
+        if method == "gptq":
+            tensors[f"{start}g_idx"] = torch.arange(inputs, dtype=torch.int32) // 32
+    save_file(
+        {name: tensor.contiguous() for name, tensor in tensors.items()},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    common = {"bits": 4, "group_size": 32, "quant_method": method}
+    settings = common | (
+        {"desc_act": False, "sym": True, "checkpoint_format": "gptq"}
+        if method == "gptq"
+        else {"zero_point": True, "version": "gemm"}
+    )
+    path = folder / "config.json"
+    if where == path.name:
+        settings = json.loads(path.read_text()) | {"quantization_config": settings}
+    if where:
+        (folder / where).write_text(json.dumps(settings))
+    return folder
+
+
+def _in_words(codes: torch.Tensor) -> torch.Tensor:
+    """8 numbers of 4 bits, side by side, in an int32."""
+    shifts = torch.arange(0, 32, 4)
+    return (codes.unflatten(1, (-1, 8)) << shifts).sum(2).to(torch.int32)
+
+
 def _model(source: Path, **options: Any) -> Any:
     name = json.loads((source / "config.json").read_text())["architectures"][0]
     return getattr(transformers, name).from_pretrained(source, dtype=torch.float32, **options)

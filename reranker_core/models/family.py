@@ -26,6 +26,8 @@ class LoadedModel:
         reentrant: whether several threads may call the forward at the same time.
         renamed: which names in the files were read under other names, in words; '' if none.
         ignored_code: whether config.json names code that was not run.
+        untied: names of weights that have values of their own, though config.json says that they
+            are tied to others.
 
     """
 
@@ -37,6 +39,7 @@ class LoadedModel:
     reentrant: bool = False
     renamed: str = ""
     ignored_code: bool = False
+    untied: tuple[str, ...] = ()
 
 
 class Family(Protocol):

@@ -22,6 +22,7 @@ from reranker_core.models.quantised import loading_options, plain, quantisation
 from reranker_core.models.tensors import describe, read_tensors, unwrapped
 
 log = logging.getLogger(__name__)
+_QUANTISED = "quantization_config"
 
 
 def has_head(checkpoint: Checkpoint) -> bool:
@@ -57,8 +58,8 @@ def load_weights(
         options["dtype"] = torch.float32  # to be merged without loss
     quantised = quantisation(checkpoint)
     try:
-        if "config" not in options and _names_flash_attention(checkpoint.config):
-            options["config"] = _with_usual_attention(checkpoint, model)
+        if "config" not in options and _needs_correction(checkpoint.config):
+            options["config"] = _corrected(checkpoint, model)
         with warnings.catch_warnings():
             if quantised is not None:
                 options |= loading_options(quantised)
@@ -77,7 +78,7 @@ def load_weights(
             raise
         other = fault(checkpoint, model, error, architecture)
         raise other or unloadable(family, checkpoint, error) from None
-    found = _with_account(loaded, info)
+    found = replace(_with_account(loaded, info), untied=_untied(loaded, checkpoint))
     for part in found.model.modules():
         if isinstance(part, PreTrainedModel):  # it may have a config of its own
             part.config.return_dict = True  # files may say false, for old code
@@ -91,14 +92,23 @@ def load_weights(
     return found if checkpoint.adapter is None else _adapted(found, checkpoint, dtype)
 
 
-def _names_flash_attention(config: dict[str, Any]) -> bool:
+def _untied(model: Any, checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Weights that config.json calls tied, and that the files have with values of their own."""
+    if checkpoint.config.get("tie_word_embeddings") is False:  # transformers' T5 overlooks it
+        return ()
+    said = model.get_expanded_tied_weights_keys()
+    return tuple(sorted(said.keys() - model.all_tied_weights_keys.keys()))
+
+
+def _needs_correction(config: dict[str, Any]) -> bool:
     named = (config.get(key) for key in ("_attn_implementation", "attn_implementation"))
-    return any(str(name).startswith("flash_attention") for name in named)
+    flash = any(str(name).startswith("flash_attention") for name in named)
+    return flash or config.get(_QUANTISED) == {}
 
 
-def _with_usual_attention(checkpoint: Checkpoint, model: ModelConfig) -> Any:
-    """The settings without the flash attention that config.json asks for: another package, which
-    computes the same in half precision only.
+def _corrected(checkpoint: Checkpoint, model: ModelConfig) -> Any:
+    """The settings without the flash attention that config.json asks for (another package, which
+    computes the same in half precision only), and without empty settings of a quantisation.
     """
     from transformers import AutoConfig
 
@@ -106,6 +116,8 @@ def _with_usual_attention(checkpoint: Checkpoint, model: ModelConfig) -> Any:
         checkpoint.folder, trust_remote_code=model.trust_remote_code
     )
     config._attn_implementation = None
+    if getattr(config, _QUANTISED, None) == {}:
+        delattr(config, _QUANTISED)
     return config
 
 

@@ -15,7 +15,7 @@ import torch
 
 from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.modules import read_json
-from reranker_core.models.weight_names import tensor_formats, tensor_shapes
+from reranker_core.models.weight_names import tensor_formats, tensor_names, tensor_shapes
 
 # quant_method in config.json → the package that runs it, as transformers 5.23 asks for it.
 _PACKAGES = {
@@ -41,6 +41,18 @@ _SIDECARS = ("quantize_config.json", "quant_config.json", "hf_quant_config.json"
 # transformers.js leaves a file of the same name beside the weights that it exported.
 _METHODS = {"quant_method", "quant_algo", "bits", "w_bit"}
 _INTEGERS = {"I8", "U8", "I16", "U16", "I32", "U32"}  # not I64: tables of positions
+# Tensors of GPTQ and AWQ, compressed-tensors, bitsandbytes, HQQ, quanto and of scales.
+_PARTS = (
+    ".qweight",
+    ".qzeros",
+    ".weight_packed",
+    ".weight_scale",
+    ".SCB",
+    ".absmax",
+    ".W_q",
+    ".weight._data",
+)
+_PLAIN = {"F64", "F32", "F16", "BF16", "I64", "BOOL"}
 _FP8_BLOCK = [128, 128]
 _FP8_SCALES = "_scale_inv"
 
@@ -54,6 +66,7 @@ class Quantisation:
         where: the key or file that says so.
         packages: the packages that loading such weights needs.
         problem: why these weights cannot be dequantised here, or ''.
+        plain: whether the files have no tensor in a format that quantisation leaves.
 
     """
 
@@ -61,6 +74,7 @@ class Quantisation:
     where: str
     packages: tuple[str, ...]
     problem: str
+    plain: bool = False
 
     @property
     def missing(self) -> list[str]:
@@ -84,11 +98,16 @@ def quantisation(checkpoint: Checkpoint) -> Quantisation | None:
             said = _settings(read_json(checkpoint.folder / name))
             if _METHODS.intersection(said) or _INTEGERS & tensor_formats(checkpoint.weights):
                 return _described(checkpoint, said, name, False)
-    eight_bits = sorted(f for f in tensor_formats(checkpoint.weights) if f.startswith("F8"))
-    if eight_bits:
-        problem = "no file says how they were made"
-        return Quantisation("an unnamed method", f"weights in {eight_bits[0]}", (), problem)
-    return None
+    return _unnamed(checkpoint)
+
+
+def _unnamed(checkpoint: Checkpoint) -> Quantisation | None:
+    """A quantisation that no settings tell of, only formats and names of tensors."""
+    told = sorted(f for f in tensor_formats(checkpoint.weights) if f.startswith("F8"))
+    told = [f"weights in {f}" for f in told]
+    told += sorted(f"tensor {n}" for n in tensor_names(checkpoint.weights) if n.endswith(_PARTS))
+    problem = "no file says how they were made"
+    return Quantisation("an unnamed method", told[0], (), problem) if told else None
 
 
 def loading_options(found: Quantisation) -> dict[str, Any]:
@@ -138,7 +157,8 @@ def _described(checkpoint: Checkpoint, said: Any, where: str, known: bool) -> Qu
     elif method == "fp8" and not _fits_blocks(checkpoint, settings):
         problem = "the shapes of weights and scales do not fit weight_block_size"
     packages = _PACKAGES.get(method, method), *_BESIDE.get(method, ())
-    return Quantisation(method, where, packages, problem)
+    formats = tensor_formats(checkpoint.weights)
+    return Quantisation(method, where, packages, problem, bool(formats) and formats <= _PLAIN)
 
 
 def _settings(said: Any) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import transformers
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from reranker_core.checks import Check, refusal
@@ -99,16 +100,20 @@ class CheckpointTokenizer:
         """The special tokens before, between and after the two texts of a pair.
 
         Raises:
-            PreflightRefused: the tokenizer gives no token for the text 'a'.
+            PreflightRefused: one of the texts has no token in the pair.
 
         """
-        if not self.backend.encode("a", add_special_tokens=False).ids:
+        alone = self.backend.encode("a", add_special_tokens=False).ids
+        texts = set(self.backend.encode("a", "b").sequence_ids)
+        if not alone or not {0, 1} <= texts:
             raise refusal(
                 Check(
                     "tokenizer",
                     "usable",
                     False,
-                    "the tokenizer makes no token of the text 'a'",
+                    "the tokenizer leaves the query or the passage out of a pair"
+                    if alone
+                    else "the tokenizer makes no token of the text 'a'",
                     "a tokenizer that converts a pair of texts to token ids",
                     f"Copy {TOKENIZER_FILE} again from the model's own repository.",
                 )
@@ -175,18 +180,34 @@ def _load_named(checkpoint: Checkpoint, model: ModelConfig, has_file: bool) -> A
                 f"{TOKENIZER_FILE} itself can be read. Correct the key of {_CONFIG_FILE} that the "
                 f"message names, or tokenizer_class, or copy {_CONFIG_FILE} again.",
             ) from None
+        slow = _slow_class(checkpoint)
+        if slow:
+            raise _slow(checkpoint, slow) from None
         raise _unloadable(
             f"{checkpoint.source}: {brief(error)}",
             "Copy the tokenizer's files again, or save the tokenizer as tokenizer.json beside the "
             "weights.",
         ) from None
     if not named.is_fast:
-        raise _unloadable(
-            f"{checkpoint.source}: {type(named).__name__} is a slow tokenizer, written in Python",
-            "transformers has no fast tokenizer for this class, so the job cannot use this model. "
-            "Use another reranker, or score with sentence-transformers.",
-        )
+        raise _slow(checkpoint, type(named).__name__)
     return named
+
+
+def _slow_class(checkpoint: Checkpoint) -> str:
+    """The class in tokenizer_config.json, if transformers has no fast tokenizer for it; or ''."""
+    settings = read_json(checkpoint.folder / _CONFIG_FILE)
+    name = str(settings.get("tokenizer_class") if isinstance(settings, dict) else "")
+    found = getattr(transformers, name, None)
+    is_slow = isinstance(found, type) and not issubclass(found, PreTrainedTokenizerFast)
+    return name if is_slow else ""
+
+
+def _slow(checkpoint: Checkpoint, name: str) -> PreflightRefused:
+    return _unloadable(
+        f"{checkpoint.source}: {name} is a slow tokenizer, written in Python",
+        "transformers has no fast tokenizer for this class, so the job cannot use this model. "
+        "Use another reranker, or score with sentence-transformers.",
+    )
 
 
 def _unloadable(problem: str, remedy: str) -> PreflightRefused:

@@ -32,6 +32,12 @@ def check_quantisation(checkpoint: Checkpoint, golden: str | None) -> Check:
             "preflight model.path=… preflight.golden=golden.json --record`. Then set "
             f"preflight.golden to this file. Or: {_UNQUANTISED}"
         )
+    if found is not None and found.plain and problem:
+        problem += "; but no tensor in the files is quantised"
+        remedy = (
+            f"If these are the original weights, remove {found.where.replace(' of ', ' from ')}. "
+            f"Otherwise: {_UNQUANTISED}"
+        )
     measured = "not quantised"
     if found is not None:
         outcome = problem or "the weights are dequantised while they are loaded"

@@ -15,10 +15,14 @@ _SHORTEST = 128
 # In use between the two matrices of a feed-forward; gated ones have sigmoid and tanh elsewhere.
 _ACTIVATIONS = ("hidden_act", "hidden_activation", "activation_function", "activation")
 _NONE = ("linear", "identity", "tanh", "sigmoid", "laplace")
+_CAUSAL = "is_decoder true: each token of this encoder would attend to earlier tokens only"
 
 
-def check_settings(config: Any) -> Check:
-    """No epsilon and no activation that no trained transformer has."""
+def check_settings(config: Any, is_encoder: bool = False) -> Check:
+    """No epsilon and no activation that no trained transformer has, and no causal encoder.
+
+    `is_encoder`: whether each token of the model was trained to attend to all others.
+    """
     odd = [
         f"{name} {value:g}"
         for name in _EPSILONS
@@ -29,13 +33,15 @@ def check_settings(config: Any) -> Check:
         for name in _ACTIVATIONS
         if isinstance(value := getattr(config, name, None), str) and value.lower() in _NONE
     ]
+    causal = is_encoder and getattr(config, "is_decoder", False) is True
+    odd += [_CAUSAL] if causal else []
     return Check(
         "architecture",
         "usual_settings",
         not odd,
         ", ".join(odd) or "nothing unusual",
         f"epsilons of norms up to {_LARGEST_EPSILON:g}, and an activation other than "
-        f"{', '.join(_NONE)}",
+        f"{', '.join(_NONE)}; no is_decoder=true in an encoder",
         "config.json was changed after training, or it belongs to another model. Copy it again. "
         "If the model was trained with these settings, set preflight.checks.architecture=warn.",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 
 import torch
@@ -13,6 +14,9 @@ from reranker_core.preflight.matrices import LAYER, finding
 _LEAST_VALUES = 16
 # Smaller differences do not change scores, and half precision may lose them.
 _LEAST_DIFFERENCE = 3e-3
+# Changes nothing: it adds the same number to all scores of a query. In the names of BERT, RoBERTa,
+# ELECTRA and DistilBERT, whose positions are not in the attention.
+_NO_EFFECT = re.compile(r"(attention\.self\.key|k_lin)\.bias$")
 
 
 def check_vectors(loaded: LoadedModel) -> Check:
@@ -23,6 +27,7 @@ def check_vectors(loaded: LoadedModel) -> Check:
         if weight.dim() == 1
         and len(weight) >= _LEAST_VALUES
         and LAYER.search(name)
+        and not _NO_EFFECT.search(name)
         and not (loaded.head and name.startswith(loaded.head))
     }
     alike: dict[str, list[torch.Tensor]] = defaultdict(list)

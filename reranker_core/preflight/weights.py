@@ -88,8 +88,25 @@ def check_weights(loaded: LoadedModel) -> list[Check]:
             "the median of its matrix",
             "A flipped bit causes such numbers. Copy the checkpoint again and compare digests.",
         ),
+        _check_tied(loaded),
         check_head(loaded),
     ]
+
+
+def _check_tied(loaded: LoadedModel) -> Check:
+    """Report output embeddings that are not those of the input, though config.json says so."""
+    names = ", ".join(loaded.untied)
+    return Check(
+        "weights",
+        "tied_as_said",
+        True,
+        f"{names}: the values in the files are used, as transformers 5 does, though they are tied "
+        "according to config.json. transformers 4 would use the input embeddings instead"
+        if names
+        else "nothing differs",
+        "any; reported",
+        notable=bool(names),
+    )
 
 
 def _why_missing(loaded: LoadedModel) -> str:

@@ -19,6 +19,7 @@ from reranker_core.encode.tokenizing import TextTokenizer
 _JOINED = ("list,", "(list)", "list:", "read-only", "and/or", "it's", "list()", "list...", "->")
 _LONG = ("administrators", "misunderstandings", "characteristically", "representatives")
 _MARKS = ".,:;?!()"
+_NUMBERS = "0123456789"
 _PART = re.compile(r"\w+|[^\w\s]")
 _SPECIAL = re.compile(r"[\[<].*[\]>]")
 
@@ -28,7 +29,11 @@ def check_splits(tokenizer: TextTokenizer) -> Check:
     for marks that they leave out.
     """
     vocabulary = set(tokenizer.backend.get_vocab(with_added_tokens=False))
-    wrong = [f"{mark!r} is left out" for mark in _MARKS if _left_out(tokenizer, vocabulary, mark)]
+    wrong = [
+        f"{mark!r} is left out"
+        for mark in _MARKS + _NUMBERS
+        if _left_out(tokenizer, vocabulary, mark)
+    ]
     if isinstance(tokenizer.backend.model, WordPiece):
         prefix: str = tokenizer.backend.model.continuing_subword_prefix
         if _split_in_training(vocabulary, prefix):
@@ -41,7 +46,8 @@ def check_splits(tokenizer: TextTokenizer) -> Check:
         not wrong,
         ", ".join(wrong[:4]) + (", …" if len(wrong) > 4 else "")
         or "words and punctuation are split as in the vocabulary",
-        "punctuation split as in the vocabulary, and no unknown words whose letters are known",
+        "punctuation split as in the vocabulary, no marks and digits left out, and no unknown "
+        "words whose letters are known",
         "The normalizer or pre-tokenizer of tokenizer.json is not the one that the model was "
         "trained with. Copy the tokenizer's files again. If the model was trained with this "
         "tokenizer, set preflight.checks.tokenizer=warn.",

@@ -94,6 +94,9 @@ def load_scorer(
     raise AssertionError("there is always a number format")
 
 
+_ENCODERS = (families.FAMILIES["encoder"], families.FAMILIES["modular"])
+
+
 @dataclass(frozen=True)
 class _Loading:
     """One try, in one number format."""
@@ -153,7 +156,7 @@ class _Loading:
         limit, known_limit = pair_format.max_length, config.max_length is not None
         trained = body_length(self.checkpoint.folder)
         settings = [
-            check_settings(loaded.model.config),
+            check_settings(loaded.model.config, family in _ENCODERS),
             check_length(loaded.model.config, limit, known_limit, trained),
         ]
         self.inspection.add([*settings, *weights, *check_tokenizer(pair_format, loaded.model)])

