@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reranker_core.errors import InputError
 from reranker_core.storage.filesystem import open_filesystem
+from reranker_core.storage.tree import is_file
 
 
 def beir_files(folder: str, split: str) -> tuple[str, str, str]:
@@ -18,7 +19,7 @@ def beir_files(folder: str, split: str) -> tuple[str, str, str]:
     found = []
     for name in ("corpus.jsonl", "queries.jsonl", f"qrels/{split}.tsv"):
         paths = [f"{root}/{name}", f"{root}/{name}.gz"]
-        there = [path for path in paths if filesystem.isfile(open_filesystem(path)[1])]
+        there = [path for path in paths if is_file(filesystem, open_filesystem(path)[1])]
         if not there and not name.startswith("qrels"):
             raise InputError(
                 f"{folder}: has no {name}; expected a BEIR folder with corpus.jsonl, queries.jsonl "

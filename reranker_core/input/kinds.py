@@ -14,6 +14,7 @@ import pyarrow as pa
 from reranker_core.errors import brief
 from reranker_core.input.wide_integers import wide_integers
 from reranker_core.storage.filesystem import is_local, open_filesystem, read_range
+from reranker_core.storage.tree import is_file
 
 _HEAD_BYTES = 512
 _SHOWN = 4
@@ -121,7 +122,7 @@ def by_content(head: bytes) -> Kind | None:
 def content_of(path: str) -> Kind | None:
     """Like `by_content`, but opens the file."""
     filesystem, inner = open_filesystem(path)
-    if not filesystem.isfile(inner):
+    if not is_file(filesystem, inner):
         return None
     return by_content(_bytes(filesystem, inner, 0, _HEAD_BYTES))
 

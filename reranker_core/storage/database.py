@@ -14,6 +14,7 @@ import pyarrow as pa
 from reranker_core.errors import InputError, RerankError
 from reranker_core.storage.filesystem import is_local, open_filesystem
 from reranker_core.storage.store import Store
+from reranker_core.storage.tree import is_file
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -97,7 +98,7 @@ def source(connection: DuckDBPyConnection, path: str) -> str:
 
     """
     filesystem, inner = open_filesystem(path)
-    if not filesystem.isfile(inner):
+    if not is_file(filesystem, inner):
         raise InputError(f"{path}: this file does not exist ({inner})")
     if is_local(filesystem):
         return quoted(_literal(inner))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from typing import IO, Any
 
 import fsspec
@@ -11,10 +12,17 @@ from fsspec.registry import known_implementations
 
 from reranker_core.errors import ConfigError, brief
 from reranker_core.storage import s3
-from reranker_core.storage.errors import patiently
+from reranker_core.storage.errors import patiently, trouble
 from reranker_core.storage.timeout import seconds_for
 
 _KEPT = 64 << 10  # bytes; what pyarrow reads first
+# What fsspec needs for a scheme.
+_PACKAGES = {
+    **dict.fromkeys(("gs", "gcs"), "gcsfs"),
+    **dict.fromkeys(("abfs", "abfss", "az"), "adlfs"),
+    **dict.fromkeys(("sftp", "ssh"), "paramiko"),
+    **{"smb": "smbprotocol", "oci": "ocifs", "oss": "ossfs"},
+}
 _ABSOLUTE = ("/", "~", "file:/", "local:/")
 
 
@@ -22,8 +30,9 @@ def open_filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """The filesystem of `url` and the path within it. Credentials come from the environment.
 
     Raises:
-        ConfigError: fsspec does not know the scheme, its package is not installed, or the bucket
-            or the path is missing.
+        ConfigError: fsspec does not know the scheme, its package or a setting is missing, or the
+            bucket or the path is missing.
+        StoreRefused, StoreUnavailable: as `patiently`, of stores to which fsspec connects at once.
 
     """
     if url.startswith("/") or "://" not in url:  # whatever it holds, such as `::`
@@ -43,22 +52,56 @@ def open_filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     if f"{scheme}://" in s3.SCHEMES and rest[:1] in ("", "/"):
         raise ConfigError(f"{url}: the bucket is missing; expected {scheme}://BUCKET/FOLDER")
     options = s3.options() if url.startswith(s3.SCHEMES) else {}
-    try:
-        filesystem, path = fsspec.url_to_fs(url, **options)
-    except (ImportError, ValueError) as error:
-        near = "s3" if scheme.lower() == "s3n" else scheme.lower()
-        if scheme not in known_implementations and near in known_implementations:
-            raise ConfigError(
-                f"{url}: '{scheme}' is not a known kind of store; did you mean {near}://{rest}?"
-            ) from None
-        raise ConfigError(
-            f"{url}: this kind of store cannot be opened ({brief(error)}). Correct the URL, or "
-            "install the fsspec package for this kind of store (such as gcsfs for gs://) on all "
-            "nodes"
-        ) from None
+    filesystem, path = patiently(lambda: _opened(url, options), url)
     if hasattr(filesystem, "retries"):
         filesystem.retries = 1
     return filesystem, path
+
+
+def _opened(url: str, options: dict[str, Any]) -> tuple[fsspec.AbstractFileSystem, str]:
+    """What fsspec makes of a URL. Raises ConfigError, or the error of a connection."""
+    try:
+        filesystem, path = fsspec.url_to_fs(url, **options)
+    except Exception as error:
+        if not isinstance(error, ImportError | ValueError) and trouble(error) is not None:
+            raise  # some connect at once
+        raise ConfigError(_not_opened(url, error)) from None
+    return filesystem, path
+
+
+def _not_opened(url: str, error: BaseException) -> str:
+    """Why there is no filesystem for a URL, as a message."""
+    scheme, _, rest = url.partition("://")
+    near = "s3" if scheme.lower() == "s3n" else scheme.lower()
+    if scheme not in known_implementations and near in known_implementations:
+        return f"{url}: '{scheme}' is not a known kind of store; did you mean {near}://{rest}?"
+    schemes = re.findall(r"([\w+.-]+)://", url)
+    package = next((_PACKAGES[each] for each in schemes if each in _PACKAGES), None)
+    if package is not None and isinstance(error, ImportError | ValueError):
+        cause = brief(error.__cause__ or error)
+        return (
+            f"{url}: the package {package} is missing or incomplete ({cause}). "
+            f"Run 'pip install {package}' on all nodes"
+        )
+    if "hdfs" in schemes:
+        remedy = (
+            "hdfs:// needs Java and Hadoop's libhdfs on all nodes: set JAVA_HOME, HADOOP_HOME, "
+            "ARROW_LIBHDFS_DIR and CLASSPATH (`hadoop classpath --glob`). Or use webhdfs://, which "
+            "needs none of these"
+        )
+    elif isinstance(error, ValueError) and "not known" in str(error):
+        remedy = (
+            "Correct the URL. Stores with an S3 interface have s3:// URLs and AWS_ENDPOINT_URL; "
+            "others may need a package of fsspec on all nodes"
+        )
+    elif isinstance(error, FileNotFoundError):
+        remedy = "Correct the URL"
+    elif isinstance(error, ImportError):
+        remedy = "Correct the URL, or install this package on all nodes"
+    else:
+        variable = f"FSSPEC_{schemes[0].upper()}"
+        remedy = f"Correct the URL, or set what this kind of store needs in {variable} (JSON)"
+    return f"{url}: this kind of store cannot be opened ({brief(error)}). {remedy}"
 
 
 def _refuse_single_slash(url: str) -> None:
@@ -90,7 +133,7 @@ def info_of(filesystem: fsspec.AbstractFileSystem, path: str) -> dict[str, Any]:
     if is_local(filesystem):
         found = patiently(lambda: os.stat(path), path)
         return {"name": path, "size": found.st_size, "type": "file", "mtime": found.st_mtime}
-    what = str(filesystem.unstrip_protocol(path))
+    what = full_url(filesystem, path)
     return patiently(lambda: filesystem.info(path), what, limit=seconds_for(0))
 
 
@@ -116,7 +159,7 @@ def read_range(
             raise ConnectionError(f"{len(data)} bytes were sent, expected {stop - start}")
         return data
 
-    what = str(filesystem.unstrip_protocol(path))
+    what = full_url(filesystem, path)
     return patiently(ask, what, limit=seconds_for(stop - start))
 
 
@@ -129,6 +172,14 @@ def is_local(filesystem: fsspec.AbstractFileSystem) -> bool:
 def is_web(filesystem: fsspec.AbstractFileSystem) -> bool:
     """Whether `filesystem` is a web server: single files can be read, nothing listed or written."""
     return "http" in filesystem.protocol
+
+
+def full_url(filesystem: fsspec.AbstractFileSystem, path: str) -> str:
+    """The URL of a path, for messages: also with the host, which paths of some stores lack."""
+    scheme, _, below = str(filesystem.unstrip_protocol(path)).partition("://")
+    host = getattr(filesystem, "host", None) or filesystem.storage_options.get("host")
+    has_host = not host or is_local(filesystem) or below.startswith(str(host))
+    return f"{scheme}://{below}" if has_host else f"{scheme}://{host}/{below.lstrip('/')}"
 
 
 def entity_tag(info: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from reranker_core.errors import ConfigError, StoreFull, StoreRefused
 from reranker_core.errors.redaction import without_credentials
 from reranker_core.storage import disk, renaming, s3
-from reranker_core.storage.errors import PATIENCE, is_unknown, patiently
+from reranker_core.storage.errors import PATIENCE, Trouble, failure, is_unknown, patiently
 from reranker_core.storage.filesystem import entity_tag, is_local, is_web, open_filesystem
 from reranker_core.storage.parallel import in_parallel
 from reranker_core.storage.timeout import seconds_for
@@ -50,7 +50,7 @@ class Store:
     the errors. A request that a remote store does not answer in time counts as failed.
 
     Raises:
-        ConfigError: the URL cannot be opened, or is one of a web server.
+        ConfigError: the URL cannot be opened, or is one of a web or FTP server.
 
     Attributes:
         url: the configured URL; on a disk, the absolute path.
@@ -65,6 +65,11 @@ class Store:
             raise ConfigError(
                 f"{url}: folders of a web server cannot be listed or written. Use a folder on a "
                 "disk, or the URL of an object store, such as s3://BUCKET/FOLDER"
+            )
+        if self.filesystem.protocol == "ftp":
+            raise ConfigError(
+                f"{url}: FTP cannot write several files at the same time. Use a folder on a disk, "
+                "or the URL of an object store, such as s3://BUCKET/FOLDER"
             )
         self.root = path.rstrip("/")
         self._local, self._s3 = is_local(self.filesystem), "s3" in self.filesystem.protocol
@@ -97,7 +102,7 @@ class Store:
 
     def write(self, name: str, data: bytes) -> None:
         """Create or replace the object `name` atomically."""
-        self._try(name, lambda: self._put(name, data), len(data))
+        self._send(name, data)
 
     def create(self, name: str, data: bytes) -> bool:
         """Create the object `name` atomically. Returns False and changes nothing if it exists.
@@ -109,7 +114,7 @@ class Store:
         refused: Exception | None = None
         if self.conditional is not False:
             try:
-                self._try(name, lambda: self._put(name, data, new=True), len(data))
+                self._send(name, data, new=True)
                 return True
             except (FileExistsError, StoreRefused) as error:
                 refused = error
@@ -149,6 +154,10 @@ class Store:
                 name = self.path(_NEVER_WRITTEN)
                 ask = partial(s3.begin_upload, self.filesystem, name)
                 patiently(ask, what, self._patience, limit=seconds_for(0))
+            else:  # at least, whether it answers and accepts the credentials
+                with suppress(FileNotFoundError):
+                    ask = partial(self.filesystem.info, self.root)
+                    patiently(ask, what, self._patience, limit=seconds_for(0))
         except StoreFull as full:
             raise StoreRefused(str(full)) from None
         except StoreRefused as refused:
@@ -227,6 +236,15 @@ class Store:
             yield from infos
             if after is None:
                 return
+
+    def _send(self, name: str, data: bytes, new: bool = False) -> None:
+        try:
+            self._try(name, lambda: self._put(name, data, new), len(data))
+        except FileNotFoundError as error:
+            if self._local:
+                raise
+            what = f"output.path={self.url} cannot be written"
+            raise failure(error, Trouble.BUCKET, what) from None
 
     def _put(self, name: str, data: bytes, new: bool = False) -> None:
         if self._local:

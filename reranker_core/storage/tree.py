@@ -15,7 +15,7 @@ import fsspec
 
 from reranker_core.errors import ConfigError
 from reranker_core.storage.errors import patiently
-from reranker_core.storage.filesystem import is_local
+from reranker_core.storage.filesystem import full_url, is_local, is_web
 from reranker_core.storage.timeout import seconds_for
 
 Result = TypeVar("Result")
@@ -57,7 +57,23 @@ def item_at(filesystem: fsspec.AbstractFileSystem, path: str) -> Item | None:
             _reachable(path)
             return None
         return _local_item(path, os.path.realpath(path))
-    return _asked(filesystem, path, partial(_remote_item, filesystem, path))
+    try:
+        return _asked(filesystem, path, partial(_remote_item, filesystem, path))
+    except FileNotFoundError:  # as a store's answer
+        return None
+
+
+def is_file(filesystem: fsspec.AbstractFileSystem, path: str) -> bool:
+    """Whether `path` names a file, or a link to one.
+
+    Raises:
+        StoreRefused, StoreUnavailable: as `patiently`.
+
+    """
+    if is_local(filesystem):
+        return os.path.isfile(path)
+    item = item_at(filesystem, path)
+    return item is not None and item.kind == "file"
 
 
 def children(filesystem: fsspec.AbstractFileSystem, folder: Item) -> list[Item]:
@@ -105,16 +121,24 @@ def below(filesystem: fsspec.AbstractFileSystem, folder: Item) -> list[Item]:
 def _asked(
     filesystem: fsspec.AbstractFileSystem, path: str, question: Callable[[], Result]
 ) -> Result:
-    what = str(filesystem.unstrip_protocol(path))
+    what = full_url(filesystem, path)
     return patiently(question, what, limit=seconds_for(None))
 
 
 def _remote_item(filesystem: fsspec.AbstractFileSystem, path: str) -> Item | None:
-    if filesystem.isdir(path):
+    # There, a file may have the name of a folder. Of other stores, these calls hide all errors.
+    if "s3" in filesystem.protocol or is_web(filesystem):
+        if filesystem.isdir(path):
+            return Item(path.rstrip("/"), path.rstrip("/"), "folder")
+        if not filesystem.exists(path):
+            return None
+    try:
+        found = _of(filesystem.info(path))
+    except FileNotFoundError:
+        return None
+    if found.kind == "folder":
         return Item(path.rstrip("/"), path.rstrip("/"), "folder")
-    if filesystem.exists(path):
-        return _of(filesystem.info(path))
-    return None
+    return found
 
 
 def _of(info: dict[str, Any]) -> Item:
