@@ -169,8 +169,10 @@ def _run(query: Query, which: str) -> dict[str, float]:
     scores = np.asarray(getattr(query, which), np.float64)
     known = np.isfinite(scores)
     last = scores[known].min(initial=0.0)
-    # Candidates without a score keep their order, behind all others.
-    scores = np.where(known, scores, last - 1 - np.arange(len(scores)))
+    # Candidates without a score keep their order, behind all others, also in the float32 of
+    # trec_eval.
+    step = max(1.0, 2 * float(np.spacing(np.float32(abs(last)))))
+    scores = np.where(known, scores, last - step * (1 + np.arange(len(scores))))
     run: dict[str, float] = {}
     for document, score in zip(query.documents, scores.tolist(), strict=True):
         run.setdefault(document, score)

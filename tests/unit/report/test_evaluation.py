@@ -21,11 +21,12 @@ RUNS = {"before": "first", "after": "scores"}
 TREC = {"nDCG@10": "ndcg_cut_10", "RR": "recip_rank", "AP": "map", "R@5": "recall_5"}
 
 
-def random_queries(rng, count):
+def random_queries(rng, count, odd=False):
+    """`odd`: documents twice, queries without candidates or judgements, negative judgements."""
     queries, judgements = {}, {}
     for number in range(count):
         size = int(rng.integers(1, 30))
-        documents = [f"d{each}" for each in rng.choice(60, size, replace=False)]
+        documents = [f"d{each}" for each in rng.choice(60, size, replace=odd)]
         scores = rng.normal(size=size).astype(np.float32)
         scores[rng.random(size) < 0.2] = scores[0]  # ties
         first = rng.normal(size=size).astype(np.float32)
@@ -33,27 +34,30 @@ def random_queries(rng, count):
         judged = rng.choice(60, 8, replace=False)
         grades = [1, *rng.integers(0, 4, 7).tolist()]
         judgements[f"q{number}"] = {f"d{d}": int(g) for d, g in zip(judged, grades, strict=True)}
+        if odd:
+            judgements[f"q{number}"] |= {f"d{d}": -2 for d in rng.choice(60, 3)}
+            for each in (queries, judgements):
+                if rng.random() < 0.1:
+                    del each[f"q{number}"]
     return queries, judgements
 
 
+@pytest.mark.parametrize("odd", [False, True])
 @pytest.mark.parametrize("seed", range(5))
-def test_measures_are_those_of_pytrec_eval(seed):
-    queries, judgements = random_queries(np.random.default_rng(seed), 40)
+def test_measures_are_those_of_pytrec_eval(seed, odd):
+    queries, judgements = random_queries(np.random.default_rng(seed), 40, odd)
     oracle = pytrec_eval.RelevanceEvaluator(judgements, set(TREC.values()))
     found = evaluate(queries, judgements, MEASURES)
-    for which in ("before", "after"):
+    for which, field in RUNS.items():
         run = {
-            name: dict(
-                zip(
-                    query.documents, query.first if which == "before" else query.scores, strict=True
-                )
-            )
+            name: dict(zip(query.documents[::-1], getattr(query, field)[::-1], strict=True))
             for name, query in queries.items()
         }
         values = oracle.evaluate(run)
         for comparison in found.comparisons:
-            expected = np.mean([each[TREC[comparison.measure]] for each in values.values()])
-            assert getattr(comparison, which) == pytest.approx(expected, abs=1e-12)
+            measure = TREC[comparison.measure]
+            each = [values[name][measure] if name in values else 0.0 for name in judgements]
+            assert getattr(comparison, which) == pytest.approx(np.mean(each), abs=1e-12)
 
 
 def test_the_interval_covers_the_difference_and_the_worst_queries_are_named():
@@ -76,10 +80,19 @@ def test_a_judged_query_without_candidates_counts_as_zero_and_is_counted():
     assert (found.judged, found.absent, found.comparisons[0].after) == (2, 1, 0.5)
 
 
-def test_a_candidate_without_a_score_comes_last():
-    queries = {"q": Query(["a", "b", "c"], [np.nan, -5.0, -9.0], [0.0, -1.0, -2.0])}
-    found = evaluate(queries, {"q": {"a": 1}}, ["RR"])
-    assert (found.comparisons[0].before, found.comparisons[0].after) == (1, 1 / 3)
+@pytest.mark.parametrize("lowest", [-9.0, 0.0, 1e8, -1e8, -3e38])
+def test_a_candidate_without_a_score_comes_last(lowest):
+    for without in "abc":  # trec_eval puts equal scores in the order of ids
+        scores = dict.fromkeys("abc", lowest) | {without: np.nan}
+        queries = {"q": Query(list(scores), list(scores.values()), [0.0, -1.0, -2.0])}
+        found = evaluate(queries, {"q": {without: 1}}, ["RR"])
+        assert found.comparisons[0].before == 1 / (1 + "abc".index(without))
+        assert found.comparisons[0].after == 1 / 3
+
+
+def test_candidates_without_a_score_keep_their_order():
+    queries = {"q": Query(["a", "b", "c"], [-1e9, np.nan, np.nan], [0.0, -1.0, -2.0])}
+    assert evaluate(queries, {"q": {"b": 1}}, ["RR"]).comparisons[0].after == 1 / 2
 
 
 def test_groups_are_compared_by_themselves():
