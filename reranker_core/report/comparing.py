@@ -170,14 +170,17 @@ def _order(connection: DuckDBPyConnection) -> dict[str, Any]:
     )
     deep, overlap = row_of(connection, f"SELECT count(*), avg(overlap) FROM o WHERE n > {_DEPTH}")
     shards = connection.execute(
-        "SELECT shard, avg(correlation), coalesce(stddev(correlation), 0) / sqrt(count(*)) "
+        "SELECT shard, avg(correlation), var_samp(correlation), count(*) "
         "FROM o WHERE isfinite(correlation) GROUP BY shard HAVING count(*) > 1 ORDER BY 2, 1"
     ).fetchall()
-    middle = float(np.median([mean for _, mean, _ in shards])) if shards else 0.0
+    middle = float(np.median([mean for _, mean, _, _ in shards])) if shards else 0.0
+    # Few queries of a shard may agree by chance. So their variance is at least that of all shards.
+    freedom = sum(number - 1 for *_, number in shards)
+    usual = sum(variance * (number - 1) for _, _, variance, number in shards) / max(freedom, 1)
     odd = {
         shard: round(mean, 4)
-        for shard, mean, error in shards[:_MOVERS]
-        if middle - mean > max(_ODD, _ERRORS * error)
+        for shard, mean, variance, number in shards[:_MOVERS]
+        if middle - mean > max(_ODD, _ERRORS * (max(variance, usual) / number) ** 0.5)
     }
     return {
         "queries": queries,

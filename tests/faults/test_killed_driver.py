@@ -101,11 +101,11 @@ def losing_workers(head, output, moments):
         yield killed
 
 
-def kill(arguments, when, then):
+def kill(arguments, when, then, job="jobs.rerank"):
     """Start the job and kill it `then` seconds after `when()` has become true."""
     with tempfile.TemporaryFile() as printed:
         process = subprocess.Popen(
-            [sys.executable, "-m", "jobs.rerank", *arguments],
+            [sys.executable, "-m", job, *arguments],
             cwd=ROOT,
             stdout=subprocess.DEVNULL,
             stderr=printed,

@@ -95,6 +95,32 @@ def test_a_shuffled_shard_is_named_by_its_order(first, tmp_path):
     assert "order changed in shard s2" in found.remarks()
 
 
+def test_small_shards_whose_candidates_are_nearly_tied_are_not_odd(tmp_path):
+    for number in range(60):  # three queries each, of two candidates
+        write(tmp_path / f"in/s{number}.parquet", flat(6, 2, number * 6))
+    rng = np.random.default_rng(0)
+    nights = [
+        driven(tmp_path / "in", tmp_path / name, lambda _, s: 5 + rng.normal(0, 1e-3, len(s)))
+        for name in "ab"
+    ]
+    found = drift(*nights)
+    assert (found.queries, found.odd_shards, found.is_shifted) == (180, {}, False)
+
+
+def test_a_small_shard_whose_order_is_reversed_is_named(tmp_path):
+    for number in range(20):
+        write(tmp_path / f"in/s{number}.parquet", flat(60, 20, number * 60))
+
+    def reverse(part, scores):
+        return -scores if part.shard_name == "s7.parquet" else scores
+
+    nights = [
+        driven(tmp_path / "in", tmp_path / "a"),
+        driven(tmp_path / "in", tmp_path / "b", reverse),
+    ]
+    assert list(drift(*nights).odd_shards) == ["s7"]
+
+
 def test_new_queries_with_scores_of_the_same_kind_are_no_drift(first, tmp_path):
     for number in range(4):
         write(
