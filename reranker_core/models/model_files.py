@@ -113,9 +113,14 @@ def _indexed(index: Path) -> dict[str, set[str]]:
     """Name of a file -> names of the tensors that an index expects in it."""
     tensors: dict[str, set[str]] = {}
     try:
-        found = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        for tensor, file in found.items():
+        found = json.loads(index.read_text(encoding="utf-8"))
+        for tensor, file in found["weight_map"].items():
             tensors.setdefault(str(file), set()).add(tensor)
+        if not isinstance(found.get("metadata"), dict):
+            raise ConfigError(
+                f"{index}: has no metadata, which transformers reads; expected a mapping. Copy it "
+                'again, or add "metadata": {}'
+            )
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise ConfigError(
             f"{index}: is not an index of weight files ({brief(error)}). Copy it again"

@@ -13,6 +13,7 @@ PICKLED = (
     "Save the model again with save_pretrained, which writes safetensors. Or, if you trust the "
     "origin of the file, set model.allow_pickle=true: loading a pickle can run any code."
 )
+_COPIED = "Copy the files that the links point to, for example with `cp -rL`."
 _SAVED = "Set model.path to the original checkpoint, in the format of save_pretrained."
 
 
@@ -25,11 +26,26 @@ class Kind(NamedTuple):
 
 
 _KINDS = (
+    Kind(
+        ("*.incomplete", "*.part", "*.crdownload", "*.aria2", "*.safetensors.tmp", "*.bin.tmp"),
+        "an unfinished download",
+        "Download the checkpoint again, and compare the sizes.",
+    ),
+    Kind(
+        ("model-*-of-*.safetensors", "pytorch_model-*-of-*.bin"),
+        "a part of the weights, without the index of all parts",
+        "Copy model.safetensors.index.json (or pytorch_model.bin.index.json) and all files that it "
+        "names.",
+    ),
     Kind(("*.onnx", "*/*.onnx"), "an ONNX export", _SAVED),
-    Kind(("openvino_model.xml", "*/openvino_model.xml"), "an OpenVINO export", _SAVED),
+    Kind(("openvino_*.xml", "*/openvino_*.xml", "openvino_*.bin"), "an OpenVINO export", _SAVED),
+    Kind(("*.mlmodel", "*.mlpackage/*", "*/*.mlpackage/*"), "a Core ML export", _SAVED),
+    Kind(("*.engine", "*.plan"), "a TensorRT export", _SAVED),
+    Kind(("*.ot",), "weights for rust-bert", _SAVED),
+    Kind(("*.npz",), "NumPy arrays", _SAVED),
     Kind(("*.gguf",), "a GGUF file, which llama.cpp reads", _SAVED),
     Kind(
-        ("tf_model*.h5", "saved_model.pb", "*.ckpt.index", "*.ckpt-*.index"),
+        ("tf_model*.h5", "saved_model.pb", "*.tflite", "*.ckpt.index", "*.ckpt-*.index"),
         "TensorFlow weights",
         "Convert them with transformers 4: from_pretrained(folder, from_tf=True), then "
         "save_pretrained. Or use a checkpoint with PyTorch weights.",
@@ -75,6 +91,11 @@ _KINDS = (
         "Load it into its model, then save the model with save_pretrained, together with the "
         "tokenizer.",
     ),
+    Kind(
+        ("*.safetensors", "*model*.bin"),
+        "a weight file of another name",
+        "If it holds the whole model, rename it to model.safetensors (or pytorch_model.bin).",
+    ),
 )
 
 
@@ -90,6 +111,10 @@ def other_format(checkpoint: Checkpoint) -> tuple[str, str] | None:
             f"folders with one checkpoint each: {named}",
             f"Set model.path to one of them, such as {inner[-1]}.",
         )
+    for name in _WEIGHTS:
+        path = checkpoint.folder / name
+        if path.is_symlink() and not path.exists():
+            return f"{name} is a link to {path.readlink()}, which does not exist", _COPIED
     for kind in _KINDS:
         found = [name for name in checkpoint.file_names if _is_of(kind, name)]
         if found:

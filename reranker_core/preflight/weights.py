@@ -21,12 +21,17 @@ _COMPUTED = re.compile(
 _PRETRAINING = re.compile(
     r"(cls\.(predictions|seq_relationship)|lm_head|generator_(predictions|lm_head)|"
     r"discriminator_predictions|vocab_(transform|layer_norm|projector)|(lm|mask)_predictions|"
-    r"loss(_fct|_fn)?)\.|decoder\.(weight|bias)$|(score_bias|logit_scale)$"
+    r"qa_outputs|loss(_fct|_fn)?|criterion)\.|decoder\.(weight|bias)$|"
+    r"(score_bias|logit_scale|temperature|log_vars)$"
 )
 _NO_HEAD = "This may be an embedding model or a base model. Use the reranker's own checkpoint."
 _INCOMPLETE = (
     "The checkpoint is incomplete, or config.json belongs to another model. Copy all files again "
     "from the model's own repository."
+)
+_OTHER_NAMES = (
+    "No name in the files is one of this model. They were saved by other code, or they contain "
+    "more than the model. Load the trained model, and save it with save_pretrained."
 )
 _CODE_NOT_RUN = (
     "config.json names the checkpoint's own code (auto_map), which was not run. Read this code, "
@@ -113,6 +118,8 @@ def _why_missing(loaded: LoadedModel) -> str:
     """What to do where weights are missing."""
     if loaded.ignored_code:
         return _CODE_NOT_RUN
+    if len(loaded.missing) >= len([*loaded.model.parameters()]):
+        return _OTHER_NAMES
     of_head = bool(loaded.head) and any(key.startswith(loaded.head) for key in loaded.missing)
     return _NO_HEAD if of_head else _INCOMPLETE
 

@@ -139,6 +139,8 @@ LEFT = {
     "lm_head.decoder.bias": (600,),
     "loss.logit_scale": (1,),
     "score_bias": (1,),
+    "log_vars": (3,),
+    "qa_outputs.weight": (2, 32),
     "bert.encoder.rotary_emb.inv_freq": (4,),
     "bert.embeddings.position_ids": (1, 130),
     "generator_predictions.dense.weight": (32, 32),

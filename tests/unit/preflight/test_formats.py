@@ -47,6 +47,11 @@ OTHERS = {
     "consolidated.00.pth": "their author's own format",
     "adapter_model.safetensors": "an adapter without its adapter_config.json",
     "epoch=3.ckpt": "a PyTorch file with an unknown layout",
+    "openvino_model.bin": "an OpenVINO export",
+    "rust_model.ot": "weights for rust-bert",
+    "model.safetensors.incomplete": "an unfinished download",
+    "model-00001-of-00002.safetensors": "without the index of all parts",
+    "best_model.bin": "a weight file of another name",
 }
 
 
@@ -63,6 +68,14 @@ def test_weights_in_another_format_are_named(copy: Path, name: str, with_config:
     assert OTHERS[name] in check.measured
     assert name in check.measured
     assert "Download or copy" not in check.remedy
+
+
+def test_a_link_to_a_file_that_is_gone_is_named(copy: Path):
+    (copy / "model.safetensors").unlink()
+    (copy / "model.safetensors").symlink_to("../../blobs/5e8f")
+    check = checks(copy)["weights_present"]
+    assert "model.safetensors is a link to ../../blobs/5e8f, which does not exist" in check.measured
+    assert "cp -rL" in check.remedy
 
 
 def test_an_export_beside_whole_weights_is_no_matter(copy: Path):

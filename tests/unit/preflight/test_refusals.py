@@ -104,6 +104,20 @@ def test_missing_weights_of_the_body_are_not_taken_for_an_embedding_model(
         assert said in told
 
 
+def test_weights_of_which_no_name_fits_are_not_taken_for_an_embedding_model(
+    bert: Path, tmp_path: Path
+):
+    def two(weights: damage.Weights) -> None:
+        for name in [*weights]:
+            weights[f"teacher.{name}"] = weights[name].clone()
+            weights[f"student.{name}"] = weights.pop(name)
+
+    error = refused(damage.with_weights(bert, tmp_path / "m", two))
+    assert "weights/none_missing" in failures(error)
+    assert "No name in the files is one of this model." in str(error)
+    assert "embedding model" not in str(error)
+
+
 def test_a_base_model_is_refused_by_its_weights_when_its_name_is_not_enforced(
     bert: Path, tmp_path: Path
 ):
