@@ -26,6 +26,11 @@ _REMEDY = (
     "(docs/families.md)."
 )
 
+_AT_RANDOM = (
+    "These values are in no file, so scores would differ from run to run. Ask its author for code "
+    "that saves them with the weights, or use another reranker (docs/families.md)."
+)
+
 
 def is_own_code(model: Any) -> bool:
     """Whether the code of an object's class comes with a checkpoint."""
@@ -125,19 +130,47 @@ def constructed(loaded: Any, dtype: torch.dtype | None) -> Any:
     file, such as rotary frequencies, are not computed; they would be uninitialised memory.
 
     Raises:
-        PreflightRefused: the constructor fails.
+        PreflightRefused: the constructor fails, or it fills such a table at random.
 
     """
+    other = _tables(_construct(loaded, dtype, seed=1))
+    whole = _construct(loaded, dtype, seed=0)
+    for name, table in _tables(whole).items():
+        if name not in other or not _equal(table, other[name]):
+            error = ValueError(f"{name} has other values each time that it is constructed")
+            raise does_not_run(type(loaded).__name__, error, _AT_RANDOM)
+    whole.load_state_dict(loaded.state_dict(), assign=True)
+    whole.tie_weights()
+    return whole.eval()
+
+
+def _construct(loaded: Any, dtype: torch.dtype | None, seed: int) -> Any:
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype or before)
     try:
-        whole = type(loaded)(loaded.config)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return type(loaded)(loaded.config)
     except Exception as error:
         if is_out_of_memory(error):
             raise
         raise does_not_run(type(loaded).__name__, error) from None
     finally:
         torch.set_default_dtype(before)
-    whole.load_state_dict(loaded.state_dict(), assign=True)
-    whole.tie_weights()
-    return whole.eval()
+
+
+def _tables(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Tensors that no weight file fills: buffers that are not saved, and other attributes."""
+    saved = model.state_dict().keys()
+    found = {name: value for name, value in model.named_buffers() if name not in saved}
+    for prefix, module in model.named_modules():
+        for name, value in vars(module).items():
+            if isinstance(value, torch.Tensor):
+                found[f"{prefix}.{name}".lstrip(".")] = value
+    return found
+
+
+def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tables have the same values; NaN equals NaN."""
+    same = one.shape == other.shape and one.dtype == other.dtype
+    return same and torch.equal(torch.nan_to_num(one), torch.nan_to_num(other))

@@ -103,6 +103,8 @@ def test_scores_are_those_of_the_same_weights_without_own_code(make: Any, bert: 
         ("import no_such_package_here\n" + TABLES, "no_such_package_here"),
         (TABLES.replace("size = config", "size = config.gone"), "gone"),
         (TABLES.replace("class OwnConfig", "class Other"), "OwnConfig"),
+        (TABLES.replace("torch.arange(size), p", "torch.randperm(size), p"), "order has other"),
+        (TABLES.replace("self.steps = torch.arange", "self.steps = torch.randperm"), "steps has"),
     ],
 )
 def test_code_that_fails_is_named_and_nothing_else(make: Any, code: str, said: str):
