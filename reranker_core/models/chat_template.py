@@ -32,7 +32,9 @@ PROBES = (
     ("long query " * 300 + "end", "long passage " * 1000 + "end"),
     ("", "x"),
     ("x", ""),
+    ("\n blanks around ", " \tand around\n\n"),
 )
+_DATE = "DATEmark7"  # what the function for the date gives a template
 
 
 def answers_of(checkpoint: Checkpoint) -> dict[int, float] | None:
@@ -74,7 +76,9 @@ def renderer(checkpoint: Checkpoint, tokenizer: Any) -> Render:
         messages = [message("query", query), message("document", passage)]
         if system is not None:
             messages.insert(0, message("system", system))
-        rendered: str = tokenizer.apply_chat_template(messages, tokenize=False, **options)
+        rendered: str = tokenizer.apply_chat_template(
+            messages, tokenize=False, strftime_now=lambda _: _DATE, **options
+        )
         return rendered
 
     return render
@@ -99,6 +103,11 @@ def _template_of(render: Render, answers: dict[int, float], prompt: str | None) 
     query, passage = _MARKS["query"], _MARKS["passage"]
     strip = f" {query} " not in render(f" {query} ", f" {passage} ", prompt)
     text, said = _with_instruction(render, prompt)
+    if _DATE in text:
+        raise ConfigError(
+            "the checkpoint's chat template writes the date of the day, so the scores would "
+            "differ from day to day. Write the prompt with a fixed date as model.template"
+        )
     for name, mark in _MARKS.items():
         text = text.replace(mark, f"{{{name}}}")
     counts = [text.count(f"{{{name}}}") for name in ("query", "passage")]

@@ -8,7 +8,13 @@ from reranker_core.encode.tokenizing import TextTokenizer
 from reranker_core.errors import ConfigError
 from reranker_core.models.chat_template import PROBES, answers_of, renderer, template_of, whole
 from reranker_core.models.checkpoint import Checkpoint
-from reranker_core.models.modules import default_prompt, lists_messages, takes_messages
+from reranker_core.models.modules import (
+    BODY_FILE,
+    default_prompt,
+    lists_messages,
+    read_body,
+    takes_messages,
+)
 from reranker_core.models.templates import (
     OF_CHECKPOINT,
     TEMPLATES,
@@ -58,6 +64,14 @@ def own_template(checkpoint: Checkpoint, model: ModelConfig, family: str) -> tup
         prompt = default_prompt(checkpoint.folder) if model.instruction is None else None
         found = template_of(renderer(checkpoint, tokenizer.named), answers, prompt)
         found = asked(found, OF_CHECKPOINT, model)
+    elif isinstance(read_body(checkpoint.folder).get("modality_config"), dict):
+        raise ConfigError(
+            f"{checkpoint.source}: modality_config of {BODY_FILE} lists no `message`, so "
+            "sentence-transformers joins query and passage without a prompt. If the model was "
+            "trained with a prompt, write it as model.template, with the answers of LogitScore "
+            f"({', '.join(map(str, answers))}) as answer_ids. If it was trained without, score it "
+            "with sentence-transformers"
+        )
     else:  # how texts are joined is not said
         unnamed = model.model_copy(update={"template": "auto"})
         _, found = resolve_template(checkpoint, unnamed, family)

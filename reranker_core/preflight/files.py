@@ -153,26 +153,27 @@ def _weight_files(checkpoint: Checkpoint) -> list[Path]:
 
 
 def _problems(checkpoint: Checkpoint) -> Iterator[str]:
-    wanted = checkpoint.indexed
+    wanted, folder = checkpoint.indexed, checkpoint.folder
     for module in checkpoint.modules:
         if _lacks_weights(module):
             yield f"{module.path} has no weights, though {LIST_FILE} names it"
     for path in _weight_files(checkpoint):
+        name = path.relative_to(folder) if path.is_relative_to(folder) else path.name
         if not path.exists():
             where = "the index" if wanted else CONFIG_FILE
-            yield f"{path.name} is missing, though {where} names it"
+            yield f"{name} is missing, though {where} names it"
             continue
         try:
             tensors = _tensors(path)
         except ValueError as error:
-            yield f"{path.name} {error}"
+            yield f"{name} {error}"
             continue
         except OSError as error:
-            yield f"{path.name} cannot be read ({error.strerror})"
+            yield f"{name} cannot be read ({error.strerror})"
             continue
         absent = sorted(wanted.get(path.name, set()) - tensors) if tensors is not None else []
         if absent:
-            yield f"{path.name} lacks {len(absent)} tensors of the index, such as {absent[0]}"
+            yield f"{name} lacks {len(absent)} tensors of the index, such as {absent[0]}"
 
 
 def _tensors(path: Path) -> set[str] | None:

@@ -202,6 +202,9 @@ def test_a_chat_template_that_depends_on_the_texts_is_refused(save: Save):
         PLAIN.replace("first }}\nAnswer", "first | replace('<think>', '') }}\nAnswer"),
         PLAIN.replace("first }}\nAnswer", "first | replace('。', '.') }}\nAnswer"),
         PLAIN.replace("first }}\nAnswer", "first | replace('\\n\\n\\n', '\\n') }}\nAnswer"),
+        PLAIN.replace("first }}\nAnswer", "first | trim }}\nAnswer"),
+        PLAIN.replace("first }}", "first | trim }}", 1),
+        "{{ strftime_now('%d %b %Y') }} " + PLAIN,
         PLAIN + QUERY,
         "Judge. " + QUERY,
     ):
@@ -240,11 +243,26 @@ def test_answers_that_are_no_two_ids_are_refused(save: Save, true: object, false
 def test_answers_without_a_chat_template_are_those_of_the_file(save: Save):
     folder = save(PLAIN, "no", "yes")
     (folder / "chat_template.jinja").unlink()
-    change(folder, "sentence_bert_config.json", modality_config={"text": {"method": "forward"}})
+    change(folder, "sentence_bert_config.json", modality_config=None)
     pairs = short_pairs()
     exchanged = load(folder, 600, None).score_pairs(pairs)
     usual = load(folder, 600, None, "model.template=qwen3-reranker").score_pairs(pairs)
     assert_same(exchanged, -usual)
+
+
+def test_texts_that_are_joined_without_a_prompt_are_not_given_that_of_a_name(save: Save):
+    folder = save(PLAIN)
+    change(folder, "sentence_bert_config.json", modality_config={"text": {"method": "forward"}})
+    with pytest.raises(ConfigError, match="joins query and passage without a prompt"):
+        choose(*opened(folder))
+    load(folder, 600, None, "model.template=qwen3-reranker")
+
+
+def test_answers_beyond_the_vocabulary_are_refused(save: Save):
+    folder = save(PLAIN)
+    change(folder, "1_LogitScore/config.json", true_token_id=99999)
+    with pytest.raises(ConfigError, match="answer id 99999 is not in the vocabulary"):
+        load(folder, 600, None)
 
 
 @pytest.fixture

@@ -22,6 +22,24 @@ _PROBE_TOKENS = 8
 _SAME = 0.05
 
 
+def answer_rows(head: Any, ids: Sequence[int]) -> torch.Tensor:
+    """The rows of output embeddings for the answers, float32, shape (answers, width).
+
+    Raises:
+        ConfigError: there is no such row.
+
+    """
+    beyond = [i for i in ids if i >= len(head.weight)]
+    if beyond:
+        raise ConfigError(
+            f"answer id {beyond[0]} is not in the vocabulary: the model has {len(head.weight)} "
+            "output embeddings. Correct answer_ids of model.template, or the ids in "
+            "1_LogitScore/config.json of the checkpoint"
+        )
+    rows: torch.Tensor = head.weight[list(ids)].detach().float()
+    return rows
+
+
 class AnswerModel(torch.nn.Module):
     """The layers of a causal language model, and the rows of its output embeddings for the answers.
 
@@ -39,7 +57,7 @@ class AnswerModel(torch.nn.Module):
         ids = [answer.ids[0] for answer in answers]
         self.config = model.config
         self.body = model.get_decoder()
-        self.rows = torch.nn.Parameter(head.weight[ids].detach().float(), requires_grad=False)
+        self.rows = torch.nn.Parameter(answer_rows(head, ids), requires_grad=False)
         bias = getattr(head, "bias", None)
         self.bias = None if bias is None else torch.nn.Parameter(bias[ids].detach().float(), False)
         self.weights = torch.nn.Parameter(torch.tensor([a.weight for a in answers]), False)

@@ -9,6 +9,7 @@ import torch
 
 from reranker_core.encode.formats.pair_format import Answer
 from reranker_core.models.loading import inputs_to_float32
+from reranker_core.models.networks.answer_model import answer_rows
 
 
 class FirstAnswer(torch.nn.Module):
@@ -19,7 +20,7 @@ class FirstAnswer(torch.nn.Module):
     def __init__(self, model: Any, answers: Sequence[Answer]) -> None:
         super().__init__()
         head = model.get_output_embeddings()
-        rows = head.weight[[answer.ids[0] for answer in answers]].detach().float()
+        rows = answer_rows(head, [answer.ids[0] for answer in answers])
         small = torch.nn.Linear(rows.shape[1], rows.shape[0], bias=False)
         small.weight = torch.nn.Parameter(rows, requires_grad=False)
         small.register_forward_pre_hook(inputs_to_float32)
