@@ -184,3 +184,15 @@ def nested_of(rows: Iterable[tuple[str | None, str | None]]) -> pa.Table:
             "passage": pa.array(lists, pa.list_(pa.string())),
         }
     )
+
+
+def structs_of(rows: Iterable[tuple[str | None, str | None]]) -> pa.Table:
+    """The same with the candidates of a row in one list of structs."""
+    plain = nested_of(rows)
+    candidates = [
+        [{"doc_id": doc, "passage": text} for doc, text in zip(docs, texts, strict=True)]
+        for docs, texts in zip(*(plain[n].to_pylist() for n in ("doc_id", "passage")), strict=True)
+    ]
+    kind = pa.list_(pa.struct([("doc_id", pa.string()), ("passage", pa.string())]))
+    column = pa.array(candidates, kind)
+    return plain.select(["query_id", "query"]).append_column("candidates", column)

@@ -27,11 +27,12 @@ from reranker_core.models.scores import Scores
 from reranker_core.output.receipts import FOLDER
 from reranker_core.report.summary import print_plan
 from reranker_core.report.workload import workload
+from reranker_core.reuse.keys import keys_name
 from reranker_core.score.loading import load_scorer
 from reranker_core.score.scorer import Scorer
-from tests.reusing import SETTINGS, Night, examples, flat_of, nested_of
+from tests.reusing import SETTINGS, Night, examples, flat_of, nested_of, structs_of
 from tests.running import ROOT
-from tests.tables import config, write
+from tests.tables import STRUCT_COLUMNS, config, write
 
 QUERIES = ["sort a list", "sort a lisT", "read a file", "", "x" * 30, None]
 PASSAGES = ["Sort the list in place.", "Sort the list in place", "é", "e\u0301", " ", "", None]
@@ -50,6 +51,11 @@ KINDS = {
     ),
     "layered": ("model.cutoff_layer=[2, 3]",),
     "instructed": ("input.columns.instruction=instruction", "model.template=qwen3-reranker"),
+}
+LAYOUTS: dict[str, tuple[Callable[..., pa.Table], tuple[str, ...]]] = {
+    "flat": (flat_of, ()),
+    "nested": (nested_of, ()),
+    "structs": (structs_of, STRUCT_COLUMNS),
 }
 Pairs = list[tuple[str | None, str | None]]
 DEMO = ROOT / "demo/model"
@@ -105,22 +111,42 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @st.composite
+def edited(draw: st.DrawFn, text: str | None) -> str | None:
+    """The text with another character somewhere, or one more, or one less."""
+    if text is None:
+        return ""
+    at = draw(st.integers(0, len(text)))
+    return text[:at] + draw(st.sampled_from(["", "e", "E", " ", "\u00e9"])) + text[at + 1 :]
+
+
+@st.composite
 def changed(draw: st.DrawFn, before: Pairs) -> Pairs:
-    """Some of the rows, moved, among new ones."""
-    kept = [row for row in before if draw(st.integers(0, 4))]
+    """Some of the rows, moved, a few of them twice or with an edited text, among new ones."""
+    kept = []
+    for row in before:
+        what = draw(st.sampled_from(["kept", "kept", "kept", "twice", "gone", "query", "passage"]))
+        query, passage = row
+        if what == "query":
+            row = draw(edited(query)), passage
+        elif what == "passage":
+            row = query, draw(edited(passage))
+        kept += [] if what == "gone" else [row] * (1 + (what == "twice"))
     return draw(st.permutations([*kept, *draw(ROWS)]))
 
 
 @st.composite
-def shards(draw: st.DrawFn, rows: Pairs) -> dict[str, pa.Table]:
-    """The rows in files of any names and sizes, flat or nested."""
-    make = draw(st.sampled_from([flat_of, nested_of]))
+def shards(draw: st.DrawFn, rows: Pairs, layout: str) -> dict[str, pa.Table]:
+    """The rows in files of any names and sizes."""
     cuts = sorted(draw(st.sets(st.integers(0, len(rows)), max_size=2)))
     names = draw(st.permutations(["a", "b", "c"]))
     bounds = zip([0, *cuts], [*cuts, len(rows)], strict=True)
-    return {
-        name: make(rows[start:stop]) for name, (start, stop) in zip(names, bounds, strict=False)
-    }
+    found = {}
+    for name, (start, stop) in zip(names, bounds, strict=False):
+        table = LAYOUTS[layout][0](rows[start:stop])
+        own = draw(st.lists(st.sampled_from(INSTRUCTIONS), min_size=len(table)))
+        values = pa.array(own[: len(table)], pa.string())
+        found[name] = table.append_column("instruction", values)
+    return found
 
 
 def distinct(night: Night) -> list[set[tuple[str, str, str | None]]]:
@@ -132,7 +158,11 @@ def distinct(night: Night) -> list[set[tuple[str, str, str | None]]]:
         table = pa.parquet.read_table(part.shard).slice(part.start, part.stop - part.start)
         pairs = set()
         for row in table.to_pylist():
-            passages = row["passage"] if isinstance(row["passage"], list) else [row["passage"]]
+            several = row.get("candidates", row.get("passage"))
+            passages = [
+                each["passage"] if isinstance(each, dict) else each
+                for each in (several if isinstance(several, list) else [several])
+            ]
             query, own = row["query"], row.get(night.prepared.config.input.columns.instruction)
             pairs |= {(query, text, own) for text in passages if None not in (query, text)}
         found.append(pairs)
@@ -141,33 +171,46 @@ def distinct(night: Night) -> list[set[tuple[str, str, str | None]]]:
 
 @pytest.mark.slow
 @given(data=st.data())
-@examples(4)
+@examples(6)
 def test_the_second_night_scores_what_is_new_and_is_the_one_without_reuse(
     model: tuple[Path, Scorer, tuple[str, ...]], data: Any
 ):
     folder = Path(tempfile.mkdtemp())
+    path, scorer, overrides = model
+
+    def write_night(name: str, rows: Pairs) -> None:
+        layouts[name] = data.draw(st.sampled_from([*LAYOUTS]))
+        for shard, table in data.draw(shards(rows, layouts[name])).items():
+            write(folder / name / f"{shard}.parquet", table)
+
+    def night(source: str, output: str, *more: str) -> Night:
+        settings = (*overrides, *LAYOUTS[layouts[source]][1], *more)
+        found = Night(folder / source, folder / output, path, scorer, *settings)
+        assert found.drive() is not None
+        return found
+
     try:
+        layouts: dict[str, str] = {}
         first = data.draw(ROWS.filter(len))
-        second = data.draw(changed(first).filter(len))
-        for name, rows in (("first", first), ("second", second)):
-            for shard, table in data.draw(shards(rows)).items():
-                own = st.lists(st.sampled_from(INSTRUCTIONS), min_size=len(table))
-                values = pa.array(data.draw(own)[: len(table)], pa.string())
-                table = table.append_column("instruction", values)
-                write(folder / name / f"{shard}.parquet", table)
-        path, scorer, overrides = model
-
-        def night(source: str, output: str, *more: str) -> Night:
-            found = Night(folder / source, folder / output, path, scorer, *overrides, *more)
-            assert found.drive() is not None
-            return found
-
-        before = night("first", "before")
+        write_night("first", first)
+        write_night("second", data.draw(changed(first).filter(len)))
+        parts_of = f"plan.part_rows={data.draw(st.sampled_from([1, 4, 50]))}"
+        earlier = [night("first", "before", parts_of)]
+        if data.draw(st.booleans()):  # two outputs, which may have the same pairs
+            write_night("other", data.draw(changed(first).filter(len)))
+            earlier.append(night("other", "before-too"))
+        known = set()
+        for each in earlier:
+            for part, pairs in zip(each.prepared.plan.parts, distinct(each), strict=True):
+                if data.draw(st.integers(0, 5)):
+                    known |= pairs
+                else:  # its keys are lost
+                    each.store.delete(keys_name(part.name))
+        sources = ", ".join(each.store.url for each in earlier)
         plain = night("second", "plain", "reuse.keep=false")
-        reused = night("second", "reused", f"reuse.from={folder / 'before'}", "reuse.check=0")
+        reused = night("second", "reused", f"reuse.from=[{sources}]", "reuse.check=0")
         for one, other in zip(plain.tables(), reused.tables(), strict=True):
             assert one.equals(other)
-        known = set().union(*distinct(before))
         parts = distinct(reused)
         assert reused.forwarded == sum(len(pairs - known) for pairs in parts)
         assert reused.manifest.get("reuse", {"pairs": 0})["pairs"] == sum(
