@@ -21,7 +21,13 @@ from tests.marks import more
 from tests.nights import night
 from tests.tables import flat, write
 
-HOSTILE = "<script>document.title='run'</script><img src=x onerror=\"document.title='run'\">$a_b$&'"
+RUN = "document.title='run'"
+HOSTILE = SHORT = f'<script>{RUN}</script><img src=x onerror="{RUN}">$a_b$&\''
+# Other ways out: of an attribute, of the style, of a comment, of a template, of text in an SVG.
+HOSTILE += (
+    f'" onmouseover="{RUN}" \'{{{{ 7 * 191 }}}}{{% raw %}}</style></svg>--><svg onload={RUN}>'
+)
+HOSTILE += f'<a href="javascript:{RUN}">]]></title></textarea>\u2028\u202e\x01'
 DRIFT = {
     "against": HOSTILE,
     "sampled": 1.0,
@@ -45,6 +51,16 @@ DRIFT = {
     "settings": [HOSTILE],
 }
 
+COMPARED = {"measure": HOSTILE, "queries": 2, "before": 0.1, "after": 0.2, "low": None, "high": 1.0}
+QUALITY = {
+    "share_of_queries": 0.5,
+    "judged": 2,
+    "absent": 1,
+    "comparisons": [COMPARED],
+    "groups": {HOSTILE: [COMPARED]},
+    "worst": [[HOSTILE, -0.5]],
+}
+
 
 def told(output):
     return outcome(read_night(output.store))
@@ -56,12 +72,21 @@ def hostile(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
     for number in range(3):
         table = flat(40, query_id=[f"{HOSTILE}{row}" for row in range(40)])
-        write(folder / "in" / f"{number}{HOSTILE.replace('/', '_')}.parquet", table)
+        write(folder / "in" / f"{number}{SHORT.replace('/', '_')}.parquet", table)
     output = night(folder, bad=3, replica=HOSTILE, source=folder / "in")
-    with pytest.raises(Incomplete), Recorder(output.store, 2, 0.0, software={HOSTILE: HOSTILE}):
+    settings = output.config.model_dump(mode="json")
+    settings |= {HOSTILE: {HOSTILE: HOSTILE}, "model": {"path": HOSTILE, "revision": [HOSTILE]}}
+    facts = {"software": {HOSTILE: HOSTILE}, "configuration": settings}
+    with pytest.raises(Incomplete), Recorder(output.store, 2, 0.0, **facts):
         raise Incomplete(HOSTILE)
     facts = {"not_kept": [HOSTILE], "scored_as": HOSTILE, "model": {"path": HOSTILE}}
-    conclude(output.store, output.run, output.config, facts, lambda _: {"drift": DRIFT})
+    conclude(
+        output.store,
+        output.run,
+        output.config,
+        facts,
+        lambda _: {"drift": DRIFT, "quality": QUALITY},
+    )
     write_page(output.store, read_night(output.store))
     return output
 
@@ -101,7 +126,14 @@ def test_a_browser_shows_all_of_the_page_and_runs_nothing_of_the_data(
     shown.goto(f"file://{hostile.store.path(PAGE)}")
     assert (problems, len(requests)) == ([], 1)
     assert shown.title().startswith("COMPLETE, WITH REMARKS")
-    assert shown.locator("script, img, iframe, link").count() == 0
+    assert shown.locator("script, img, iframe, link, textarea").count() == 0
+    ours = "[...document.querySelectorAll('*')].flatMap((e) => [...e.attributes])"
+    assert shown.evaluate(f"{ours}.filter((a) => a.name.startsWith('on')).length") == 0
+    assert shown.evaluate(f"{ours}.filter((a) => /^javascript:/i.test(a.value)).length") == 0
+    assert "1337" not in shown.locator("body").inner_text()
+    for each in shown.locator("a").all():
+        each.dispatch_event("mouseover")
+    assert shown.title().startswith("COMPLETE, WITH REMARKS")
     # Nothing is wider than the window: tables that are wide scroll by themselves.
     assert shown.evaluate("document.documentElement.scrollWidth") <= width
     charts = shown.locator("svg")
@@ -128,6 +160,7 @@ def test_a_browser_shows_all_of_the_page_and_runs_nothing_of_the_data(
     assert headings == [
         "Pairs without a score",
         "Compared with the earlier output",
+        "Quality",
         "Scores",
         "Shards",
         "Time and resources",
