@@ -6,11 +6,14 @@ import io
 import re
 import shutil
 import sys
-from typing import IO, TextIO, cast
+from typing import IO, Any, TextIO, cast
 
 from rich.console import Console
+from rich.text import Text
 
 _NO_LIMIT = 100_000  # columns; a line of a log or a file is as long as what it says
+# All but line ends, which Rich writes, and what it leaves out.
+_CONTROL = re.compile(r"[\x00-\x06\x0e-\x1f\x7f-\x9f]")
 
 
 def help_width() -> int:
@@ -21,9 +24,16 @@ def help_width() -> int:
 def make_console() -> Console:
     """A console for standard output."""
     if sys.stdout.isatty():
-        return Console(emoji=False)
+        return _Console(emoji=False)
     file = cast(IO[str], _Unpadded(sys.stdout))
-    return Console(file=file, width=_NO_LIMIT, soft_wrap=True, emoji=False)
+    return _Console(file=file, width=_NO_LIMIT, soft_wrap=True, emoji=False)
+
+
+class _Console(Console):
+    """Shows the control characters of texts, ids and paths. A terminal would obey them."""
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        return super().render_str(_CONTROL.sub(lambda found: ascii(found[0])[1:-1], text), **how)
 
 
 class _Unpadded(io.TextIOBase):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
+import pytest
+from rich.markup import escape
 from rich.table import Table
 
 from reranker_core.command.console import make_console
@@ -41,6 +44,21 @@ def test_texts_of_users_are_printed_as_they_are(capsys):
     assert "a :warning: of b" in printed
     assert "[label]" in printed
     assert "s3://b/[/x]/:x:" in printed
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_texts_of_users_cannot_command_a_terminal(capsys, monkeypatch, terminal):
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda self: terminal)
+    odd = "id\x1b[2J\x1b]0;title\x07\x9b31m\x00 ends\there"
+    console = make_console()
+    console.print(escape(odd))
+    table = _table("t")
+    table.add_row(odd, odd)
+    console.print(table)
+    printed = capsys.readouterr().out
+    plain = printed if not terminal else re.sub(r"\x1b\[[0-9;]*m", "", printed)
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", plain)
+    assert plain.count(r"id\x1b[2J\x1b]0;title\x9b31m\x00 ends") == 3
 
 
 def test_a_terminal_has_its_width(monkeypatch):
