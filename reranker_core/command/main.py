@@ -25,6 +25,7 @@ from reranker_core.command.help import EXIT_CODES
 from reranker_core.command.messages import tell_error
 from reranker_core.command.subcommand import HELP_OPTIONS, hint_for
 from reranker_core.errors import RerankError
+from reranker_core.stopping import Stopped, ignore_signals
 
 NAME = "batch-reranker"
 SUBCOMMANDS: tuple[click.Command, ...] = (
@@ -103,4 +104,8 @@ def execute(command: click.Command, name: str) -> NoReturn:
     except RerankError as error:
         tell_error(str(error))
         sys.exit(error.exit_code)
+    except Stopped as stopped:
+        ignore_signals()
+        tell_error(str(stopped))
+        sys.exit(stopped.exit_code)
     sys.exit(code or 0)

@@ -22,6 +22,7 @@ from reranker_core.input.types.conversion import with_values
 from reranker_core.reuse.hashes import pair_hashes
 from reranker_core.reuse.keys import PartKeys
 from reranker_core.reuse.known import Known, Reuse
+from reranker_core.stopping import Stopped
 
 if TYPE_CHECKING:  # for who commits parts, and needs no tokenizer
     from reranker_core.encode.formats.pair_format import PairFormat
@@ -91,7 +92,7 @@ def encode_part(
     before([], pairs.characters)
     try:
         sequences = tokenized(pairs, pair_format, whole)
-    except (RerankError, KeyboardInterrupt, SystemExit):
+    except (RerankError, Stopped, KeyboardInterrupt, SystemExit):
         raise
     except BaseException:  # a panic of the tokenizer's Rust is no Exception
         bad = unreadable(pairs, pair_format, whole, before=before)

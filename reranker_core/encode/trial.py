@@ -14,6 +14,7 @@ import numpy as np
 from reranker_core.encode.sequences import TokenSequences
 from reranker_core.errors import RerankError
 from reranker_core.input.pairs import Pairs, Status
+from reranker_core.stopping import Stopped
 
 if TYPE_CHECKING:  # for who commits parts, and needs no tokenizer
     from reranker_core.encode.formats.pair_format import PairFormat
@@ -144,7 +145,7 @@ class _Trial:
                 self._encode(texts, [""], own and [own[item] for item in items])
             else:
                 self._encode([""], texts, None)
-        except (RerankError, KeyboardInterrupt, SystemExit):
+        except (RerankError, Stopped, KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # noqa: BLE001 - a panic of the tokenizer's Rust is no Exception
             return True

@@ -22,6 +22,7 @@ from typing import Any
 from reranker_core.errors import RerankError
 from reranker_core.errors.redaction import without_credentials
 from reranker_core.output.receipts import Receipt
+from reranker_core.stopping import Stopped
 from reranker_core.storage.parallel import in_parallel
 from reranker_core.storage.store import Store
 
@@ -174,9 +175,10 @@ class Recorder:
         attempt.outcome, attempt.exit_code = "scored", 0
         if error is not None:
             attempt.outcome = type(error).__name__
-            attempt.exit_code = error.exit_code if isinstance(error, RerankError) else 1
+            attempt.exit_code = 1
             # Only messages of our own are known to hold no text of users.
-            if isinstance(error, RerankError):
+            if isinstance(error, (RerankError, Stopped)):
+                attempt.exit_code = error.exit_code
                 attempt.error = without_credentials(str(error)[:_LONGEST_ERROR])
         self._sample()
         attempt.end = _utc(time.time())

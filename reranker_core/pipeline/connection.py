@@ -22,7 +22,7 @@ from reranker_core.pipeline import prose
 from reranker_core.pipeline.placement import TASK_SLOTS
 from reranker_core.pipeline.pool import autoscaling
 from reranker_core.score.cores import usable_cores
-from reranker_core.stopping import stopped
+from reranker_core.stopping import Stopped
 
 log = logging.getLogger(__name__)
 
@@ -128,11 +128,12 @@ def _ended_in_order() -> Iterator[None]:
     """A signal while Ray starts ends the run. At SIGTERM, Ray itself would end the process."""
     try:
         yield
-    except (RerankError, SystemExit) as error:
+    except (RerankError, Stopped):
         ray.shutdown()
-        if isinstance(error, RerankError):
-            raise
-        raise stopped(signal.SIGTERM) from None
+        raise
+    except SystemExit:
+        ray.shutdown()
+        raise Stopped(signal.SIGTERM) from None
 
 
 def check_address(key: str, address: str) -> None:

@@ -178,7 +178,7 @@ def _cpus_beside_gpus(
     alone = max(
         (max(node.get("CPU", 0) - spare, 0) for node in nodes if node.get("GPU")), default=0
     )
-    if not shares or wanted <= share or wanted > alone:  # or no replica fits, which is told
+    if not shares or wanted <= share or wanted > alone > 0:  # or no replica fits, which is told
         return wanted
     log.warning(
         "replicas.num_cpus=%g is lowered to %g: otherwise replicas would leave GPUs unused, or "

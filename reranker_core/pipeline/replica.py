@@ -57,7 +57,6 @@ class Replica:
         self._error: Exception | None = None
         self._holds = False
         self._told = 0.0
-        self._free_since: float | None = None
         self._turn = threading.Lock()
         self._origin = _origin()
         threading.Thread(target=end_with, args=(coordinator,), daemon=True, name="end").start()
@@ -66,6 +65,7 @@ class Replica:
             self._follow(ask(coordinator, "load", self._origin) or self._start(threads))
         except Exception as error:  # noqa: BLE001 - it is raised, later
             self._error = error
+        self._free_since = time.perf_counter()
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """The receipts of the parts of a block; none where others are to score them."""
@@ -131,7 +131,7 @@ class Replica:
     def _compute(self, part: Part, encoded: EncodedPart) -> tuple[Scores, dict[str, Any]] | None:
         """The scores, and what their receipt tells; None if another device is to score the part."""
         start = time.perf_counter()
-        waited = start - (self._free_since or start)
+        waited = start - self._free_since
         caution = ask(self._coordinator, "begin", "score", part.name, self._origin.device)
         if caution is not None and caution.elsewhere:
             return None

@@ -48,6 +48,7 @@ def watched(
         for item in items:
             watch.last = time.monotonic()
             yield item
+            watch.raise_error()  # again: something may have handled it
             watch.last = time.monotonic()
     finally:
         watch.end.set()
@@ -72,7 +73,12 @@ class _Watch:
 
     def interrupted(self, number: int, frame: FrameType | None) -> None:
         """What the signal does to the main thread."""
-        if self._error is not None and not self.end.is_set():
+        if not self.end.is_set():
+            self.raise_error()
+
+    def raise_error(self) -> None:
+        """The error that the other thread has found, if any."""
+        if self._error is not None:
             raise self._error
 
     def _run(self) -> None:

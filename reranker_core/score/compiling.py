@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch._dynamo
-import torch._inductor.config
 
 from reranker_core.device import torch_threads
 from reranker_core.encode.sequences import Int64s, TokenSequences, take
@@ -60,7 +59,7 @@ def compile_if_faster(engine: Engine, sequences: TokenSequences) -> str:
         remedy = " If a C++ compiler is missing, install one on the nodes."
     if problem or ratio > worth:
         engine.compiled = None
-        torch._dynamo.reset()  # what was compiled holds the weights once more
+        torch._dynamo.reset()
     if problem:
         log.warning(
             "compiled code cannot be used (%s); the plain model is used.%s score.compile=false "
@@ -83,16 +82,15 @@ def compile_if_faster(engine: Engine, sequences: TokenSequences) -> str:
 
 def _compared(engine: Engine, few: TokenSequences) -> tuple[float, bool]:
     """Time of the compiled code as a share of the plain model's, and whether scores are equal."""
-    on_gpu, sequences = engine.device.type == "cuda", _filling(engine, few)
-    compiled = (
-        compile_by_layer(engine.model) if on_gpu else torch.compile(engine.model, dynamic=True)
-    )
+    sequences = _filling(engine, few)
+    compiled = compile_by_layer(engine.model)
     engine.compiled = compiled
-    # Frozen: weights become constants, which oneDNN packs as its products want them.
-    with torch._inductor.config.patch(freezing=not on_gpu):
-        for threads in engine.compiled_threads:
-            with torch_threads(threads):  # the number is compiled in
-                engine.one_batch(sequences, np.arange(2))
+    lengths = sequences.tokens.lengths
+    batches = np.array([[0, 0], [lengths.argmin(), lengths.argmax()]])  # without and with a mask
+    for threads in engine.compiled_threads:
+        with torch_threads(threads):  # the number is compiled in
+            for rows in batches:
+                engine.one_batch(sequences, rows)
     engine.compute(sequences)
     ratios, same = [], True
     for _ in range(_ROUNDS):

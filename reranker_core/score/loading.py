@@ -122,8 +122,8 @@ class _Loading:
             "dtype": self.dtype,
             "processor": processor(self.device),
             "dtype_reason": reason,
-            "compiled": self._compile(scorer, engine, loaded.reentrant and kind in kinds),
             "products": self._pack(scorer, engine),
+            "compiled": self._compile(scorer, engine, loaded.reentrant and kind in kinds),
             "model": self.checkpoint.digests,
             "prompt": pair_format.layout,
         }
@@ -199,7 +199,7 @@ class _Loading:
     def _pack(self, scorer: Scorer, engine: Engine) -> str:
         """Use packed products where they are faster. Returns the outcome in words."""
         # Which kernel is faster may be measured otherwise in another replica.
-        if self.device != "cpu" or scorer.reproducible or engine.compiled is not None:
+        if self.device != "cpu" or scorer.reproducible:
             return ""
         threads = max(torch.get_num_threads() // engine.streams, 1)
         return pack_where_faster(engine.model, engine.shapes.max_tokens, threads)

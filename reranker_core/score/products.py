@@ -6,8 +6,10 @@ weights packed as its products need them. Which is faster depends on the CPU (do
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
+import weakref
 from collections.abc import Callable, Iterator
 
 import torch
@@ -22,6 +24,34 @@ _SECONDS = 1.0  # of measuring a kind of layer
 # Of the time. Where the kernels are nearly as fast, the choice would differ from run to run, and
 # the last bits of scores with it.
 _WORTH = 0.95
+
+
+# torch.compile takes no packed tensors. So compiled code names the weights by a number, which is a
+# tensor: then all layers of a model share their code.
+_NUMBERED = "batch_reranker::numbered_linear"
+_numbers = itertools.count()
+_weights: dict[int, torch.Tensor] = {}
+
+torch.library.define(
+    _NUMBERED, "(Tensor inputs, Tensor number, Tensor? bias, int features) -> Tensor"
+)
+
+
+@torch.library.impl(_NUMBERED, "CPU")
+def _numbered_linear(
+    inputs: torch.Tensor, number: torch.Tensor, bias: torch.Tensor | None, features: int
+) -> torch.Tensor:
+    return _linear(inputs, _weights[int(number)], bias)
+
+
+@torch.library.register_fake(_NUMBERED)
+def _(inputs: torch.Tensor, number: object, bias: object, features: int) -> torch.Tensor:
+    return inputs.new_empty(*inputs.shape[:-1], features)
+
+
+def _linear(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")
+    return found
 
 
 class PackedLinear(torch.nn.Module):
@@ -40,15 +70,23 @@ class PackedLinear(torch.nn.Module):
         self.weight: torch.Tensor
         packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), tokens)
         self.register_buffer("weight", packed, persistent=False)
+        self.out_features = layer.out_features
+        number = next(_numbers)
+        self.number: torch.Tensor
+        self.register_buffer("number", torch.tensor(number), persistent=False)
+        _weights[number] = packed
+        weakref.finalize(self, _weights.pop, number)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Shape (…, in features) to (…, out features)."""
+        if torch.compiler.is_compiling():
+            compiled: torch.Tensor = torch.ops.batch_reranker.numbered_linear(
+                inputs, self.number, self.bias, self.out_features
+            )
+            return compiled
         if not self.weight.is_mkldnn:
             return torch.nn.functional.linear(inputs, self.weight, self.bias)
-        found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
-            inputs, self.weight, self.bias, "none", [], ""
-        )
-        return found
+        return _linear(inputs, self.weight, self.bias)
 
 
 def pack_where_faster(model: torch.nn.Module, tokens: int, threads: int) -> str:

@@ -1,6 +1,7 @@
 """A reranker that meets trouble on the GPUs that a file names, and computes on a CPU elsewhere.
 
-There it waits after three parts until all replicas that never score are set aside.
+There it waits after three parts until all replicas that never score are set aside, and as long as
+there is a file `hold`.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ def troubled(logits):
             lost.touch()
         if lost.exists():  # it stays lost, whichever process asks
             raise torch.AcceleratorError("CUDA error: uncorrectable ECC error encountered")
-    elif begun:
-        useless = [each for each in troubles.values() if each != "is lost"]
-        while len(set_aside()) < len(useless):
+    elif begun and trouble != "joins":
+        useless = [each for each in troubles.values() if each in ("fails", "disagrees")]
+        while len(set_aside()) < len(useless) or (FOLDER / "hold").exists():
             time.sleep(0.1)
     return logits
 
@@ -65,5 +66,5 @@ def troubled_model(bert: Path, folder: Path, seconds: float = 0.0) -> Path:
 
 
 def set_troubles(folder: Path, troubles: dict[str, str]) -> None:
-    """`fails`, `disagrees` or `is lost`, by node id and number of the GPU."""
+    """By node id and number of the GPU: `fails`, `disagrees`, `is lost`; `joins` never waits."""
     (folder / "troubles.json").write_text(json.dumps(troubles))

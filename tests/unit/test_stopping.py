@@ -10,14 +10,17 @@ from tests.running import ROOT
 
 JOB = """
 import sys, time
-from reranker_core.errors import Incomplete
-from reranker_core.stopping import stop_on_signals
+from reranker_core.stopping import Stopped, stop_on_signals
 
 stop_on_signals()
 try:
     print("at work", flush=True)
-    time.sleep(60)
-except Incomplete as error:
+    while True:
+        try:
+            time.sleep(60)
+        except Exception:
+            print("taken for an error", flush=True)
+except Stopped as error:
     print("shutting down", flush=True)
     print(sys.stdin.readline(), end="")
     sys.exit(f"{error.exit_code} {error}")

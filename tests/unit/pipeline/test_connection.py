@@ -11,10 +11,10 @@ from collections import namedtuple
 import pytest
 
 from reranker_core.config import load_config
-from reranker_core.errors import ConfigError, Incomplete
+from reranker_core.errors import ConfigError
 from reranker_core.pipeline import connection
 from reranker_core.pipeline.connection import check_address, check_machine
-from reranker_core.stopping import stop_on_signals
+from reranker_core.stopping import Stopped, stop_on_signals
 from tests.marks import more
 
 UV = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
@@ -53,7 +53,7 @@ def test_a_signal_while_ray_starts_ends_the_run(address, number, monkeypatch):
     try:
         settings = ["input.path=a", "output.path=b", "model.path=c", f"ray.address={address}"]
         with (
-            pytest.raises(Incomplete, match=f"stopped by {number.name}"),
+            pytest.raises(Stopped, match=f"stopped by {number.name}"),
             connection.connected(load_config(None, settings)),
         ):
             pass

@@ -52,6 +52,9 @@ def test_all_gpus_have_a_replica_and_each_node_a_free_cpu(
 def test_fewer_cpus_than_configured_are_told(caplog: pytest.LogCaptureFixture):
     placed([EIGHT], "replicas.num_gpus=1", "replicas.num_cpus=1")
     assert "replicas.num_cpus=1 is lowered to 0.875" in caplog.text
+    one_cpu = {"CPU": 1.0, "GPU": 1.0}
+    assert sizes(placed([CPUS, one_cpu], "replicas.num_cpus=0.5")) == (1, 1, 1, 0, 1)
+    assert "replicas.num_cpus=0.5 is lowered to 0:" in caplog.text
 
 
 def test_the_smallest_node_decides_how_many_cpus_a_replica_has():
