@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as dataset
+import pyarrow.parquet as pq
 
 from reranker_core.convert.typed import BATCH_ROWS, Csv, JsonLines
 from reranker_core.errors import ConfigError, InputError, brief
@@ -151,10 +154,37 @@ def _arrow(path: str, kind: str) -> pa.RecordBatchReader:
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: cannot be read: {brief(error)}") from None
 
+    schema = _as_parquet(path, reader.schema)
+
     def batches() -> Iterator[pa.RecordBatch]:
         try:
-            yield from reader
+            for batch in reader:
+                yield batch if schema == reader.schema else _decoded(batch, schema)
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{path}: cannot be read: {brief(error)}") from None
 
-    return pa.RecordBatchReader.from_batches(reader.schema, batches())
+    return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def _as_parquet(path: str, schema: pa.Schema) -> pa.Schema:
+    """The schema without run-end encoding, which Parquet has of its own."""
+    fields = []
+    for field in schema:
+        kind = field.type.value_type if pa.types.is_run_end_encoded(field.type) else field.type
+        fields.append(field.with_type(kind))
+        try:
+            pq.write_table(pa.table({"x": pa.nulls(1, kind)}), io.BytesIO())
+        except (pa.ArrowException, ValueError):
+            raise InputError(
+                f"{path}: column '{field.name}' has the type {field.type}, which Parquet cannot "
+                "represent. Write the file with another type of this column, or without it"
+            ) from None
+    return pa.schema(fields, schema.metadata)
+
+
+def _decoded(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    columns = (
+        pc.run_end_decode(column) if pa.types.is_run_end_encoded(column.type) else column
+        for column in batch.columns
+    )
+    return pa.RecordBatch.from_arrays(list(columns), schema=schema)

@@ -294,6 +294,36 @@ def test_arrow_and_orc_files_come_out_as_they_are(tmp_path: Path):
         assert shards(tmp_path / f"{name}-out").equals(table)
 
 
+def test_run_ends_of_arrow_files_are_decoded(tmp_path: Path):
+    table = flat(3)
+    ends = pa.RunEndEncodedArray.from_arrays(pa.array([1, 3], pa.int32()), pa.array(["a", "b"]))
+    table = table.set_column(3, "passage", ends).append_column("more", ends)
+    with ipc.new_file(str(tmp_path / "a.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    call(tmp_path / "a.arrow", "--to", tmp_path / "out")
+    assert shards(tmp_path / "out").select(["passage", "more"]).to_pydict() == {
+        "passage": ["a", "b", "b"], "more": ["a", "b", "b"],
+    }  # fmt: skip
+
+
+UNKNOWN_TO_PARQUET = {
+    "interval": pa.array([pa.MonthDayNano([1, 2, 3])]),
+    "union": pa.UnionArray.from_sparse(pa.array([0], pa.int8()), [pa.array([1]), pa.array(["x"])]),
+    "empty struct": pa.array([{}], pa.struct([])),
+    "dictionary of lists": pa.DictionaryArray.from_arrays(pa.array([0]), pa.array([["x"]])),
+}
+
+
+@pytest.mark.parametrize("more", UNKNOWN_TO_PARQUET.values(), ids=UNKNOWN_TO_PARQUET)
+def test_types_that_parquet_does_not_have_are_named(tmp_path: Path, more: pa.Array):
+    table = flat(1).append_column("more", more)
+    with ipc.new_file(str(tmp_path / "a.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    told = refusal(tmp_path / "a.arrow", "--to", tmp_path / "out")
+    assert "a.arrow: column 'more' has the type" in told
+    assert not (tmp_path / "out").exists()
+
+
 def test_several_files_are_several_shards(tmp_path: Path):
     first = lines(tmp_path / "a.jsonl", flat(4).to_pylist())
     second = lines(tmp_path / "b.jsonl", flat(4, first=4).to_pylist())
