@@ -21,6 +21,7 @@ _FILES = (
     ("report", "qrels"),
     ("reuse", "from"),
 )
+_AUTO = "auto"  # the output beside this one
 _PACKAGES = ("ray", "torch", "transformers", "tokenizers", "pyarrow", "numpy")
 
 
@@ -66,7 +67,9 @@ def configuration(plan: Plan, scoring: dict[str, Any], config: Config) -> dict[s
     found["model"]["digest"] = short_digest(scoring["model"])
     for section, name in _FILES:
         given = found[section][name]
-        if given is not None and given != "auto":
+        if isinstance(given, list):
+            found[section][name] = [each if each == _AUTO else _absolute(each) for each in given]
+        elif given not in (None, _AUTO):
             found[section][name] = _absolute(given)
     redacted: dict[str, Any] = without_credentials(found)
     return redacted

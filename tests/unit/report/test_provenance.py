@@ -12,7 +12,7 @@ def test_paths_are_recorded_from_the_root(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(Path("in") / "a.parquet", flat(2))
     settings = ["input.path=in", "output.path=out", "model.path=m", "preflight.canaries=c"]
-    more = ["report.qrels=q", "report.against=old", "reuse.from=[one, s3://b/two]"]
+    more = ["report.qrels=q", "report.against=old", "reuse.from=[one, auto, s3://b/two]"]
     config = load_config(None, [*settings, *more])
     scoring = {"model": {"weights": "1"}, "dtype": "float32"}
     found = configuration(make_plan(config), scoring, config)
@@ -22,7 +22,7 @@ def test_paths_are_recorded_from_the_root(tmp_path, monkeypatch):
         f"{tmp_path}/q",
         f"{tmp_path}/old",
     )
-    assert found["reuse"]["from"] == [f"{tmp_path}/one", "s3://b/two"]
+    assert found["reuse"]["from"] == [f"{tmp_path}/one", "auto", "s3://b/two"]
     automatic = load_config(None, [*settings, "report.against=auto", "reuse.from=auto"])
     found = configuration(make_plan(automatic), scoring, automatic)
     assert (found["report"]["against"], found["reuse"]["from"]) == ("auto", "auto")
