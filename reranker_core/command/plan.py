@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -45,7 +46,7 @@ def plan(config: Config, console: Console, estimate: bool, path: str | None) -> 
     from reranker_core.report.summary import print_estimate
     from reranker_core.report.workload import workload
 
-    here = _replicas_here(prepared)
+    here = replicas_here(prepared)
     work = workload(prepared)
     speed = speed_of(prepared, work, here)
     found = None
@@ -58,12 +59,9 @@ def plan(config: Config, console: Console, estimate: bool, path: str | None) -> 
         write_json(path, estimates.as_dict(work, speed, found))
 
 
-def _replicas_here(prepared: Prepared) -> Replicas | None:
-    """The replicas of a run that starts a Ray of its own; None on a cluster, or without work.
-
-    Raises:
-        ConfigError: this machine has no room for a replica.
-
+def replicas_here(prepared: Prepared) -> Replicas | None:
+    """The replicas of a run that starts a Ray of its own; None on a cluster. A configuration with
+    more replicas than this machine has room for is taken for one of a cluster.
     """
     import torch
 
@@ -74,13 +72,22 @@ def _replicas_here(prepared: Prepared) -> Replicas | None:
     from reranker_core.score.cores import usable_cores
 
     config = prepared.config
-    if joins_cluster(config) or not prepared.todo:
+    if joins_cluster(config):
         return None
     gpus = 0 if config.model.device == "cpu" else torch.cuda.device_count()
     this = node(usable_cores() + TASK_SLOTS, gpus, config.replicas.accelerator_type)
-    found = place(config, len(prepared.todo), True, [this])
-    device = "cuda" if found.num_gpus else "cpu"
-    return Replicas(found.max, found.num_cpus, found.num_gpus, processor(device))
+    try:
+        found = place(config, sys.maxsize, True, [this])
+    except ConfigError:  # there is no room for any
+        return None
+    if found.max < (config.replicas.max or 1):
+        return None
+    return Replicas(
+        max(1, min(found.max, len(prepared.todo))),
+        found.num_cpus,
+        found.num_gpus,
+        processor("cuda" if found.num_gpus else "cpu"),
+    )
 
 
 def show_plan(config: Config, console: Console) -> Prepared:

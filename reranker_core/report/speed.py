@@ -227,7 +227,7 @@ def _measured(prepared: Prepared, work: Workload, here: Replicas | None) -> Spee
         (1.0 if here is None else here.gpus) if on_gpu else 0.0,
         f"{seconds:.0f} s of scoring in this process ({report.device} {report.processor} "
         f"{report.dtype}, {threads} threads)",
-        ("measured on this machine, not on the cluster",) if here is None else (),
+        ("measured on this machine",) if here is None else (),
     )
 
 

@@ -142,7 +142,6 @@ def test_the_command_prints_it_and_writes_it_without_texts(bert, tmp_path, capsy
     attempt(made, "monday", 40_000, processor=processor("cpu"), cpus=float(usable_cores()))
     settings = [f"input.path={tmp_path / 'in'}", f"output.path={made.store.url}"]
     settings += [f"model.path={bert}", "plan.price_per_hour=2", "model.device=cpu"]
-    settings.append("replicas.max=64")  # one has room
     path = tmp_path / "estimate.json"
     plan.main([*settings, "--estimate", "--json", str(path)], standalone_mode=False)
     printed = capsys.readouterr().out
