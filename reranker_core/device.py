@@ -92,6 +92,21 @@ def resolve_device(configured: str) -> str:
     return configured
 
 
+def refuse_absent_gpus(num_gpus: float | None) -> None:
+    """Check `replicas.num_gpus` on this machine, which runs all replicas.
+
+    Raises:
+        ConfigError: GPUs are asked for and not there.
+
+    """
+    if num_gpus and not torch.cuda.is_available():
+        raise ConfigError(
+            f"replicas.num_gpus={num_gpus:g}, but torch finds no GPU on {os.uname().nodename}. Set "
+            "ray.address to a cluster with GPUs, or leave replicas.num_gpus out to use the CPUs of "
+            "this machine"
+        )
+
+
 def number_formats(configured: str, device: str) -> dict[str, str]:
     """The number formats to try, in this order, each with the reason; one if it is configured.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from reranker_core.checks import Inspection
 from reranker_core.config import Config
-from reranker_core.device import resolve_device
+from reranker_core.device import refuse_absent_gpus, resolve_device
 from reranker_core.encode.formats.pair_format import PairFormat
 from reranker_core.errors import ConfigError
 from reranker_core.input.plan import Part, Plan, make_plan
@@ -105,8 +105,14 @@ def prepare(config: Config) -> Prepared:
     store = Store(config.output.path)
     store.check_writable()
     plan = _planned(config, store)
+    if not plan.rows:
+        log.warning(
+            "the input has no rows, so the output will have no data files: check input.path=%s",
+            plan.shards[0].file.url if plan.shards else config.input.path,
+        )
     if not joins_cluster(config):
         resolve_device(config.model.device)
+        refuse_absent_gpus(config.replicas.num_gpus)
     checkpoint = open_checkpoint(config.model)
     inspection = Inspection(config.preflight.checks)
     inspection.add(check_checkpoint(checkpoint, config.model, config.preflight.golden))

@@ -59,7 +59,7 @@ def derive(output: str, overrides: tuple[str, ...], to: str, config: str | None)
     source, target = Store(output), Store(to)
     if f"{target.url}/".startswith(f"{source.url}/"):
         raise ConfigError(
-            f"--to {to} is {output} or a folder in it, whose files are never changed. Choose "
+            f"--to {to} is {output} or a folder in it. `derive` changes nothing there. Choose "
             "another folder"
         )
     target.check_writable()

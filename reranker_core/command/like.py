@@ -43,8 +43,9 @@ def configuration_like(
     found = found or recorded_manifest(store).get("configuration") or {}
     if not found:
         raise ConfigError(
-            f"{option}{output}: this output does not contain its configuration, because an earlier "
-            "version of batch-reranker wrote it. Use --config"
+            f"{option}{output}: this output does not contain its configuration. If `derive` has "
+            "not finished it, repeat that command. If an earlier version of batch-reranker wrote "
+            "it, use --config"
         )
     replaced = {override.partition("=")[0].strip() for override in overrides}
     hidden = [key for key in hidden_keys(found) if key not in replaced]

@@ -9,6 +9,8 @@ from rich.console import Console
 from reranker_core.command.subcommand import subcommand
 from reranker_core.config import Config
 
+_LIMIT = "max_quarantined_fraction"
+
 
 @subcommand(
     "verify",
@@ -19,7 +21,7 @@ def verify(config: Config, console: Console) -> None:
     """Prove that an output is complete and unchanged, using only its own files.
 
     OUTPUT is the output folder of a run, as in output.path=OUTPUT. Does not read the input or the
-    model, and changes nothing.
+    model, and changes nothing. The limit on quarantined pairs is that of the run, unless it is set.
     """
     # Late, so that --help and a wrong configuration answer at once.
     from reranker_core.output import manifest
@@ -29,5 +31,10 @@ def verify(config: Config, console: Console) -> None:
 
     start = time.monotonic()
     store = Store(config.output.path)
-    totals = manifest.verify(store, require_recorded(store), config)
+    run = require_recorded(store)
+    if _LIMIT not in config.guard.model_fields_set:
+        limits = manifest.recorded_manifest(store).get("configuration", {}).get("guard", {})
+        recorded = {name: limit for name, limit in limits.items() if name == _LIMIT}
+        config = config.model_copy(update={"guard": config.guard.model_copy(update=recorded)})
+    totals = manifest.verify(store, run, config)
     print_proof(totals, store, time.monotonic() - start, console)

@@ -98,10 +98,22 @@ def _parse(override: str) -> tuple[str, str]:
     key, equals, text = override.partition("=")
     if not equals:
         raise ConfigError(
-            f"'{override}' has no '='; expected SECTION.KEY=VALUE, such as input.path=FILE or "
-            "output.path=FOLDER"
+            f"'{override}' has no '='; expected SECTION.KEY=VALUE without spaces around '=', such "
+            f"as input.path=FILE{_meant(override)}"
         )
     return key.strip(), text
+
+
+def _meant(word: str) -> str:
+    """What a file or folder without its key may be, by what it contains."""
+    path = Path(word)
+    if path.suffix in (".yaml", ".yml"):
+        return f". For a configuration file, write --config {word}"
+    if (path / "config.json").is_file():
+        return f". For a model, write model.path={word}"
+    if path.exists():
+        return f". For the input, write input.path={word}"
+    return ""
 
 
 def _value(key: str, text: str) -> Any:

@@ -22,7 +22,12 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         text = Path(path).read_bytes().decode("utf-8-sig")
         tree = yaml.load(text, _UniqueKeys)
     except OSError as error:
-        raise ConfigError(f"--config {path}: cannot be read ({error.strerror})") from None
+        key = (
+            "; it seems to be a key: --config must be followed by a file"
+            if "=" in str(path)
+            else ""
+        )
+        raise ConfigError(f"--config {path}: cannot be read ({error.strerror}){key}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"--config {path}: is not UTF-8 text (byte {error.start}); save it as UTF-8"

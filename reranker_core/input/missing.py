@@ -48,10 +48,21 @@ def missing_columns(
     said = "column " if len(names) == 1 else "columns "
     said += ", ".join(f"'{name}'" for name in names)
     right = "the right column" if len(names) == 1 else "the right columns"
+    advice = f"Set {right} with {' '.join(remedies)}"
+    if is_output(arrow) and "input.columns.passage" in lacking:
+        advice = (
+            "This seems to be an output of batch-reranker, without texts. Set input.path to the "
+            "input of that run"
+        )
     return InputError(
         f"{shard}: {said} {'is' if len(names) == 1 else 'are'} missing; the columns are "
-        f"{', '.join(there) or 'none'}. Set {right} with {' '.join(remedies)}"
+        f"{', '.join(there) or 'none'}. {advice}"
     )
+
+
+def is_output(arrow: pa.Schema) -> bool:
+    """Whether these are the columns of an output of this job, under their usual names."""
+    return {"score", "status"} <= set(arrow.names)
 
 
 def lost_columns(names: list[str], arrow: pa.Schema, shard: str) -> InputError:
@@ -77,8 +88,11 @@ def _near(name: str, key: str, there: list[str]) -> str | None:
     if not key and name.partition(".")[0] in there:  # a field of structs passes with its column
         return name.partition(".")[0]
     last = {address.rpartition(".")[2].lower(): address for address in reversed(there)}
-    wanted = name.rpartition(".")[2].lower()
-    for usual in (wanted, *_USUAL.get(key.rpartition(".")[2], ())):
+    wanted, role = name.rpartition(".")[2].lower(), key.rpartition(".")[2]
+    for other, names in _USUAL.items():
+        for taken in (other, *names) if role in _USUAL and other != role else ():
+            last.pop(taken, None)  # an id is no text, and a query no passage
+    for usual in (wanted, *_USUAL.get(role, ())):
         if usual in last:
             return last[usual]
     near = get_close_matches(wanted, list(last), 1, 0.75)

@@ -7,14 +7,15 @@ parallel list columns or in one list of structs (written as `candidates.passage`
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import pyarrow as pa
 
 from reranker_core.config import Config
 from reranker_core.errors import ConfigError, InputError
-from reranker_core.input.missing import missing_columns
+from reranker_core.input.missing import is_output, missing_columns
 from reranker_core.input.types.common_type import is_list
 
 
@@ -90,8 +91,16 @@ class InputSchema:
         return tuple(dict.fromkeys((*self.texts, self.query_id, self.doc_id.column)))
 
 
-def resolve_schema(arrow: pa.Schema, config: Config, shard: str) -> InputSchema:
+def resolve_schema(
+    arrow: pa.Schema, config: Config, shard: str, shard_of: Mapping[str, str] = MappingProxyType({})
+) -> InputSchema:
     """Find the configured columns in the schema that the shards have in common.
+
+    Args:
+        arrow: the common schema.
+        config: the configuration of the run.
+        shard: the first shard, for messages.
+        shard_of: the first shard with each column, for messages.
 
     Raises:
         InputError: columns are missing, occur twice, or have the wrong type; or an input column
@@ -144,7 +153,7 @@ def resolve_schema(arrow: pa.Schema, config: Config, shard: str) -> InputSchema:
         or name in (query_id, doc_id.column)  # a text that is named as the id is wanted as one
         or (name == passage.column and keeps_more)
     )
-    _refuse_collisions(carried, config, shard)
+    _refuse_collisions(arrow, carried, config, shard, shard_of)
     return InputSchema(
         nested,
         query_id,
@@ -278,13 +287,25 @@ def _added(config: Config) -> list[tuple[str, str]]:
     return names
 
 
-def _refuse_collisions(carried: tuple[str, ...], config: Config, shard: str) -> None:
+def _refuse_collisions(
+    arrow: pa.Schema,
+    carried: tuple[str, ...],
+    config: Config,
+    shard: str,
+    shard_of: Mapping[str, str],
+) -> None:
     names = _added(config)
     for key, name in names:
         if name in carried:
+            advice = _rename(key)
+            if is_output(arrow):
+                advice = (
+                    "If this file belongs to an earlier output of batch-reranker, remove it from "
+                    f"input.path. Otherwise: {advice[0].lower()}{advice[1:]}"
+                )
             raise InputError(
-                f"{shard}: column '{name}' has the name of a column that the job adds. "
-                f"{_rename(key)}"
+                f"{shard_of.get(name, shard)}: column '{name}' has the name of a column that the "
+                f"job adds. {advice}"
             )
     if len({name for _, name in names}) < len(names):
         raise InputError(

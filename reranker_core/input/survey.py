@@ -57,7 +57,11 @@ def survey(
         else field
         for field in union
     )
-    schema = resolve_schema(common, config, urls[0])
+    shard_of: dict[str, str] = {}
+    for arrow, url in zip(schemas, urls, strict=True):
+        for name in arrow.names:
+            shard_of.setdefault(name, url)
+    schema = resolve_schema(common, config, urls[0], shard_of)
     _refuse_twins(schemas, schema, urls)
     checked: set[bytes] = set()
     for arrow, url in zip(schemas, urls, strict=True):

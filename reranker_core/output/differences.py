@@ -78,7 +78,10 @@ def differences(
 
 
 def explain(url: str, found: list[Difference]) -> str:
-    """The message for an output that was started by a different run."""
+    """The message for an output that was started by a different run. Columns that can be made of
+    the scores may change, so they are named only if nothing else differs.
+    """
+    found = [one for one in found if not _is_derived(one)] or found
     shards = [difference for difference in found if difference.kind in _OF_SHARDS]
     others = [difference for difference in found if difference.kind not in _OF_SHARDS]
     shown = [f"  {difference}" for difference in [*others, *shards][:_SHOWN]]
@@ -115,8 +118,11 @@ def explain(url: str, found: list[Difference]) -> str:
 
 def are_derived(found: list[Difference]) -> bool:
     """Whether there are differences, and they are only columns that can be made of the scores."""
-    derived = (*_DERIVED, *_CHOOSE_COLUMNS[1:])
-    return bool(found) and all(one.key.startswith(derived) for one in found)
+    return bool(found) and all(map(_is_derived, found))
+
+
+def _is_derived(difference: Difference) -> bool:
+    return difference.key.startswith((*_DERIVED, *_CHOOSE_COLUMNS[1:]))
 
 
 def shard_differences(before: dict[str, Any], now: dict[str, Any]) -> Iterator[Difference]:

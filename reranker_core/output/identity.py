@@ -31,6 +31,7 @@ SCORING_VERSION = 2
 # The same for the shapes of batches, on which the last bits depend.
 SHAPES_VERSION = 2
 _SHOWN = 3
+_LOOKED_AT = 1000  # files of a folder in which an output may lie
 _BEFORE_RUN_FILE = ("_lease/", "_within/")
 
 
@@ -145,8 +146,8 @@ def recorded(store: Store) -> dict[str, Any] | None:
     if foreign:
         more = ", …" if len(foreign) > _SHOWN else ""
         raise OutputConflict(
-            f"output.path={store.url} contains files, but not {RUN_FILE}, which every run writes: "
-            f" {', '.join(foreign[:_SHOWN])}{more}. Choose an empty folder or a new one"
+            f"output.path={store.url} contains other files ({', '.join(foreign[:_SHOWN])}{more}) "
+            f"and no output of batch-reranker. Choose an empty folder or a new one"
         )
     return None
 
@@ -170,13 +171,19 @@ def require_recorded(store: Store) -> dict[str, Any]:
     """
     if store.exists(RUN_FILE) and (run := recorded(store)) is not None:
         return run
-    found = list(itertools.islice(_foreign(store), _SHOWN))
+    found = list(itertools.islice(_foreign(store), _LOOKED_AT))
+    below = [name.removesuffix(f"/{RUN_FILE}") for name in found if name.endswith(f"/{RUN_FILE}")]
+    if below:
+        raise ConfigError(
+            f"{store.url} is not the output folder of a run, but contains one: "
+            f"{store.path(below[0])}. Use that folder"
+        )
+    found = found[:_SHOWN]
     what = f"contains no output of batch-reranker, only {', '.join(found)}" if found else "is empty"
     if not found and not store.is_there():
         what = "does not exist"
     raise ConfigError(
-        f"output.path={store.url} {what}; set it to the output folder of a run (the folder "
-        f"that contains {RUN_FILE})"
+        f"{store.url} {what}; give the output folder of a run (the folder that contains {RUN_FILE})"
     )
 
 

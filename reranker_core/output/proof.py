@@ -37,7 +37,7 @@ from reranker_core.storage.store import Store
 log = logging.getLogger(__name__)
 
 _SHOWN_PROBLEMS = 5
-RESUME = "run `batch-reranker run` with the configuration of this output"
+RESUME = "repeat the command that wrote it (`batch-reranker run` or `derive`)"
 _COUNTS = ("rows", "pairs", "scored", "rescued", "distinct", "tokens", "computed_tokens", "size")
 _SUMMED = (*_COUNTS, "seconds", "waited", "special_tokens_in_text")
 

@@ -234,6 +234,21 @@ def test_a_device_that_is_not_there_is_told(folder: Path, bert: Path, address: l
         prepare(settings(folder, bert, "model.device=cuda", *address))
 
 
+def test_gpus_that_are_not_there_are_told(folder: Path, bert: Path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    asked = config(folder / "in", folder / "out", "replicas.num_gpus=1", model=bert)
+    with pytest.raises(ConfigError, match=r"replicas\.num_gpus=1, but torch finds no GPU on "):
+        prepare(asked)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
+    assert prepare(asked).todo
+
+
+def test_an_input_without_rows_is_told(tmp_path: Path, bert: Path, caplog):
+    source = write(tmp_path / "in/a.parquet", flat(0))
+    assert not prepare(config(source, tmp_path / "out", model=bert)).todo
+    assert "the input has no rows" in caplog.text
+
+
 def test_the_devices_of_a_cluster_are_not_known(folder: Path, bert: Path, monkeypatch):
     found = prepare(settings(folder, bert, "model.device=cuda", "ray.address=10.0.0.1:6379"))
     assert found.device_is_unknown

@@ -99,6 +99,10 @@ def test_no_subcommand_prints_help(typed):
         (("run", *PATHS, "output.rank=1"), "output.rank=1: expected true or false"),
         (("run", *PATHS, "--config"), "'--config' requires an argument"),
         (("run", *PATHS, "output.rank"), "has no '='"),
+        (("run", "configs/local.yaml"), "write --config configs/local.yaml"),
+        (("preflight", "demo/model"), "write model.path=demo/model"),
+        (("run", "--config", "input.path=x"), "--config must be followed by a file"),
+        (("run", *PATHS, "modle={}"), "did you mean 'model'?"),
         (("plan",), "input.path: missing"),
         (("preflight",), "model.path: missing"),
         (("verify",), "output.path: missing"),
@@ -114,7 +118,7 @@ def test_a_wrong_command_line_ends_with_exit_code_2_and_one_error(typed, words, 
 def test_a_subcommand_asks_only_for_the_keys_that_it_reads(typed, tmp_path):
     code, _, errors = typed("verify", f"output.path={tmp_path}")
     assert code == ConfigError.exit_code
-    assert errors.startswith(f"error: output.path={tmp_path}")
+    assert errors.startswith(f"error: {tmp_path} is empty")
     code, _, errors = typed("preflight", f"model.path={tmp_path}/none")
     assert code == ConfigError.exit_code
     assert "model.path" in errors

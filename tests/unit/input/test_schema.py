@@ -174,6 +174,19 @@ def test_a_struct_without_the_configured_field_names_those_there_are():
     assert "doc_id, passage, year" in message
 
 
+def test_no_text_is_proposed_as_an_id_and_no_query_as_a_passage():
+    message = refused(pa.schema([("query", pa.string()), ("passage", pa.string())]))
+    assert "Set the right columns with input.columns.query_id=… input.columns.doc_id=…" in message
+    message = refused(pa.schema([("query_id", pa.string()), ("doc_id", pa.string())]))
+    assert "input.columns.query=… input.columns.passage=…" in message
+
+
+def test_an_output_as_input_is_told_as_such():
+    names = ("query_id", "doc_id", "score", "status")
+    message = refused(pa.schema([(name, pa.string()) for name in names]))
+    assert "seems to be an output of batch-reranker" in message
+
+
 def test_a_dotted_name_of_no_column_is_missing():
     message = refused(FLAT, *STRUCT_COLUMNS)
     assert "columns 'candidates.doc_id', 'candidates.passage' are missing" in message

@@ -303,3 +303,12 @@ def test_flat_and_nested_shards_need_two_runs(tmp_path: Path, names: str):
     write(tmp_path / f"{names[1]}.parquet", nested([2]))
     with pytest.raises(InputError, match=r"b\.parquet: .* in two runs, each with its own"):
         plan_of(tmp_path)
+
+
+def test_an_output_beside_the_input_is_named_and_not_another_shard(tmp_path: Path):
+    folder = write(tmp_path / "in/a.parquet", flat(5)).parent
+    written = flat(5).append_column("score", pa.array([0.5] * 5, pa.float32()))
+    pq.write_table(written.append_column("status", pa.array(["scored"] * 5)), folder / "z.parquet")
+    message = refused(folder)
+    assert message.startswith(f"{folder / 'z.parquet'}: column 'score' has the name")
+    assert "belongs to an earlier output of batch-reranker, remove it from input.path" in message

@@ -152,7 +152,7 @@ def test_a_file_that_holds_no_judgements_is_refused(content, said, tmp_path):
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="there is no such file"):
         read_judgements(str(tmp_path / "none"))
 
 
