@@ -137,6 +137,6 @@ def _nearest(key: str) -> str:
         else [near for near in [ours(leaf)] if near]
         or difflib.get_close_matches(key, known, n=1)
         or [leaves[near] for near in difflib.get_close_matches(leaf, leaves, n=1)]
-        or difflib.get_close_matches(key, Config.model_fields, n=1)
+        or [near for near in difflib.get_close_matches(key, Config.model_fields, 1) if near != key]
     )
     return f"; did you mean '{found[0]}'?{NOTES.get(found[0], '')}" if found else ""

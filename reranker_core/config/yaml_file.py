@@ -22,12 +22,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         text = Path(path).read_bytes().decode("utf-8-sig")
         tree = yaml.load(text, _UniqueKeys)
     except OSError as error:
-        key = (
-            "; it seems to be a key: --config must be followed by a file"
-            if "=" in str(path)
-            else ""
-        )
-        raise ConfigError(f"--config {path}: cannot be read ({error.strerror}){key}") from None
+        advice = "; --config must be followed by a file, not by a key" if "=" in str(path) else ""
+        raise ConfigError(f"--config {path}: cannot be read ({error.strerror}){advice}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"--config {path}: is not UTF-8 text (byte {error.start}); save it as UTF-8"

@@ -101,7 +101,7 @@ def test_no_subcommand_prints_help(typed):
         (("run", *PATHS, "output.rank"), "has no '='"),
         (("run", "configs/local.yaml"), "write --config configs/local.yaml"),
         (("preflight", "demo/model"), "write model.path=demo/model"),
-        (("run", "--config", "input.path=x"), "--config must be followed by a file"),
+        (("run", "--config", "input.path=x"), "--config must be followed by a file, not by a key"),
         (("run", *PATHS, "modle={}"), "did you mean 'model'?"),
         (("plan",), "input.path: missing"),
         (("preflight",), "model.path: missing"),
