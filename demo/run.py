@@ -113,6 +113,7 @@ def _show_results(console: Console) -> None:
     command += ["--first-stage", "bm25_score"]
     console.print(" ".join(["python", *command]), style="dim")
     subprocess.run([sys.executable, *command], check=True)
+    console.print(f"The page about the run is {SCORES / '_report.html'}")
 
 
 def _column(group: pd.DataFrame, name: str, missing: float = -np.inf) -> np.ndarray:
