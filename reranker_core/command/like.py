@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def configuration_like(
-    output: str, overrides: Iterable[str], option: str = "--like "
+    output: str, overrides: Iterable[str], option: str = "--like ", runs: bool = False
 ) -> dict[str, Any]:
     """The configuration of the last run that wrote `output`.
 
@@ -26,6 +26,7 @@ def configuration_like(
         output: the output folder.
         overrides: `section.field=value` that will replace values.
         option: what stands before the folder in the command, as messages repeat it.
+        runs: whether the command scores, or plans to.
 
     Raises:
         ConfigError: the output has no configuration, or one that cannot be used here.
@@ -64,10 +65,11 @@ def configuration_like(
             f"batch-reranker ({key}: {first['msg']}). Use --config"
         ) from None
     if "output.path" not in replaced:
-        log.info(
-            "--like: output.path is %s, so a run continues it. To score everything again, set "
-            "output.path to a new folder",
-            store.shown,
-        )
+        if runs:
+            log.info(
+                "--like: output.path is %s, so a run continues it. To score everything again, set "
+                "output.path to a new folder",
+                store.shown,
+            )
         tree["output"]["path"] = output
     return tree

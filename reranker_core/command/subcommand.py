@@ -57,7 +57,9 @@ def subcommand(
                 overrides = _with_folder(folder, overrides)
             if like is not None and config is not None:
                 raise ConfigError("set either --config or --like, not both")
-            base = configuration_like(like, overrides) if like is not None else None
+            base = None
+            if like is not None:
+                base = configuration_like(like, overrides, runs=name in ("run", "plan"))
             loaded = load_config(config, overrides, unused, base)
             refuse_paths_in_copy(loaded, unused)
             work(loaded, make_console(), **options)

@@ -9,7 +9,7 @@ import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from reranker_core.errors import RerankError
+from reranker_core.errors import RerankError, count
 from reranker_core.models.digests import short_digest
 from reranker_core.output.attempts import Attempt, read_attempts
 from reranker_core.output.siblings import complete_siblings
@@ -226,7 +226,7 @@ def _measured(prepared: Prepared, work: Workload, here: Replicas | None) -> Spee
         float(threads) if here is None else here.cpus,
         (1.0 if here is None else here.gpus) if on_gpu else 0.0,
         f"{seconds:.0f} s of scoring in this process ({report.device} {report.processor} "
-        f"{report.dtype}, {threads} threads)",
+        f"{report.dtype}, {count(threads, 'thread')})",
         ("measured on this machine",) if here is None else (),
     )
 

@@ -39,7 +39,8 @@ def print_plan(prepared: Prepared, console: Console) -> None:
     table.add_row("rows", f"{plan.rows:,} ({about}{plan.pairs:,} pairs)")
     table.add_row("parts", f"{len(plan.parts):,}")
     if prepared.derivation is None:
-        table.add_row("already committed", f"{count(done, 'part')}, which a run would skip")
+        skipped = ", which a run would skip" if done else ""
+        table.add_row("already committed", f"{count(done, 'part')}{skipped}")
     else:
         told = f"{count(done, 'part')}: their scores are kept, their columns are computed again"
         table.add_row("columns change", told)
