@@ -100,3 +100,13 @@ def test_flat_shards_come_out_row_for_row_with_their_scores(rerank, score, bert,
 
 def times(output):
     return {path: path.stat().st_mtime_ns for path in output.glob("*.parquet")}
+
+
+def test_a_value_beyond_the_common_type_is_told_by_shard_and_row(rerank, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name, unit, moment in (("a", "ns", 1), ("b", "us", 2**60)):
+        when = pa.array([moment] * 20, pa.timestamp(unit))
+        table = flat_table(20, seed=1).drop_columns(["when"]).append_column("when", when)
+        pq.write_table(table, tmp_path / f"in/{name}.parquet")
+    told = rerank(tmp_path / "in", tmp_path / "out", expect=2)
+    assert f"{tmp_path}/in/b.parquet, rows 0 to 20: column 'when': cannot convert" in told

@@ -7,7 +7,7 @@ order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import pyarrow as pa
 
@@ -200,6 +200,9 @@ def _structs(kinds: list[pa.DataType]) -> pa.DataType | None:
             return None
         for field in kind:
             members.setdefault(field.name, []).append(field)
+    # Readers that ignore case rename one of `Lang` and `lang`, or lose it.
+    if _case_twins(members) > max(_case_twins([field.name for field in kind]) for kind in kinds):
+        return None
     common = []
     for fields in members.values():
         field = common_field(fields)
@@ -207,6 +210,10 @@ def _structs(kinds: list[pa.DataType]) -> pa.DataType | None:
             return None
         common.append(field if len(fields) == len(kinds) else field.with_nullable(True))
     return pa.struct(common)
+
+
+def _case_twins(names: Collection[str]) -> int:
+    return len(names) - len({name.casefold() for name in names})
 
 
 def _maps(kinds: list[pa.DataType]) -> pa.DataType | None:

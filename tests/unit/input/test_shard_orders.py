@@ -52,6 +52,14 @@ def test_the_common_type_does_not_depend_on_the_order(kinds: list[pa.DataType], 
         assert common_type([common, *kinds]) == common
 
 
+def test_members_that_differ_only_in_case_are_not_put_together():
+    one, other = (pa.struct([(name, pa.int64())]) for name in ("Lang", "lang"))
+    both = pa.struct([*one, *other])
+    assert common_type([one, other]) is None
+    assert common_type([pa.list_(one), pa.list_(other)]) is None
+    assert common_type([one, both]) == both
+
+
 @pytest.mark.parametrize("one", KINDS)
 def test_values_are_the_same_in_the_common_type(one: str):
     for other, kind in KINDS.items():
