@@ -38,7 +38,7 @@ def read_judgements(path: str) -> Judgements:
         with open_to_read(filesystem, inner) as file:
             data = file.read()
     except FileNotFoundError:
-        raise InputError(f"--qrels {path}: there is no such file") from None
+        raise InputError(f"--qrels {path}: cannot be read: there is no such file") from None
     except OSError as error:
         raise InputError(f"--qrels {path}: cannot be read: {brief(error)}") from None
     rows = _of_parquet(data, path) if data[:4] == b"PAR1" else _of_text(data, path)

@@ -62,7 +62,12 @@ def test_it_comes_from_the_newest_output_of_the_same_model(made, here):
         ({"cpus": 1.0}, HERE, [], "CPUs per replica: 1 before, 2 now"),
         ({"cpus": 1.0}, None, ["replicas.num_cpus=2"], "CPUs per replica: 1 before, 2 now"),
         ({}, replace(HERE, gpus=1.0), [], "GPUs per replica: 0 before, 1 now"),
-        ({"gpus": 1.0}, None, ["replicas.num_gpus=0.5"], "GPUs per replica: 1 before, 0.5 now"),
+        (
+            {"gpus": 1.0},
+            None,
+            ["replicas.num_gpus=0.5", "ray.address=10.0.0.1:6379"],
+            "GPUs per replica: 1 before, 0.5 now",
+        ),
         ({}, replace(HERE, processor="X"), [], f"processor: {PROCESSOR} before, X now"),
         (
             {"configuration": {"replicas": {"accelerator_type": "T4"}}},
