@@ -20,6 +20,7 @@ from ray.cluster_utils import Cluster
 
 from reranker_core.config import load_config
 from reranker_core.score.loading import load_scorer
+from tests.reusing import SETTINGS, Night
 from tests.running import ROOT
 from tests.texts import flat_table
 
@@ -33,8 +34,9 @@ pytestmark = [
 
 
 @pytest.fixture
-def cluster():
+def cluster(tmp_path, monkeypatch):
     """A head that cannot score."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     yield found
     ray.shutdown()
@@ -140,6 +142,32 @@ def test_a_node_that_is_lost_costs_nothing_and_losing_all_ends_with_5(
     cluster.add_node(num_cpus=3)
     end(start(*pool), expect=0)
     assert_undisturbed(tmp_path, settings, table)
+
+
+def test_a_node_that_is_lost_while_scores_are_reused_costs_nothing(
+    cluster, start, settings, tmp_path, bert
+):
+    table = flat_table(PARTS * ROWS, seed=1)
+    pq.write_table(table, tmp_path / "in.parquet")
+    (tmp_path / "first").mkdir()
+    pq.write_table(table.slice(0, PARTS * ROWS // 2), tmp_path / "first/a.parquet")
+    own = [*SETTINGS, f"plan.part_rows={ROWS}", "score.max_batch_tokens=2048"]
+    scorer = load_scorer(load_config(None, [*settings, *own]))
+    earlier = Night(tmp_path / "first", tmp_path / "earlier", bert, scorer, *own)
+    assert earlier.drive() is not None
+    nodes = [cluster.add_node(num_cpus=3) for _ in range(2)]
+    pool = ["replicas.num_cpus=2", "replicas.max=2"]
+    process = start(*own, *pool, f"reuse.from={earlier.store.url}")
+    wait_for(process, lambda: len(replicas(tmp_path)) == 2 and receipts(tmp_path) >= 3)
+    cluster.remove_node(nodes[0], allow_graceful=False)
+    assert receipts(tmp_path) < PARTS
+    end(process, expect=0)
+    assert_undisturbed(tmp_path, [*settings, *own], table)
+    manifest = json.loads((tmp_path / "out/_manifest.json").read_text())
+    pairs = list(zip(*(table[name].to_pylist() for name in ("query", "passage")), strict=True))
+    parts = [set(pairs[start : start + ROWS]) for start in range(0, len(pairs), ROWS)]
+    known = set().union(*parts[: PARTS // 2])
+    assert manifest["reuse"]["pairs"] == sum(len(part & known) for part in parts)
 
 
 @pytest.mark.parametrize(

@@ -149,5 +149,5 @@ def test_it_is_measured_with_the_threads_of_a_replica(made, monkeypatch):
     before = torch.get_num_threads()
     found = speed_of(made, workload(made), Replicas(3, 1.5, 0.0, PROCESSOR))
     assert (found.cpus, found.unlike) == (1.5, ())
-    assert ", 1 threads)" in found.origin
+    assert ", 1 thread)" in found.origin
     assert torch.get_num_threads() == before
