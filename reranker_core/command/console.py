@@ -11,9 +11,9 @@ from typing import IO, Any, TextIO, cast
 from rich.console import Console
 from rich.text import Text
 
+from reranker_core.errors.characters import visible
+
 _NO_LIMIT = 100_000  # columns; a line of a log or a file is as long as what it says
-# All but line ends, which Rich writes, and what it leaves out.
-_CONTROL = re.compile(r"[\x00-\x06\x0e-\x1f\x7f-\x9f]")
 
 
 def help_width() -> int:
@@ -33,7 +33,7 @@ class _Console(Console):
     """Shows the control characters of texts, ids and paths. A terminal would obey them."""
 
     def render_str(self, text: str, **how: Any) -> Text:
-        return super().render_str(_CONTROL.sub(lambda found: ascii(found[0])[1:-1], text), **how)
+        return super().render_str(visible(text), **how)
 
 
 class _Unpadded(io.TextIOBase):

@@ -8,6 +8,7 @@ import os
 import sys
 from datetime import UTC, datetime
 
+from reranker_core.errors.characters import visible
 from reranker_core.errors.redaction import without_credentials
 
 LOG_FORMATS = ("text", "json")
@@ -43,7 +44,7 @@ def set_up_messages(log_format: str | None = None) -> None:
 
 def tell_error(text: str) -> None:
     """The error that ends the command: the last line on standard error, without credentials."""
-    text = without_credentials(text)
+    text = visible(without_credentials(text))
     if any(isinstance(handler.formatter, JsonLines) for handler in logging.getLogger().handlers):
         _log.error(text)
     else:
@@ -51,11 +52,11 @@ def tell_error(text: str) -> None:
 
 
 class _Lines(logging.Formatter):
-    """Messages as lines, without credentials."""
+    """Messages as lines, without credentials and control characters."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One message, and its traceback."""
-        return str(without_credentials(super().format(record)))
+        return visible(without_credentials(super().format(record)))
 
 
 class JsonLines(logging.Formatter):

@@ -49,6 +49,7 @@ def test_texts_of_users_are_printed_as_they_are(capsys):
 @pytest.mark.parametrize("terminal", [False, True])
 def test_texts_of_users_cannot_command_a_terminal(capsys, monkeypatch, terminal):
     monkeypatch.setattr(type(sys.stdout), "isatty", lambda self: terminal)
+    monkeypatch.setenv("COLUMNS", "200")
     odd = "id\x1b[2J\x1b]0;title\x07\x9b31m\x00 ends\there"
     console = make_console()
     console.print(escape(odd))
@@ -58,7 +59,7 @@ def test_texts_of_users_cannot_command_a_terminal(capsys, monkeypatch, terminal)
     printed = capsys.readouterr().out
     plain = printed if not terminal else re.sub(r"\x1b\[[0-9;]*m", "", printed)
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", plain)
-    assert plain.count(r"id\x1b[2J\x1b]0;title\x9b31m\x00 ends") == 3
+    assert plain.count(r"id\x1b[2J\x1b]0;title\x07\x9b31m\x00 ends") == 3
 
 
 def test_a_terminal_has_its_width(monkeypatch):

@@ -55,6 +55,17 @@ def test_log_lines_have_no_credentials(fresh, capsys, log_format):
     assert "secret" not in told
 
 
+def test_messages_cannot_command_a_terminal(fresh, capsys):
+    odd, shown = "a\x1b[2J\x9b1m\rb\tc\nd", r"a\x1b[2J\x9b1m\rb" + "\tc\nd"
+    tell_error(odd)
+    fresh()
+    set_up_messages("text")
+    logging.getLogger("reranker_core.input").info("shard %s", odd)
+    first, second = capsys.readouterr().err.split("INFO")
+    assert first.startswith(f"error: {shown}\n")
+    assert second == f" shard {shown}\n"
+
+
 @pytest.mark.parametrize("by", ["option", "environment"])
 def test_the_error_that_ends_a_command_is_an_object_too(fresh, typed, monkeypatch, tmp_path, by):
     fresh()
