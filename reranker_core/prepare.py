@@ -102,6 +102,7 @@ def prepare(config: Config) -> Prepared:
         OutputConflict: the output belongs to another run.
 
     """
+    _refuse_own_memory(config)
     store = Store(config.output.path)
     store.check_writable()
     plan = _planned(config, store)
@@ -141,6 +142,18 @@ def prepare(config: Config) -> Prepared:
     return with_earlier_scores(
         compare(Prepared(config, plan, everything, store, scoring, choice, pair_format, None))
     )
+
+
+def _refuse_own_memory(config: Config) -> None:
+    """Refuse `memory://`: other processes do not see what one has written there."""
+    given = config.input.path
+    named = [("input.path", each) for each in ([given] if isinstance(given, str) else given)]
+    for key, path in [*named, ("output.path", config.output.path)]:
+        if path.startswith("memory://"):
+            raise ConfigError(
+                f"{key}={path}: memory:// is the memory of one process, which workers do not see. "
+                "Use a folder on a disk that all nodes share, or the URL of an object store"
+            )
 
 
 def with_earlier_scores(prepared: Prepared, shared: Store | None = None) -> Prepared:

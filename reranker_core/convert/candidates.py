@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from reranker_core.convert.delimited import lines_of
 from reranker_core.errors import InputError, brief
+from reranker_core.errors import count as told
 from reranker_core.storage.database import row_of, sample, source
 from reranker_core.storage.filesystem import open_filesystem
 
@@ -146,8 +147,8 @@ def _layout(path: str, count: int, heading: bool) -> tuple[int, int, int, str]:
     if count == 3:
         return 1, 2, 3, "relevance" if heading else "score"
     raise InputError(
-        f"{path}: its first line has {count} fields; expected 6 (TREC run), 4 (TREC qrels), or 3 "
-        "(query, document, score; with a heading: BEIR qrels)"
+        f"{path}: its first line has {told(count, 'field')}; expected 6 (TREC run), 4 (TREC "
+        "qrels), or 3 (query, document, score; with a heading: BEIR qrels)"
     )
 
 
@@ -214,7 +215,7 @@ def _finite(score: Any) -> float:
 def _depth(tree: Any) -> int:
     depth = 0
     while isinstance(tree, dict) and tree:
-        tree = next(iter(tree.values()))
+        tree = next((below for below in tree.values() if below != {}), {})  # a query without any
         depth += 1
     return depth
 

@@ -168,6 +168,14 @@ def test_a_store_that_cannot_be_opened_is_a_configuration_error(bert: Path, url:
         prepare(config(url, "out", model=bert))
 
 
+@pytest.mark.parametrize("key", ["input.path", "output.path"])
+def test_the_memory_of_this_process_is_no_store_of_a_job(folder: Path, bert: Path, key: str):
+    paths = {"input.path": str(folder / "in"), "output.path": str(folder / "out")}
+    paths[key] = "memory://bucket/x"
+    with pytest.raises(ConfigError, match=rf"{key}=memory://bucket/x: .*workers do not see"):
+        prepare(config(paths["input.path"], paths["output.path"], model=bert))
+
+
 def test_a_presigned_url_is_refused_without_its_signature(bert: Path):
     with pytest.raises(ConfigError, match="presigned") as caught:
         prepare(config("https://127.0.0.1/x.parquet?X-Amz-Signature=abc", "out", model=bert))

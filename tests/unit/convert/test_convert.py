@@ -118,7 +118,7 @@ def test_the_best_candidates_of_each_query(beir: Path, tmp_path: Path):
 
 
 def test_mteb_predictions(beir: Path, tmp_path: Path):
-    scores = {"q1": {"007": 1, "7": 3.5}, "q2": {"d 3": -1.0}}
+    scores = {"q0": {}, "q1": {"007": 1, "7": 3.5}, "q2": {"d 3": -1.0}}
     content = {"mteb_model_meta": {"model_name": "x"}, "default": {"test": scores}}
     (tmp_path / "Task_predictions.json").write_text(json.dumps(content))
     run = tmp_path / "Task_predictions.json"
