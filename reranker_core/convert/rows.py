@@ -21,10 +21,13 @@ from reranker_core.input.kinds import (
     JSON,
     JSON_LINES,
     ORC,
+    PREDICTIONS,
+    RUN,
     TSV,
     Kind,
     by_name,
     content_of,
+    named_or_seen,
 )
 from reranker_core.input.listing import is_parquet
 from reranker_core.input.tables.marker import Table, table_of
@@ -114,6 +117,8 @@ def _kind_of(path: str, snapshot: int | None) -> Kind | Table:
     for suffix in (".gz", ".zst"):
         name = name.removesuffix(suffix)
     kind = by_name(name) or content_of(path)
+    if (seen := named_or_seen(filesystem, inner)) in (RUN, PREDICTIONS):
+        raise InputError(f"{path}: is {seen.title}. {seen.remedy.replace('{file}', path)}")
     if kind in (JSON_LINES, JSON, CSV, TSV, ARROW_FILE, ARROW_STREAM, ORC):
         return kind
     if is_parquet(path):

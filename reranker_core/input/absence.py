@@ -9,7 +9,15 @@ from urllib.parse import unquote
 import fsspec
 
 from reranker_core.input.address import Address
-from reranker_core.input.kinds import WEIGHTS, by_name, suffix_of, summary
+from reranker_core.input.kinds import (
+    PREDICTIONS,
+    RUN,
+    WEIGHTS,
+    by_name,
+    named_or_seen,
+    suffix_of,
+    summary,
+)
 from reranker_core.input.listing import SUFFIXES, Found
 from reranker_core.storage.filesystem import is_local
 from reranker_core.storage.tree import Item, children, item_at
@@ -17,6 +25,7 @@ from reranker_core.storage.tree import Item, children, item_at
 _EXPECTED = f"expected files that end in {', '.join(SUFFIXES)}"
 _BRACES = ". Braces are not glob patterns. Give a list instead: input.path=[…, …]"
 _SHOWN = 3
+_OF_BEIR = {"corpus.jsonl", "queries.jsonl"}
 
 
 def nothing_there(where: Address) -> str:
@@ -62,7 +71,7 @@ def _reason(where: Address, folder: Item, found: Found) -> str:
     if found.others:
         holds = "the matching files are" if where.steps else f"{folder.path} contains"
         text = f"{holds} {summary(item.name for item in found.others)}, but no Parquet file"
-        text += "".join(f". {remedy}" for remedy in _remedies(found)) or f"; {_EXPECTED}"
+        text += "".join(f". {remedy}" for remedy in _remedies(where, found)) or f"; {_EXPECTED}"
         return text + (f" (also {_hidden(found)})" if found.hidden else "")
     if found.hidden:
         return (
@@ -81,15 +90,27 @@ def _reason(where: Address, folder: Item, found: Found) -> str:
     return text
 
 
-def _remedies(found: Found) -> list[str]:
+def _remedies(where: Address, found: Found) -> list[str]:
     """What to do with the files that are there, a line for each suffix that is known."""
     if any(by_name(item.name) is WEIGHTS for item in found.others):
         return [WEIGHTS.remedy]
+    folders = {posixpath.dirname(item.path) for item in found.others if item.name in _OF_BEIR}
+    for folder in folders:
+        if {item.name for item in found.others if item.path.startswith(f"{folder}/")} >= _OF_BEIR:
+            return [
+                "This is a BEIR data set. Convert it first: batch-reranker convert --beir "
+                f"{shlex.quote(folder)} --split test --to FOLDER, or with --run RUN for the "
+                "candidates of a first stage"
+            ]
     files: dict[str, str] = {}
     for item in found.others:
-        kind = by_name(item.name)
         folder, suffix = posixpath.split(item.path)[0], suffix_of(item.name)
-        if kind is not None and suffix not in files:
+        if suffix in files or (by_name(item.name) is None and len(files) >= _SHOWN):
+            continue
+        kind = named_or_seen(where.filesystem, item.path)
+        if kind in (RUN, PREDICTIONS):
+            files[suffix] = kind.remedy.replace("{file}", shlex.quote(item.path))
+        elif kind is not None:
             many = f"{shlex.quote(folder)}/*{suffix}"
             files[suffix] = kind.remedy.replace("{file}", many).replace("Convert it", "Convert")
     return list(files.values())

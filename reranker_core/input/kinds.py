@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 import fsspec
 import pyarrow as pa
 
-from reranker_core.errors import brief
+from reranker_core.errors import RerankError, brief
 from reranker_core.input.wide_integers import wide_integers
 from reranker_core.storage.filesystem import is_local, open_filesystem, read_range
 from reranker_core.storage.tree import is_file
@@ -35,6 +36,10 @@ _RUN = (
     "If it is a TREC run: batch-reranker convert --run {file} --corpus FILE --queries FILE "
     "--to FOLDER"
 )
+_JOIN = (
+    "Convert it with its corpus and queries: batch-reranker convert --run {file} --corpus FILE "
+    "--queries FILE --to FOLDER"
+)
 _REWRITE = "Convert its rows to Parquet files first"
 _DOWNLOAD = "Download the file again"
 
@@ -43,6 +48,8 @@ JSON = Kind("JSON", _CONVERT)
 CSV = Kind("CSV", _CONVERT)
 TSV = Kind("tab-separated text", _CONVERT)
 TEXT = Kind("text", _RUN)
+RUN = Kind("a TREC run, or qrels", _JOIN)
+PREDICTIONS = Kind("MTEB predictions", _JOIN)
 ARROW_FILE = Kind("an Arrow IPC file (Feather)", _CONVERT)
 ARROW_STREAM = Kind("an Arrow IPC stream, as Hugging Face datasets writes it", _CONVERT)
 ORC = Kind("ORC", _CONVERT)
@@ -63,6 +70,14 @@ _BY_SUFFIX = {
     ".xlsx": EXCEL, ".xls": EXCEL, ".duckdb": DATABASE, ".sqlite": DATABASE, ".db": DATABASE,
     ".safetensors": WEIGHTS, ".bin": WEIGHTS, ".pt": WEIGHTS, ".gguf": WEIGHTS, ".onnx": WEIGHTS,
 }  # fmt: skip
+# Of files in which queries have documents. A line of a run, of qrels, or the heading of BEIR's.
+_RUN_LINE = re.compile(
+    rb"\s*(\S+\s+\S+\s+\S+\s+\d+\s+[-+.\deE]+\s+\S+|\S+\s+\S+\s+\S+\s+-?\d+|"
+    rb"query-id\tcorpus-id\tscore)\s*"
+)
+_PREDICTED = re.compile(rb'\{\s*("mteb_model_meta"|"[^"]*":\s*\{\s*"[^"]*":\s*\{)')
+# Beside the Arrow files of Hugging Face datasets.
+_DESCRIPTIONS = ("dataset_info.json", "dataset_dict.json", "state.json")
 # Names that are no data whatever they hold.
 _NEVER_DATA = (
     ".crc", ".md", ".log", ".yaml", ".yml", ".sh", ".py", ".html", ".xml", ".dvc", ".tmp", ".lock",
@@ -91,6 +106,8 @@ def begins_as_parquet(filesystem: fsspec.AbstractFileSystem, path: str) -> bool:
 
 def by_name(name: str) -> Kind | None:
     """The type of a file from its name, if it is not Parquet."""
+    if posixpath.basename(name) in _DESCRIPTIONS:
+        return None
     suffix = suffix_of(name).lower()
     if not suffix.endswith(_COMPRESSED):
         return _BY_SUFFIX.get(suffix)
@@ -117,6 +134,25 @@ def by_content(head: bytes) -> Kind | None:
     if start[:1] == b"[":
         return JSON
     return None
+
+
+def with_content(kind: Kind | None, head: bytes) -> Kind | None:
+    """The type of a file, by its first bytes where its name says little."""
+    if kind in (None, TEXT, TSV) and _RUN_LINE.fullmatch(
+        head.lstrip(b"\xef\xbb\xbf").split(b"\n")[0]
+    ):
+        return RUN
+    if kind in (JSON, JSON_LINES) and _PREDICTED.match(head.lstrip(b"\xef\xbb\xbf \t\r\n")):
+        return PREDICTIONS
+    return kind
+
+
+def named_or_seen(filesystem: fsspec.AbstractFileSystem, path: str) -> Kind | None:
+    """The type of a file from its name and its first bytes, as far as they can be read."""
+    try:
+        return with_content(by_name(path), _bytes(filesystem, path, 0, _HEAD_BYTES))
+    except (OSError, RerankError):
+        return by_name(path)
 
 
 def content_of(path: str) -> Kind | None:
@@ -160,6 +196,7 @@ def unreadable(
             "without it, for example with another type of the column"
         )
     kind = by_content(head) or (None if head.startswith(_MAGIC) else by_name(path))
+    kind = with_content(kind, head)
     if kind is COMPRESSED:  # some formats are archives inside
         kind = by_name(path) or COMPRESSED
     if kind is not None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from reranker_core.convert.rows import rows_of
 from reranker_core.errors import InputError
+from reranker_core.input.plan import make_plan
 from reranker_core.input.shards import list_shards
+from reranker_core.storage.database import database
 from tests.tables import config, flat, write
 
 
@@ -83,6 +87,43 @@ def test_the_command_that_converts_is_told(tmp_path: Path):
     fill(tmp_path, "a.jsonl", "b.jsonl")
     command = f"batch-reranker convert {tmp_path}/*.jsonl --to FOLDER"
     assert f"Convert first: {command}" in refusal(tmp_path)
+
+
+RUNS = {
+    "bm25.run": "q1 Q0 d1 1 9.5 tag\nq1 Q0 d2 2 8.5 tag\n",
+    "run": "q1\tQ0\td1\t1\t-9.5e-1\ttag\n",
+    "run.msmarco.test": "\ufeffq1 Q0 d1 1 9 tag\r\n",
+    "run.txt": "q1 Q0 d1 1 9.5 tag\n",
+    "judged": "q1 0 d1 2\n",
+    "qrels.tsv": "query-id\tcorpus-id\tscore\nq1\td1\t1\n",
+    "T_predictions.json": '{"default": {"test": {"q1": {"d1": 1.5}}}}',
+    "p.json": '{"mteb_model_meta": {"name": "x"}, "default": {"test": {"q1": {"d1": 1.5}}}}',
+}
+
+
+@pytest.mark.parametrize(("name", "content"), RUNS.items(), ids=RUNS)
+def test_a_run_is_known_by_its_content(tmp_path: Path, name: str, content: str):
+    (tmp_path / name).write_text(content, newline="")
+    command = f"convert --run {tmp_path}/{name} --corpus FILE --queries FILE"
+    assert command in refusal(tmp_path)
+    with pytest.raises(InputError, match=re.escape(command)):
+        make_plan(config(tmp_path / name, "out"))
+    with database("convert") as connection, pytest.raises(InputError, match="--run"):
+        list(rows_of(connection, [str(tmp_path / name)]))
+
+
+def test_a_beir_folder_is_converted_as_one(tmp_path: Path):
+    fill(tmp_path / "a b", "corpus.jsonl", "queries.jsonl", "qrels/test.tsv")
+    told = refusal(tmp_path)
+    assert f"convert --beir '{tmp_path}/a b' --split test --to FOLDER" in told
+    assert "*" not in told
+
+
+def test_descriptions_of_a_saved_data_set_are_not_converted(tmp_path: Path):
+    fill(tmp_path, "data-00000-of-00001.arrow", "state.json", "dataset_info.json")
+    told = refusal(tmp_path)
+    assert "*.arrow --to FOLDER" in told
+    assert "*.json" not in told
 
 
 def test_all_was_passed_over(tmp_path: Path):
