@@ -22,7 +22,6 @@ CPU = processor("cpu")
         (["model.device=cpu", "replicas.max=1"], Replicas(1, CORES, 0.0, CPU)),
         (["model.device=cpu", "replicas.max=1000"], None),
         (["model.device=cpu", "replicas.num_cpus=5000"], None),
-        (["replicas.num_gpus=0.01", "replicas.max=10000"], None),
         (["ray.address=10.0.0.1:6379"], None),
     ],
 )
