@@ -42,7 +42,10 @@ class Trouble(Enum):
         "and that the credentials may use it"
     )
     ARCHIVED = "the object is in an archive; restore it first, or leave it out of input.path"
-    DENIED = "the credentials do not allow this; extend their policy, or use other credentials"
+    DENIED = (
+        "the credentials do not allow this; extend their policy, or use other credentials. Buckets "
+        "that demand encryption or requester pays need a setting (docs/object-storage.md)"
+    )
     BUCKET = "there is no such bucket; create it, or correct the URL or the endpoint"
     REGION = "the bucket is in another region; set AWS_DEFAULT_REGION to the bucket's region"
     REFUSED = (

@@ -211,7 +211,9 @@ def test_a_header_that_a_bucket_demands_of_writes_can_be_set(
         return head.startswith("PUT ") and header not in head.lower().replace("aes", "AES")
 
     proxy.refuse = refuse(lacks, 403, "AccessDenied", "explicit deny")
-    with pytest.raises(StoreRefused, match=r"do not allow this.*explicit deny"):
+    with pytest.raises(
+        StoreRefused, match=r"demand encryption .*object-storage\.md.*explicit deny"
+    ):
         output.store.create("a", b"1")
     set_up(proxy, **setting)
     run_twice(output)
