@@ -13,7 +13,7 @@ CASES ?= and not exhaustive
 # Dozens of processes import the same modules; only the first is to compile them.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-slow test-all check setup setup-dev kill chaos bench reference screenshot lock clean
+.PHONY: demo test test-slow test-all check setup setup-dev kill chaos parity bench reference screenshot lock clean
 
 demo: setup
 	$(BIN)/python -m demo.run $(ARGS)
@@ -45,6 +45,10 @@ kill: setup-dev
 # Faults of all kinds at once, from a seed, and a table of them: RUNS runs; then lost Ray nodes
 chaos: setup-dev
 	RUNS=$(or $(RUNS),200) SEED=$(or $(SEED),1) $(BIN)/python -m pytest -s tests/faults/test_chaos.py tests/faults/test_chaotic_nights.py tests/faults/test_killed_nights.py tests/faults/test_lost_nodes.py
+
+# Family, reference and largest difference for each row of docs/families.md; writes docs/parity.md
+parity: setup-dev
+	$(BIN)/python -m tests.parity.table
 
 bench: setup-dev
 	$(INSTALL) --constraint requirements-dev.lock --no-build-isolation --editable ".[bench]"

@@ -72,9 +72,9 @@ def gemma2(folder: Path) -> Path:
     return save(folder, transformers.Gemma2ForCausalLM, config, tokenizer)
 
 
-def qwen3(folder: Path) -> Path:
+def qwen3(folder: Path, **settings: Any) -> Path:
     """As Qwen3-Reranker: byte-level BPE without a BOS, grouped queries, padding on the left."""
-    return _qwen3(folder, transformers.Qwen3ForCausalLM, tie_word_embeddings=True)
+    return _qwen3(folder, transformers.Qwen3ForCausalLM, tie_word_embeddings=True, **settings)
 
 
 def qwen2(folder: Path) -> Path:
@@ -100,9 +100,9 @@ def llama(folder: Path) -> Path:
     return save(folder, transformers.LlamaForCausalLM, config, tokenizer)
 
 
-def qwen3_classifier(folder: Path) -> Path:
+def qwen3_classifier(folder: Path, **settings: Any) -> Path:
     """As Qwen3-Reranker that was saved with a classification head in place of its answers."""
-    return _qwen3(folder, transformers.Qwen3ForSequenceClassification, num_labels=1)
+    return _qwen3(folder, transformers.Qwen3ForSequenceClassification, num_labels=1, **settings)
 
 
 def qwen3_labels(folder: Path, *names: str) -> Path:
@@ -113,13 +113,9 @@ def qwen3_labels(folder: Path, *names: str) -> Path:
 
 def _qwen3(folder: Path, architecture: Any, **settings: Any) -> Path:
     tokenizer = byte_pairs()
+    usual = _WIDTH | {"head_dim": 8, "num_key_value_heads": 2}
     config = transformers.Qwen3Config(
-        **_WIDTH,
-        vocab_size=len(tokenizer),
-        pad_token_id=tokenizer.pad_token_id,
-        head_dim=8,
-        num_key_value_heads=2,
-        **settings,
+        **usual | settings, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id
     )
     return save(folder, architecture, config, tokenizer)
 

@@ -39,7 +39,9 @@ def test_damage_is_refused_by_the_check_that_sees_it(what: str, check: str, tmp_
     assert check in {f"{c['group']}/{c['name']}" for c in checks if not c["passed"]}
 
 
-@pytest.mark.parametrize("what", ["8 bits a row", "bfloat16", "in other coordinates"])
+@pytest.mark.parametrize(
+    "what", ["8 bits a row", "bfloat16", "in other coordinates", "key biases zero in layer 1"]
+)
 def test_changes_that_keep_the_ranking_are_accepted(what: str, tmp_path: Path):
     sound.KINDS[what](DEMO, tmp_path / "m")
     assert not load(tmp_path / "m").report.failed

@@ -294,6 +294,7 @@ def monot5_scores(
     return np.array(scores)
 
 
+PTT5_ANSWERS = ("sim", "não")
 MT5_ANSWERS: dict[str, tuple[str | int, str | int]] = {
     "mt5-msmarco": ("yes", "no"),
     "mt5-mmarco-true": ("true", 259),

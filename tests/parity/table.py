@@ -223,6 +223,10 @@ def other_rows(root: Path) -> Iterator[Row]:
         scores = load(folder, 512, 400, f"model.template={template}").score_pairs(whole)
         expected = oracles.mt5_scores(folder, whole, template)
         yield row(f"seq2seq, {template}", "mt5", PLAIN, scores, expected)
+    folder = root / "t5, tied"
+    scores = load(folder, 512, 400, "model.template=ptt5-msmarco").score_pairs(whole)
+    expected = oracles.monot5_scores(folder, whole, answers=oracles.PTT5_ANSWERS)
+    yield row("seq2seq, ptt5-msmarco", "t5, tied", PLAIN, scores, expected)
     for name, join in (("qwen3_classifier", oracles.qwen3_card), ("nemotron", oracles.nemotron)):
         folder = getattr(decoder_checkpoints, name)(root / name)
         scores = load(folder, 512, 300, "model.trust_remote_code=true").score_pairs(whole)
@@ -255,7 +259,7 @@ def row(
 
 HEAD = """# Parity
 
-Written by `python -m tests.parity.table` with torch {torch} and transformers {transformers}, on
+Written by `make parity` with torch {torch} and transformers {transformers}, on
 the CPU, in float32, and checked in CI by `tests/parity`, with a tolerance of 1e-5 of the score
 plus 1e-5 of the scores' spread. The checkpoints are tiny. They have the real architectures and
 random weights, so that no test needs a network. They cover tied and untied embeddings, grouped

@@ -97,6 +97,13 @@ def test_seq2seq_scores_equal_the_first_decoder_step_in_float64(
     assert_same(load(folder, 512, 400).score_pairs(pairs), expected)
 
 
+def test_ptt5_scores_equal_the_first_decoder_step_in_float64(monot5: Path):
+    pairs = [pair for pair in sample_pairs(128, 90) if max(map(len, pair)) < 500]
+    expected = oracles.monot5_scores(monot5, pairs, answers=oracles.PTT5_ANSWERS)
+    scores = load(monot5, 512, 400, "model.template=ptt5-msmarco").score_pairs(pairs)
+    assert_same(scores, expected)
+
+
 @pytest.mark.parametrize("template", oracles.MT5_ANSWERS)
 def test_mt5_scores_equal_the_first_decoder_step_in_float64(mt5: Path, template: str):
     pairs = [pair for pair in sample_pairs(128, 90) if max(map(len, pair)) < 500]

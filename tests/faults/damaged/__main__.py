@@ -1,6 +1,7 @@
 """`python -m tests.faults.damaged > docs/damaged-models.md` measures all kinds."""
 
-from tests.faults.damaged.measure import main
+from tests.faults.damaged import language_tables, measure
 
 if __name__ == "__main__":
-    main()
+    measure.main()
+    language_tables.main()

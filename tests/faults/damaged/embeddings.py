@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import string
+from collections.abc import Callable
+from functools import cache
+
 import torch
 
 from tests.damage import Weights
-from tests.faults.checkpoint_edits import WORDS, Build, Edit, float_weights, tensor
+from tests.faults.checkpoint_edits import DEMO, WORDS, Build, Edit, float_weights, tensor
 from tests.faults.damaged.numbers import (
     anew,
     anew_rows,
@@ -81,6 +86,34 @@ def in_each_other(tensors: Weights) -> None:
     tensors[WORDS][:count], tensors[POSITIONS] = tensors[POSITIONS].clone(), words
 
 
+def of_words(chosen: Callable[[str], bool], change: Edit = shuffled) -> Edit:
+    """The rows of the chosen words of the demo's vocabulary, changed together."""
+
+    def edit(x: torch.Tensor) -> torch.Tensor:
+        words = sorted(i for word, i in vocabulary().items() if i > SEP + 1 and chosen(word))
+        x[words] = change(x[words])
+        return x
+
+    return edit
+
+
+@cache
+def vocabulary() -> dict[str, int]:
+    found: dict[str, int] = json.loads((DEMO / "tokenizer.json").read_text())["model"]["vocab"]
+    return found
+
+
+def within_letters(x: torch.Tensor) -> torch.Tensor:
+    for letter in string.ascii_lowercase:
+        x = of_words(lambda word, letter=letter: word[0] == letter)(x)  # type: ignore[misc]
+    return x
+
+
+def each_third_unknown(x: torch.Tensor) -> torch.Tensor:
+    x[6::3] = x[UNKNOWN]
+    return x
+
+
 WORD_TABLE: dict[str, Edit] = {
     **{f"{s:.0%} of the rows exchanged": permuted(s) for s in (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)},
     "all rows moved by one": moved_from(0),
@@ -110,8 +143,22 @@ WORD_TABLE: dict[str, Edit] = {
     "rows of the first token and the separator exchanged": exchanged(CLS, SEP),
     "the separator's row equal to padding": lambda x: exchanged(SEP, 0)(x),
     "rows of common words drawn anew": anew_rows(*range(1050, 1090)),
+    "words of 6 letters exchanged": of_words(lambda word: word.isalpha() and len(word) == 6),
+    "words with the same first letter exchanged": within_letters,
+    "pieces within words exchanged": of_words(lambda word: word.startswith("##")),
+    "digits exchanged": of_words(str.isdigit),
+    "tokens beyond ASCII exchanged": of_words(lambda word: not word.isascii()),
+    "words of up to 3 letters equal to their mean": of_words(
+        lambda word: word.isalpha() and len(word) <= 3, mean
+    ),
+    "each third row halved": lambda x: x / (1 + (torch.arange(len(x)) % 3 == 0))[:, None],
+    "each second row doubled": lambda x: x * (1 + torch.arange(len(x)) % 2)[:, None],
+    "each third row equal to the unknown token's": each_third_unknown,
+    "multiplied by the root of the width": lambda x: x * x.shape[1] ** 0.5,
 }
 POSITION_TABLE: dict[str, Edit] = {
+    "each one twice": lambda x: x.repeat_interleave(2, 0)[: len(x)],
+    "moved by two, the first two kept": lambda x: torch.cat([x[:2], x[:-2]]),
     "zero": torch.zeros_like,
     "moved by one": moved_from(0),
     "moved by two": moved_from(0, 2),

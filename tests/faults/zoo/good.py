@@ -6,13 +6,14 @@ import shutil
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from reranker_core.models.templates import TEMPLATES
 from tests import damage
 from tests.damage import Weights
 from tests.faults.checkpoint_edits import (
     HEAD,
+    HEAD_BIAS,
     MODEL,
     WORDS,
     Build,
@@ -24,8 +25,9 @@ from tests.faults.checkpoint_edits import (
 )
 from tests.faults.zoo.files import as_pickle, sharded
 from tests.faults.zoo.kind import Kind
+from tests.faults.zoo.vocabularies import limits_in_the_tokenizer, more_tokens, words_alone
 
-INDEX = "model.safetensors.index.json"
+POSITIONS = "bert.embeddings.position_embeddings.weight"
 
 
 def drawn_as_wide(source: Path, folder: Path) -> None:
@@ -84,6 +86,44 @@ def position_ids(tensors: Weights) -> None:
     tensors["bert.embeddings.position_ids"] = torch.arange(256)[None]
 
 
+def two_labels(source: Path, folder: Path) -> None:
+    """A head as monoBERT's: the score is the difference of its two logits."""
+
+    def edit(tensors: Weights) -> None:
+        for name in (HEAD, HEAD_BIAS):
+            tensors[name] = torch.cat([-tensors[name] / 2, tensors[name] / 2])
+
+    names = {"not_relevant": 0, "relevant": 1}
+    damage.with_weights(source, folder, edit)
+    json_file("config.json", id2label={str(i): name for name, i in names.items()}, label2id=names)(
+        folder
+    )
+
+
+def more_positions(source: Path, folder: Path) -> None:
+    """A table that was made longer, and rows that no pair reaches."""
+
+    def edit(tensors: Weights) -> None:
+        tensors[POSITIONS] = torch.cat([tensors[POSITIONS], 0 * tensors[POSITIONS]])
+
+    damage.with_weights(source, folder, edit)
+    json_file("config.json", max_position_embeddings=512)(folder)
+
+
+def without_metadata(folder: Path) -> None:
+    save_file(load_file(folder / MODEL), folder / MODEL)
+
+
+def older_beside(folder: Path) -> None:
+    older = {name: tensor * 0 for name, tensor in load_file(folder / MODEL).items()}
+    torch.save(older, folder / "pytorch_model.bin")
+
+
+def left_over(tensors: Weights) -> None:
+    tensors["cls.predictions.bias"] = torch.ones(9000)
+    tensors["loss.logit_scale"] = torch.ones(1)
+
+
 GOOD: dict[str, Kind] = {
     "as_it_is": Kind("the trained encoder", "", changed(lambda folder: None)),
     "sharded": Kind("weights in several files", "", changed(sharded)),
@@ -107,6 +147,36 @@ GOOD: dict[str, Kind] = {
     ),
     "beside": Kind("exports and training state beside the weights", "", changed(beside)),
     "linked": Kind("links, as in a hub cache", "", linked),
+    "limits_in_the_tokenizer": Kind(
+        "truncation and padding in tokenizer.json", "", changed(limits_in_the_tokenizer)
+    ),
+    "words_alone": Kind("vocab.txt alone", "", changed(words_alone("\n"))),
+    "words_of_windows": Kind("vocab.txt alone, with CR LF", "", changed(words_alone("\r\n"))),
+    "no_tokenizer_config": Kind(
+        "no tokenizer_config.json",
+        "",
+        changed(lambda folder: (folder / "tokenizer_config.json").unlink()),
+    ),
+    "generic_tokenizer": Kind(
+        "the general tokenizer class, which says nothing of token types",
+        "",
+        changed(json_file("tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")),
+    ),
+    "float64_storage": Kind("stored as float64", "", in_dtype(torch.float64)),
+    "no_metadata": Kind("a weight file without metadata", "", changed(without_metadata)),
+    "older_beside": Kind("an older pickle beside the weights", "", changed(older_beside)),
+    "more_tokens": Kind("24 tokens added", "", more_tokens),
+    "more_positions": Kind("positions made longer, the new ones zero", "", more_positions),
+    "regression": Kind("problem_type regression", "", config(problem_type="regression")),
+    "flash_attention": Kind(
+        "flash attention asked for", "", config(_attn_implementation="flash_attention_2")
+    ),
+    "no_quantisation": Kind("quantization_config empty", "", config(quantization_config={})),
+    "wrapped": Kind(
+        "names with the prefix of a wrapper", "", renamed(lambda name: f"_orig_mod.module.{name}")
+    ),
+    "left_over": Kind("tensors left over from pretraining and a loss", "", weights(left_over)),
+    "two_labels": Kind("two labels, as monoBERT", "", two_labels),
     "prompt_as_trained": Kind(
         "a reranker.json that agrees",
         "",
