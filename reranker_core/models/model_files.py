@@ -22,6 +22,8 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "text_config": (dict, "a mapping of settings"),
     "transformers_weights": (str, "the name of a file"),
     "quantization_config": (dict, "a mapping of settings"),
+    "start_layer": (int, "a whole number"),
+    "layer_sep": (int, "a whole number"),
 }
 _COUNTS = (
     "num_labels",
@@ -30,6 +32,7 @@ _COUNTS = (
     *("hidden_size", "d_model", "n_embd", "dim"),
     *("num_attention_heads", "num_heads", "n_head", "n_heads"),
     *("max_position_embeddings", "n_positions"),
+    *("start_layer", "layer_sep"),
 )
 _UNKNOWN = {("max_position_embeddings", -1)}  # XLNet has no limit
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")

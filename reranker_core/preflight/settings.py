@@ -33,7 +33,8 @@ def check_settings(config: Any, is_encoder: bool = False) -> Check:
         for name in _ACTIVATIONS
         if isinstance(value := getattr(config, name, None), str) and value.lower() in _NONE
     ]
-    causal = is_encoder and getattr(config, "is_decoder", False) is True
+    heeded = is_encoder and "is_decoder" in getattr(config, "__dataclass_fields__", ())
+    causal = heeded and config.is_decoder is True
     odd += [_CAUSAL] if causal else []
     return Check(
         "architecture",

@@ -43,6 +43,8 @@ def folder(bert: Path, tmp_path: Path) -> Path:
         ({"text_config": "x"}, "text_config is"),
         ({"text_config": {"hidden_size": 0}}, "text_config.hidden_size is 0"),
         ({"quantization_config": "int8"}, "quantization_config is"),
+        ({"start_layer": "2"}, "start_layer is"),
+        ({"layer_sep": 0}, "layer_sep is 0; expected a number from 1"),
         ({"num_hidden_layers": 0}, "num_hidden_layers is 0; expected a number from 1"),
         ({"vocab_size": -1}, "vocab_size is -1"),
         ({"max_position_embeddings": 0}, "max_position_embeddings is 0"),

@@ -46,6 +46,10 @@ def test_settings_that_no_trained_model_has_are_refused(
     assert told in str(error)
 
 
+def test_a_key_that_the_class_does_not_heed_is_no_matter(deberta: Path, tmp_path: Path):
+    load(damage.with_config(deberta, tmp_path / "m", is_decoder=True))
+
+
 def test_a_config_that_names_no_labels_has_two(bert: Path, tmp_path: Path):
     model = damage.with_config(bert, tmp_path / "m", id2label=None, label2id=None)
     assert "architecture/one_label" in failures(refused(model))
