@@ -23,6 +23,7 @@ from tests.faults.checkpoint_edits import (
 )
 from tests.faults.damaged.numbers import (
     anew,
+    drawn,
     negated,
     noise,
     permuted,
@@ -140,9 +141,12 @@ KINDS: dict[str, dict[str, Build]] = {
         "head: negated": tensor(HEAD, lambda x: -x),
         "head: columns in another order": tensor(HEAD, shuffled_columns),
         "head: as torch draws it": tensor(
-            HEAD, lambda x: torch.empty_like(x).uniform_(-1, 1) * x.shape[1] ** -0.5
+            HEAD,
+            lambda x: torch.empty_like(x).uniform_(-1, 1, generator=drawn(21)) * x.shape[1] ** -0.5,
         ),
-        "head: as transformers draws it": tensor(HEAD, lambda x: torch.randn_like(x) * 0.12),
+        "head: as transformers draws it": tensor(
+            HEAD, lambda x: torch.randn(x.shape, generator=drawn(22)) * 0.12
+        ),
         "head missing": without(HEAD),
     },
 }

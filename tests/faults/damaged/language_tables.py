@@ -56,15 +56,15 @@ def table(base: Path, kinds: dict[str, Build]) -> str:
     good = load(base, *CHECKED)
     golden = base.parent / f"{base.name}.json"
     record(good.report, str(golden))
-    usual = {check.name for check in good.report.failed}
+    usual = {f"{check.group}/{check.name}" for check in good.report.failed}
     right = good.score_pairs(pairs())
     rows, broken, seen, in_golden = [], 0, 0, 0
     for number, (what, build) in enumerate(kinds.items()):
         folder = base.parent / f"{base.name}-{number}"
         build(base, folder)
         rho, failed = measured(folder, golden, right)
-        checks = [name for name in failed if name.partition("/")[2] not in {*usual, GOLDEN}]
-        checks = [name for name in checks if not name.startswith("meaning/")]
+        new = [name for name in failed if name not in usual]
+        checks = [name for name in new if not name.startswith("meaning/")]
         wrong = rho is None or not rho >= WRONG
         alone = "golden scores alone" if f"meaning/{GOLDEN}" in failed else "accepted"
         broken, seen = broken + wrong, seen + (wrong and bool(checks))
