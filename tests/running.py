@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 
 def run_here(*arguments, expect=0):
     """Run the job in this process, which saves many imports, and check its exit code; what it
-    printed.
+    printed, which is no traceback, whatever happened.
     """
     printed = io.StringIO()
     logged = logging.StreamHandler(printed)
@@ -37,6 +37,7 @@ def run_here(*arguments, expect=0):
         for number, handler in handlers.items():
             signal.signal(number, handler)
     assert code == expect, printed.getvalue()[-4000:]
+    assert "Traceback" not in printed.getvalue(), printed.getvalue()[-4000:]
     return printed.getvalue()
 
 

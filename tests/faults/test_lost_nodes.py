@@ -108,6 +108,7 @@ def end(process, expect):
     """Wait for its end; what it printed."""
     printed, _ = process.communicate(timeout=400)
     assert process.returncode == expect, printed[-3000:]
+    assert "Traceback" not in printed
     return printed
 
 

@@ -67,6 +67,7 @@ def stop_a_process(folder, model, when):
     process.send_signal(signal.SIGTERM)
     _, printed = process.communicate(timeout=30)
     assert process.returncode == 5, printed
+    assert "Traceback" not in printed
     # They announce what the next Ray lacks, or name settings that users of this job do not have.
     assert "RayDeprecationWarning" not in printed, printed
     assert "UserWarning" not in printed, printed
