@@ -13,6 +13,8 @@ from reranker_core.errors import ReuseRefused
 from reranker_core.input.pairs import Int32s, Pairs
 from reranker_core.reuse.hashes import Hashes
 
+_MIX = np.uint64(0x9E3779B97F4A7C15)  # odd, 2^64 divided by the golden ratio
+
 Bools = npt.NDArray[np.bool_]
 Float32s = npt.NDArray[np.float32]
 
@@ -177,7 +179,8 @@ def to_check(found: Found, hashes: Hashes, share: float, seed: int) -> Bools:
     """Which of the known pairs are scored again: about this share of them, chosen by their hashes
     and the seed, and at least one of them; shape (K,).
     """
-    chosen = hashes[found.index, 1] ^ np.uint64(seed)
+    chosen = (hashes[found.index, 1] ^ np.uint64(seed)) * _MIX
+    chosen = (chosen ^ (chosen >> np.uint64(32))) * _MIX  # all bits decide, not only the highest
     if share >= 1:
         return np.ones(len(chosen), bool)
     below = chosen < np.uint64(int(share * 2**64))

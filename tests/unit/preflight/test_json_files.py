@@ -120,7 +120,7 @@ def test_weights_that_are_a_folder(folder: Path):
 
 def test_an_index_that_names_files_elsewhere(folder: Path):
     (folder / "model.safetensors").unlink()
-    index = {"weight_map": {"a": "../../etc/passwd"}}
+    index = {"metadata": {}, "weight_map": {"a": "../../etc/passwd"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(ConfigError, match=r"names \.\./\.\./etc/passwd"):
         open_checkpoint(ModelConfig(path=str(folder)))
