@@ -41,8 +41,8 @@ def check_settings(config: Any, is_encoder: bool = False) -> Check:
         "usual_settings",
         not odd,
         ", ".join(odd) or "nothing unusual",
-        f"epsilons of norms up to {_LARGEST_EPSILON:g}, and an activation other than "
-        f"{', '.join(_NONE)}; no is_decoder=true in an encoder",
+        f"every epsilon of a norm at most {_LARGEST_EPSILON:g}; an activation function (not "
+        f"{' or '.join(_NONE)}); no is_decoder=true in an encoder",
         "config.json was changed after training, or it belongs to another model. Copy it again. "
         "If the model was trained with these settings, set preflight.checks.architecture=warn.",
     )

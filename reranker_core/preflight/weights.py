@@ -89,8 +89,8 @@ def check_weights(loaded: LoadedModel) -> list[Check]:
         _keys(
             "plausible",
             huge,
-            f"no weight beyond {_LARGEST:g}, or beyond {_LARGEST_OUTLIER:g} and {_OUTLIER:g} times "
-            "the median of its matrix",
+            f"no weight above {_LARGEST:g}, and none that is above {_LARGEST_OUTLIER:g} and also above "
+            f"{_OUTLIER:g} times the median of its matrix",
             "A flipped bit causes such numbers. Copy the checkpoint again and compare digests.",
         ),
         _check_tied(loaded),

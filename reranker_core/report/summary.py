@@ -90,7 +90,8 @@ def print_estimate(
             f"{work.tokens:,.0f} ({work.low:,.0f} to {work.high:,.0f}), from "
             f"{count(work.sampled, 'part')}",
         )
-        table.add_row("duplicates", f"{1 - work.distinct:.1%} of the pairs; they are scored once")
+        equal = f"{1 - work.distinct:.1%} of the pairs; equal pairs are scored once"
+        table.add_row("duplicates", equal if work.distinct < 1 else "none")
         if work.known is not None:
             table.add_row(
                 "earlier scores", f"{work.known:.1%} of the sampled pairs; not scored again"
