@@ -42,7 +42,7 @@ def check_settings(config: Any, is_encoder: bool = False) -> Check:
         not odd,
         ", ".join(odd) or "nothing unusual",
         f"every epsilon of a norm at most {_LARGEST_EPSILON:g}; an activation function (not "
-        f"{' or '.join(_NONE)}); no is_decoder=true in an encoder",
+        f"{', '.join(_NONE)}); no is_decoder=true in an encoder",
         "config.json was changed after training, or it belongs to another model. Copy it again. "
         "If the model was trained with these settings, set preflight.checks.architecture=warn.",
     )

@@ -7,6 +7,7 @@ import re
 import torch
 
 from reranker_core.checks import Check
+from reranker_core.errors import count
 from reranker_core.models.family import LoadedModel
 from reranker_core.preflight.head import check_head
 
@@ -89,7 +90,7 @@ def check_weights(loaded: LoadedModel) -> list[Check]:
         _keys(
             "plausible",
             huge,
-            f"no weight above {_LARGEST:g}, and none that is above {_LARGEST_OUTLIER:g} and also above "
+            f"no weight above {_LARGEST:g}, and none above both {_LARGEST_OUTLIER:g} and "
             f"{_OUTLIER:g} times the median of its matrix",
             "A flipped bit causes such numbers. Copy the checkpoint again and compare digests.",
         ),
@@ -133,7 +134,7 @@ def _is_harmless(key: str, loaded: LoadedModel) -> bool:
 def _keys(
     name: str, keys: tuple[str, ...], expected: str, remedy: str, otherwise: str = "none"
 ) -> Check:
-    measured = f"{len(keys)} keys: {_shown(keys)}" if keys else otherwise
+    measured = f"{count(len(keys), 'key')}: {_shown(keys)}" if keys else otherwise
     return Check("weights", name, not keys, measured, expected, remedy)
 
 

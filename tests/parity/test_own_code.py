@@ -178,7 +178,7 @@ def without_norm(weights: damage.Weights) -> None:
 def test_own_code_has_its_preflight_too(minicpm: Path, gemma2: Path, tmp_path: Path):
     assert np.isfinite(checked(minicpm).score_pairs([("a", "b")])).all()
     assert np.isfinite(checked(gemma2).score_pairs([("a", "b")])).all()
-    with pytest.raises(PreflightRefused, match=r"none_missing: 1 keys: model.norm.weight"):
+    with pytest.raises(PreflightRefused, match=r"none_missing: 1 key: model.norm.weight"):
         checked(damage.with_weights(minicpm, tmp_path / "less", without_norm))
 
 
