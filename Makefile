@@ -42,7 +42,7 @@ check: setup-dev
 kill: setup-dev
 	RUNS=$(or $(RUNS),10) $(BIN)/python -m pytest -s tests/faults/test_killed_driver.py
 
-# Faults of all kinds at once, from a seed, and a table of them: RUNS runs; then lost Ray nodes
+# Faults of all kinds at once, from a seed, and a table of them: RUNS runs; then nights that reuse scores, and lost Ray nodes
 chaos: setup-dev
 	RUNS=$(or $(RUNS),200) SEED=$(or $(SEED),1) $(BIN)/python -m pytest -s tests/faults/test_chaos.py tests/faults/test_chaotic_nights.py tests/faults/test_killed_nights.py tests/faults/test_lost_nodes.py
 

@@ -4,6 +4,7 @@ import io
 import logging
 import runpy
 import signal
+import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -39,6 +40,14 @@ def run_here(*arguments, expect=0):
     assert code == expect, printed.getvalue()[-4000:]
     assert "Traceback" not in printed.getvalue(), printed.getvalue()[-4000:]
     return printed.getvalue()
+
+
+def finish(given, job="jobs.rerank"):
+    """Run a job in a process of its own, to its end."""
+    command = [sys.executable, "-m", job, *given]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Traceback" not in done.stderr, done.stderr[-3000:]
 
 
 def read_output(output):

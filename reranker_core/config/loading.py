@@ -109,6 +109,8 @@ def _meant(word: str) -> str:
     path = Path(word)
     if path.suffix in (".yaml", ".yml"):
         return f". For a configuration file, write --config {word}"
+    if (path / "_run.json").is_file():
+        return f". For the configuration of an earlier output, write --like {word}"
     if (path / "config.json").is_file():
         return f". For a model, write model.path={word}"
     if path.exists():

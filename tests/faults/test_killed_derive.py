@@ -4,8 +4,6 @@ is what the job would have written with these columns.
 
 import json
 import random
-import subprocess
-import sys
 
 import pytest
 
@@ -14,7 +12,7 @@ from reranker_core.output.proof import prove
 from tests.faults.test_killed_driver import kill, receipts
 from tests.nights import night
 from tests.outputs import Output
-from tests.running import ROOT
+from tests.running import finish
 from tests.tables import flat, write
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -51,14 +49,7 @@ def test_a_derivation_whose_worker_and_driver_are_killed_is_resumed(shared_ray, 
     assert 7 <= receipts(output) < PARTS
     assert not (output / "_SUCCESS").exists()
     files = times(output)
-    done = subprocess.run(
-        [sys.executable, "-m", "jobs.derive", *command],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    finish(command, job="jobs.derive")
     assert receipts(output) == len(times(output)) == PARTS
     assert times(output).items() >= files.items()  # nothing is written again
     new = Output(tmp_path / "in", output, parts, *COLUMNS)

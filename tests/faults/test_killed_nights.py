@@ -5,8 +5,6 @@ the one without reuse, bit for bit.
 
 import json
 import random
-import subprocess
-import sys
 from contextlib import suppress
 from hashlib import md5
 
@@ -20,7 +18,7 @@ from reranker_core.reuse.keys import as_binary, from_bytes, keys_name, to_bytes
 from reranker_core.score.loading import load_scorer
 from tests.faults.test_killed_driver import kill, receipts
 from tests.reusing import SETTINGS, Night
-from tests.running import ROOT
+from tests.running import finish
 from tests.shared_ray import ray_head
 from tests.tables import config
 from tests.texts import flat_table
@@ -100,18 +98,6 @@ def arguments(folder, output, head, model, *more):
         *OWN,
         *more,
     ]
-
-
-def finish(given):
-    """The same command once more, undisturbed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "jobs.rerank", *given],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def assert_undisturbed(nights, output, model):

@@ -21,9 +21,8 @@ Kernel = Callable[
 ]
 
 _BLOCK = 1 << 21  # bytes of products of queries and keys: they are to stay in the caches
-_LARGEST = (
-    1 << 26
-)  # of such products for one head of the keys; with longer ones memory would run out
+# Bytes of such products for one head of the keys; with longer sequences memory would run out.
+_LARGEST = 1 << 26
 # Keys are filled up to a multiple of it: softmax takes up to five times as long over what is left.
 _STEP = 32
 _TOKENS, _ROUNDS = 1024, 5  # of a measurement

@@ -115,6 +115,12 @@ def test_a_wrong_command_line_ends_with_exit_code_2_and_one_error(typed, words, 
     assert said in errors
 
 
+def test_an_output_without_its_key_is_taken_for_one(typed, tmp_path):
+    (tmp_path / "_run.json").touch()
+    code, _, errors = typed("export", str(tmp_path))
+    assert (code, f"write --like {tmp_path}" in errors) == (2, True)
+
+
 def test_a_subcommand_asks_only_for_the_keys_that_it_reads(typed, tmp_path):
     code, _, errors = typed("verify", f"output.path={tmp_path}")
     assert code == ConfigError.exit_code
