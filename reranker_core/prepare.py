@@ -13,8 +13,9 @@ from reranker_core.config import Config
 from reranker_core.device import refuse_absent_gpus, resolve_device
 from reranker_core.encode.formats.pair_format import PairFormat
 from reranker_core.errors import ConfigError
+from reranker_core.input.added_columns import refuse_case_twins
 from reranker_core.input.plan import Part, Plan, make_plan
-from reranker_core.input.schema import refuse_case_twins, refuse_texts_left_out
+from reranker_core.input.schema import refuse_texts_left_out
 from reranker_core.models.checkpoint import open_checkpoint
 from reranker_core.models.families import FAMILIES, choose
 from reranker_core.output.checksums import unchanged

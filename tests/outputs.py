@@ -31,9 +31,9 @@ from reranker_core.output.identity import (
 from reranker_core.output.inventory import Outstanding, outstanding
 from reranker_core.output.lease import Lease
 from reranker_core.output.manifest import begin, conclude
-from reranker_core.output.proof import Totals
 from reranker_core.output.receipts import Gatherer, Receipt
 from reranker_core.output.results import ScoredPart
+from reranker_core.output.totals import Totals
 from reranker_core.reuse.keys import PartKeys
 from reranker_core.storage.parallel import in_parallel
 from reranker_core.storage.store import Store

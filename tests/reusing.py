@@ -19,9 +19,9 @@ from reranker_core.output.attempts import Recorder
 from reranker_core.output.commit import commit, data_name
 from reranker_core.output.identity import digest, identity
 from reranker_core.output.manifest import begin, conclude, recorded_manifest
-from reranker_core.output.proof import Totals
 from reranker_core.output.results import ScoredPart
 from reranker_core.output.shared_pairs import SharedPairs
+from reranker_core.output.totals import Totals
 from reranker_core.pipeline import wire
 from reranker_core.pipeline.within import run_of
 from reranker_core.prepare import Prepared, compare, prepare, with_earlier_scores

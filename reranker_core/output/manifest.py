@@ -18,9 +18,10 @@ from reranker_core.errors import (
 from reranker_core.output.attempts import read_attempts
 from reranker_core.output.identity import claim, digest
 from reranker_core.output.inventory import Outstanding, retire
-from reranker_core.output.proof import RESUME, Totals, prove
+from reranker_core.output.proof import RESUME, prove
 from reranker_core.output.replacement import is_pending
 from reranker_core.output.reuse_facts import reuse_facts
+from reranker_core.output.totals import Totals
 from reranker_core.storage.store import Store
 
 MANIFEST = "_manifest.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reranker_core.output.attempts import Attempt
-from reranker_core.output.proof import Totals
+from reranker_core.output.totals import Totals
 
 
 def reuse_facts(totals: Totals, attempts: list[Attempt]) -> dict[str, Any]:

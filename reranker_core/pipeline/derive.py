@@ -23,7 +23,7 @@ from reranker_core.output.identity import (
 from reranker_core.output.inventory import outstanding
 from reranker_core.output.lease import Lease
 from reranker_core.output.manifest import begin, conclude, recorded_manifest, withdraw
-from reranker_core.output.proof import Totals, prove
+from reranker_core.output.proof import prove
 from reranker_core.output.receipts import Gatherer
 from reranker_core.output.replacement import (
     begun,
@@ -33,6 +33,7 @@ from reranker_core.output.replacement import (
     make_ready,
     put_in_place,
 )
+from reranker_core.output.totals import Totals
 from reranker_core.pipeline.asking import silence_of
 from reranker_core.pipeline.cluster import hardware, living_nodes
 from reranker_core.pipeline.connection import connected

@@ -18,8 +18,8 @@ from reranker_core.output.identity import identity
 from reranker_core.output.inventory import has_parts
 from reranker_core.output.lease import Lease
 from reranker_core.output.manifest import begin, conclude
-from reranker_core.output.proof import Totals
 from reranker_core.output.shared_pairs import SharedPairs
+from reranker_core.output.totals import Totals
 from reranker_core.pipeline.cluster import hardware, living_nodes, on_device, possible_formats
 from reranker_core.pipeline.connection import connected
 from reranker_core.pipeline.derive import with_columns

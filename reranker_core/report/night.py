@@ -16,8 +16,8 @@ from reranker_core.output.commit import data_name
 from reranker_core.output.identity import digest, planned_parts, require_recorded
 from reranker_core.output.inventory import Inventory, take_inventory
 from reranker_core.output.manifest import SUCCESS, recorded_manifest
-from reranker_core.output.proof import Totals
 from reranker_core.output.receipts import Receipt, read_receipts
+from reranker_core.output.totals import Totals
 from reranker_core.report.drift import Drift
 from reranker_core.report.shard_scores import ShardScores
 from reranker_core.storage.store import Store

@@ -10,8 +10,8 @@ from rich.table import Table
 
 from reranker_core.errors import count
 from reranker_core.errors.redaction import without_credentials
-from reranker_core.output.proof import Totals
 from reranker_core.output.shared_pairs import SharedPairs
+from reranker_core.output.totals import Totals
 from reranker_core.report.rate import duration
 from reranker_core.storage.store import Store
 

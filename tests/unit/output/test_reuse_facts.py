@@ -3,8 +3,8 @@
 import pytest
 
 from reranker_core.output.attempts import Attempt
-from reranker_core.output.proof import Totals
 from reranker_core.output.reuse_facts import reuse_facts, seconds_per_pair
+from reranker_core.output.totals import Totals
 
 ONE = {"url": "s3://a/one", "pairs": 100, "seconds_per_pair": 36.0}
 TWO = {"url": "s3://a/two", "pairs": 300, "seconds_per_pair": 72.0}
