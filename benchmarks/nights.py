@@ -1,7 +1,7 @@
 """Two nights as whole jobs: the second one with and without the scores of the first one.
 
     python -m benchmarks.nights [--model demo|minilm] [--pairs 1000000] [--known 0.95] [--within]
-        [--short] [--once]
+        [--short] [--once] [--dtype float32|auto]
 
 The second night has the pairs of the first one in other shards and another order. Some of its
 passages have changed. It runs twice: all pairs are scored, and only the changed ones. A job's time
@@ -9,6 +9,7 @@ is the whole process, from the start of Python to `_SUCCESS`. Texts are short fo
 (the costs around the model show most), and docstrings for MiniLM-L6's shape, unless --short is set.
 With --once, the second night does not score all pairs: the first night, which has as many, stands
 for that. Then the scores of the known pairs are compared with those of the first night.
+--dtype is the job's `model.dtype`.
 With --within there is one night, in which two shards have the same pairs, with and without
 `reuse.within`.
 """
@@ -52,12 +53,16 @@ def main() -> None:
     parser.add_argument("--within", action="store_true")
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--once", action="store_true")
+    parser.add_argument("--dtype", default="float32")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
         is_demo = options.model == "demo"
-        model = Path("demo/model") if is_demo else random_head(folder / "model")
+        path = Path("demo/model") if is_demo else random_head(folder / "model")
+        model = [f"model.path={path}", f"model.dtype={options.dtype}"]
+        if not is_demo:
+            model.append("preflight.checks.meaning=off")  # its head is random
         make_rows = short_rows if is_demo or options.short else docstring_rows
         rows = make_rows(options.pairs)
         if options.within:
@@ -69,6 +74,7 @@ def main() -> None:
     result = {
         "benchmark": "within" if options.within else "nights",
         "model": options.model,
+        "dtype": options.dtype,
         "texts": make_rows.__name__.removesuffix("_rows"),
         "pairs": len(rows) * (2 if options.within else 1),
         "compared": len(difference),
@@ -87,7 +93,7 @@ def main() -> None:
 Measured = tuple[int, dict[str, dict[str, Any]], list[np.ndarray]]
 
 
-def _nights(rows: pa.Table, folder: Path, known: float, model: Path, once: bool) -> Measured:
+def _nights(rows: pa.Table, folder: Path, known: float, model: list[str], once: bool) -> Measured:
     """Number of new pairs, the jobs, and the scores of the last two."""
     changed = write_nights(rows, folder, known)
     jobs = {"first night": _job(folder, "first", "one", model)}
@@ -101,7 +107,7 @@ def _nights(rows: pa.Table, folder: Path, known: float, model: Path, once: bool)
     return int(changed.sum()), jobs, [_scores(folder / name)[compared] for name in names]
 
 
-def _within(rows: pa.Table, folder: Path, model: Path) -> Measured:
+def _within(rows: pa.Table, folder: Path, model: list[str]) -> Measured:
     """As `_nights`."""
     ids = rows.column_names.index("doc_id")
     others = rows.set_column(ids, "doc_id", pa.array(np.arange(len(rows), 2 * len(rows))))
@@ -161,12 +167,10 @@ def _write(folder: Path, rows: pa.Table, shards: int) -> None:
         )
 
 
-def _job(folder: Path, source: str, output: str, model: Path, *more: str) -> dict[str, Any]:
+def _job(folder: Path, source: str, output: str, model: list[str], *more: str) -> dict[str, Any]:
     """Seconds of the whole process, and what its manifest says."""
     settings = [f"input.path={folder / source}", f"output.path={folder / output}"]
-    settings += [f"model.path={model}", "model.dtype=float32", "ray.address=local", *more]
-    if model.name != "model" or model.parent.name != "demo":
-        settings.append("preflight.checks.meaning=off")  # its head is random
+    settings += [*model, "ray.address=local", *more]
     start = time.monotonic()
     subprocess.run([sys.executable, "-m", "jobs.rerank", *settings], check=True)
     seconds = time.monotonic() - start
