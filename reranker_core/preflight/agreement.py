@@ -2,9 +2,9 @@
 
 Each replica reports what its own preflight found, or why it cannot load the model. None scores a
 row before those that the run starts with have reported, or have been waited for. If more may come,
-the first one alone decides nothing. The largest group that agrees is right. A replica that fails or
-does not agree starts once more in a new process; then it is set aside. The run ends only where no
-replica passes, or nearly all fail alike.
+the first one alone decides nothing. The group that agrees on most devices is right. A replica that
+fails or does not agree starts once more in a new process; then it is set aside. The run ends only
+where no replica passes, nearly all fail alike, or one that scored before others came is outvoted.
 """
 
 from __future__ import annotations
@@ -129,6 +129,8 @@ class Agreement:
             self._decided, self._right = True, self._majority()
         if self._right is None:
             return Verdict("end", error=self.common_failure())
+        if self._is_outvoted(self._right):
+            return Verdict("end", error=self._outvoted(self._right))
         reason = self._objection(finding)
         if not reason:
             return Verdict("score")
@@ -163,8 +165,7 @@ class Agreement:
             return True
         if self._first_pass is not None:
             return self._clock() - self._first_pass >= fleet.patience or (
-                len(heard) >= fleet.fitting
-                and len({found.origin.place for found in self._largest_group()}) > 1
+                len(heard) >= fleet.fitting and _devices(self._largest_group()) > 1
             )
         kinds = Counter(found.kind for found in heard)
         if max(kinds.values()) >= fleet.most - fleet.most // _NEARLY_ALL:
@@ -184,7 +185,10 @@ class Agreement:
         return self._largest_group()[0]
 
     def _largest_group(self) -> list[Finding]:
-        """The largest group that agrees, the earliest of equals; empty if none passed."""
+        """The group that agrees on most devices, the earliest of equals; empty if none passed."""
+        return max(self._grouped(), key=_devices, default=[])
+
+    def _grouped(self) -> list[list[Finding]]:
         if self._groups is None:
             self._groups = []
             for finding in self._latest.values():
@@ -197,7 +201,24 @@ class Agreement:
                     self._groups.append([finding])
                 else:
                     group.append(finding)
-        return max(self._groups, key=len, default=[])
+        return self._groups
+
+    def _is_outvoted(self, right: Finding) -> bool:
+        """Whether more devices agree on other scores than on those that were taken for right."""
+        ours = next((group for group in self._grouped() if self._agree(group[0], right)), [])
+        return _devices(self._largest_group()) > max(_devices(ours), 1)
+
+    def _outvoted(self, right: Finding) -> PreflightRefused:
+        others = self._largest_group()
+        apart, most = _apart(right, others[0]), _tolerance(right)
+        return PreflightRefused(
+            f"agreement/same_scores: replica {right.origin} scored before others could be compared "
+            f"with it. Replicas on {_devices(others)} other devices, such as {others[0].origin}, "
+            f"agree on canary scores that differ from its scores by {apart:.2%} of their span; "
+            f"expected at most {most:.0%}. Scores in this output may be wrong. Exclude "
+            f"{right.origin.place} and score again with another output.path",
+            right.report,
+        )
 
     def _objection(self, finding: Finding) -> str:
         assert self._right is not None
@@ -217,6 +238,10 @@ class Agreement:
         if not self._enforced:
             return True
         return len(one.canaries) == len(other.canaries) and _apart(one, other) <= _tolerance(one)
+
+
+def _devices(group: list[Finding]) -> int:
+    return len({finding.origin.place for finding in group})
 
 
 def _apart(one: Finding, other: Finding) -> float:

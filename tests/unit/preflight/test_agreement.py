@@ -238,6 +238,32 @@ def test_an_only_replica_scores_after_a_while():
     assert group.verdict(first).action == "score"
 
 
+def test_the_first_one_that_scored_alone_and_is_outvoted_ends_the_run():
+    group, clock = agreement(expected=1, most=64)
+    first = finding("a", BAD)
+    group.add(first)
+    clock.now = 60
+    assert group.verdict(first).action == "score"
+    assert act(group, finding("b")) == "restart"
+    assert act(group, finding("b")) == "set_aside"
+    assert act(group, finding("c", BAD, gpu="a")) == "score"  # the same GPU is no second witness
+    group.add(finding("d", NEAR))
+    verdict = group.verdict(finding("d", NEAR))
+    assert verdict.action == "end"
+    assert verdict.error.exit_code == 3
+    assert all(part in str(verdict.error) for part in ("host:a (GPU a)", "host:b", "16.67%"))
+
+
+def test_one_that_scored_alone_and_is_confirmed_is_not_outvoted_by_as_many():
+    group, clock = agreement(expected=1, most=64)
+    first = finding("a")
+    group.add(first)
+    clock.now = 60
+    assert group.verdict(first).action == "score"
+    assert actions(group, [finding("b", NEAR), finding("c", BAD)]) == ["score", "restart"]
+    assert act(group, finding("d", BAD)) == "restart"
+
+
 def test_scores_are_not_compared_where_that_is_not_enforced():
     group, _ = agreement(expected=1, most=8, enforced=False)
     first = finding("a")
