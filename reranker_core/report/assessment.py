@@ -77,9 +77,8 @@ def require_assessable(config: Config, schema: InputSchema) -> None:
     report = config.report
     if report.against != AUTO:
         earlier_output(config)
-    if report.qrels is None and report.label is None:
-        return
-    require_packages()
+    if report.qrels is not None or report.label is not None:
+        require_packages()
     if report.qrels is not None:
         read_judgements(report.qrels)
     for key, column in (("label", report.label), ("first_stage", report.first_stage)):

@@ -17,6 +17,7 @@ from reranker_core.storage.filesystem import open_filesystem, open_to_read
 Judgements = dict[str, dict[str, int]]
 """Query id → document id → relevance; 0 is not relevant."""
 
+_IDS, _RELEVANCE = ("query_id", "doc_id"), "relevance"  # columns of Parquet files
 _HEADING = ("query-id", "corpus-id", "score")  # of BEIR's files
 
 
@@ -26,8 +27,8 @@ def read_judgements(path: str) -> Judgements:
     Args:
         path: a TREC qrels file (`query 0 document relevance`, separated by white space), a TSV
             file of BEIR (`query-id`, `corpus-id`, `score`, with a heading), or Parquet with the
-            columns `query_id`, `doc_id` and `relevance` (without the last one, each document is
-            relevant). Text may be compressed with gzip.
+            columns `query_id`, `doc_id` and `relevance`, or only the first two, if each row is a
+            relevant document. Text may be compressed with gzip.
 
     Raises:
         InputError: the file cannot be read, or a line or value is not as described.
@@ -57,18 +58,23 @@ def id_text(value: Any) -> str:
 
 def _of_parquet(data: bytes, path: str) -> Iterator[tuple[str, str, int]]:
     try:
-        table = pq.read_table(io.BytesIO(data))
+        file = pq.ParquetFile(io.BytesIO(data))
+        there = file.schema_arrow.names
+        table = file.read([name for name in (*_IDS, _RELEVANCE) if name in there])
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"--qrels {path}: not a readable Parquet file: {brief(error)}") from None
-    missing = {"query_id", "doc_id"} - set(table.column_names)
-    if missing:
+    missing = [name for name in _IDS if name not in there]
+    others = [name for name in there if name not in _IDS]
+    known = _RELEVANCE in there
+    if missing or (others and not known):
+        lacking = missing + [_RELEVANCE] * (not known and not missing)
         raise InputError(
-            f"--qrels {path}: missing columns {', '.join(sorted(missing))}; the file has "
-            f"{', '.join(table.column_names)}. Expected query_id, doc_id and relevance"
+            f"--qrels {path}: missing columns {', '.join(lacking)}; the file has "
+            f"{', '.join(there)}. Expected query_id, doc_id and relevance. "
+            "Rename the columns. If each row is a relevant document, write query_id and doc_id only"
         )
-    known = "relevance" in table.column_names
-    relevance = listed(table["relevance"]) if known else [1] * table.num_rows
-    ids = (listed(table[name]) for name in ("query_id", "doc_id"))
+    relevance = listed(table[_RELEVANCE]) if known else [1] * table.num_rows
+    ids = (listed(table[name]) for name in _IDS)
     for row, (query, document, value) in enumerate(zip(*ids, relevance, strict=True)):
         yield id_text(query), id_text(document), _grade(value, path, f"row {row}")
 

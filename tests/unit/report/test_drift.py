@@ -321,6 +321,7 @@ def test_what_is_missing_without_a_limit_is_told_too(first, tmp_path):
         ("report.against={}/gone", ConfigError, "not a complete output"),
         ("report.qrels={}/gone", InputError, "cannot be read"),
         ("report.label=bm25", ConfigError, r"report\.label=bm25: .*it will have .*lang"),
+        ("report.first_stage=bm25", ConfigError, r"report\.first_stage=bm25: .*lang"),
     ],
 )
 def test_what_will_be_missing_is_refused_before_anything_is_scored(

@@ -151,6 +151,26 @@ def test_a_file_that_holds_no_judgements_is_refused(content, said, tmp_path):
         read_judgements(str(tmp_path / "qrels"))
 
 
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        (["query_id", "query", "doc_id", "passage"], "missing columns relevance; the file has"),
+        (["query_id", "doc_id", "label"], "missing columns relevance.* Rename the columns"),
+        (["query-id", "corpus-id", "score"], "missing columns query_id, doc_id;"),
+        (["query_id", "relevance"], "missing columns doc_id;"),
+    ],
+)
+def test_a_parquet_file_without_judgements_is_refused(columns, said, tmp_path):
+    pq.write_table(pa.table({name: ["1"] for name in columns}), tmp_path / "qrels")
+    with pytest.raises(InputError, match=said):
+        read_judgements(str(tmp_path / "qrels"))
+
+
+def test_each_row_of_a_parquet_file_with_nothing_but_ids_is_relevant(tmp_path):
+    pq.write_table(pa.table({"doc_id": [1, 2], "query_id": ["a", "a"]}), tmp_path / "qrels")
+    assert read_judgements(str(tmp_path / "qrels")) == {"a": {"1": 1, "2": 1}}
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(InputError, match="there is no such file"):
         read_judgements(str(tmp_path / "none"))
