@@ -17,9 +17,16 @@ from reranker_core.input.listing import find_shards
 from reranker_core.input.pattern import Pattern
 from reranker_core.input.tables.marker import TITLES, Table, table_above, tables_in
 from reranker_core.input.tables.snapshot import LiveFile, read_snapshot, way_out
-from reranker_core.storage.filesystem import entity_tag, info_of, is_local, is_web, open_filesystem
+from reranker_core.storage.buckets import refuse_absent_bucket
+from reranker_core.storage.filesystem import (
+    entity_tag,
+    info_of,
+    is_local,
+    is_web,
+    open_filesystem,
+    place,
+)
 from reranker_core.storage.parallel import in_parallel
-from reranker_core.storage.store import Store
 from reranker_core.storage.tree import Item, item_at
 
 
@@ -37,7 +44,7 @@ class ShardFile:
         keys: columns with one value for the whole file, as steps `key=value` of a path; None:
             those of the folders in `name`.
         key_types: types of these columns; a column without an entry is text.
-        inode: identifies a file on a disk that has several names (hard links).
+        inode: identifies a file that has several names: hard links on a disk, or URLs of a store.
 
     """
 
@@ -84,7 +91,7 @@ def list_entry(entry: str, config: Config, version: int | None) -> Entry:
         where = address(entry)
         item = item_at(where.filesystem, where.path)
         if item is None or (item.kind == "file" and where.steps):
-            _ask_for_bucket(where)
+            refuse_absent_bucket(where.filesystem, where.path, f"input.path={entry}")
             raise InputError(nothing_there(where))
         if item.kind == "folder" and is_web(where.filesystem):
             raise no_web_folder(entry)
@@ -138,7 +145,7 @@ def _folder(where: Address, folder: Item, config: Config, version: int | None) -
             "missing. Wait for it, or remove the folder and run convert again"
         )
     if not found.shards:
-        _ask_for_bucket(where)
+        refuse_absent_bucket(where.filesystem, where.path, f"input.path={where.entry}")
         raise InputError(nothing_found(where, folder, found))
     base = where.path.rstrip("/")
     items = sorted(found.shards, key=lambda item: item.path)
@@ -216,8 +223,14 @@ def _shard(where: Address, item: Item, base: str) -> ShardFile:
         size=int(item.info["size"]),
         etag=entity_tag(item.info),
         real=item.real if is_local(where.filesystem) else "",
-        inode=item.info.get("inode", ""),
+        inode=_inode(where, item),
     )
+
+
+def _inode(where: Address, item: Item) -> str:
+    if is_local(where.filesystem):
+        return str(item.info.get("inode", ""))
+    return f"{place(where.filesystem)} {item.path}"
 
 
 def _refuse_other_encoding(url: str) -> None:
@@ -231,17 +244,11 @@ def _refuse_other_encoding(url: str) -> None:
         ) from None
 
 
-def _ask_for_bucket(where: Address) -> None:
-    """Raise StoreRefused if there is no such bucket, which s3fs takes for an empty one."""
-    if "s3" in where.filesystem.protocol:
-        next(Store(f"s3://{where.path.partition('/')[0]}").list(), None)
-
-
 def _refuse_overlap(where: Address, item: Item, output: str) -> None:
     """Results must not be read as input, now or when the run is repeated."""
     filesystem, path = open_filesystem(output)
     ours = where.filesystem
-    if type(filesystem) is not type(ours) or filesystem.storage_options != ours.storage_options:
+    if place(filesystem) != place(ours):
         return
     pairs = [(item.path, path)]
     if is_local(filesystem):

@@ -154,8 +154,9 @@ def _refuse_doubles(shards: list[ShardFile]) -> None:
             )
         if before is not None:
             raise InputError(
-                f"input.path contains {shard.real or key} twice, as {before} and as {shard.url}; "
-                "its rows would be scored twice. Remove the link, or list the files to read"
+                f"input.path contains {shard.real or shard.url} twice, as {before} and as "
+                f"{shard.url}; its rows would be scored twice. "
+                f"{'Remove the link, or list' if shard.real else 'List'} the files to read once"
             )
 
 

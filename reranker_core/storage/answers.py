@@ -93,8 +93,9 @@ def _of_others(link: BaseException) -> Answer | None:
     for name in ("status_code", "status", "code"):
         status = _number(getattr(link, name, None))
         if 300 <= status < 600:
-            code = getattr(link, "error_code", None)
-            return Answer(status, str(code or ""), _line(getattr(link, "message", "")), "")
+            code = getattr(link, "error_code", None) or ""
+            code = getattr(code, "value", code)  # azure-core has an enumeration of those it knows
+            return Answer(status, str(code), _line(getattr(link, "message", "")), "")
     return None
 
 

@@ -32,7 +32,7 @@ class Trouble(Enum):
 
     CREDENTIALS = (
         "the credentials are missing, wrong or expired; set valid ones in the environment or in "
-        "the profile (AWS_*), on the nodes too"
+        "the profile (AWS_*, AZURE_STORAGE_*, GOOGLE_APPLICATION_CREDENTIALS), on the nodes too"
     )
     CLOCK = (
         "the clock of this machine is wrong by more than the store allows; set it, on the nodes too"
@@ -46,7 +46,9 @@ class Trouble(Enum):
         "the credentials do not allow this; extend their policy, or use other credentials. Buckets "
         "that demand encryption or requester pays need a setting (docs/object-storage.md)"
     )
-    BUCKET = "there is no such bucket; create it, or correct the URL or the endpoint"
+    BUCKET = (
+        "there is no such bucket (Azure: container); create it, or correct the URL or the endpoint"
+    )
     REGION = "the bucket is in another region; set AWS_DEFAULT_REGION to the bucket's region"
     REFUSED = (
         "the store refuses the request; docs/object-storage.md lists settings that some stores need"
@@ -85,11 +87,12 @@ class Trouble(Enum):
 _PASSING = (Trouble.THROTTLED, Trouble.SERVER, Trouble.NETWORK, Trouble.DISK, Trouble.FILES)
 _CODES = {
     Trouble.CREDENTIALS: "InvalidAccessKeyId SignatureDoesNotMatch ExpiredToken InvalidToken "
-    "InvalidClientTokenId TokenRefreshRequired InvalidSecurity 401",
+    "InvalidClientTokenId TokenRefreshRequired InvalidSecurity AuthenticationFailed "
+    "InvalidAuthenticationInfo 401",
     Trouble.CLOCK: "RequestTimeTooSkewed",
-    Trouble.ARCHIVED: "InvalidObjectState",
+    Trouble.ARCHIVED: "InvalidObjectState BlobArchived BlobBeingRehydrated",
     Trouble.DENIED: "AccessDenied AllAccessDisabled AccountProblem 403",
-    Trouble.BUCKET: "NoSuchBucket",
+    Trouble.BUCKET: "NoSuchBucket ContainerNotFound FilesystemNotFound",
     Trouble.REGION: "PermanentRedirect AuthorizationHeaderMalformed "
     "IllegalLocationConstraintException 301",
     Trouble.THROTTLED: "SlowDown Throttling ThrottlingException RequestLimitExceeded "
@@ -99,18 +102,20 @@ _CODES = {
     Trouble.DAMAGED: "XAmzContentSHA256Mismatch XAmzContentChecksumMismatch",
     Trouble.FULL: "QuotaExceeded XMinioStorageFull InsufficientStorage StorageLimitExceeded "
     "XMinioAdminBucketQuotaExceeded 507",
-    Trouble.EXISTS: "PreconditionFailed 412",
+    Trouble.EXISTS: "PreconditionFailed BlobAlreadyExists PathAlreadyExists 412",
+    Trouble.REFUSED: "BlobImmutableDueToPolicy LeaseIdMissing",
 }
 _CLASSES = {
     # Before the others: clients wrap it into an error of the network.
     Trouble.CERTIFICATE: "SSLCertVerificationError ClientConnectorCertificateError",
     Trouble.CREDENTIALS: "NoCredentialsError PartialCredentialsError CredentialRetrievalError "
-    "ProfileNotFound TokenRetrievalError UnauthorizedSSOTokenError DefaultCredentialsError",
+    "ProfileNotFound TokenRetrievalError UnauthorizedSSOTokenError DefaultCredentialsError "
+    "ClientAuthenticationError",
     Trouble.NETWORK: "HTTPClientError EndpointConnectionError ConnectTimeoutError "
     "ReadTimeoutError ConnectionClosedError ProxyConnectionError ClientPayloadError "
     "ClientConnectionError ServerDisconnectedError IncompleteRead IncompleteReadError "
     "ResponseStreamingError FSTimeoutError ResponseParserError TimeoutError gaierror "
-    "ConnectionError",
+    "ConnectionError ServiceRequestError ServiceResponseError",
 }
 _ERRNOS = {
     Trouble.THROTTLED: (errno.EBUSY,),

@@ -11,7 +11,7 @@ import fsspec
 from fsspec.registry import known_implementations
 
 from reranker_core.errors import ConfigError, brief
-from reranker_core.storage import s3
+from reranker_core.storage import azure, gcs, s3
 from reranker_core.storage.errors import patiently, trouble
 from reranker_core.storage.timeout import seconds_for
 
@@ -23,6 +23,7 @@ _PACKAGES = {
     **dict.fromkeys(("sftp", "ssh"), "paramiko"),
     **{"smb": "smbprotocol", "oci": "ocifs", "oss": "ossfs"},
 }
+_WITH_BUCKETS = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az")
 _ABSOLUTE = ("/", "~", "file:/", "local:/")
 
 
@@ -49,12 +50,19 @@ def open_filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
                 f"Write file:///{rest}, or a path without file://"
             )
         url = f"{scheme}:///{below}"
-    if f"{scheme}://" in s3.SCHEMES and rest[:1] in ("", "/"):
-        raise ConfigError(f"{url}: the bucket is missing; expected {scheme}://BUCKET/FOLDER")
+    if scheme in _WITH_BUCKETS and rest[:1] in ("", "/"):
+        bucket = "CONTAINER" if _PACKAGES.get(scheme) == "adlfs" else "BUCKET"
+        raise ConfigError(
+            f"{url}: the {bucket.lower()} is missing; expected {scheme}://{bucket}/FOLDER"
+        )
     options = s3.options() if url.startswith(s3.SCHEMES) else {}
     filesystem, path = patiently(lambda: _opened(url, options), url)
     if hasattr(filesystem, "retries"):
         filesystem.retries = 1
+    if "abfs" in filesystem.protocol:
+        azure.set_up(filesystem, url)
+    elif "gs" in filesystem.protocol:
+        gcs.set_up()
     return filesystem, path
 
 
@@ -77,7 +85,10 @@ def _not_opened(url: str, error: BaseException) -> str:
         return f"{url}: '{scheme}' is not a known kind of store; did you mean {near}://{rest}?"
     schemes = re.findall(r"([\w+.-]+)://", url)
     package = next((_PACKAGES[each] for each in schemes if each in _PACKAGES), None)
-    if package is not None and isinstance(error, ImportError | ValueError):
+    unknown = isinstance(error, ValueError) and "not known" in str(error)
+    if package is not None and (
+        isinstance(error, ImportError) or (unknown and scheme in _PACKAGES)
+    ):
         cause = brief(error.__cause__ or error)
         return (
             f"{url}: the package {package} is missing or incomplete ({cause}). "
@@ -89,10 +100,15 @@ def _not_opened(url: str, error: BaseException) -> str:
             "ARROW_LIBHDFS_DIR and CLASSPATH (`hadoop classpath --glob`). Or use webhdfs://, which "
             "needs none of these"
         )
-    elif isinstance(error, ValueError) and "not known" in str(error):
+    elif unknown:
         remedy = (
             "Correct the URL. Stores with an S3 interface have s3:// URLs and AWS_ENDPOINT_URL; "
             "others may need a package of fsspec on all nodes"
+        )
+    elif package == "adlfs":
+        remedy = (
+            "Set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME and "
+            "AZURE_STORAGE_ACCOUNT_KEY, on the nodes too"
         )
     elif isinstance(error, FileNotFoundError):
         remedy = "Correct the URL"
@@ -167,6 +183,14 @@ def is_local(filesystem: fsspec.AbstractFileSystem) -> bool:
     """Whether the paths of `filesystem` are paths of this machine."""
     protocol = filesystem.protocol
     return "file" in ((protocol,) if isinstance(protocol, str) else protocol)
+
+
+def place(filesystem: fsspec.AbstractFileSystem) -> tuple[type, str]:
+    """Equal for two filesystems if the same path names the same file in both. Their URLs may differ
+    (`s3://` and `s3a://`; Azure's with and without the account).
+    """
+    options = str(sorted(filesystem.storage_options.items(), key=lambda item: item[0]))
+    return type(filesystem), azure.account(filesystem) or options
 
 
 def is_web(filesystem: fsspec.AbstractFileSystem) -> bool:

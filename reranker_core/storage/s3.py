@@ -120,6 +120,11 @@ def begin_upload(filesystem: fsspec.AbstractFileSystem, path: str) -> None:
         )
 
 
+def ask_for_bucket(filesystem: fsspec.AbstractFileSystem, bucket: str) -> None:
+    """Raise the store's error if there is no such bucket, which s3fs takes for an empty one."""
+    filesystem.call_s3("list_objects_v2", Bucket=bucket, MaxKeys=1)
+
+
 @functools.lru_cache(maxsize=8)
 def _is_of_others(
     environment: tuple[tuple[str, str], ...], endpoint: str | None, profile: str | None

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from reranker_core.errors import ConfigError, StoreFull, StoreRefused
 from reranker_core.errors.redaction import without_credentials
-from reranker_core.storage import disk, renaming, s3
+from reranker_core.storage import buckets, disk, renaming, s3
 from reranker_core.storage.errors import PATIENCE, Trouble, failure, is_unknown, patiently
 from reranker_core.storage.filesystem import entity_tag, is_local, is_web, open_filesystem
 from reranker_core.storage.parallel import in_parallel
@@ -150,14 +150,17 @@ class Store:
         try:
             if self._local:
                 patiently(lambda: disk.check_writable(Path(self.root)), what, self._patience)
-            elif self._s3:
-                name = self.path(_NEVER_WRITTEN)
-                ask = partial(s3.begin_upload, self.filesystem, name)
-                patiently(ask, what, self._patience, limit=seconds_for(0))
-            else:  # at least, whether it answers and accepts the credentials
+                return
+            if buckets.has_buckets(self.filesystem):
+                buckets.begin_upload(
+                    self.filesystem, self.path(_NEVER_WRITTEN), what, self._patience
+                )
+            if not self._s3:  # where a file may have the name of a folder
                 with suppress(FileNotFoundError):
                     ask = partial(self.filesystem.info, self.root)
-                    patiently(ask, what, self._patience, limit=seconds_for(0))
+                    info = patiently(ask, what, self._patience, limit=seconds_for(0))
+                    if info["type"] == "file":
+                        raise StoreRefused(f"{what}: it is a file. Choose another folder")
         except StoreFull as full:
             raise StoreRefused(str(full)) from None
         except StoreRefused as refused:
@@ -226,7 +229,9 @@ class Store:
         start = self.path(folder).rstrip("/")
         with suppress(FileNotFoundError):
             ask = partial(self.filesystem.find, start, detail=True)
-            yield from self._try(folder, ask, None).values()
+            found = self._try(folder, ask, None)
+            if isinstance(found, dict):  # of a file, adlfs makes a list
+                yield from found.values()
 
     def _pages(self, folder: str) -> Iterator[dict[str, Any]]:
         after: str | None = None

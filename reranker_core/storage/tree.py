@@ -102,8 +102,10 @@ def children(filesystem: fsspec.AbstractFileSystem, folder: Item) -> list[Item]:
             f"{url}: contains objects whose names begin with {url}//. Glob patterns cannot find "
             f"them. Set input.path={url}, which reads all files below, or rename the objects"
         )
-    # A store without folders may have an empty object of the folder's own name.
-    return [_of(info) for info in infos if info["name"].strip("/") != own]
+    # A store without folders may have an empty object of the folder's own name; Azure lists a
+    # folder twice that is an object, too.
+    named = {info["name"].rstrip("/"): info for info in infos}
+    return [_of(info) for name, info in named.items() if name.strip("/") != own]
 
 
 def below(filesystem: fsspec.AbstractFileSystem, folder: Item) -> list[Item]:

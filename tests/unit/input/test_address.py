@@ -17,7 +17,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.utils import infer_storage_options
 
-from reranker_core.errors import ConfigError, StoreUnavailable
+from reranker_core.errors import ConfigError, InputError, StoreUnavailable
 from reranker_core.input.address import address
 from reranker_core.input.plan import make_plan
 from reranker_core.storage.filesystem import info_of, open_filesystem
@@ -181,6 +181,8 @@ def test_a_url_keeps_its_account(way: str):
         ("GS:/bucket/x", "did you mean gs://bucket/x?"),
         ("s3://", "the bucket is missing"),
         ("s3:///x", "the bucket is missing"),
+        ("gs://", "the bucket is missing"),
+        ("abfs:///x", "the container is missing"),
     ],
 )
 def test_a_url_that_is_written_wrong_is_neither_input_nor_output(url: str, told: str):
@@ -247,3 +249,12 @@ def test_a_file_url_of_this_host_is_a_path(tmp_path: Path):
     for url in ("file://server/x", "file://x.parquet"):
         with pytest.raises(ConfigError, match=r"Write file:///"):
             open_filesystem(url)
+
+
+def test_one_object_by_two_schemes_is_refused(moto_bucket: str, tmp_path: Path):
+    base = f"{moto_bucket}/{tmp_path.name}"
+    content = write(tmp_path / "a.parquet", flat(4)).read_bytes()
+    Store(f"{base}/in").write("a.parquet", content)
+    other = base.replace("s3://", "s3a://")
+    with pytest.raises(InputError, match=r"twice, as s3://.*a\.parquet and as s3a://"):
+        make_plan(config([f"{base}/in", f"{other}/in/a.parquet"], "elsewhere"))

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import ssl
 import time
+from enum import Enum
 
 import pytest
 from botocore.exceptions import (
@@ -37,6 +38,20 @@ def gcsfs_answer(code: int) -> Exception:
     """What gcsfs makes of a reply."""
     error = Exception("said so")
     error.code, error.message = code, "said so"
+    return error
+
+
+class AzureCode(Enum):
+    """As azure-core has it, whose text is not its value."""
+
+    CONTAINER_NOT_FOUND = "ContainerNotFound"
+    BLOB_ALREADY_EXISTS = "BlobAlreadyExists"
+
+
+def azure_answer(code: str | AzureCode, status: int) -> Exception:
+    """What azure-core makes of a reply."""
+    error = Exception("said so")
+    error.status_code, error.error_code, error.message = status, code, "said so"
     return error
 
 
@@ -89,6 +104,13 @@ def wrapped(cause: BaseException, by: type[Exception] = OSError) -> BaseExceptio
         (answer("XMinioStorageFull", 507), Trouble.FULL),
         (gcsfs_answer(403), Trouble.DENIED),
         (gcsfs_answer(418), Trouble.REFUSED),
+        (azure_answer(AzureCode.BLOB_ALREADY_EXISTS, 409), Trouble.EXISTS),
+        (azure_answer(AzureCode.CONTAINER_NOT_FOUND, 404), Trouble.BUCKET),
+        (azure_answer("ContainerBeingDeleted", 409), Trouble.SERVER),
+        (azure_answer("BlobArchived", 409), Trouble.ARCHIVED),
+        (azure_answer("BlobImmutableDueToPolicy", 409), Trouble.REFUSED),
+        (azure_answer("AuthenticationFailed", 403), Trouble.CREDENTIALS),
+        (azure_answer("AuthorizationPermissionMismatch", 403), Trouble.DENIED),
         (untrusted(), Trouble.CERTIFICATE),
         (OSError(errno.ENOSPC, "disk full"), Trouble.FULL),
         (OSError(errno.EDQUOT, "quota"), Trouble.FULL),
@@ -158,6 +180,13 @@ def test_trouble_that_lasts_is_told_of_while_it_is_waited_out(slept: list[float]
     (told,) = caplog.messages
     assert told.startswith("s3://b/x: the store limits the request rate; ")
     assert "retrying for up to 120 s" in told
+
+
+def test_an_object_that_exists_on_azure_is_an_answer(slept: list[float]):
+    told = wrapped(azure_answer(AzureCode.BLOB_ALREADY_EXISTS, 409), FileExistsError)
+    with pytest.raises(FileExistsError):
+        patiently(Sometimes(1, told), "abfs://b/x")
+    assert not slept
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "NoSuchBucket", "InvalidAccessKeyId"])

@@ -15,6 +15,7 @@ from reranker_core.convert.beir import beir_files
 from reranker_core.errors import ConfigError, RerankError, StoreRefused, StoreUnavailable
 from reranker_core.input.plan import make_plan
 from reranker_core.storage import errors
+from reranker_core.storage.buckets import begin_upload, refuse_absent_bucket
 from reranker_core.storage.filesystem import info_of, open_filesystem
 from reranker_core.storage.store import Store
 from reranker_core.storage.tree import is_file, item_at
@@ -130,3 +131,38 @@ def test_a_bucket_that_does_not_exist_cannot_be_written():
     for write in (store.write, store.create):
         with pytest.raises(StoreRefused, match=r"output\.path=bucketless://box/x cannot .*create"):
             write("a", b"")
+
+
+class OfFiles(MemoryFileSystem):
+    """A store whose listing of a file is no mapping, as that of adlfs."""
+
+    protocol = "filed"
+
+    def find(self, path: str, **given: Any) -> Any:
+        return [path]
+
+
+def test_a_file_is_no_output():
+    fsspec.register_implementation("filed", OfFiles, clobber=True)
+    Store("filed://box").write("a", b"content")
+    with pytest.raises(StoreRefused, match="it is a file"):
+        Store("filed://box/a").check_writable()
+    assert list(Store("filed://box/a").list()) == []
+
+
+class Bucketless(MemoryFileSystem):
+    """Google's store without any bucket."""
+
+    protocol = ("gs", "gcs")
+    _location = "http://store.test"
+
+    def call(self, method: str, path: str, *more: str, **given: Any) -> Any:
+        raise FileNotFoundError(path)
+
+
+def test_a_missing_bucket_of_google_is_named():
+    filesystem = Bucketless()
+    with pytest.raises(StoreRefused, match=r"input\.path=x: there is no such bucket"):
+        refuse_absent_bucket(filesystem, "box/x", "input.path=x")
+    with pytest.raises(StoreRefused, match=r"output\.path=x: there is no such bucket"):
+        begin_upload(filesystem, "box/x", "output.path=x", 0)
