@@ -116,6 +116,7 @@ def prove(store: Store, run: dict[str, Any], read_all: bool, may_lack_rows: bool
             totals.without_keys += checked.lacks_keys
             spans[checked.receipt.shard].extend((checked.receipt.start, checked.receipt.stop))
     # A part may have an older receipt in a batch, of a file that was removed and written again.
+    absent = sum(part not in proven and part not in inventory.data for part in wrong)
     problems += [text for part in wrong if part not in proven for text in wrong[part]]
     unknown = [part for part in inventory.data if part not in proven and part not in wrong]
     foreign = [*inventory.foreign, *not_of(store, unknown, digest(run))]
@@ -124,7 +125,7 @@ def prove(store: Store, run: dict[str, Any], read_all: bool, may_lack_rows: bool
     missing, doubled = _uncovered(run, spans)
     problems.extend(doubled)
     if problems:
-        raise _damaged(store, problems)
+        raise _damaged(store, problems, absent)
     if missing and not may_lack_rows:
         raise _incomplete(store, run, totals, missing)
     if unknown:
@@ -211,13 +212,17 @@ def _uncovered(run: dict[str, Any], spans: dict[str, array[int]]) -> tuple[list[
     return missing, doubled
 
 
-def _damaged(store: Store, problems: list[str]) -> Incomplete:
+def _damaged(store: Store, problems: list[str], absent: int) -> Incomplete:
+    """`absent` of the problems are files that are missing, so there is nothing to delete."""
     shown = "\n".join(f"  {problem}" for problem in problems[:_SHOWN_PROBLEMS])
     if len(problems) > _SHOWN_PROBLEMS:
         shown += f"\n  … and {len(problems) - _SHOWN_PROBLEMS} more"
+    files = "the damaged files" if absent else "these files"
+    delete = f"Delete {files}, then {RESUME}"
+    remedy = delete if absent < len(problems) else RESUME[0].upper() + RESUME[1:]
     return Incomplete(
-        f"output.path={store.url} is damaged in {count(len(problems), 'place')}:\n{shown}\nDelete "
-        f"these files, then {RESUME}. Only their rows are scored again"
+        f"output.path={store.url} is damaged in {count(len(problems), 'place')}:\n{shown}\n"
+        f"{remedy}. Only their rows are scored again"
     )
 
 

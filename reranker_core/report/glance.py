@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from reranker_core.errors import count
 from reranker_core.report.night import Night
 from reranker_core.report.rate import duration
-from reranker_core.report.sections.run import pairs_per_second
+from reranker_core.report.sections.run import gpu_and_cpu_hours, pairs_per_second
+from reranker_core.report.unrecorded import Unrecorded
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,13 @@ def figures(night: Night) -> list[Figure]:
             )
         )
     if night.attempts:
+        at_least = Unrecorded.of(totals, night.attempts).at_least
         seconds = sum(attempt.seconds for attempt in night.attempts)
         attempts = count(len(night.attempts), "attempt")
-        found.append(Figure("working time", duration(seconds), attempts))
-        rate = pairs_per_second(night.attempts)
-        hours = sum(attempt.gpu_hours for attempt in night.attempts)
+        found.append(Figure("working time", at_least(duration(seconds)), attempts))
+        rate, counted = pairs_per_second(night.attempts)
+        hours, _ = gpu_and_cpu_hours(night)
         if rate:
-            more = f"{hours:,.2f} GPU hours" if hours else "loading included"
+            more = f"{at_least(f'{hours:,.2f}')} GPU hours" if hours else counted
             found.append(Figure("pairs per second", f"{rate:,.0f}", more))
     return found

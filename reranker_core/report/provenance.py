@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from reranker_core import __version__
 from reranker_core.config import Config
 from reranker_core.errors.redaction import without_credentials
 from reranker_core.input.plan import Plan
@@ -77,7 +78,8 @@ def configuration(plan: Plan, scoring: dict[str, Any], config: Config) -> dict[s
 
 def software() -> dict[str, str]:
     """Versions of what computes the scores, on the machine of this process."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
+    found = {"batch-reranker": __version__}
+    found |= {"python": platform.python_version(), "platform": platform.platform()}
     for name in _PACKAGES:
         try:
             found[name] = version(name)

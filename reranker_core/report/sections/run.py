@@ -11,6 +11,7 @@ from reranker_core.report import charts
 from reranker_core.report.night import Night
 from reranker_core.report.rate import duration
 from reranker_core.report.sections.section import Cell, Section, clock, known
+from reranker_core.report.unrecorded import Unrecorded
 
 _SHOWN_ATTEMPTS = 20
 
@@ -46,25 +47,27 @@ def what_ran(night: Night) -> Section:
 
 
 def _software(night: Night) -> dict[str, str]:
-    return {
-        "batch-reranker": str(night.manifest.get("version") or ""),
-        **(night.attempts[-1].software if night.attempts else {}),
-    }
+    version = {"batch-reranker": str(night.manifest.get("version") or "")}
+    last = night.attempts[-1].software if night.attempts else {}
+    return {name: number for name, number in {**version, **last}.items() if number}
 
 
 def time(night: Night) -> Section:
     """The attempts, their time and resources."""
     totals, attempts = night.totals, night.attempts
+    unrecorded = Unrecorded.of(totals, attempts)
+    at_least = unrecorded.at_least
     seconds = sum(attempt.seconds for attempt in attempts)
-    rate = pairs_per_second(attempts)
-    gpu_hours = sum(attempt.gpu_hours for attempt in attempts)
+    rate, counted = pairs_per_second(attempts)
+    gpu_hours, cpu_hours = gpu_and_cpu_hours(night)
     facts = {
         "start": clock(attempts[0].start),
         "end": clock(attempts[-1].end) if attempts[-1].end else "",
-        "working time": f"{duration(seconds)} in {count(len(attempts), 'attempt')}",
-        "rate": f"{rate:,.1f} pairs/s, loading included" if rate else "",
-        "GPU hours": f"{gpu_hours:,.2f}" if gpu_hours else "",
-        "CPU hours": f"{sum(attempt.cpu_hours for attempt in attempts):,.2f}",
+        "working time": f"{at_least(duration(seconds))} in {count(len(attempts), 'attempt')}",
+        "rate": f"{rate:,.1f} pairs/s, {counted}" if rate else "",
+        "GPU hours": at_least(f"{gpu_hours:,.2f}") if gpu_hours else "",
+        "CPU hours": at_least(f"{cpu_hours:,.2f}"),
+        "not in these records": str(unrecorded),
         "waiting": f"{totals.waiting_fraction:.1%} of the time replicas waited for parts"
         if totals.seconds
         else "",
@@ -85,10 +88,33 @@ def time(night: Night) -> Section:
     )
 
 
-def pairs_per_second(attempts: list[Attempt]) -> float:
-    """Over the attempts that have scored pairs; 0 without one."""
+def pairs_per_second(attempts: list[Attempt]) -> tuple[float, str]:
+    """Over the attempts that have scored pairs, and what is counted; 0 without such an attempt.
+
+    The last record of an attempt that did not record its end is mostly of its start. So such
+    attempts count only if there are no others.
+    """
     scoring = [attempt for attempt in attempts if attempt.scoring_seconds and attempt.replicas]
-    return sum(each.pairs for each in scoring) / max(sum(each.seconds for each in scoring), 1e-9)
+    ended = [attempt for attempt in scoring if attempt.end]
+    counted = "loading included"
+    if len(ended) < len(scoring):
+        counted += ", of the attempts that recorded their end" if ended else ", by the last record"
+    found = ended or scoring
+    rate = sum(each.pairs for each in found) / max(sum(each.seconds for each in found), 1e-9)
+    return rate, counted
+
+
+def gpu_and_cpu_hours(night: Night) -> tuple[float, float]:
+    """Of all replicas. Of what attempts have not recorded, the receipts tell the time of scoring
+    and waiting; the time of loading is missing.
+    """
+    attempts = night.attempts
+    killed = [attempt for attempt in attempts if attempt.end is None]
+    more = Unrecorded.of(night.totals, attempts).replica_hours
+    return (
+        sum(each.gpu_hours for each in attempts) + more * min((k.gpus for k in killed), default=0),
+        sum(each.cpu_hours for each in attempts) + more * min((k.cpus for k in killed), default=0),
+    )
 
 
 def _reused(reuse: dict[str, Any]) -> dict[str, str]:
@@ -113,18 +139,19 @@ def _attempt(attempt: Attempt) -> tuple[Cell, ...]:
     devices = sorted(
         {f"{each.get('device')} {each.get('processor') or ''}".strip() for each in attempt.replicas}
     )
-    end = "no sign after " + clock(attempt.last_sign)
+    end = "none recorded; last record " + clock(attempt.last_sign)
     if attempt.end:
         end = "all parts committed" if attempt.replicas else "columns changed, nothing scored"
         if attempt.exit_code:
             end = f"exit code {attempt.exit_code} ({attempt.outcome})"
+    least = "" if attempt.end else "at least "
     return (
         str(attempt.number),
         clock(attempt.start),
-        duration(attempt.seconds),
-        f"{attempt.parts:,} of {attempt.parts_to_score:,}",
-        f"{attempt.pairs:,}",
-        f"{attempt.pairs / attempt.seconds:,.1f}" if attempt.seconds else "",
+        f"{least}{duration(attempt.seconds)}",
+        f"{least}{attempt.parts:,} of {attempt.parts_to_score:,}",
+        f"{least}{attempt.pairs:,}",
+        f"{attempt.pairs / attempt.seconds:,.1f}" if attempt.seconds and attempt.end else "",
         f"{len(attempt.replicas):,}",
         ", ".join(devices),
         end,

@@ -213,6 +213,19 @@ def test_an_older_receipt_of_equal_size_damns_no_part(output: Output, older: str
         proven(output)
 
 
+def test_only_files_that_exist_are_to_be_deleted(output: Output):
+    first, second = (data_name(part.name) for part in output.plan.parts[:2])
+    output.store.delete(first)
+    with pytest.raises(Incomplete, match=rf"{first}: the file is missing\nRepeat the command"):
+        proven(output)
+    output.store.write(second, b"x")
+    with pytest.raises(Incomplete, match=r"\nDelete the damaged files, then repeat"):
+        proven(output)
+    output.store.delete(second)
+    output.drive()
+    assert proven(output).parts == 6
+
+
 def test_a_receipt_holds_nothing_of_the_text(output: Output):
     assert "passage" not in json.dumps(asdict(first_receipt(output)))
 

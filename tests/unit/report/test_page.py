@@ -8,14 +8,19 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
+from reranker_core import __version__
 from reranker_core.checks import Check, Report
 from reranker_core.errors import Incomplete, LimitExceeded, QuarantineExceeded
 from reranker_core.output.attempts import Recorder
 from reranker_core.output.manifest import PAGE, SUCCESS, conclude
+from reranker_core.report.glance import Figure, figures
 from reranker_core.report.night import PREFLIGHT, read_night
 from reranker_core.report.outcome import outcome
 from reranker_core.report.page import page, write_page
+from reranker_core.report.provenance import software
 from reranker_core.report.rate import duration
+from reranker_core.report.sections import sections
+from reranker_core.report.sections.run import gpu_and_cpu_hours
 from reranker_core.report.text import print_night
 from tests.marks import more
 from tests.nights import night
@@ -231,6 +236,45 @@ def test_what_is_not_finished_is_said_with_the_last_attempt(tmp_path):
     )
     Recorder(output.store, 3, 0.0).__enter__()
     assert "was killed or is running" in told(output).sentence
+
+
+def test_figures_of_an_attempt_that_was_killed_are_marked_and_its_rate_does_not_count(tmp_path):
+    output = night(tmp_path)
+    whole = facts_of(output, "Time and resources")
+    assert not any("at least" in value for value in whole.values())
+    assert "not in these records" not in whole
+    record = json.loads(output.store.read("_attempts/000001.json"))
+    ended = record | {"number": 2, "parts": 8, "pairs": 32, "seconds": 4.0, "scoring_seconds": 4.0}
+    ended["loading_seconds"] = 0.0
+    killed = record | {"parts": 1, "pairs": 4, "seconds": 40.0, "end": None, "outcome": None}
+    killed |= {"scoring_seconds": 0.5, "waiting_seconds": 0.1}
+    for each in (killed, ended):
+        output.store.write(f"_attempts/{each['number']:06}.json", json.dumps(each).encode())
+    facts = facts_of(output, "Time and resources")
+    assert facts["working time"] == "at least 44 s in 2 attempts"
+    assert facts["rate"].startswith("8.0 pairs/s, ")
+    assert facts["not in these records"].startswith("21 parts with 84 pairs; attempt 1 did not")
+    hours = (3 + 30 * (0.5 + 0.1)) / 3600  # loading as recorded, the rest of all receipts
+    assert facts["CPU hours"] == f"at least {hours:.2f}"
+    read = read_night(output.store)
+    assert sum(gpu_and_cpu_hours(read)) == pytest.approx(hours)
+    first = next(s for s in sections(read) if s.title == "Time and resources").rows[0]
+    assert first[2:6] == ("at least 40 s", "at least 1 of 3", "at least 4", "")
+    assert Figure("working time", "at least 44 s", "2 attempts") in figures(read)
+    output.store.delete("_attempts/000002.json")
+    assert facts_of(output, "Time and resources")["rate"].endswith("by the last record")
+
+
+def facts_of(output, title):
+    found = next(s for s in sections(read_night(output.store)) if s.title == title)
+    return dict(found.facts)
+
+
+def test_the_version_of_an_unfinished_output_is_that_of_its_last_attempt(tmp_path):
+    output = night(tmp_path)
+    assert "software" not in facts_of(output, "What ran")  # of earlier versions
+    Recorder(output.store, 2, 0.0, software=software()).__enter__()
+    assert facts_of(output, "What ran")["software"].startswith(f"batch-reranker {__version__}, ")
 
 
 def test_replicas_that_were_set_aside_are_named_with_their_gpu_and_the_reason(tmp_path):
