@@ -80,12 +80,12 @@ def resolve_device(configured: str) -> str:
                 f"model.device=cuda: torch {torch.__version__} for CUDA {torch.version.cuda} finds "
                 f"no GPU on {os.uname().nodename}. The NVIDIA driver is missing, too old for this "
                 "CUDA version, or broken: run nvidia-smi on this node. If it has no GPU, set "
-                "model.device=cpu or set ray.address to a cluster with GPUs"
+                "model.device=cpu, or use a machine or a Ray cluster with GPUs"
             )
         raise ConfigError(
             f"model.device=cuda: torch {torch.__version__} finds no CUDA device here; set "
-            "model.device=cpu, install a CUDA build of torch, or set ray.address to a cluster with "
-            "GPUs (there with replicas.num_gpus=1)"
+            "model.device=cpu, or install a CUDA build of torch on a machine with a GPU. A job on "
+            "a Ray cluster with GPUs needs ray.address and replicas.num_gpus=1"
         )
     if configured == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"

@@ -15,12 +15,28 @@ from reranker_core.stopping import stop_on_signals
 
 
 @click.command("convert", context_settings=HELP_OPTIONS)
-@click.argument("rows", nargs=-1, metavar="[FILE]...")
-@click.option("--to", "output", required=True, metavar="FOLDER", help="New folder for the shards.")
-@click.option("--run", metavar="FILE", help="TREC run, MTEB predictions (.json), or TREC qrels.")
-@click.option("--corpus", metavar="FILE", help="Passages: .jsonl, .tsv, .csv or .parquet.")
-@click.option("--queries", metavar="FILE", help="Queries, in the same formats.")
-@click.option("--beir", metavar="FOLDER", help="BEIR data set: its corpus and queries.")
+@click.argument("rows", nargs=-1, metavar="[FILE]...", type=click.Path())
+@click.option(
+    "--to",
+    "output",
+    required=True,
+    metavar="FOLDER",
+    type=click.Path(),
+    help="New folder for the shards.",
+)
+@click.option(
+    "--run",
+    metavar="FILE",
+    type=click.Path(),
+    help="TREC run, MTEB predictions (.json), or TREC qrels.",
+)
+@click.option(
+    "--corpus", metavar="FILE", type=click.Path(), help="Passages: .jsonl, .tsv, .csv or .parquet."
+)
+@click.option("--queries", metavar="FILE", type=click.Path(), help="Queries, in the same formats.")
+@click.option(
+    "--beir", metavar="FOLDER", type=click.Path(), help="BEIR data set: its corpus and queries."
+)
 @click.option(
     "--split",
     default="test",
@@ -52,12 +68,12 @@ def convert(
 ) -> None:
     """Convert other formats to Parquet shards.
 
-    FILE has one pair per row: JSON lines, CSV, TSV, Arrow or ORC, or it is the folder of a Delta or
-    Iceberg table. With --beir, the pairs are those of a BEIR data set: of --run, or of its qrels.
-    With --run, --corpus and --queries, they are the candidates of a first stage with their texts.
+    FILE has one pair per row, or one query per row with lists of candidates: JSON lines, CSV, TSV,
+    Arrow or ORC. Or it is the folder of a Delta or Iceberg table. Its columns keep their names.
 
-    The shards have the columns query_id, query, doc_id and passage, so a run reads them with the
-    default names. Ids stay text.
+    With --beir, the pairs are those of a BEIR data set: of --run, or of its qrels. With --run,
+    --corpus and --queries, they are the candidates of a first stage with their texts. The columns
+    are then query_id, query, doc_id and passage, which a run reads by default; these ids stay text.
     """
     set_up_messages()
     stop_on_signals()

@@ -20,9 +20,11 @@ _KEYS = "reuse.keep"
 
 
 @click.command("derive", context_settings=HELP_OPTIONS)
-@click.argument("output", metavar="OUTPUT")
+@click.argument("output", metavar="OUTPUT", type=click.Path())
 @click.argument("overrides", nargs=-1, metavar="[SECTION.KEY=VALUE]...")
-@click.option("--to", metavar="FOLDER", required=True, help="Folder for the new output.")
+@click.option(
+    "--to", metavar="FOLDER", required=True, type=click.Path(), help="Folder for the new output."
+)
 @click.option(
     "--config",
     metavar="FILE",
@@ -33,7 +35,8 @@ def derive(output: str, overrides: tuple[str, ...], to: str, config: str | None)
     """Write an output with other columns from the scores of OUTPUT, without the model.
 
     The keys output.rank, output.normalize, output.label_thresholds, output.text, output.passthrough
-    and output.columns set the new columns. The input must be unchanged.
+    and output.columns set the new columns. Other keys of the sections output, input, guard, verify
+    and ray, and reuse.keep, may be set, too. The input must be unchanged.
     """
     set_up_messages()
     stop_on_signals()
@@ -45,6 +48,8 @@ def derive(output: str, overrides: tuple[str, ...], to: str, config: str | None)
                 f"{override}: derive does not compute scores, so only {_KEYS} and keys of the "
                 f"sections {', '.join(_SECTIONS)} can change"
             )
+        if key == "output.path":
+            raise ConfigError(f"{override}: derive writes to the folder of --to. Remove this key")
     overrides = (*overrides, f"output.path={to}")
     base = None if config else configuration_like(output, overrides, "derive ")
     loaded = load_config(config, overrides, base=base)

@@ -17,8 +17,13 @@ log = logging.getLogger(__name__)
 
 
 @click.command("evaluate", context_settings=HELP_OPTIONS)
-@click.argument("output", metavar="OUTPUT")
-@click.option("--qrels", metavar="FILE", help="Judgements: TREC qrels, BEIR's TSV, or Parquet.")
+@click.argument("output", metavar="OUTPUT", type=click.Path())
+@click.option(
+    "--qrels",
+    metavar="FILE",
+    type=click.Path(),
+    help="Judgements: TREC qrels, BEIR's TSV, or Parquet.",
+)
 @click.option("--label", metavar="COLUMN", help="Judgements: a column of the output instead.")
 @click.option(
     "--first-stage",
@@ -47,7 +52,13 @@ log = logging.getLogger(__name__)
     type=click.IntRange(min=0),
     help="Number of queries to list, largest loss first.",
 )
-@click.option("--json", "report_path", metavar="FILE", help="Also write the result as JSON.")
+@click.option(
+    "--json",
+    "report_path",
+    metavar="FILE",
+    type=click.Path(),
+    help="Also write the result as JSON.",
+)
 def evaluate(
     output: str,
     qrels: str | None,

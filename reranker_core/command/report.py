@@ -11,7 +11,7 @@ from reranker_core.config.working_copy import refuse_in_copy
 
 
 @click.command("report", context_settings=HELP_OPTIONS)
-@click.argument("output", metavar="OUTPUT")
+@click.argument("output", metavar="OUTPUT", type=click.Path())
 @click.option("--text", is_flag=True, help="Print the report and write nothing.")
 def report(output: str, text: bool) -> None:
     """Write a page about an output: what ran, how fast, and whether the scores look right.

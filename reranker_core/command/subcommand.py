@@ -55,6 +55,8 @@ def subcommand(
             stop_on_signals()
             if folder is not None:
                 overrides = _with_folder(folder, overrides)
+                if config is None and not any(each.startswith(f"{folder}=") for each in overrides):
+                    raise ConfigError(f"name the output folder: batch-reranker {name} OUTPUT")
             if like is not None and config is not None:
                 raise ConfigError("set either --config or --like, not both")
             base = None
@@ -79,12 +81,13 @@ def subcommand(
             command = click.option(
                 "--like",
                 metavar="OUTPUT",
+                type=click.Path(),
                 help="Use the configuration of an earlier run, from its output folder.",
             )(command)
         metavar = _METAVAR if folder is None else f"[OUTPUT] {_METAVAR}"
-        command = click.argument("overrides", nargs=-1, type=_Override(heeds), metavar=metavar)(
-            command
-        )
+        command = click.argument(
+            "overrides", nargs=-1, type=_Override(heeds, folder), metavar=metavar
+        )(command)
         return click.command(name, cls=_Subcommand, context_settings=HELP_OPTIONS, heeds=heeds)(
             command
         )
@@ -117,13 +120,16 @@ class _Override(click.ParamType):
 
     name = "override"
 
-    def __init__(self, heeds: tuple[str, ...]) -> None:
-        self._heeds = heeds
+    def __init__(self, heeds: tuple[str, ...], folder: str | None) -> None:
+        self._heeds, self._folder = heeds, folder
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        return complete_override(incomplete, self._heeds)
+        found = complete_override(incomplete, self._heeds)
+        if self._folder is not None and "=" not in incomplete and not found:
+            return [CompletionItem(incomplete, type="file")]
+        return found
 
 
 def hint_for(error: click.ClickException) -> str:

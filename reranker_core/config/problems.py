@@ -18,6 +18,7 @@ from reranker_core.config.values import kinds, read, shown, words
 _OWN = ("value_error", "assertion_error")
 _UNKNOWN = {"extra_forbidden", "invalid_key"}  # the latter: no text, such as `1:` in a file
 _SHOWN = 200  # characters of a value
+_CLEARLY = 0.8  # of difflib's measure: `models` is meant to be `model`
 
 
 def explain(error: ValidationError, tree: Mapping[str, Any], typed: Mapping[str, str]) -> list[str]:
@@ -129,14 +130,16 @@ def _nearest(key: str) -> str:
     by_depth = sorted(known, key=lambda name: -name.count("."))
     leaves = {name.rpartition(".")[2]: name for name in by_depth}
     leaf = key.rpartition(".")[2]
+    others = [section for section in Config.model_fields if section != key]
     found = (
         [key]
         if key in known
         else [leaves[leaf]]
         if leaf in leaves and leaf not in Config.model_fields
         else [near for near in [ours(leaf)] if near]
+        or difflib.get_close_matches(key, others, 1, _CLEARLY)
         or difflib.get_close_matches(key, known, n=1)
         or [leaves[near] for near in difflib.get_close_matches(leaf, leaves, n=1)]
-        or [near for near in difflib.get_close_matches(key, Config.model_fields, 1) if near != key]
+        or difflib.get_close_matches(key, others, 1)
     )
     return f"; did you mean '{found[0]}'?{NOTES.get(found[0], '')}" if found else ""

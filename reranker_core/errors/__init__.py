@@ -40,6 +40,11 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def rows_text(start: int, stop: int) -> str:
+    """Rows from `start` up to, not including, `stop`: `row 5`, `rows 0 to 1,999`."""
+    return f"row {start:,}" if stop - start == 1 else f"rows {start:,} to {max(start, stop - 1):,}"
+
+
 class RerankError(Exception):
     """Base of all errors below.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reranker_core.errors import InputError
+from reranker_core.errors import InputError, rows_text
 from reranker_core.input.footers import leaves
 from reranker_core.input.partitions import check_key, key_column, key_values
 from reranker_core.input.plan import Part
@@ -85,7 +85,7 @@ def _cut(
                 size += gathered[-1].nbytes
             if size > _LARGEST_PART and part.rows > 1:
                 raise InputError(
-                    f"{part.shard}: rows {part.start} to {part.stop} have more than "
+                    f"{part.shard}: {rows_text(part.start, part.stop)} have more than "
                     f"{_LARGEST_PART >> 30} GiB of values, although they are small in the file. "
                     f"Set plan.part_rows to less than {max(part.pairs // 2, 1)}, so that they "
                     "become several parts"

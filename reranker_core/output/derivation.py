@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from reranker_core.config import Config
 from reranker_core.encode.part import carried_rows
-from reranker_core.errors import ConfigError, Incomplete
+from reranker_core.errors import ConfigError, Incomplete, rows_text
 from reranker_core.input.columns import typed
 from reranker_core.input.pairs import find_pairs
 from reranker_core.input.plan import Part, Plan, make_plan
@@ -81,7 +81,7 @@ class Source:
                 next_row = stop
         if next_row != part.stop:
             raise Incomplete(
-                f"{self.store.url}: has no scores of rows {next_row} to {part.stop} of "
+                f"{self.store.url}: has no scores of {rows_text(next_row, part.stop)} of "
                 f"{part.shard}. Run `batch-reranker verify` to see what is missing"
             )
 

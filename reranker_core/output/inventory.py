@@ -172,8 +172,8 @@ def foreign_files(store: Store, names: list[str]) -> OutputConflict:
     return OutputConflict(
         f"output.path={store.url} contains {count(len(names), 'file')} that this run did not "
         f"write: {', '.join(sorted(names)[:_SHOWN])}{', …' if len(names) > _SHOWN else ''}. "
-        "Readers would treat them as results. Move them to another folder, or choose another "
-        "output.path"
+        "A reader of the folder may take them for results. Move them to another folder, or choose "
+        "another output.path"
     )
 
 

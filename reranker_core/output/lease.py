@@ -155,14 +155,14 @@ def _watch(store: Store, number: int, other: dict[str, Any]) -> None:
         if latest == number and _is_free(now):
             return
         if latest != number or now != other:
-            raise _conflict(store, now, "holds it")
+            raise _conflict(store, now, "is writing it")
 
 
 def _conflict(store: Store, other: dict[str, Any], does: str) -> OutputConflict:
     return OutputConflict(
-        f"output.path={store.url}: another driver {does}: {other.get('holder', 'unknown')}, since "
-        f"{other.get('since', 'unknown')}. Wait until it has finished, or stop it, then run the "
-        "same command again"
+        f"output.path={store.url}: another driver {does}: {other.get('holder', 'unknown')} "
+        f"(host:process), since {other.get('since', 'unknown')}. Wait until it has finished, or "
+        "stop it, then run the same command again"
     )
 
 

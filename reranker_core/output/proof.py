@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reranker_core.errors import Incomplete, count
+from reranker_core.errors import Incomplete, count, rows_text
 from reranker_core.output.commit import data_name, quarantine_name
 from reranker_core.output.contents import Columns, check_content
 from reranker_core.output.identity import digest, planned_parts
@@ -149,7 +149,8 @@ def check_claims(receipt: Receipt) -> list[str]:
     problems = []
     if receipt.rows != receipt.stop - receipt.start:
         problems.append(
-            f"the receipt has {receipt.rows} rows for input rows {receipt.start} to {receipt.stop}"
+            f"the receipt has {count(receipt.rows, 'row')} for "
+            f"{rows_text(receipt.start, receipt.stop)} of the input"
         )
     if receipt.scored + receipt.quarantined_pairs != receipt.pairs:
         problems.append(
@@ -206,9 +207,9 @@ def _uncovered(run: dict[str, Any], spans: dict[str, array[int]]) -> tuple[list[
         edges = itertools.chain([(0, 0)], map(tuple, covered), [(shard["rows"], shard["rows"])])
         for (_, stop), (start, _) in itertools.pairwise(edges):
             if start > stop:
-                missing.append(f"rows {stop} to {start} of {name}")
+                missing.append(f"{rows_text(stop, start)} of {name}")
             elif start < stop:
-                doubled.append(f"rows {start} to {stop} of {name} are committed twice")
+                doubled.append(f"committed twice: {rows_text(start, stop)} of {name}")
     return missing, doubled
 
 

@@ -11,6 +11,7 @@ from ray.data import DataContext
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
+from reranker_core.errors import rows_text
 from reranker_core.errors.redaction import without_credentials
 from reranker_core.input.plan import Part
 from reranker_core.input.reading import read_parts
@@ -79,7 +80,7 @@ def _read(
     tables = read_parts(parts, columns)
     for part in parts:
         shard = without_credentials(part.shard)
-        name = f"{part.name} (rows {part.start:,} to {part.stop:,} of {shard})"
+        name = f"{part.name} ({rows_text(part.start, part.stop)} of {shard})"
         ask(coordinator, "begin", "read", name)
         row = row_of_table(*next(tables))
         ask(coordinator, "finish", "read", name)

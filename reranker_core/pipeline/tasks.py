@@ -17,7 +17,7 @@ from ray.actor import ActorHandle
 
 from reranker_core.encode.formats.pair_format import PairFormat
 from reranker_core.encode.part import EncodedPart, encode_part
-from reranker_core.errors import InputError
+from reranker_core.errors import InputError, rows_text
 from reranker_core.input.companions import check_companions
 from reranker_core.input.plan import Part
 from reranker_core.input.schema import InputSchema
@@ -65,7 +65,7 @@ def encode(block: pa.Table, encoding: list[ray.ObjectRef]) -> pa.Table:
         try:
             ids = _encoded(part.name, table, job, found.pair_format, found.coordinator, reuse)
         except InputError as error:
-            where = f"{part.shard}, rows {part.start} to {part.stop}"
+            where = f"{part.shard}, {rows_text(part.start, part.stop)}"
             raise InputError(f"{where}: {error}") from None
         encoded.append(wire.row_of_encoded(part, ids))
     return pa.concat_tables(encoded)

@@ -11,6 +11,11 @@ from reranker_core.checks import Check, refusal
 from reranker_core.device import is_lost, may_pass
 from reranker_core.errors import RerankError, brief
 
+_PACKAGES = (
+    "This is no fault of the model: a package of this environment is missing or damaged, or a file "
+    "of yours has the name of a Python module. Install the packages again, or rename the file."
+)
+
 
 @contextmanager
 def as_check(group: str, name: str, expected: str, remedy: str) -> Iterator[None]:
@@ -29,6 +34,8 @@ def as_check(group: str, name: str, expected: str, remedy: str) -> Iterator[None
     except Exception as error:
         if may_pass(error) or _is_of_the_device(error):
             raise
+        if isinstance(error, ImportError):
+            expected, remedy = "packages that can be imported", _PACKAGES
         raise refusal(Check(group, name, False, brief(error), expected, remedy)) from None
 
 

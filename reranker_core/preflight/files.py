@@ -9,6 +9,7 @@ from pathlib import Path
 
 from reranker_core.checks import Check
 from reranker_core.config import ModelConfig
+from reranker_core.errors import count
 from reranker_core.models.adapter import SETTINGS_FILE
 from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.digests import as_recorded, short_digest
@@ -127,7 +128,7 @@ def _check_weights(checkpoint: Checkpoint) -> Check:
         "files",
         "weights_present",
         not problems,
-        "; ".join(problems[:4]) or f"{len(checkpoint.weights)} complete weight files",
+        "; ".join(problems[:4]) or count(len(checkpoint.weights), "complete weight file"),
         "all weight files present, with the sizes that their headers say and the tensors that "
         "the index lists",
         remedy,
@@ -173,7 +174,7 @@ def _problems(checkpoint: Checkpoint) -> Iterator[str]:
             continue
         absent = sorted(wanted.get(path.name, set()) - tensors) if tensors is not None else []
         if absent:
-            yield f"{name} lacks {len(absent)} tensors of the index, such as {absent[0]}"
+            yield f"{name} lacks {count(len(absent), 'tensor')} of the index, such as {absent[0]}"
 
 
 def _tensors(path: Path) -> set[str] | None:

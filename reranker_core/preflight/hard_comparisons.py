@@ -71,7 +71,7 @@ def _check_hard(probe: Probe) -> Check:
         ", ".join(f"{r} of {t} {name} ({r / t:.1%})" for name, (r, t) in won.items())
         + " comparisons in the right order",
         " or ".join(f"at least {least:.0%} of {name}" for name, least in HARD.items()),
-        "The model ranks, but worse than a small healthy model. The weights, the tokenizer or "
+        "The model ranks worse than a small healthy model. The weights, the tokenizer or "
         "the settings are damaged, the training was stopped too early, or the weights were "
         "quantised too coarsely. Compare the digests with those of the published files. If the "
         "model was trained for a special domain, provide your own canaries (preflight.canaries) "
@@ -90,7 +90,7 @@ def _report_abilities(probe: Probe) -> Check:
         True,
         "comparisons in the right order: "
         + ", ".join(f"{name} {right} of {total}" for name, (right, total) in won.items())
-        + "; not required",
+        + "; for information only",
         "any share; chance gives half",
         notable=True,
     )

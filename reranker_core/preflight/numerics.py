@@ -91,11 +91,14 @@ def _check_finite(probe: Probe, first: Scores) -> Check:
     longest = (query, " ".join([passage] * max(1, probe.max_length // 8)))
     extremes = probe.score_texts([("", ""), *[longest] * probe.largest_batch])
     bad = sum(s.rescued + int(np.isnan(s.values).sum()) for s in (first, extremes))
+    total = len(first.values) + len(extremes.values)
     return Check(
         "numerics",
         "finite",
         not bad,
-        f"{bad} of {len(first.values) + len(extremes.values)} canary scores are not finite",
+        f"{bad} of {total} canary scores are not finite"
+        if bad
+        else f"all {total} canary scores are finite",
         f"finite scores for all pairs, from the shortest to a full batch with {probe.max_length} "
         "tokens per pair",
         "Set model.dtype=bfloat16 or float32. If it is float32 already, the weights are damaged.",

@@ -67,7 +67,11 @@ class Progress:
         if self._parts:
             return
         absent = max(0, wanted - loading - ready)
-        states = {"ready": ready, "loading and checking the model": loading, "not started": absent}
+        states = {
+            "ready": ready,
+            "loading and checking the model": loading,
+            "waiting to start": absent,
+        }
         waiting = ", ".join(f"{number:,} {state}" for state, number in states.items() if number)
         waiting = f"{count(wanted, 'replica')}: {waiting}"
         now = time.monotonic()

@@ -56,7 +56,7 @@ def print_plan(prepared: Prepared, console: Console) -> None:
     table.add_row("output", prepared.store.shown)
     for source in prepared.reuse.sources if prepared.reuse else ():
         pairs = count(source.pairs, "pair")
-        table.add_row("earlier scores", f"of {pairs} in {without_credentials(source.url)}")
+        table.add_row("earlier scores", f"up to {pairs}, from {without_credentials(source.url)}")
     if prepared.config.reuse.within:
         table.add_row("pairs in several parts", _shared(prepared))
     table.add_row("model", without_credentials(prepared.config.model.path))
@@ -165,11 +165,13 @@ def print_totals(totals: Totals, prepared: Prepared, seconds: float, console: Co
 
 def print_proof(totals: Totals, store: Store, seconds: float, console: Console) -> None:
     """What `batch-reranker verify` shows."""
-    table = _table("Proven")
+    table = _table("Verified")
     _add_counts(table, totals)
     table.add_row("data", _size(totals.size))
     by_listing = totals.parts - totals.opened
-    table.add_row("files", f"{totals.opened:,} read, {by_listing:,} by checksum in the listing")
+    table.add_row(
+        "files", f"{totals.opened:,} read, {by_listing:,} checked by the store's checksum"
+    )
     table.add_row("time", f"{seconds:,.1f} s")
     table.add_row("output", store.shown)
     console.print(table)

@@ -121,7 +121,10 @@ def pack_where_faster(model: torch.nn.Module, tokens: int, threads: int) -> str:
         packed = sum(count * time for count, (_, time) in zip(counts, times, strict=True))
         ratio = packed / plain
         if ratio > _WORTH:
-            return f"packed weights not used: matrix products would need {ratio:.2f} of the time"
+            return (
+                f"packed weights not used: matrix products would need {ratio:.2f} of the time of "
+                "plain weights"
+            )
         for parent, name in (place for places in kinds.values() for place in places):
             setattr(parent, name, PackedLinear(getattr(parent, name), tokens))
     return (

@@ -21,6 +21,7 @@ from transformers.utils import logging as transformers_logging
 from reranker_core.checks import Report
 from reranker_core.config import scoring_config
 from reranker_core.device import torch_threads
+from reranker_core.errors import count
 from reranker_core.score.cores import usable_cores
 from reranker_core.score.loading import load_scorer
 from reranker_core.score.streams import turn
@@ -182,7 +183,7 @@ def _checked_pair(index: int, pair: Any) -> tuple[str, str]:
         hint = ". For one pair, write score([(query, passage)])" if isinstance(pair, str) else ""
         raise ValueError(f"pairs[{index}] is {_kind(pair)}; {_EXPECTED}{hint}")
     if len(pair) != 2:
-        raise ValueError(f"pairs[{index}] has {len(pair)} elements; {_EXPECTED}")
+        raise ValueError(f"pairs[{index}] has {count(len(pair), 'element')}; {_EXPECTED}")
     query, passage = pair
     return (
         _checked_text(query, f"pairs[{index}]: the query"),

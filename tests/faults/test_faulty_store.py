@@ -175,7 +175,7 @@ def test_of_two_drivers_at_once_one_runs_and_the_other_says_who(output: Output, 
         errors = [drive.exception() for drive in drives]
     (refused,) = [error for error in errors if error]
     assert isinstance(refused, OutputConflict)
-    assert "another driver holds it" in str(refused)
+    assert "another driver is writing it" in str(refused)
     assert_undisturbed(output)
 
 

@@ -113,7 +113,7 @@ def test_a_second_driver_exits_6_and_says_who_is_at_work(rerank, tmp_path):
     pq.write_table(flat_table(10, seed=1), tmp_path / "in.parquet")
     with Lease.acquire(Store(str(tmp_path / "out"))):
         printed = rerank(tmp_path / "in.parquet", tmp_path / "out", expect=6)
-    assert f"another driver holds it: {socket.gethostname()}:{os.getpid()}" in printed
+    assert f"another driver is writing it: {socket.gethostname()}:{os.getpid()}" in printed
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["_lease"]
 
 

@@ -16,8 +16,8 @@ _From = create_model(  # type: ignore[call-overload]
             Field(
                 None,
                 description="Complete outputs of earlier runs, of the same model and settings: "
-                "pairs that they have are not scored again; `auto`: the one in the same folder "
-                "that was begun last.",
+                "pairs that they have are not scored again; `auto`: the newest one beside "
+                "`output.path`, in the same folder.",
             ),
         )
     },
@@ -38,7 +38,7 @@ class ReuseConfig(_From):
         "texts once more before it starts to score.",
     )
     max_age_days: int | None = Field(
-        None, ge=0, description="Scores that were computed earlier are computed again."
+        None, ge=0, description="Scores that are older than this number of days are computed again."
     )
     check: float = Field(
         0.001,

@@ -146,8 +146,8 @@ class ReportConfig(Section):
 
     against: Text | None = Field(
         None,
-        description="Output of an earlier run to compare with; `auto`: the complete output in the "
-        "same folder that was begun last before this one.",
+        description="Output of an earlier run to compare with; `auto`: the newest complete output "
+        "beside this one, in the same folder.",
     )
     qrels: Text | None = Field(
         None,

@@ -18,8 +18,8 @@ def comparison(drift: Drift) -> Section:
         "hash of their ids",
         "pairs in both": f"{drift.common:,}; {drift.changed:.1%} of them moved by more than 1 % of "
         "the range",
-        "pairs in one": f"{drift.gone:.1%} of the earlier output's pairs are gone, {drift.new:.1%} "
-        "of this one's are new",
+        "pairs in only one output": f"{drift.gone:.1%} of the earlier output's pairs are gone, "
+        f"{drift.new:.1%} of this one's are new",
         "shift of the scores": f"{drift.distance:.4f} of the 5 to 95 % range; chance alone gives "
         f"at most {drift.noise:.4f}"
         if drift.distance is not None

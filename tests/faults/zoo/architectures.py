@@ -75,7 +75,7 @@ KINDS: dict[str, Kind] = {
         base="gemma",
     ),
     "decoder_with_a_head": Kind(
-        "a language model with a classification head, whose prompt no file tells",
+        "a language model with a classification head, whose prompt is in no file",
         "prompt/template_known",
         config(
             architectures=["LlamaForSequenceClassification"],

@@ -184,14 +184,14 @@ GOOD: dict[str, Kind] = {
         base="gemma",
     ),
     "named_template": Kind(
-        "a language model of no known name, its template configured",
+        "a language model with an unknown name, its template configured",
         "",
         config(_name_or_path=None),
         base="gemma",
         settings=("model.template=bge-gemma",),
     ),
     "named_layout": Kind(
-        "one of no known name whose reranker.json tells the layout",
+        "one with an unknown name whose reranker.json contains the layout",
         "",
         layout_told,
         base="gemma",

@@ -167,7 +167,7 @@ KINDS: dict[str, Kind] = {
         "a head as torch draws it, its keys present", "weights/head_trained", weights(linear_head)
     ),
     "drawn_weights": Kind(
-        "a head with drawn weights on a body that was trained to rerank",
+        "a head with random weights on a body that was trained to rerank",
         "meaning/head_trained",
         weights(drawn_weights),
     ),

@@ -105,7 +105,7 @@ def test_no_subcommand_prints_help(typed):
         (("run", *PATHS, "modle={}"), "did you mean 'model'?"),
         (("plan",), "input.path: missing"),
         (("preflight",), "model.path: missing"),
-        (("verify",), "output.path: missing"),
+        (("verify",), "name the output folder: batch-reranker verify OUTPUT"),
     ],
 )
 def test_a_wrong_command_line_ends_with_exit_code_2_and_one_error(typed, words, said):

@@ -165,7 +165,7 @@ def test_an_output_that_is_not_complete_or_lacks_a_part_is_refused(tmp_path):
     old = finished(tmp_path, bad=0)
     part = old.plan.parts[1]
     old.store.delete(f"_receipts/{part.name}.json")
-    with pytest.raises(Incomplete, match="has no scores of rows 4 to 8"):
+    with pytest.raises(Incomplete, match="has no scores of rows 4 to 7"):
         derived(old, tmp_path, "output.rank=true")
     old.store.delete(data_name(part.name), SUCCESS)
     with pytest.raises(Incomplete, match="has no _SUCCESS"):

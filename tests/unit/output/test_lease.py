@@ -59,7 +59,7 @@ def test_one_file_is_left_behind(store: Store):
 def test_a_second_driver_is_told_who_holds_it(store: Store):
     with Lease.acquire(store, TERM), pytest.raises(OutputConflict) as caught:
         Lease.acquire(store, TERM)
-    assert f":{os.getpid()}, since 20" in str(caught.value)
+    assert f":{os.getpid()} (host:process), since 20" in str(caught.value)
     assert caught.value.exit_code == 6
 
 

@@ -129,11 +129,11 @@ def test_a_single_byte_is_told(output: Output):
     ("changes", "told"),
     [
         ({"scored": 4}, "the receipt has 4 pairs, but"),
-        ({"rows": 3}, "3 rows for input rows 0 to 4"),
+        ({"rows": 3}, "3 rows for rows 0 to 3 of the input"),
         ({"run": "0123"}, "belongs to run 0123"),
-        ({"start": 1, "stop": 5}, "rows 4 to 5 of a.parquet are committed twice"),
-        ({"start": 0, "stop": 5}, "4 rows for input rows 0 to 5"),
-        ({"shard": "b.parquet"}, "Missing: rows 0 to 4 of a.parquet"),
+        ({"start": 1, "stop": 5}, "committed twice: row 4 of a.parquet"),
+        ({"start": 0, "stop": 5}, "4 rows for rows 0 to 4 of the input"),
+        ({"shard": "b.parquet"}, "Missing: rows 0 to 3 of a.parquet"),
     ],
 )
 def test_receipts_that_are_wrong_are_told(output: Output, changes: dict, told: str):
@@ -147,7 +147,7 @@ def test_a_part_that_is_there_twice_is_told(output: Output):
     copied = Receipt.from_json(output.store.read(receipt_name(part.name)))
     output.store.write("copy.parquet", output.store.read(data_name(part.name)))
     put(output, replace(copied, part="copy"))
-    with pytest.raises(Incomplete, match=r"rows 4 to 8 of a\.parquet are committed twice"):
+    with pytest.raises(Incomplete, match=r"committed twice: rows 4 to 7 of a\.parquet"):
         proven(output)
 
 

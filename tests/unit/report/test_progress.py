@@ -100,7 +100,7 @@ def test_what_replicas_do_is_said_until_a_part_is_committed(
         progress.replicas(0, 3, 3)
     told = [record.getMessage() for record in caplog.records]
     assert [line.partition(" (")[0] for line in told[:2]] == [
-        "3 replicas: 1 loading and checking the model, 2 not started",
+        "3 replicas: 1 loading and checking the model, 2 waiting to start",
         "3 replicas: 2 ready, 1 loading and checking the model",
     ]
     assert not any("replicas" in line for line in told[2:])

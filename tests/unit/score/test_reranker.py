@@ -134,7 +134,7 @@ WRONG_PAIRS = [
     ({"query": "secret", "passage": "secret"}, "pairs[2] is of type dict"),
     ({"secret", "text"}, "pairs[2] is of type set"),
     ((), "pairs[2] has 0 elements"),
-    (("secret",), "pairs[2] has 1 elements"),
+    (("secret",), "pairs[2] has 1 element;"),
     (("secret", "secret", 1.0), "pairs[2] has 3 elements"),
     (("secret", None), "pairs[2]: the passage is None"),
     ((None, "secret"), "pairs[2]: the query is None"),
