@@ -62,6 +62,7 @@ class Prepared:
         derivation: what gives the scores in the output the columns of this run; None if they have
             them.
         reuse: the scores of earlier outputs that are used again; None without.
+        dtype_reason: why `model.dtype` is what it is, unless it is `auto`.
 
     """
 
@@ -75,6 +76,7 @@ class Prepared:
     before: dict[str, Any] | None
     derivation: Derivation | None = None
     reuse: EarlierScores | None = None
+    dtype_reason: str = "as configured"
 
     @property
     def todo(self) -> tuple[Part, ...]:
@@ -175,10 +177,12 @@ def with_earlier_scores(prepared: Prepared, shared: Store | None = None) -> Prep
     if found is None:
         return prepared
     reuse, dtype = found
+    reason = prepared.dtype_reason
     if config.model.dtype == "auto":
+        reason = "as in the earlier output"
         log.info("model.dtype=auto: %s, as in the output of reuse.from", dtype)
         config, scoring = _settled(config, scoring, dtype)
-    return replace(prepared, config=config, fingerprint=scoring, reuse=reuse)
+    return replace(prepared, config=config, fingerprint=scoring, reuse=reuse, dtype_reason=reason)
 
 
 def _settled(config: Config, scoring: dict[str, Any], dtype: str) -> tuple[Config, dict[str, Any]]:
@@ -229,7 +233,9 @@ def compare(prepared: Prepared) -> Prepared:
         refuse_texts_left_out(plan.schema, config)
         return replace(prepared, derivation=None)
     scoring = as_earlier(scoring, before["fingerprint"])
+    reason = prepared.dtype_reason
     if config.model.dtype == "auto":
+        reason = "as in the output"
         config, scoring = _settled(config, scoring, before["fingerprint"]["dtype"])
     # Nothing was scored in the recorded format: replicas may still refuse it, and try the next one.
     is_open = prepared.config.model.dtype == "auto" and not has_parts(holder)
@@ -257,4 +263,5 @@ def compare(prepared: Prepared) -> Prepared:
         fingerprint=scoring,
         before=before,
         derivation=derivation,
+        dtype_reason=reason,
     )

@@ -39,8 +39,11 @@ def recognise(checkpoint: Checkpoint, configured: str) -> str:
     """
     if configured != "auto":
         return configured
-    fitting = [name for name, family in FAMILIES.items() if family.fits(checkpoint)]
-    return fitting[0] if fitting else "encoder"
+    return _fitting(checkpoint) or "encoder"
+
+
+def _fitting(checkpoint: Checkpoint) -> str | None:
+    return next((name for name, family in FAMILIES.items() if family.fits(checkpoint)), None)
 
 
 def choose(checkpoint: Checkpoint, model: ModelConfig) -> tuple[str, str | Template, str]:
@@ -61,7 +64,7 @@ def choose(checkpoint: Checkpoint, model: ModelConfig) -> tuple[str, str | Templ
     refuse_unused(family, model)
     why = (
         "as configured"
-        if model.family != "auto"
+        if model.family not in ("auto", _fitting(checkpoint))
         else "modules.json lists a head"
         if family == "modular"
         else f"config.json says {checkpoint.architecture or 'nothing'}"

@@ -157,7 +157,12 @@ def choose_template(checkpoint: Checkpoint, model: ModelConfig, family: str) -> 
     if isinstance(model.template, Template):
         return "own", "model.template defines it"
     if model.template != "auto":
-        return model.template, "as configured"
+        # `--like` sets the template that was found, which nobody has configured. A guess is used
+        # only if it is configured.
+        unset = model.model_copy(update={"template": "auto"})
+        name, reason = _built_in(checkpoint, family)
+        found = name == model.template and not is_guessed(checkpoint, unset, family)
+        return model.template, reason if found else "as configured"
     if has_own_words(checkpoint):
         return OF_CHECKPOINT, "its chat template and answers"
     return _built_in(checkpoint, family)

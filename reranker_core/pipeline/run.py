@@ -65,6 +65,8 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
             placement = place(config, len(prepared.todo), own, nodes)
             config = on_device(config, placement)
             formats = possible_formats(config, placement, own)
+            if config.model.dtype != "auto":
+                formats = {config.model.dtype: prepared.dtype_reason}
             before = prepared.before
             pairs = sum(part.pairs for part in prepared.todo)
             for dtype, why in formats.items():

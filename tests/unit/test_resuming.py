@@ -11,7 +11,7 @@ from reranker_core.errors import InputError, OutputConflict
 from reranker_core.output.commit import data_name
 from reranker_core.output.identity import recorded
 from reranker_core.output.receipts import receipt_name
-from reranker_core.prepare import prepare
+from reranker_core.prepare import compare, prepare
 from tests.begun import begin, finish, settings, two_shards
 from tests.delta_logs import delete_by_vector
 from tests.tables import flat, write
@@ -139,6 +139,9 @@ def test_a_resumed_run_keeps_the_dtype_that_it_began_with(folder: Path, bert: Pa
     finish(first, 0)
     found = prepare(settings(folder, bert))
     assert found.config.model.dtype == found.fingerprint["dtype"] == "bfloat16"
+    assert compare(found).dtype_reason == "as in the output"  # as the driver does under its lease
+    asked = prepare(settings(folder, bert, "model.dtype=bfloat16"))
+    assert asked.dtype_reason == "as configured"
     first.store.delete(receipt_name(first.plan.parts[0].name))  # the data file counts, too
     assert prepare(settings(folder, bert)).config.model.dtype == "bfloat16"
 

@@ -65,7 +65,7 @@ def test_what_is_configured_wins(gemma: Path):
     model = ModelConfig(path="x", template="zerank", family="llm")
     family, template, why = families.choose(found, model)
     assert (family, template) == ("llm", "zerank")
-    assert why.count("as configured") == 2
+    assert why.endswith("template zerank (as configured)")
 
 
 @pytest.mark.parametrize(
@@ -237,6 +237,28 @@ def test_other_families_bring_their_template(architecture: str, family: str, tem
     found = checkpoint("BAAI/bge-reranker-v2", "x", architecture)
     assert [name for name, module in families.FAMILIES.items() if module.fits(found)] == [family]
     assert families.choose(found, ModelConfig(path="x"))[:2] == (family, template)
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture", "of_template"),
+    [
+        ("Qwen/Qwen3-Reranker-0.6B", "SomeForCausalLM", "model.path has 'Qwen3-Rerank'"),
+        ("./run-7/checkpoint-900", "LayerWiseMiniCPMForCausalLM", "the family's own"),
+        ("./run-7/checkpoint-900", "SomeForCausalLM", "as configured"),  # a guess is not enough
+    ],
+)
+def test_what_the_files_say_counts_as_found_also_if_it_is_set(
+    name: str, architecture: str, of_template: str
+):
+    """As `--like` sets it."""
+    there = checkpoint(name, "qwen3", architecture)
+    family, template, line = families.choose(there, ModelConfig(path=name))
+    again = families.choose(there, ModelConfig(path=name, family=family, template=template))
+    assert again[2].startswith(f"family {family} (config.json says {architecture}")
+    assert again[2].endswith(f"({of_template})")
+    assert (again[2] == line) == (of_template != "as configured")
+    other = families.choose(there, ModelConfig(path=name, family="lightweight"))
+    assert other[2].startswith("family lightweight (as configured")
 
 
 @pytest.mark.parametrize(

@@ -288,6 +288,7 @@ def test_the_plan_says_how_much_is_known(tmp_path: Path, demo: Scorer):
     earlier = first_night(tmp_path, demo)
     night = night_of(tmp_path, "second", SECOND, demo, earlier, "model.dtype=auto")
     assert night.prepared.config.model.dtype == night.prepared.fingerprint["dtype"] == "float32"
+    assert night.prepared.dtype_reason == "as in the earlier output"
     work, whole = (workload(replace(night.prepared, reuse=r)) for r in (night.prepared.reuse, None))
     assert (work.known, whole.known) == (pytest.approx(8 / 9), None)
     assert work.tokens == pytest.approx(whole.tokens / 9, rel=0.02)
