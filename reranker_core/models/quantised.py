@@ -55,6 +55,7 @@ _PARTS = (
 _PLAIN = {"F64", "F32", "F16", "BF16", "I64", "BOOL"}
 _FP8_BLOCK = [128, 128]
 _FP8_SCALES = "_scale_inv"
+_GROUP_OF_COLUMN = ".weight_g_idx"  # which scale a column has; compressed-tensors 0.20 ignores it
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,8 @@ def _described(checkpoint: Checkpoint, said: Any, where: str, known: bool) -> Qu
         problem = "the checkpoint brings its own code"
     elif method == "compressed-tensors" and _schemes(settings) > 1:
         problem = "config_groups has several schemes"
+    elif any(name.endswith(_GROUP_OF_COLUMN) for name in tensor_names(checkpoint.weights)):
+        problem = f"groups in the order of activations ({_GROUP_OF_COLUMN[1:]}) are not supported"
     elif method == "fp8" and not _fits_blocks(checkpoint, settings):
         problem = "the shapes of weights and scales do not fit weight_block_size"
     packages = _PACKAGES.get(method, method), *_BESIDE.get(method, ())

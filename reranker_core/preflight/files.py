@@ -19,6 +19,7 @@ from reranker_core.preflight.code import check_code
 from reranker_core.preflight.formats import PICKLED, checkpoints_within, other_format
 from reranker_core.preflight.json_files import check_json_files
 from reranker_core.preflight.quantised import check_quantisation
+from reranker_core.preflight.shards import ambiguous
 
 _HEADER_BYTES = 8
 _COPY_AGAIN = "Download or copy the checkpoint again, and compare the sizes."
@@ -62,7 +63,9 @@ def _check_config(checkpoint: Checkpoint) -> Check:
     what, remedy = checkpoint.config_problem or CONFIG_FILE, ""
     if (checkpoint.folder / CONFIG_FILE).exists():
         remedy = f"Copy {CONFIG_FILE} again from the model's own repository."
-    other = None if checkpoint.config else other_format(checkpoint)
+    elif checkpoint.weights:
+        remedy = f"Copy {CONFIG_FILE} from the model's own repository."
+    other = None if checkpoint.config or checkpoint.weights else other_format(checkpoint)
     if other is not None and not remedy:
         what, remedy = f"{what}, but {other[0]}", other[1]
     return Check(
@@ -112,7 +115,7 @@ def _check_adapter(checkpoint: Checkpoint) -> Check:
 
 
 def _check_weights(checkpoint: Checkpoint) -> Check:
-    problems, remedy = list(_problems(checkpoint)), _COPY_AGAIN
+    problems, remedy = list(_problems(checkpoint)) or list(ambiguous(checkpoint)), _COPY_AGAIN
     if not checkpoint.weights:
         problems = [
             "no model.safetensors or pytorch_model.bin, neither as one file nor with an index"
@@ -130,7 +133,7 @@ def _check_weights(checkpoint: Checkpoint) -> Check:
         not problems,
         "; ".join(problems[:4]) or count(len(checkpoint.weights), "complete weight file"),
         "all weight files present, with the sizes that their headers say and the tensors that "
-        "the index lists",
+        "the index lists, each with one value",
         remedy,
     )
 

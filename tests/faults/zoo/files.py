@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -40,6 +41,20 @@ def shards_of_two_models(folder: Path) -> None:
     tensors = load_file(folder / "model-00001-of-00002.safetensors")
     del tensors[first[0]]
     save_file(tensors, folder / "model-00001-of-00002.safetensors", metadata={"format": "pt"})
+
+
+def in_two_shards(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Path], object]:
+    """The last file has a tensor that the index places in the first one."""
+
+    def edit(folder: Path) -> None:
+        names = sharded(folder)
+        first, last = sorted(set(names.values()))
+        name = next(key for key, file in names.items() if file == first)
+        value = load_file(folder / first)[name]
+        tensors = load_file(folder / last) | {name: change(value)}
+        save_file(tensors, folder / last, metadata={"format": "pt"})
+
+    return edit
 
 
 def as_pickle(folder: Path) -> None:
@@ -90,6 +105,11 @@ KINDS: dict[str, Kind] = {
         "a file that lacks tensors of the index",
         "files/weights_present",
         changed(shards_of_two_models),
+    ),
+    "two_values": Kind(
+        "a tensor in two files, with other values than where the index places it",
+        "files/weights_present",
+        changed(in_two_shards(lambda value: value / 2)),
     ),
     "hollow": Kind(
         "saved from one process of a ZeRO-3 training: tensors without content",

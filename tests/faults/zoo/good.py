@@ -23,7 +23,7 @@ from tests.faults.checkpoint_edits import (
     renamed,
     weights,
 )
-from tests.faults.zoo.files import as_pickle, sharded
+from tests.faults.zoo.files import as_pickle, in_two_shards, sharded
 from tests.faults.zoo.kind import Kind
 from tests.faults.zoo.vocabularies import limits_in_the_tokenizer, more_tokens, words_alone
 
@@ -127,6 +127,11 @@ def left_over(tensors: Weights) -> None:
 GOOD: dict[str, Kind] = {
     "as_it_is": Kind("the trained encoder", "", changed(lambda folder: None)),
     "sharded": Kind("weights in several files", "", changed(sharded)),
+    "twice": Kind(
+        "a tensor in two files, with the same values",
+        "",
+        changed(in_two_shards(lambda value: value)),
+    ),
     "float32_storage": Kind("stored as float32", "", in_dtype(torch.float32)),
     "bfloat16_storage": Kind("stored as bfloat16", "", in_dtype(torch.bfloat16)),
     "position_ids": Kind("a table that older versions saved", "", weights(position_ids)),

@@ -139,6 +139,22 @@ def problem(folder: Path) -> str:
 def test_weights_that_would_be_dequantised_wrongly_are_refused(bert: Path, tmp_path: Path):
     assert "several schemes" in problem(mixed(bert, tmp_path / "mixed"))
     assert "do not fit weight_block_size" in problem(fp8(bert, tmp_path / "cut", 24, cut=True)[0])
+    assert "order of activations (weight_g_idx)" in problem(regrouped(bert, tmp_path / "order"))
+
+
+def regrouped(bert: Path, folder: Path) -> Path:
+    """As llm-compressor wrote it for `actorder=group`: a table says which scale a column has."""
+    settings = {"quant_method": "compressed-tensors", "config_groups": {"4 bits": {}}}
+    start = "bert.encoder.layer.0.attention.self.query"
+    damage.with_weights(
+        bert, folder, lambda w: w.update({f"{start}.weight_g_idx": torch.arange(32) % 2})
+    )
+    (folder / "config.json").write_text(
+        json.dumps(
+            json.loads((folder / "config.json").read_text()) | {"quantization_config": settings}
+        )
+    )
+    return folder
 
 
 def mixed(bert: Path, folder: Path) -> Path:

@@ -18,6 +18,7 @@ from reranker_core.models import quantised
 from reranker_core.models.checkpoint import open_checkpoint
 from reranker_core.preflight.files import check_files
 from tests import damage
+from tests.faults.zoo.files import sharded
 from tests.quantised_checkpoints import packed
 from tests.unit.preflight.refusing import load
 
@@ -83,6 +84,16 @@ def test_an_export_beside_whole_weights_is_no_matter(copy: Path):
     (copy / "onnx/model.onnx").write_bytes(b"x")
     (copy / "model.fp16.safetensors").write_bytes(b"x")
     assert all(check.passed for check in checks(copy).values())
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_weights_of_the_usual_names_need_config_json_alone(copy: Path, split: bool):
+    (copy / "config.json").unlink()
+    if split:
+        sharded(copy)
+    check = checks(copy)["config_readable"]
+    assert check.measured == "there is no config.json"
+    assert check.remedy == "Copy config.json from the model's own repository."
 
 
 def test_weights_that_are_gone_are_to_be_copied_again(copy: Path):
