@@ -19,7 +19,7 @@ from reranker_core.storage.tree import is_file
 
 _HEAD_BYTES = 512
 _SHOWN = 4
-_COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".snappy")
+_COMPRESSED = (".gz", ".gzip", ".bz2", ".xz", ".zst", ".zstd", ".lz4", ".snappy", ".br")
 _MAGIC = b"PAR1"
 
 
@@ -113,6 +113,12 @@ def by_name(name: str) -> Kind | None:
         return _BY_SUFFIX.get(suffix)
     inner = _BY_SUFFIX.get(suffix.removesuffix(".gz").removesuffix(".zst"))
     return inner if inner in (JSON_LINES, JSON, CSV, TSV) else COMPRESSED
+
+
+def without_compression(name: str) -> str:
+    """The name without a last suffix such as `.gz`."""
+    stem, suffix = posixpath.splitext(name)
+    return stem if suffix.lower() in _COMPRESSED else name
 
 
 def suffix_of(name: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import fsspec
 
 from reranker_core.errors import InputError
-from reranker_core.input.kinds import begins_as_parquet, says_nothing
+from reranker_core.input.kinds import begins_as_parquet, says_nothing, without_compression
 from reranker_core.input.pattern import Pattern, Position
 from reranker_core.input.tables.marker import Table, table_above, table_of, tables_in
 from reranker_core.storage.filesystem import is_local
@@ -84,8 +84,10 @@ def find_shards(filesystem: fsspec.AbstractFileSystem, base: Item, pattern: Patt
 
 
 def is_parquet(name: str) -> bool:
-    """Whether a file is Parquet by its name."""
-    return name.lower().endswith(SUFFIXES)
+    """Whether a file is Parquet by its name. Writers may add the compression inside the file to it
+    (`x.parquet.gzip`); if the whole file is compressed, reading it refuses it by name.
+    """
+    return without_compression(name).lower().endswith(SUFFIXES)
 
 
 def _walk(

@@ -113,6 +113,12 @@ def test_other_compressed_files_must_be_decompressed(tmp_path: Path, name: str):
     assert "Decompress it first" in refusal(tmp_path)
 
 
+def test_a_compressed_file_beside_shards_is_not_skipped(tmp_path: Path):
+    write(tmp_path / "a.parquet", flat(2))
+    (tmp_path / "b.parquet.gz").write_bytes(gzip.compress(LINE, mtime=0))
+    assert "b.parquet.gz: is a compressed file" in refusal(tmp_path)
+
+
 def test_weights_of_a_model_are_known(tmp_path: Path):
     header = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
     content = len(header).to_bytes(8, "little") + header + b"\0" * 4

@@ -20,7 +20,9 @@ def test_a_folder_is_searched_to_its_ground_in_order(tmp_path: Path):
     assert names(tmp_path) == ["a/y/1.parquet", "a/z.parquet", "b.parquet", "c.parquet"]
 
 
-@pytest.mark.parametrize("ending", [".parquet", ".PARQUET", ".parq", ".pq"])
+@pytest.mark.parametrize(
+    "ending", [".parquet", ".PARQUET", ".parq", ".pq", ".parquet.gzip", ".pq.SNAPPY"]
+)
 def test_endings_that_count_in_a_folder(tmp_path: Path, ending: str):
     fill(tmp_path, f"a{ending}", "b.csv", "README", "c.parquet.crc")
     assert names(tmp_path) == [f"a{ending}"]
