@@ -25,7 +25,7 @@ def refuse_collisions(
         InputError: naming the column and the key to change.
 
     """
-    names = _added(config)
+    names = added_columns(config)
     for key, name in names:
         if name in carried:
             advice = _rename(key)
@@ -54,7 +54,7 @@ def refuse_case_twins(carried: tuple[str, ...], config: Config) -> None:
 
     """
     folded = {name.casefold(): name for name in carried}
-    for key, name in _added(config):
+    for key, name in added_columns(config):
         if name.casefold() in folded:
             raise InputError(
                 f"the input column '{folded[name.casefold()]}' and the column '{name}' that the "
@@ -63,7 +63,7 @@ def refuse_case_twins(carried: tuple[str, ...], config: Config) -> None:
             )
 
 
-def _added(config: Config) -> list[tuple[str, str]]:
+def added_columns(config: Config) -> list[tuple[str, str]]:
     """The columns that the job adds, with their keys below `output.columns`."""
     added = config.output.columns
     names = [("score", added.score), ("status", added.status)]

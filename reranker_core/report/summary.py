@@ -10,6 +10,7 @@ from rich.table import Table
 
 from reranker_core.errors import count
 from reranker_core.errors.redaction import without_credentials
+from reranker_core.input.added_columns import added_columns
 from reranker_core.output.shared_pairs import SharedPairs
 from reranker_core.output.totals import Totals
 from reranker_core.report.rate import duration
@@ -51,6 +52,8 @@ def print_plan(prepared: Prepared, console: Console) -> None:
     read = ", ".join(f"{role}={where}" for role, where in plan.schema.roles.items())
     table.add_row("columns", read)
     table.add_row("columns copied", ", ".join(plan.schema.carried))
+    added = added_columns(prepared.config)
+    table.add_row("columns added", ", ".join(name for _, name in added))
     if plan.not_kept:
         table.add_row("changed in the output", "\n".join(plan.not_kept))
     table.add_row("output", prepared.store.shown)
@@ -199,8 +202,10 @@ def print_evaluation(result: Evaluation, share: float, console: Console) -> None
                 f"{each.p:.2g}" if each.p == each.p else "",
             )
     console.print(table)
+    if result.worst:
+        console.print(f"queries with the largest loss of {result.comparisons[0].measure}:")
     for query, change in result.worst:
-        console.print(f"lost {-change:.4f} {result.comparisons[0].measure}: {escape(query)}")
+        console.print(f"  {change:+.4f}  {escape(query)}")
 
 
 def _add_counts(table: Table, totals: Totals) -> None:

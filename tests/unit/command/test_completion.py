@@ -8,11 +8,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from reranker_core.command.completion import complete_override
+from reranker_core.command.convert import convert
+from reranker_core.command.evaluate import evaluate
 from reranker_core.command.help import EVERYTHING
 from reranker_core.command.main import SUBCOMMANDS
+from reranker_core.command.plan import plan
+from reranker_core.command.run import run
+from reranker_core.command.verify import verify
 from reranker_core.config import known_keys
 
 
@@ -49,6 +55,24 @@ def test_values_of_a_key_are_offered(incomplete, values):
 
 def test_paths_are_left_to_the_shell():
     assert [item.type for item in complete_override("input.path=/tm", EVERYTHING)] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("subcommand", "parameter", "typed", "types"),
+    [
+        (verify, "overrides", "out/", ["file"]),
+        (verify, "overrides", "output.pa", ["plain"]),
+        (run, "overrides", "out/", []),
+        (evaluate, "output", "out/", ["file"]),
+        (evaluate, "qrels", "q", ["file"]),
+        (convert, "rows", "a", ["file"]),
+        (plan, "like", "out/", ["file"]),
+    ],
+)
+def test_arguments_and_options_that_are_paths_are_too(subcommand, parameter, typed, types):
+    context = click.Context(subcommand)
+    (found,) = [each for each in subcommand.params if each.name == parameter]
+    assert [item.type for item in found.shell_complete(context, typed)] == types
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")

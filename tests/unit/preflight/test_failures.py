@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,14 @@ def test_a_forward_that_fails_is_named(bert: Path, tmp_path: Path):
     body = "assert input_ids.shape[1] < 100, 'too long'"
     folder = damage.with_forward(bert, tmp_path / "m", body)
     assert failed(folder, "model.trust_remote_code=true") == ["architecture/computes"]
+
+
+def test_a_package_that_cannot_be_imported_is_no_fault_of_the_model():
+    with pytest.raises(PreflightRefused) as caught, computes():
+        import_module("no_such_package")
+    (check,) = caught.value.report["checks"]
+    assert "No module named 'no_such_package'" in check["measured"]
+    assert "no fault of the model" in check["remedy"]
 
 
 def test_settings_that_break_the_forward_alone_are_named(monot5: Path, tmp_path: Path):
