@@ -8,12 +8,20 @@ import pytest
 
 from reranker_core.errors import PreflightRefused
 from tests.faults.checkpoint_edits import DEMO
-from tests.faults.damaged import embeddings, layers, mixtures, precision, sound, weight_file
+from tests.faults.damaged import (
+    adapters,
+    embeddings,
+    layers,
+    mixtures,
+    precision,
+    sound,
+    weight_file,
+)
 from tests.faults.damaged.measure import load
 
 KINDS = {
     kind: build
-    for module in (embeddings, layers, mixtures, precision, weight_file)
+    for module in (adapters, embeddings, layers, mixtures, precision, weight_file)
     for kind, build in module.KINDS.items()
 }
 
@@ -26,6 +34,7 @@ KINDS = {
         ("64 KiB at 40% of the file: zeros", "weights/no_holes"),
         ("64 KiB at 60% of the file: the bytes before it again", "weights/no_repeats"),
         ("all matrices: 3 bits a row", "weights/precise"),
+        ("an adapter merged twice", "meaning/hard_comparisons"),
         ("layer 0 twice", "weights/layers_differ"),
         ("of another training: queries of layer 1", "weights/parts_fit"),
         ("layer 1, the last norm: gains of one", "weights/layers_alike"),

@@ -2,6 +2,7 @@
 
 from tests.faults.checkpoint_edits import Build
 from tests.faults.damaged import (
+    adapters,
     attention,
     embeddings,
     layers,
@@ -25,5 +26,6 @@ DAMAGED: dict[str, dict[str, Build]] = {
     "Tokenizer": {**vocabulary.KINDS, **spelling.KINDS},
     "config.json": settings.KINDS,
     "Two trainings in one folder": mixtures.KINDS,
+    "Adapters": adapters.KINDS,
 }
 SOUND = sound.KINDS

@@ -61,6 +61,13 @@ def of_both(chosen: Callable[[str], bool]) -> Build:
     return weights(edit)
 
 
+def every_second(tensors: Weights) -> None:
+    """Each second tensor, by name, of the other training."""
+    other = {name: value.clone() for name, value in tensors.items()}
+    other_training(other)
+    tensors |= {name: other[name] for name in sorted(tensors)[1::2]}
+
+
 def blended(share: float) -> Build:
     """The weighted average of both."""
 
@@ -114,6 +121,7 @@ KINDS: dict[str, Build] = {
             "biases": lambda name: name.endswith("bias"),
         }.items()
     },
+    "of two trainings: each second tensor": weights(every_second),
     "of two trainings: 10 % of the second": blended(0.1),
     "of two trainings: 30 % of the second": blended(0.3),
     "of two trainings: their mean": blended(0.5),
