@@ -32,11 +32,13 @@ from reranker_core.input.kinds import (
 from reranker_core.input.listing import is_parquet
 from reranker_core.input.tables.marker import Table, table_of
 from reranker_core.input.tables.snapshot import read_rows
-from reranker_core.storage.filesystem import is_local, open_filesystem
+from reranker_core.storage.filesystem import is_local, open_filesystem, place
 from reranker_core.storage.tree import children, item_at
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+_SHOWN = 80  # characters of a type
 
 
 def rows_of(
@@ -71,6 +73,7 @@ def rows_of(
             reader = read_rows(kind, path, snapshot)
         elif kind in (JSON_LINES, JSON):
             reader = lines.read(path)
+            _as_parquet(path, reader.schema)
         elif kind in signs:
             reader = csv.read(path)
         else:
@@ -86,7 +89,7 @@ def _refuse_doubles(paths: Sequence[str]) -> None:
     seen: dict[str, str] = {}
     for path in paths:
         filesystem, inner = open_filesystem(path)
-        real = os.path.realpath(inner) if is_local(filesystem) else path
+        real = os.path.realpath(inner) if is_local(filesystem) else f"{place(filesystem)} {inner}"
         if real in seen:
             also = f", also as {seen[real]}" if seen[real] != path else ""
             raise InputError(
@@ -177,12 +180,15 @@ def _as_parquet(path: str, schema: pa.Schema) -> pa.Schema:
     for field in schema:
         kind = field.type.value_type if pa.types.is_run_end_encoded(field.type) else field.type
         fields.append(field.with_type(kind))
+        file = io.BytesIO()
         try:
-            pq.write_table(pa.table({"x": pa.nulls(1, kind)}), io.BytesIO())
-        except (pa.ArrowException, ValueError):
+            pq.write_table(pa.table({"x": pa.nulls(1, kind)}), file)
+            pq.read_schema(file)  # which refuses lists in lists beyond a depth
+        except (pa.ArrowException, ValueError, OSError):
             raise InputError(
-                f"{path}: column '{field.name}' has the type {field.type}, which Parquet cannot "
-                "represent. Write the file with another type of this column, or without it"
+                f"{path}: column '{field.name}' has the type {str(field.type)[:_SHOWN]}, which "
+                "Parquet cannot represent. Write the file with another type of this column, or "
+                "without it"
             ) from None
     return pa.schema(fields, schema.metadata)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _MEMORY = "2GB"
 _THREADS = 2  # each needs some 500 MB to join and sort
 _SHOWN = 5
-_FILE = re.compile(r'file "([^"]+)"|^\s*file = (.+)$', re.MULTILINE)
+_FILE = re.compile(r'file "([^"]+)"|^\s*file = (.+)$|GZIP stream: (.+)$', re.MULTILINE)
 _LINE = re.compile(r"\b(?:[Ll]ine:?|record/value) (\d+)")
 _QUOTES = 'Write a field with quotes or separators in quotes, and each quote in it twice ("")'
 _LINES = "Correct the line, or remove it"
@@ -38,6 +38,9 @@ _CAUSES = tuple(
         ),
         (r"Value with unterminated quote found", _QUOTES),
         (r"Maximum line size of \d+ bytes exceeded", "Shorten or remove the line"),
+        (r"UTF-(?:16|32) encoding is not supported", "Convert the file to UTF-8"),
+        (r"Unexpected end of GZIP stream", "The file was cut off: copy or write it again"),
+        (r"Input is not a GZIP stream", "Rename the file without .gz, or compress it"),
         (r"duplicate key", _LINES),
         (r"Malformed JSON .*(?:line|record/value) \d+: ([a-z][\w -]+)", _LINES),
     )
@@ -82,7 +85,7 @@ def _told(text: str) -> str:
         ("", ""),
     )
     if file is not None and (cause or "sniffing" in text):
-        where = file[1] or file[2]
+        where = file[1] or file[2] or file[3]
         if line is not None:
             # DuckDB counts the lines of malformed JSON from 2.
             where += f", line {int(line[1]) - ('Malformed JSON' in text)}"

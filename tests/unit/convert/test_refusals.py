@@ -57,7 +57,11 @@ BAD = {
     "a name twice": ("a.csv", HEADING.replace("doc_id", "query") + "q,x,d,p\n", "are equal"),
     "few names": ("a.csv", HEADING.replace("query,", "") + "q,x,d,p\n" * 9, "line 2.*3 Found: 4"),
     "a title": ("a.csv", "secret\n\n" + HEADING + "q,x,d,p\n", "line 3.*1 Found.*the first line"),
-    "not gzip": ("a.jsonl.gz", ROW, "GZIP"),
+    "not gzip": ("a.jsonl.gz", ROW, "a.jsonl.gz: cannot be read: .*GZIP.*Rename the file"),
+    "lists in lists": ("a.jsonl", ROW.replace("{", '{"x": %s, ' % ("[" * 60 + "]" * 60)),
+                       "a.jsonl: column 'x' .*Parquet cannot represent"),
+    "JSON in UTF-16": ("a.jsonl", ROW.encode("utf-16").decode("latin-1"),
+                       "a.jsonl.*: cannot be read: UTF-16 .*Convert the file to UTF-8"),
 }  # fmt: skip
 
 
