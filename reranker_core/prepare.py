@@ -33,7 +33,12 @@ from reranker_core.output.identity import (
     shard_changes,
     without_shards,
 )
-from reranker_core.output.inventory import Outstanding, has_parts, outstanding
+from reranker_core.output.inventory import (
+    Outstanding,
+    has_more_than_records,
+    has_parts,
+    outstanding,
+)
 from reranker_core.output.manifest import SUCCESS
 from reranker_core.output.replacement import derived_store, is_pending
 from reranker_core.preflight.checkpoint import check_checkpoint
@@ -59,6 +64,8 @@ class Prepared:
         choice: family and template, with the reason.
         pair_format: how a pair becomes token ids.
         before: the identity in the output; None for a new output.
+        replaced: the identity of another run that has started the output and left no part in it;
+            None without. This run takes the output over.
         derivation: what gives the scores in the output the columns of this run; None if they have
             them.
         reuse: the scores of earlier outputs that are used again; None without.
@@ -77,6 +84,7 @@ class Prepared:
     derivation: Derivation | None = None
     reuse: EarlierScores | None = None
     dtype_reason: str = "as configured"
+    replaced: dict[str, Any] | None = None
 
     @property
     def todo(self) -> tuple[Part, ...]:
@@ -229,9 +237,7 @@ def compare(prepared: Prepared) -> Prepared:
     holder = derived_store(store) if is_pending(store) else store  # of the scores
     before = recorded(holder)
     if before is None:
-        refuse_case_twins(plan.schema.carried, config)
-        refuse_texts_left_out(plan.schema, config)
-        return replace(prepared, derivation=None)
+        return _as_new(prepared, None)
     scoring = as_earlier(scoring, before["fingerprint"])
     reason = prepared.dtype_reason
     if config.model.dtype == "auto":
@@ -244,6 +250,8 @@ def compare(prepared: Prepared) -> Prepared:
     whole = config.input.changed != "rescore"
     old, new = (run if whole else without_shards(run) for run in (before, now))
     derivation = None
+    if old != new and holder is store and not has_more_than_records(store):
+        return _as_new(prepared, before)
     if are_derived(differences(old, new, config)):
         derivation = derivation_in_place(holder, config, plan, scoring)
         derived = {part.name for part in derivation.parts}
@@ -264,4 +272,15 @@ def compare(prepared: Prepared) -> Prepared:
         before=before,
         derivation=derivation,
         dtype_reason=reason,
+        replaced=None,
+    )
+
+
+def _as_new(prepared: Prepared, replaced: dict[str, Any] | None) -> Prepared:
+    """The run in an output without parts; it replaces the identity `replaced`."""
+    refuse_case_twins(prepared.plan.schema.carried, prepared.config)
+    refuse_texts_left_out(prepared.plan.schema, prepared.config)
+    everything = Outstanding.all_of(prepared.plan)
+    return replace(
+        prepared, outstanding=everything, before=None, derivation=None, replaced=replaced
     )

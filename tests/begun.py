@@ -26,7 +26,7 @@ def begin(prepared: Prepared, dtype: str = "float32") -> None:
     """Claim the output, as a run does once a replica's dtype is known."""
     scoring = prepared.fingerprint | {"dtype": dtype}
     run = identity(scoring, prepared.plan, prepared.config)
-    claim(prepared.store, run, prepared.before)
+    claim(prepared.store, run, prepared.before or prepared.replaced)
 
 
 def finish(prepared: Prepared, *numbers: int) -> None:

@@ -246,6 +246,12 @@ def read_attempts(store: Store) -> list[Attempt]:
     )
 
 
+def forget(store: Store, number: int) -> None:
+    """Remove the records before `number`: of a run whose output now belongs to another one."""
+    names = [each.name for each in store.list(FOLDER)]
+    store.delete(*(name for name in names if name < f"{FOLDER}/{number:06}"))
+
+
 def last_configuration(attempts: list[Attempt]) -> dict[str, Any]:
     """The configuration of the last attempt that has recorded one; else empty."""
     return next((each.configuration for each in reversed(attempts) if each.configuration), {})

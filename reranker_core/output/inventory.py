@@ -17,6 +17,9 @@ from reranker_core.storage.parallel import in_parallel
 from reranker_core.storage.store import Listed, Store
 
 _SHOWN = 3
+# What a run writes before it commits a part. Later runs add to it or replace it.
+_RECORDS = {"_run.json", "_preflight.json", "_progress.json", "_checksums.json", "_report.html"}
+_FOLDERS_OF_RECORDS = ("_lease/", "_attempts/")
 
 
 @dataclass
@@ -79,6 +82,12 @@ def has_parts(store: Store) -> bool:
     if next(store.list(RECEIPTS), None) is not None:
         return True
     return any(part_of(listed.name) is not None for listed in store.list())
+
+
+def has_more_than_records(store: Store) -> bool:
+    """Whether the output contains more than what each run writes before its first part."""
+    names = (listed.name for listed in store.list())
+    return any(each not in _RECORDS and not each.startswith(_FOLDERS_OF_RECORDS) for each in names)
 
 
 def committed_parts(store: Store, inventory: Inventory, run: str) -> tuple[set[str], set[str]]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from reranker_core.errors import PreflightRefused
-from reranker_core.output.attempts import Recorder
+from reranker_core.output.attempts import Recorder, forget
 from reranker_core.output.identity import identity
 from reranker_core.output.inventory import has_parts
 from reranker_core.output.lease import Lease
@@ -56,6 +56,16 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
     started = time.time()
     config, scoring, store = prepared.config, prepared.fingerprint, prepared.store
     whose = identity(scoring, prepared.plan, config, prepared.before)
+    before = prepared.before
+    if prepared.replaced is not None:
+        before = prepared.replaced
+        log.info(
+            "output.path=%s: another run with other settings has started this output, and no part "
+            "of it is committed, so this run takes the output over",
+            store.shown,
+        )
+        lease.confirm()
+        forget(store, lease.fence.number)
     for change in prepared.changes:
         log.info("input.changed=%s: %s", config.input.changed, change)
     if prepared.todo:
@@ -67,7 +77,6 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
             formats = possible_formats(config, placement, own)
             if config.model.dtype != "auto":
                 formats = {config.model.dtype: prepared.dtype_reason}
-            before = prepared.before
             pairs = sum(part.pairs for part in prepared.todo)
             for dtype, why in formats.items():
                 log.info("model.device=%s model.dtype=%s (%s)", config.model.device, dtype, why)
@@ -111,7 +120,7 @@ def _run(prepared: Prepared, lease: Lease) -> Totals:
                     before = whose
     else:
         lease.confirm()
-        begin(store, whose, prepared.before, prepared.outstanding)
+        begin(store, whose, before, prepared.outstanding)
     lease.confirm()
     SharedPairs(store).remove()  # their scores are in the keys of the parts now
     facts = {

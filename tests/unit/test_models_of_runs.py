@@ -17,7 +17,7 @@ from reranker_core.errors import OutputConflict, PreflightRefused
 from reranker_core.prepare import Prepared, prepare
 from reranker_core.score.loading import load_scorer
 from tests import damage
-from tests.begun import begin, settings, two_shards
+from tests.begun import begin, finish, settings, two_shards
 from tests.running import ROOT
 
 DEMO = ROOT / "demo/model"
@@ -83,7 +83,8 @@ def test_an_adapter_and_its_base_in_a_store_are_those_of_the_folders(
 def test_a_run_goes_on_with_the_same_adapter_and_the_same_base_alone(
     folder: Path, adapter: Path, tmp_path: Path
 ):
-    begin(prepare(run_of(folder, adapter)))
+    begin(first := prepare(run_of(folder, adapter)))
+    finish(first, 0)
     assert prepare(run_of(folder, adapter)).before is not None
     moved = shutil.copytree(DEMO, tmp_path / "moved")
     assert prepare(run_of(folder, adapter, f"model.base={moved}")).before is not None

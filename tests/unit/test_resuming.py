@@ -157,25 +157,29 @@ def test_the_dtype_of_an_output_without_parts_is_still_open(folder: Path, bert: 
 
 
 def test_another_dtype_than_the_run_began_with_is_a_conflict(folder: Path, bert: Path):
-    begin(prepare(settings(folder, bert)), dtype="bfloat16")
+    begin(first := prepare(settings(folder, bert)), dtype="bfloat16")
+    finish(first, 0)
     with pytest.raises(OutputConflict, match=r"  model\.dtype: bfloat16 before, float32 now"):
         prepare(settings(folder, bert, "model.dtype=float32"))
 
 
 def test_another_setting_under_the_same_output_is_a_conflict(folder: Path, bert: Path):
-    begin(prepare(settings(folder, bert)))
+    begin(first := prepare(settings(folder, bert)))
+    finish(first, 0)
     with pytest.raises(OutputConflict, match="max_length"):
         prepare(settings(folder, bert, "model.max_length=64"))
 
 
 def test_other_settings_are_refused_whatever_becomes_of_shards(folder: Path, bert: Path):
-    begin(prepare(settings(folder, bert)))
+    begin(first := prepare(settings(folder, bert)))
+    finish(first, 0)
     with pytest.raises(OutputConflict, match="max_length"):
         prepare(settings(folder, bert, "model.max_length=64", "input.changed=rescore"))
 
 
 def test_a_value_that_follows_from_another_is_not_told(folder: Path, bert: Path):
-    begin(prepare(settings(folder, bert, "model.max_length=128")))
+    begin(first := prepare(settings(folder, bert, "model.max_length=128")))
+    finish(first, 0)
     with pytest.raises(OutputConflict) as caught:
         prepare(settings(folder, bert, "model.max_length=64"))
     assert "  model.max_length: 128 before, 64 now" in str(caught.value)
@@ -185,8 +189,36 @@ def test_a_value_that_follows_from_another_is_not_told(folder: Path, bert: Path)
 
 
 def test_a_value_that_was_set_before_is_told(folder: Path, bert: Path):
-    begin(prepare(settings(folder, bert, "model.query_max_length=20")))
+    begin(first := prepare(settings(folder, bert, "model.query_max_length=20")))
+    finish(first, 0)
     with pytest.raises(OutputConflict, match=r"model\.query_max_length: 20 before, 48 now"):
+        prepare(settings(folder, bert, "model.max_length=64"))
+
+
+def test_an_output_in_which_another_run_left_no_part_is_taken_over(folder: Path, bert: Path):
+    """As after a model that preflight has refused."""
+    begin(first := prepare(settings(folder, bert, "input.changed=rescore")), dtype="bfloat16")
+    store, theirs = first.store, recorded(first.store)
+    for name in ("_lease/000001.json", "_attempts/000001.json", "_preflight.json", "_report.html"):
+        store.write(name, b"{}")
+    other = ("model.max_length=64", "output.normalize=sigmoid")
+    found = prepare(settings(folder, bert, *other))
+    assert (found.before, found.replaced, len(found.todo)) == (None, theirs, 4)
+    assert (found.derivation, found.changes, found.config.model.dtype) == (None, [], "auto")
+    begin(found)
+    finish(found, 0)
+    again = prepare(settings(folder, bert, *other))
+    assert (again.before, again.replaced) == (recorded(store), None)
+    assert again.before != theirs
+    with pytest.raises(OutputConflict, match="max_length"):
+        prepare(settings(folder, bert))
+
+
+@pytest.mark.parametrize("name", ["_within/a", "_derived/a", "_SUCCESS", "_run.json.mine", "a.txt"])
+def test_an_output_with_anything_else_is_not_taken_over(folder: Path, bert: Path, name: str):
+    begin(first := prepare(settings(folder, bert)))
+    first.store.write(name, b"{}")
+    with pytest.raises(OutputConflict, match="max_length"):
         prepare(settings(folder, bert, "model.max_length=64"))
 
 

@@ -66,6 +66,7 @@ def test_other_bytes_of_the_same_length_are_another_shard(folder: Path, bert: Pa
     path = folder / "in" / "a.parquet"
     first = prepare(settings(folder, bert))
     begin(first)
+    finish(first, 2)
     record(first.store, first.plan, threading.Event())
     data = bytearray(path.read_bytes())
     data[10] ^= 1  # within a page: size and footer are those of before
@@ -79,7 +80,8 @@ def test_other_bytes_of_the_same_length_are_another_shard(folder: Path, bert: Pa
 
 
 def test_an_output_without_checksums_keeps_the_rule_of_time(folder: Path, bert: Path):
-    begin(prepare(settings(folder, bert)))
+    begin(first := prepare(settings(folder, bert)))
+    finish(first, 0)
     touched(folder, "a.parquet")
     with pytest.raises(OutputConflict, match=r"a\.parquet: same size, but different content"):
         prepare(settings(folder, bert))

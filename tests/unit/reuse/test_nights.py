@@ -294,7 +294,7 @@ def test_the_plan_says_how_much_is_known(tmp_path: Path, demo: Scorer):
     assert work.tokens == pytest.approx(whole.tokens / 9, rel=0.02)
     console = Console(width=200, record=True, file=io.StringIO())
     print_plan(night.prepared, console)
-    assert f"of 10 pairs in {tmp_path / 'first'}" in console.export_text()
+    assert f"up to 10 pairs, from {tmp_path / 'first'}" in console.export_text()
 
 
 def test_an_output_of_which_some_parts_have_no_keys_gives_what_it_has(tmp_path: Path, demo: Scorer):
