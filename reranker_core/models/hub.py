@@ -25,13 +25,15 @@ _CUT_OFF = ("TimeoutException", "ReadError", "WriteError", "RemoteProtocolError"
 _ELSE = "or download the model once and set model.path to its folder"
 
 
-def download(path: str, revision: str | None, patterns: list[str]) -> Path:
+def download(path: str, revision: str | None, patterns: list[str], beside: str = "") -> Path:
     """Download a model to the local cache of the hub; its folder there.
 
     Args:
         path: the hub id.
         revision: branch, tag or commit; None for the main branch.
         patterns: glob patterns of the files to download.
+        beside: what the folder contains in which `path` would be if it meant a folder; messages
+            say this first.
 
     Raises:
         ConfigError: the hub has no such model or revision, does not permit the download, or cannot
@@ -43,6 +45,10 @@ def download(path: str, revision: str | None, patterns: list[str]) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     name = f"model.path={path}" + (f" model.revision={revision}" if revision else "")
+    absent = f"{name}: there is no such folder on this machine"
+    absent += (
+        f". {beside}. Correct the path, if you mean a folder. As a hub id:" if beside else ", and"
+    )
     start, tries, told = time.monotonic(), 0, False
     while True:
         tries += 1
@@ -50,13 +56,13 @@ def download(path: str, revision: str | None, patterns: list[str]) -> Path:
             return Path(snapshot_download(path, revision=revision, allow_patterns=patterns))
         except HFValidationError:
             raise ConfigError(
-                f"{name}: there is no such folder on this machine, and this is not a hub id "
-                "(owner/name). Set it to an existing folder or a hub id"
+                f"{absent} this is not a hub id (owner/name). Set it to an existing folder or a "
+                "hub id"
             ) from None
         except (HfHubHTTPError, OSError) as error:
             problem = _busy(error)
             if problem is None:
-                raise _refusal(error, name) from None
+                raise _refusal(error, name, absent) from None
             wanted = _wanted_delay(error)
         waited = time.monotonic() - start
         delay = random.uniform(0, min(_LONGEST_DELAY, _FIRST_DELAY * 2**tries))
@@ -99,13 +105,12 @@ def _busy(error: BaseException) -> str | None:
     return None
 
 
-def _refusal(error: BaseException, name: str) -> RerankError:
+def _refusal(error: BaseException, name: str, absent: str) -> RerankError:
     """What an answer means that does not pass. Of the error's text nothing is repeated: addresses
     may hold credentials.
     """
     classes = [kind.__name__ for link in _chain(error) for kind in type(link).__mro__]
     status = _status(error)
-    absent = f"{name}: there is no such folder on this machine, and"
     if "OfflineModeIsEnabled" in classes:
         return ConfigError(
             f"{absent} no such model in the local cache of the hub; HF_HUB_OFFLINE is set, so no "

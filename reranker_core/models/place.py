@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from reranker_core.models import hub
 from reranker_core.storage import local_copy
 
 _WANTED = ["*.json", "*.txt", "*.jinja", "*.model", "*.py", "*.safetensors"]
+_SHOWN = 4
 PICKLES = ("pytorch_model*.bin*", "*/pytorch_model*.bin*", "adapter_model.bin")
 
 
@@ -61,9 +63,26 @@ def _fetch(model: ModelConfig) -> Path:
     wanted = [*_WANTED, *PICKLES] if model.allow_pickle else _WANTED
     if is_url(model.path):
         return local_copy.local_copy(model.path, wanted)
+    beside = _beside(Path(model.path).expanduser())
     if model.path.startswith((".", "/", "~")):
         raise ConfigError(
-            f"model.path={model.path}: there is no such folder on this machine. Set it to a "
+            f"model.path={model.path}: there is no such folder on this machine. "
+            f"{beside and f'{beside}. '}Set it to a "
             "folder that all nodes can read, to a URL such as s3://…, or to a hub id"
         )
-    return hub.download(model.path, model.revision, wanted)
+    return hub.download(model.path, model.revision, wanted, beside)
+
+
+def _beside(missing: Path) -> str:
+    """What the folder above a missing one contains, if it exists."""
+    above = missing.parent
+    if not above.is_dir():
+        return ""
+    names = sorted(path.name for path in above.iterdir() if path.is_dir())
+    shown = difflib.get_close_matches(missing.name, names, n=_SHOWN)
+    if above != Path():  # `name` alone is rather meant for a hub than for this folder
+        shown += [name for name in names if name not in shown]
+    if not shown:
+        return ""
+    more = ", …" if len(shown) > _SHOWN else ""
+    return f"{above.resolve()} contains {', '.join(shown[:_SHOWN])}{more}"

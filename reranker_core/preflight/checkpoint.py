@@ -8,6 +8,7 @@ from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.families import recognise, refuse_unused
 from reranker_core.preflight.architecture import check_architecture
 from reranker_core.preflight.files import check_files
+from reranker_core.preflight.formats import refuse_without_model
 from reranker_core.preflight.prompt import check_template
 from reranker_core.preflight.tokenizer import check_vocabulary_file
 
@@ -20,9 +21,11 @@ def check_checkpoint(
     `golden`: the value of `preflight.golden`, which quantised weights need.
 
     Raises:
-        ConfigError: a key is set that the checkpoint's family does not heed.
+        ConfigError: the folder holds nothing of a model, or a key is set that the checkpoint's
+            family does not heed.
 
     """
+    refuse_without_model(checkpoint)
     found = check_files(checkpoint, model, golden)
     if not checkpoint.config:
         return found

@@ -6,8 +6,13 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
+from reranker_core.errors import ConfigError
+from reranker_core.models.adapter import SETTINGS_FILE
 from reranker_core.models.checkpoint import Checkpoint
+from reranker_core.models.model_files import CONFIG_FILE
+from reranker_core.models.modules import LIST_FILE
 
+_SHOWN = 4
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 PICKLED = (
     "Save the model again with save_pretrained, which writes safetensors. Or, if you trust the "
@@ -122,6 +127,33 @@ def other_format(checkpoint: Checkpoint) -> tuple[str, str] | None:
     return None
 
 
+def refuse_without_model(checkpoint: Checkpoint) -> None:
+    """Refuse a folder that holds nothing of a model, so that its path must be wrong.
+
+    Raises:
+        ConfigError: there are neither settings nor weights of any format; the message names folders
+            below that hold a model.
+
+    """
+    folder = checkpoint.folder
+    names = (CONFIG_FILE, LIST_FILE, SETTINGS_FILE, *(f"{name}*" for name in _WEIGHTS))
+    if any(any(folder.glob(name)) for name in names):
+        return
+    inner = checkpoints_within(folder) or checkpoints_within(folder, "*/*")
+    if not inner and other_format(checkpoint) is not None:
+        return
+    held = sorted(path.name for path in folder.iterdir())
+    more = ", …" if len(held) > _SHOWN else ""
+    what = f"contains {', '.join(held[:_SHOWN])}{more}" if held else "is empty"
+    remedy = f"the folder with {CONFIG_FILE}, weights and tokenizer"
+    if inner:
+        remedy = "a model in it: " + " or ".join(map(str, inner[-_SHOWN:][::-1]))
+    raise ConfigError(
+        f"model.path={checkpoint.source}: there is no model in this folder, neither {CONFIG_FILE} "
+        f"nor weights; it {what}. Set model.path to {remedy}"
+    )
+
+
 def _is_of(kind: Kind, name: str) -> bool:
     return any(
         fnmatch(name, pattern) and name.count("/") == pattern.count("/")
@@ -129,11 +161,13 @@ def _is_of(kind: Kind, name: str) -> bool:
     )
 
 
-def checkpoints_within(folder: Path) -> list[Path]:
-    """Folders of a folder that are checkpoints, as a Trainer leaves them; by number and name."""
+def checkpoints_within(folder: Path, depth: str = "*") -> list[Path]:
+    """Folders of a folder that are checkpoints, as a Trainer leaves them; by number and name. With
+    `*/*` as `depth`: folders of its folders, as in a cache of a hub.
+    """
     found = [
         path.parent
-        for path in folder.glob("*/config.json")
+        for path in folder.glob(f"{depth}/{CONFIG_FILE}")
         if any(path.parent.glob(f"{name}*") for name in _WEIGHTS)
     ]
     return sorted(found, key=lambda path: (_step(path.name), path.name))

@@ -82,7 +82,8 @@ def print_report(
         for outcome in filter(None, (report.compiled, report.products)):
             console.print(escape(outcome), highlight=False)
         console.print(f"input: {escape(json.dumps(report.prompt, ensure_ascii=False))}")
-    console.print(f"model.digest={digest}", highlight=False, soft_wrap=True)
+    if not line.startswith("REFUSED"):  # a digest that is printed is one to pin
+        console.print(f"model.digest={digest}", highlight=False, soft_wrap=True)
 
 
 def _measured(check: Check) -> str:

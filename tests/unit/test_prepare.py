@@ -117,8 +117,8 @@ def test_a_model_that_is_not_there_is_named(folder: Path, model: str):
 
 def test_a_model_folder_without_config_is_named(folder: Path, tmp_path: Path):
     (tmp_path / "m").mkdir()
-    (tmp_path / "m" / "weights.bin").write_bytes(b"")
-    with pytest.raises(PreflightRefused, match=r"no config\.json.*weights\.bin"):
+    (tmp_path / "m" / "notes.txt").write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"neither config\.json nor weights; it contains notes"):
         prepare(settings(folder, tmp_path / "m"))
 
 

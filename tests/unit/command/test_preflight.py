@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
+from tests import damage
 
 
 @pytest.fixture
@@ -74,3 +77,16 @@ def test_options_that_do_not_go_together_are_told(
     code, _, errors = typed("preflight", f"model.path={tmp_path}", *golden, *arguments)
     assert code == 2
     assert said in errors
+
+
+def test_a_refused_model_has_no_digest_to_pin(typed, bert: Path, tmp_path: Path):
+    embedding = damage.with_config(bert, tmp_path / "m", architectures=["BertModel"])
+    code, printed, _ = typed("preflight", f"model.path={embedding}")
+    assert (code, "REFUSED" in printed, "model.digest" in printed) == (3, True, False)
+
+
+def test_a_folder_that_contains_a_model_is_no_model(typed, bert: Path, tmp_path: Path):
+    shutil.copytree(bert, tmp_path / "run" / "model")
+    code, printed, errors = typed("preflight", f"model.path={tmp_path / 'run'}")
+    assert (code, printed) == (2, "")
+    assert f"a model in it: {tmp_path / 'run' / 'model'}" in errors

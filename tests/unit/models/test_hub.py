@@ -173,6 +173,31 @@ def test_a_hub_out_of_reach_ends_at_once(server, monkeypatch):
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("path", "first"),
+    [
+        ("demo/modle", "/demo contains model, other. Correct the path, if you mean a folder. As a"),
+        ("modle", " contains model2. Correct the path, if you mean a folder. As a"),
+        ("./demo/modle", "/demo contains model, other. Set it to a folder"),
+        ("org/reranker", ", and the hub 127.0.0.1 cannot be reached"),
+        ("reranker", ", and the hub 127.0.0.1 cannot be reached"),
+    ],
+)
+def test_folders_with_a_similar_name_are_named_before_the_hub(
+    server, monkeypatch, tmp_path, path, first
+):
+    for folder in ("demo/model", "demo/other", "model2"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:1")
+    with pytest.raises(ConfigError) as caught:
+        open_checkpoint(ModelConfig(path=path))
+    assert str(caught.value).startswith(
+        f"model.path={path}: there is no such folder on this machine"
+    )
+    assert first in str(caught.value)
+
+
 def test_where_the_hub_must_not_be_asked_that_is_said(server, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ConfigError, match="HF_HUB_OFFLINE is set"):

@@ -16,6 +16,7 @@ from reranker_core.config import ModelConfig
 from reranker_core.errors import ConfigError
 from reranker_core.models import quantised
 from reranker_core.models.checkpoint import open_checkpoint
+from reranker_core.preflight.checkpoint import check_checkpoint
 from reranker_core.preflight.files import check_files
 from tests import damage
 from tests.faults.zoo.files import sharded
@@ -112,6 +113,29 @@ def test_a_trainers_folder_names_the_last_of_its_checkpoints(bert: Path, tmp_pat
     assert not check.passed
     assert "checkpoint-500, checkpoint-1000" in check.measured
     assert f"such as {tmp_path / 'checkpoint-1000'}" in check.remedy
+
+
+@pytest.mark.parametrize(
+    ("below", "said"),
+    [
+        ("model", r"contains model\. Set model\.path to a model in it: {}/model$"),
+        ("snapshots/0a1b", r"contains snapshots\. .* a model in it: {}/snapshots/0a1b$"),
+        ("notes", r"contains notes\. Set model\.path to the folder with config\.json, weights"),
+        ("", r"is empty\. Set model\.path to the folder with"),
+    ],
+)
+def test_a_folder_without_a_model_is_a_wrong_path(
+    bert: Path, tmp_path: Path, below: str, said: str
+):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    if below == "notes":
+        (folder / below).write_text("")
+    elif below:
+        shutil.copytree(bert, folder / below)
+    model = ModelConfig(path=str(folder))
+    with pytest.raises(ConfigError, match=said.format(folder)):
+        check_checkpoint(open_checkpoint(model), model)
 
 
 def test_a_merged_model_beside_an_adapter_is_named(bert: Path, tmp_path: Path):
