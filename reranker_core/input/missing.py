@@ -28,22 +28,27 @@ _USUAL = {
 
 
 def missing_columns(
-    arrow: pa.Schema, lacking: dict[str, str], passthrough: list[str], shard: str
+    arrow: pa.Schema,
+    lacking: dict[str, str],
+    passthrough: list[str],
+    shard: str,
+    anywhere: list[str],
 ) -> InputError:
-    """The error for columns that no shard has.
+    """The error for columns that a shard lacks, of which at least one is in no shard.
 
     Args:
-        arrow: the existing columns.
+        arrow: the columns of the shard.
         lacking: configuration key → configured name.
         passthrough: names of output.passthrough.
         shard: for the message.
+        anywhere: names of the columns of all shards; each of them can be copied.
 
     """
     names = [*lacking.values(), *passthrough]
     there = [name for field in arrow for name in _addresses(field)]
     remedies = [f"{key}={_near(name, key, there) or '…'}" for key, name in lacking.items()]
     if passthrough:
-        near = [found for name in passthrough if (found := _near(name, "", arrow.names))]
+        near = [found for name in passthrough if (found := _near(name, "", anywhere))]
         remedies.append(f"output.passthrough=[{', '.join(near) or '…'}]")
     said = "column " if len(names) == 1 else "columns "
     said += ", ".join(f"'{name}'" for name in names)

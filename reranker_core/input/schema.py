@@ -93,7 +93,11 @@ class InputSchema:
 
 
 def resolve_schema(
-    arrow: pa.Schema, config: Config, shard: str, shard_of: Mapping[str, str] = MappingProxyType({})
+    arrow: pa.Schema,
+    config: Config,
+    shard: str,
+    shard_of: Mapping[str, str] = MappingProxyType({}),
+    own: pa.Schema | None = None,
 ) -> InputSchema:
     """Find the configured columns in the schema that the shards have in common.
 
@@ -102,6 +106,7 @@ def resolve_schema(
         config: the configuration of the run.
         shard: the first shard, for messages.
         shard_of: the first shard with each column, for messages.
+        own: the columns of the first shard, for messages; None if it has those of `arrow`.
 
     Raises:
         InputError: columns are missing, occur twice, or have the wrong type; or an input column
@@ -113,20 +118,28 @@ def resolve_schema(
     roles |= {"doc_id": names.doc_id, "passage": names.passage}
     if names.instruction is not None:
         roles["instruction"] = names.instruction
-    found = {role: _find(arrow, name, role, shard) for role, name in roles.items()}
-    if found["doc_id"] is None and "doc_id" not in names.model_fields_set:
-        found["doc_id"] = _beside(arrow, found["passage"], names.doc_id)
+
+    def find_in(there: pa.Schema) -> dict[str, Field | None]:
+        found = {role: _find(there, name, role, shard, shard_of) for role, name in roles.items()}
+        if found["doc_id"] is None and "doc_id" not in names.model_fields_set:
+            found["doc_id"] = _beside(there, found["passage"], names.doc_id)
+        return found
+
+    found = find_in(arrow)
     wanted = config.output.passthrough
     listed = [] if wanted == "all" else wanted
     unknown = [name for name in listed if name not in arrow.names]
-    lacking = {f"input.columns.{role}": roles[role] for role in roles if found[role] is None}
-    if lacking or unknown:
-        raise missing_columns(arrow, lacking, unknown, shard)
+    if unknown or None in found.values():
+        # The first shard is named, so its own columns are told, not those of others.
+        found = find_in(arrow if own is None else own)
+        lacking = {f"input.columns.{role}": roles[role] for role in roles if found[role] is None}
+        raise missing_columns(arrow if own is None else own, lacking, unknown, shard, arrow.names)
     fields = {role: field for role, field in found.items() if field is not None}
     for role in ("query", "query_id", "instruction"):
         if role in fields and fields[role].member:
+            where = shard_of.get(fields[role].column, shard)
             raise InputError(
-                f"{shard}: '{fields[role]}' is a field inside a list, but input.columns.{role} "
+                f"{where}: '{fields[role]}' is a field inside a list, but input.columns.{role} "
                 "has one value per row. Set it to a top-level column"
             )
     passage, doc_id = fields["passage"], fields["doc_id"]
@@ -140,7 +153,7 @@ def resolve_schema(
         )
     )
     for name in columns:
-        refuse_double(arrow, name, shard)
+        refuse_double(arrow, name, shard_of.get(name, shard))
     # A struct that holds more than the passage stays, without the passage.
     keeps_more = passage.member is not None and (
         doc_id.column == passage.column or len(arrow.field(passage.column).type.value_type) > 1
@@ -179,18 +192,20 @@ def refuse_double(arrow: pa.Schema, name: str, shard: str) -> None:
         )
 
 
-def _find(arrow: pa.Schema, name: str, role: str, shard: str) -> Field | None:
+def _find(
+    arrow: pa.Schema, name: str, role: str, first: str, shard_of: Mapping[str, str]
+) -> Field | None:
     if name in arrow.names:
-        refuse_double(arrow, name, shard)
+        refuse_double(arrow, name, shard_of.get(name, first))
         return Field(name)
     cuts = cut_at_dots(name, arrow.names)
     if not cuts:
         return None
     for column, _ in cuts:
-        refuse_double(arrow, column, shard)
+        refuse_double(arrow, column, shard_of.get(column, first))
     fitting = (cut for cut in cuts if cut[1] in (_members(arrow.field(cut[0]).type) or ()))
     column, member = next(fitting, cuts[0])
-    kind = arrow.field(column).type
+    kind, shard = arrow.field(column).type, shard_of.get(column, first)
     if pa.types.is_struct(kind) and kind.get_field_index(member) >= 0:
         raise InputError(
             f"{shard}: column '{column}' is a struct; expected a list of structs, because "

@@ -61,7 +61,7 @@ def survey(
     for arrow, url in zip(schemas, urls, strict=True):
         for name in arrow.names:
             shard_of.setdefault(name, url)
-    schema = resolve_schema(common, config, urls[0], shard_of)
+    schema = resolve_schema(common, config, urls[0], shard_of, schemas[0])
     _refuse_twins(schemas, schema, urls)
     checked: set[bytes] = set()
     for arrow, url in zip(schemas, urls, strict=True):

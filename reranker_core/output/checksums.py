@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from reranker_core.errors import RerankError
+from reranker_core.errors import RerankError, count
 from reranker_core.errors.redaction import without_credentials
 from reranker_core.input.plan import Plan, Shard
 from reranker_core.storage.filesystem import entity_tag, info_of, is_local, open_filesystem
@@ -57,17 +57,27 @@ def unchanged(store: Store, shards: dict[str, Any], plan: Plan) -> dict[str, str
         and _is_on_disk(shard)
     ]
     known = _read(store) if suspects else {}
-    found = {}
+    found: dict[str, str] = {}
+    same: list[str] = []
+    others: list[str] = []
     for shard in suspects:
         entry, etag = known.get(shard.file.name), shards[shard.file.name]["etag"]
         if entry is None or etag not in entry["etags"]:
             continue
         if shard.file.etag not in entry["etags"]:
-            url = without_credentials(shard.file.url)
-            log.info("%s has a new modification time; comparing its content", url)
-            if _sha256(shard, threading.Event()) != entry["sha256"]:
+            is_same = _sha256(shard, threading.Event()) == entry["sha256"]
+            (same if is_same else others).append(shard.file.name)
+            if not is_same:
                 continue
         found[shard.file.name] = etag
+    if same or others:
+        log.info(
+            "%s: new modification time. The content is the same in %d and differs in %d%s",
+            count(len(same + others), "shard"),
+            len(same),
+            len(others),
+            without_credentials(f", such as {others[0]}") if others else "",
+        )
     return found
 
 

@@ -236,6 +236,34 @@ def test_all_missing_columns_are_named_with_near_ones(tmp_path: Path):
     assert "output.passthrough=[…]" in message
 
 
+def test_the_columns_of_a_shard_are_told_and_not_those_of_others(tmp_path: Path):
+    write(tmp_path / "a.parquet", flat(2).rename_columns(["qid", "question", "docno", "body"]))
+    write(tmp_path / "b.parquet", pa.table({"query_id": ["q"], "q": ["x"], "text": ["y"]}))
+    message = refused(tmp_path)
+    assert message.startswith(
+        f"{tmp_path}/a.parquet: columns 'query_id', 'query', 'doc_id', 'passage' are missing; the "
+        "columns are qid, question, docno, body. "
+    )
+    assert message.endswith(
+        "input.columns.query_id=qid input.columns.query=question input.columns.doc_id=docno "
+        "input.columns.passage=body"
+    )
+    write(tmp_path / "a.parquet", flat(2))
+    write(tmp_path / "b.parquet", flat(2, url=["u"] * 2))
+    message = refused(tmp_path, "output.passthrough=[urls]")
+    assert "the columns are query_id, query, doc_id, passage. " in message
+    assert message.endswith("output.passthrough=[url]")
+
+
+def test_a_column_that_does_not_fit_is_told_of_a_shard_that_has_it(tmp_path: Path):
+    write(tmp_path / "a.parquet", flat(2))
+    write(tmp_path / "b.parquet", flat(2, candidates=[[{"text": "x"}]] * 2))
+    message = refused(tmp_path, "input.columns.passage=candidates.body")
+    assert message.startswith(f"{tmp_path}/b.parquet: the structs of column 'candidates' have no")
+    message = refused(tmp_path, "input.columns.query=candidates.text")
+    assert message.startswith(f"{tmp_path}/b.parquet: 'candidates.text' is a field inside a list")
+
+
 def test_metadata_of_writers_is_not_repeated(tmp_path: Path):
     table = flat(2).replace_schema_metadata({"pandas": "{}", "huggingface": "{}", "x": "y"})
     write(tmp_path / "in/a.parquet", table)

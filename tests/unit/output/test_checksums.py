@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import threading
@@ -15,7 +16,7 @@ import pytest
 from reranker_core.errors import OutputConflict
 from reranker_core.input.reading import read_parts
 from reranker_core.output.checksums import record
-from reranker_core.prepare import prepare
+from reranker_core.prepare import compare, prepare
 from tests.begun import begin, finish, settings, two_shards
 from tests.tables import flat, write
 
@@ -60,6 +61,30 @@ def test_the_same_bytes_at_another_time_are_the_same_shard(
     record(first.store, found.plan, threading.Event())
     known = json.loads(first.store.read("_checksums.json"))
     assert {len(entry["etags"]) for entry in known.values()} == {2}
+
+
+def test_the_result_of_comparing_shards_is_one_line(
+    folder: Path, bert: Path, caplog: pytest.LogCaptureFixture
+):
+    write(folder / "in" / "c.parquet", flat(10, first=90))
+    first = prepare(settings(folder, bert))
+    begin(first)
+    finish(first, 0)
+    record(first.store, first.plan, threading.Event())
+    for name in "abc":
+        touched(folder, f"{name}.parquet")
+    with caplog.at_level(logging.INFO):
+        compare(prepare(settings(folder, bert)))  # as the driver does once more under its lease
+    (told,) = (text for text in caplog.messages if "modification time" in text)
+    assert told.endswith("The content is the same in 3 and differs in 0")
+    assert told.startswith("3 shards: new modification time.")
+    data = bytearray((folder / "in" / "b.parquet").read_bytes())
+    data[10] ^= 1
+    (folder / "in" / "b.parquet").write_bytes(data)
+    caplog.clear()
+    with caplog.at_level(logging.INFO), pytest.raises(OutputConflict):
+        prepare(settings(folder, bert))
+    assert "the same in 2 and differs in 1, such as b.parquet" in caplog.text
 
 
 def test_other_bytes_of_the_same_length_are_another_shard(folder: Path, bert: Path):
