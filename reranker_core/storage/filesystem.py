@@ -105,7 +105,7 @@ def _not_opened(url: str, error: BaseException) -> str:
             "Correct the URL. Stores with an S3 interface have s3:// URLs and AWS_ENDPOINT_URL; "
             "others may need a package of fsspec on all nodes"
         )
-    elif package == "adlfs":
+    elif package == "adlfs" and isinstance(error, ValueError):
         remedy = (
             "Set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME and "
             "AZURE_STORAGE_ACCOUNT_KEY, on the nodes too"

@@ -11,6 +11,7 @@ import pytest
 
 from reranker_core.errors import ConfigError, InputError, RerankError, StoreRefused
 from reranker_core.input.shards import list_shards
+from reranker_core.storage.parallel import in_parallel
 from reranker_core.storage.store import Store
 from tests.azurite import CONTAINER, azurite
 from tests.tables import config
@@ -86,6 +87,20 @@ def test_the_same_blob_by_two_urls_is_refused(shard: bytes):
             list_shards(config([f"abfs://{CONTAINER}/two/in", other], "out"))
     with pytest.raises(ConfigError, match="overlap"):
         list_shards(config(f"az://{CONTAINER}/two/in", f"{account}/in/out"))
+
+
+def test_an_archive_that_is_absent_needs_another_url():
+    with pytest.raises(ConfigError, match=r"No such file.*Correct the URL$"):
+        list_shards(config(f"zip://*.parquet::abfs://{CONTAINER}/absent.zip", "out"))
+
+
+def test_one_of_many_creates_an_object():
+    store = Store(f"abfs://{CONTAINER}/race")
+    for size in (10, 70 << 20):  # the larger one is sent in blocks
+        values = [bytes([index]) * size for index in range(4)]
+        made = list(in_parallel(lambda value, name=str(size): store.create(name, value), values))
+        assert sum(made) == 1
+        assert store.read(str(size)) == values[made.index(True)]
 
 
 def test_an_account_without_credentials_is_refused():
