@@ -141,6 +141,20 @@ def packed(source: Path, folder: Path, method: str, where: str = "config.json") 
     return folder
 
 
+def rounded_as_packed(source: Path, folder: Path) -> Path:
+    """A copy in float32 with the values that `packed` writes."""
+    shutil.copytree(source, folder)
+    tensors = load_file(source / "model.safetensors")
+    for name, weight in tensors.items():
+        if weight.dim() == 2 and "proj" in name:
+            scale = (weight.float().unflatten(1, (-1, 32)).abs().amax(2) / 7).repeat_interleave(
+                32, 1
+            )
+            tensors[name] = (weight.float() / scale).round() * scale.half().float()
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
 def _in_words(codes: torch.Tensor) -> torch.Tensor:
     """8 numbers of 4 bits, side by side, in an int32."""
     shifts = torch.arange(0, 32, 4)

@@ -18,7 +18,13 @@ from reranker_core.models.family import LoadedModel
 from reranker_core.models.mask_hooks import refuse_unused_masks
 from reranker_core.models.native import native_config, native_tensors
 from reranker_core.models.own_code import constructed, fault, is_own_code
-from reranker_core.models.quantised import loading_options, plain, quantisation
+from reranker_core.models.quantised import (
+    GPTQ,
+    filled,
+    loading_options,
+    plain,
+    quantisation,
+)
 from reranker_core.models.tensors import describe, read_tensors, unwrapped
 
 log = logging.getLogger(__name__)
@@ -64,13 +70,15 @@ def load_weights(
             if quantised is not None:
                 options |= loading_options(quantised)
                 warnings.simplefilter("ignore")  # that these options are added to config.json's
-            loaded, info = architecture.from_pretrained(
-                checkpoint.folder,
-                use_safetensors=None if model.allow_pickle else True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # reported by preflight, with the keys
-                **options,
-            )
+            options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
+            if quantised is not None and quantised.method == GPTQ and not quantised.problem:
+                loaded, info = filled(architecture, checkpoint, options)
+            else:  # mismatched sizes are reported by preflight, with the keys
+                loaded, info = architecture.from_pretrained(
+                    checkpoint.folder,
+                    use_safetensors=None if model.allow_pickle else True,
+                    **options,
+                )
         if quantised is not None:
             loaded = plain(loaded, quantised, options["dtype"])
     except Exception as error:

@@ -2,7 +2,7 @@
 
 The weights are dequantised while they are loaded. Then the model is an ordinary one in the number
 format of the run: it needs the memory of the original, and all checks apply to it. transformers and
-the package of the method dequantise; nothing of it is computed here.
+the package of the method dequantise. Only GPTQ is dequantised here (`packed.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from reranker_core.models import packed
 from reranker_core.models.checkpoint import Checkpoint
 from reranker_core.models.modules import read_json
 from reranker_core.models.weight_names import tensor_formats, tensor_names, tensor_shapes
@@ -22,7 +23,6 @@ _PACKAGES = {
     "bitsandbytes": "bitsandbytes",
     "bitsandbytes_4bit": "bitsandbytes",
     "bitsandbytes_8bit": "bitsandbytes",
-    "gptq": "gptqmodel",
     "awq": "gptqmodel",
     "compressed-tensors": "compressed-tensors",
     "fp8": "accelerate",
@@ -35,7 +35,8 @@ _PACKAGES = {
     "auto-round": "auto-round",
 }
 _BESIDE = {"bitsandbytes": ("accelerate",)}  # more packages that loading needs
-DEQUANTISED = ("bitsandbytes", "compressed-tensors", "fp8", "torchao")
+DEQUANTISED = ("bitsandbytes", "compressed-tensors", "fp8", "gptq", "torchao")
+GPTQ = "gptq"
 _CONFIG = "quantization_config"
 _SIDECARS = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")
 # transformers.js leaves a file of the same name beside the weights that it exported.
@@ -122,6 +123,20 @@ def loading_options(found: Quantisation) -> dict[str, Any]:
     return {"device_map": {"": "cpu"}} if found.method == "bitsandbytes" else {}
 
 
+def filled(architecture: Any, checkpoint: Checkpoint, options: dict[str, Any]) -> Any:
+    """Like `architecture.from_pretrained`, for GPTQ's weights."""
+    from transformers import AutoConfig
+
+    config = options.pop("config", None) or AutoConfig.from_pretrained(checkpoint.folder)
+    settings = checkpoint.config[_CONFIG]
+    delattr(config, _CONFIG)
+    mapping = getattr(architecture, "_model_mapping", None)
+    known = architecture if mapping is None else mapping[type(config)]
+    options.pop("trust_remote_code", None)
+    tensors = packed.unpacked(checkpoint.weights, settings, options["dtype"])
+    return known.from_pretrained(None, config=config, state_dict=tensors, **options)
+
+
 def plain(model: Any, found: Quantisation, dtype: torch.dtype) -> Any:
     """The loaded model with all parameters as ordinary tensors; `dtype` is that of the run.
 
@@ -157,11 +172,18 @@ def _described(checkpoint: Checkpoint, said: Any, where: str, known: bool) -> Qu
         problem = "config_groups has several schemes"
     elif any(name.endswith(_GROUP_OF_COLUMN) for name in tensor_names(checkpoint.weights)):
         problem = f"groups in the order of activations ({_GROUP_OF_COLUMN[1:]}) are not supported"
+    elif method == GPTQ and not _is_of_known_bits(settings):
+        problem = f"only {', '.join(map(str, packed.BITS))} bits in one format are supported"
     elif method == "fp8" and not _fits_blocks(checkpoint, settings):
         problem = "the shapes of weights and scales do not fit weight_block_size"
-    packages = _PACKAGES.get(method, method), *_BESIDE.get(method, ())
+    packages = () if method == GPTQ else (_PACKAGES.get(method, method), *_BESIDE.get(method, ()))
     formats = tensor_formats(checkpoint.weights)
     return Quantisation(method, where, packages, problem, bool(formats) and formats <= _PLAIN)
+
+
+def _is_of_known_bits(settings: dict[str, Any]) -> bool:
+    known = settings.get("checkpoint_format", GPTQ) in packed.FORMATS
+    return known and settings.get("bits") in packed.BITS and not settings.get("dynamic")
 
 
 def _settings(said: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 from reranker_core.checks import Check
 from reranker_core.config import ModelConfig
@@ -22,7 +23,13 @@ from reranker_core.preflight.golden import record
 from tests import damage
 from tests.marks import more
 from tests.parity import common
-from tests.quantised_checkpoints import by_transformers, compressed, fp8
+from tests.quantised_checkpoints import (
+    by_transformers,
+    compressed,
+    fp8,
+    packed,
+    rounded_as_packed,
+)
 from tests.running import ROOT
 from tests.unit.preflight.refusing import load, refused
 
@@ -93,6 +100,21 @@ def test_scores_are_those_of_the_dequantised_weights(
     common.assert_same(*scores)
 
 
+@pytest.mark.parametrize("table", [True, False])
+def test_weights_of_gptq_are_unpacked(qwen3: Path, tmp_path: Path, table: bool):
+    """`table`: the files say which scale each input has."""
+    folder = packed(qwen3, tmp_path / "packed", "gptq")
+    if not table:
+        weights = load_file(folder / "model.safetensors")
+        kept = {name: value for name, value in weights.items() if not name.endswith(".g_idx")}
+        save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    scores = [
+        common.load(model, None, None, "model.template=qwen3-reranker").score_pairs(PAIRS[:10])
+        for model in (folder, rounded_as_packed(qwen3, tmp_path / "plain"))
+    ]
+    common.assert_same(*scores)
+
+
 def test_scores_are_those_of_the_library(bert: Path, tmp_path: Path):
     folder = compressed(bert, tmp_path / "m", "W4A16")
     scorer = common.load(folder, 100, None)
@@ -140,6 +162,9 @@ def test_weights_that_would_be_dequantised_wrongly_are_refused(bert: Path, tmp_p
     assert "several schemes" in problem(mixed(bert, tmp_path / "mixed"))
     assert "do not fit weight_block_size" in problem(fp8(bert, tmp_path / "cut", 24, cut=True)[0])
     assert "order of activations (weight_g_idx)" in problem(regrouped(bert, tmp_path / "order"))
+    settings = {"quant_method": "gptq", "bits": 3}
+    three = damage.with_config(bert, tmp_path / "three", quantization_config=settings)
+    assert "only 2, 4, 8 bits" in problem(three)
 
 
 def regrouped(bert: Path, folder: Path) -> Path:

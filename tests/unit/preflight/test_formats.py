@@ -159,7 +159,6 @@ def test_a_merged_model_beside_an_adapter_is_named(bert: Path, tmp_path: Path):
             "bitsandbytes and accelerate",
         ),
         ({"load_in_8bit": True}, "bitsandbytes", "bitsandbytes and accelerate"),
-        ({"quant_method": "gptq", "bits": 4}, "gptq", "gptqmodel"),
         ({"quant_method": "awq", "bits": 4}, "awq", "gptqmodel"),
         ({"quant_method": "compressed-tensors"}, "compressed-tensors", "compressed-tensors"),
         ({"quant_method": "fbgemm_fp8"}, "fbgemm_fp8", "fbgemm-gpu"),
