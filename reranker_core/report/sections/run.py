@@ -97,7 +97,7 @@ def pairs_per_second(attempts: list[Attempt]) -> tuple[float, str]:
     scoring = [attempt for attempt in attempts if attempt.scoring_seconds and attempt.replicas]
     ended = [attempt for attempt in scoring if attempt.end]
     counted = "loading included"
-    if len(ended) < len(scoring):
+    if any(attempt.end is None for attempt in attempts):
         counted += ", of the attempts that recorded their end" if ended else ", by the last record"
     found = ended or scoring
     rate = sum(each.pairs for each in found) / max(sum(each.seconds for each in found), 1e-9)

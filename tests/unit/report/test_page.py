@@ -248,11 +248,15 @@ def test_figures_of_an_attempt_that_was_killed_are_marked_and_its_rate_does_not_
     ended["loading_seconds"] = 0.0
     killed = record | {"parts": 1, "pairs": 4, "seconds": 40.0, "end": None, "outcome": None}
     killed |= {"scoring_seconds": 0.5, "waiting_seconds": 0.1}
+    for each in (killed | {"replicas": []}, ended):  # killed before its second record
+        output.store.write(f"_attempts/{each['number']:06}.json", json.dumps(each).encode())
+    rate = "8.0 pairs/s, loading included, of the attempts that recorded their end"
+    assert facts_of(output, "Time and resources")["rate"] == rate
     for each in (killed, ended):
         output.store.write(f"_attempts/{each['number']:06}.json", json.dumps(each).encode())
     facts = facts_of(output, "Time and resources")
     assert facts["working time"] == "at least 44 s in 2 attempts"
-    assert facts["rate"].startswith("8.0 pairs/s, ")
+    assert facts["rate"] == rate
     assert facts["not in these records"].startswith("21 parts with 84 pairs; attempt 1 did not")
     hours = (3 + 30 * (0.5 + 0.1)) / 3600  # loading as recorded, the rest of all receipts
     assert facts["CPU hours"] == f"at least {hours:.2f}"
