@@ -162,9 +162,9 @@ def test_an_output_that_is_a_file_is_a_configuration_error(folder: Path, bert: P
         prepare(settings(folder, bert))
 
 
-@pytest.mark.parametrize("url", ["foo://bucket/in", "gs://bucket/in"])
+@pytest.mark.parametrize("url", ["foo://bucket/in", "oss://bucket/in"])
 def test_a_store_that_cannot_be_opened_is_a_configuration_error(bert: Path, url: str):
-    with pytest.raises(ConfigError, match=r"cannot be opened|pip install gcsfs"):
+    with pytest.raises(ConfigError, match=r"cannot be opened|pip install ossfs"):
         prepare(config(url, "out", model=bert))
 
 
