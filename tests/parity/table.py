@@ -270,7 +270,7 @@ limit.
 The table shows the largest difference. It is relative to the score, or to the standard deviation
 of the scores if that is larger.
 
-| family | checkpoint | oracle | pairs | largest difference |
+| family | checkpoint | reference | pairs | largest difference |
 |---|---|---|---|---|
 """
 FOOT = """
