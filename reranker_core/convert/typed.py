@@ -111,7 +111,7 @@ class JsonLines:
             return
         objects = f"read_json_objects({self._sources(paths)})"
         keys = self._connection.execute(f"SELECT DISTINCT unnest(json_keys(json)) FROM {objects}")
-        refuse_one_name(" and ".join(paths), [key for (key,) in keys.fetchall()])
+        refuse_one_name(" and ".join(paths), sorted(key for (key,) in keys.fetchall()))
 
 
 class Csv:
