@@ -148,10 +148,11 @@ def test_a_node_that_is_lost_costs_nothing_and_losing_all_ends_with_5(
 def test_a_node_that_is_lost_while_scores_are_reused_costs_nothing(
     cluster, start, settings, tmp_path, bert
 ):
-    table = flat_table(PARTS * ROWS, seed=1)
+    many = 5 * PARTS  # known ones take little time
+    table = flat_table(many * ROWS, seed=1)
     pq.write_table(table, tmp_path / "in.parquet")
     (tmp_path / "first").mkdir()
-    pq.write_table(table.slice(0, PARTS * ROWS // 2), tmp_path / "first/a.parquet")
+    pq.write_table(table.slice(0, many * ROWS // 2), tmp_path / "first/a.parquet")
     own = [*SETTINGS, f"plan.part_rows={ROWS}", "score.max_batch_tokens=2048"]
     scorer = load_scorer(load_config(None, [*settings, *own]))
     earlier = Night(tmp_path / "first", tmp_path / "earlier", bert, scorer, *own)
@@ -159,15 +160,16 @@ def test_a_node_that_is_lost_while_scores_are_reused_costs_nothing(
     nodes = [cluster.add_node(num_cpus=3) for _ in range(2)]
     pool = ["replicas.num_cpus=2", "replicas.max=2"]
     process = start(*own, *pool, f"reuse.from={earlier.store.url}")
-    wait_for(process, lambda: len(replicas(tmp_path)) == 2 and receipts(tmp_path) >= 3)
+    # Replicas that fit at the start begin together.
+    wait_for(process, lambda: receipts(tmp_path) >= 3)
     cluster.remove_node(nodes[0], allow_graceful=False)
-    assert receipts(tmp_path) < PARTS
+    assert receipts(tmp_path) < many
     end(process, expect=0)
     assert_undisturbed(tmp_path, [*settings, *own], table)
     manifest = json.loads((tmp_path / "out/_manifest.json").read_text())
     pairs = list(zip(*(table[name].to_pylist() for name in ("query", "passage")), strict=True))
     parts = [set(pairs[start : start + ROWS]) for start in range(0, len(pairs), ROWS)]
-    known = set().union(*parts[: PARTS // 2])
+    known = set().union(*parts[: many // 2])
     assert manifest["reuse"]["pairs"] == sum(len(part & known) for part in parts)
 
 
@@ -202,6 +204,7 @@ def test_nodes_of_a_kind_that_is_not_there_yet_are_waited_for(cluster, start, se
     table = flat_table(ROWS, seed=1)
     pq.write_table(table, tmp_path / "in.parquet")
     more = ["replicas.num_gpus=1", "model.device=cpu", "model.dtype=auto"]
+    more.append("score.reproducible=true")  # `auto` may be bfloat16, where a batch changes a score
     process = start(*more, "replicas.max=3")
     assert any("no node has a GPU yet" in line for line in process.stdout)
     cluster.add_node(num_cpus=1, num_gpus=1)
