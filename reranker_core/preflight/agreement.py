@@ -212,8 +212,8 @@ class Agreement:
         others = self._largest_group()
         apart, most = _apart(right, others[0]), _tolerance(right)
         return PreflightRefused(
-            f"agreement/same_scores: replica {right.origin} scored before others could be compared "
-            f"with it. Replicas on {_devices(others)} other devices, such as {others[0].origin}, "
+            f"agreement/same_scores: replica {right.origin} was the reference before others came. "
+            f"Replicas on {_devices(others)} other devices, such as {others[0].origin}, now "
             f"agree on canary scores that differ from its scores by {apart:.2%} of their span; "
             f"expected at most {most:.0%}. Scores in this output may be wrong. Exclude "
             f"{right.origin.place} and score again with another output.path",
