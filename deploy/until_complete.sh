@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # until_complete.sh ATTEMPTS COMMAND...: runs the command, and again while it exits with 5
-# (incomplete), at most ATTEMPTS times. No other exit code can be helped by another attempt. After
-# ctrl-C or SIGTERM there is no other attempt: the script ends with 5 as soon as the command has ended.
+# (incomplete), at most ATTEMPTS times. Another attempt does not help after other exit codes. After ctrl-C
+# or SIGTERM it makes no other attempt: it ends with 5 as soon as the command has ended.
 set -u
 trap 'exit 5' INT TERM
 attempts=$1

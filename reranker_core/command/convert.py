@@ -6,15 +6,14 @@ import click
 from rich.markup import escape
 
 from reranker_core.command.console import make_console
-from reranker_core.command.messages import set_up_messages
-from reranker_core.command.subcommand import HELP_OPTIONS
+from reranker_core.command.subcommand import Subcommand
 from reranker_core.config.working_copy import refuse_in_copy
 from reranker_core.errors import ConfigError, count
 from reranker_core.errors.redaction import without_credentials
 from reranker_core.stopping import stop_on_signals
 
 
-@click.command("convert", context_settings=HELP_OPTIONS)
+@click.command("convert", cls=Subcommand, codes=(0, 1, 2, 5))
 @click.argument("rows", nargs=-1, metavar="[FILE]...", type=click.Path())
 @click.option(
     "--to",
@@ -41,7 +40,7 @@ from reranker_core.stopping import stop_on_signals
     "--split",
     default="test",
     show_default=True,
-    help="With --beir and without --run: the qrels split whose pairs are the candidates.",
+    help="With --beir and without --run: name of the qrels file that gives the pairs.",
 )
 @click.option(
     "--snapshot",
@@ -68,14 +67,15 @@ def convert(
 ) -> None:
     """Convert other formats to Parquet shards.
 
-    FILE has one pair per row, or one query per row with lists of candidates: JSON lines, CSV, TSV,
-    Arrow or ORC. Or it is the folder of a Delta or Iceberg table. Its columns keep their names.
+    FILE has one pair per row, or one query per row with lists of candidates: JSON Lines, CSV, TSV,
+    Arrow (Feather) or ORC. It can also be the folder of a Delta or Iceberg table. Its columns keep
+    their names.
 
-    With --beir, the pairs are those of a BEIR data set: of --run, or of its qrels. With --run,
-    --corpus and --queries, they are the candidates of a first stage with their texts. The columns
-    are then query_id, query, doc_id and passage, which a run reads by default; these ids stay text.
+    With --beir, the pairs come from --run; without --run, they come from the qrels of the BEIR data
+    set. With --run, --corpus and --queries, they are the candidates of a first stage with their
+    texts. The columns are then query_id, query, doc_id and passage, which `batch-reranker run`
+    reads by default. These ids stay text.
     """
-    set_up_messages()
     stop_on_signals()
     named = {"--run": run, "--corpus": corpus, "--queries": queries, "--beir": beir, "--to": output}
     refuse_in_copy(

@@ -7,19 +7,20 @@ import time
 import click
 
 from reranker_core.command.console import make_console
+from reranker_core.command.help import heeded
 from reranker_core.command.like import configuration_like
-from reranker_core.command.messages import set_up_messages
-from reranker_core.command.subcommand import HELP_OPTIONS
-from reranker_core.config import load_config
+from reranker_core.command.subcommand import Subcommand
+from reranker_core.config import known_keys, load_config
 from reranker_core.config.working_copy import refuse_in_copy
 from reranker_core.errors import ConfigError
 from reranker_core.stopping import stop_on_signals
 
 _SECTIONS = ("output", "input", "guard", "verify", "ray")
 _KEYS = "reuse.keep"
+_HEEDS = [key for key in known_keys() if heeded(key, (*_SECTIONS, _KEYS)) and key != "output.path"]
 
 
-@click.command("derive", context_settings=HELP_OPTIONS)
+@click.command("derive", cls=Subcommand, heeds=_HEEDS, codes=(0, 1, 2, 4, 5, 6))
 @click.argument("output", metavar="OUTPUT", type=click.Path())
 @click.argument("overrides", nargs=-1, metavar="[SECTION.KEY=VALUE]...")
 @click.option(
@@ -35,10 +36,8 @@ def derive(output: str, overrides: tuple[str, ...], to: str, config: str | None)
     """Write an output with other columns from the scores of OUTPUT, without the model.
 
     The keys output.rank, output.normalize, output.label_thresholds, output.text, output.passthrough
-    and output.columns set the new columns. Other keys of the sections output, input, guard, verify
-    and ray, and reuse.keep, may be set, too. The input must be unchanged.
+    and output.columns set the new columns. Keys that are not set keep the values of OUTPUT. The input must be unchanged.
     """
-    set_up_messages()
     stop_on_signals()
     refuse_in_copy([(output, output), (f"--to {to}", to)])
     for override in overrides:

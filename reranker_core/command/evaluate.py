@@ -8,15 +8,14 @@ import click
 
 from reranker_core.command.console import make_console
 from reranker_core.command.json_file import require_folder, write_json
-from reranker_core.command.messages import set_up_messages
-from reranker_core.command.subcommand import HELP_OPTIONS
+from reranker_core.command.subcommand import Subcommand
 from reranker_core.config.working_copy import refuse_in_copy
 from reranker_core.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
 
-@click.command("evaluate", context_settings=HELP_OPTIONS)
+@click.command("evaluate", cls=Subcommand, codes=(0, 1, 2, 5))
 @click.argument("output", metavar="OUTPUT", type=click.Path())
 @click.option(
     "--qrels",
@@ -24,13 +23,21 @@ log = logging.getLogger(__name__)
     type=click.Path(),
     help="Judgements: TREC qrels, BEIR's TSV, or Parquet.",
 )
-@click.option("--label", metavar="COLUMN", help="Judgements: a column of the output instead.")
+@click.option(
+    "--label",
+    metavar="COLUMN",
+    help="Column of the output with the judgements, instead of --qrels.",
+)
 @click.option(
     "--first-stage",
     metavar="COLUMN",
     help="Score of the first stage, a column of the output. Default: the order of the rows.",
 )
-@click.option("--by", metavar="COLUMN", help="Also compare the queries of each value separately.")
+@click.option(
+    "--by",
+    metavar="COLUMN",
+    help="Also report the measures separately for each value of this column.",
+)
 @click.option(
     "--measure",
     "measures",
@@ -74,7 +81,6 @@ def evaluate(
 
     OUTPUT is the output folder of a run.
     """
-    set_up_messages()
     require_folder(report_path)
     named = {"--qrels": qrels, "--json": report_path}
     refuse_in_copy(

@@ -12,17 +12,16 @@ from reranker_core.config import Config, known_keys
 from reranker_core.config.lookup import section_of
 from reranker_core.config.values import kinds, shown, symbols
 
-EXIT_CODES = """\
-Exit codes:
-  0  complete
-  1  the program failed; finished parts are kept
-  2  wrong configuration or input
-  3  preflight refused the model, or a score differs from an earlier output (reuse.check)
-  4  finished, but more pairs have no score than guard.max_quarantined_fraction allows
-  5  incomplete; run the same command again to resume
-  6  the output belongs to another run, or another run is writing it
-  7  finished, but a limit on drift or quality is exceeded (guard.*)
-"""
+EXIT_CODES = {
+    0: "complete",
+    1: "the program failed",
+    2: "wrong configuration or input",
+    3: "preflight refused the model, or a score differs from an earlier output (reuse.check)",
+    4: "finished, but more pairs have no score than guard.max_quarantined_fraction allows",
+    5: "incomplete; run the same command again",
+    6: "the output belongs to another run, or another run is writing it",
+    7: "finished, but a limit on drift or quality is exceeded",
+}
 
 EVERYTHING = tuple(Config.model_fields)
 
@@ -30,6 +29,11 @@ EVERYTHING = tuple(Config.model_fields)
 def heeded(key: str, heeds: Iterable[str]) -> bool:
     """Whether a key is one of these, or in one of these sections."""
     return any(key == entry or key.startswith(f"{entry}.") for entry in heeds)
+
+
+def describe_codes(codes: Iterable[int] = EXIT_CODES) -> str:
+    """These exit codes, a line each."""
+    return "\n".join(["Exit codes:", *(f"  {code}  {EXIT_CODES[code]}" for code in codes)]) + "\n"
 
 
 def describe_keys(heeds: Iterable[str], width: int) -> str:

@@ -21,7 +21,7 @@ from reranker_core.command import (
     verify,
 )
 from reranker_core.command.console import help_width
-from reranker_core.command.help import EXIT_CODES
+from reranker_core.command.help import describe_codes
 from reranker_core.command.messages import tell_error
 from reranker_core.command.subcommand import HELP_OPTIONS, hint_for
 from reranker_core.errors import RerankError
@@ -59,7 +59,7 @@ class _Group(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        formatter.write(f"\n{EXIT_CODES}\n{completion.HOW_TO}")
+        formatter.write(f"\n{describe_codes()}\n{completion.HOW_TO}")
 
 
 @click.group(

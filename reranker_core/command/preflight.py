@@ -56,7 +56,7 @@ def preflight(
         make_canaries,
         write_canaries,
     )
-    from reranker_core.report.verdict import print_report
+    from reranker_core.report.verdict import print_report, verdict
     from reranker_core.score.cores import usable_cores
     from reranker_core.score.loading import load_scorer
 
@@ -91,7 +91,12 @@ def preflight(
     if report_path:
         write_json(report_path, {"digest": digest, **report.as_dict()})
     if refused is not None:
-        raise refused
+        raise PreflightRefused(
+            f"{verdict(report, config.preflight)}. The report on standard output has the measured "
+            "and expected values, and the remedies",
+            refused.report,
+        )
+
     if found and canaries is not None:
         write_canaries(found, canaries)
         console.print(

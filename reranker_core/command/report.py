@@ -5,12 +5,11 @@ from __future__ import annotations
 import click
 
 from reranker_core.command.console import make_console
-from reranker_core.command.messages import set_up_messages
-from reranker_core.command.subcommand import HELP_OPTIONS
+from reranker_core.command.subcommand import Subcommand
 from reranker_core.config.working_copy import refuse_in_copy
 
 
-@click.command("report", context_settings=HELP_OPTIONS)
+@click.command("report", cls=Subcommand, codes=(0, 1, 2, 5))
 @click.argument("output", metavar="OUTPUT", type=click.Path())
 @click.option("--text", is_flag=True, help="Print the report and write nothing.")
 def report(output: str, text: bool) -> None:
@@ -18,7 +17,6 @@ def report(output: str, text: bool) -> None:
 
     OUTPUT is the output folder of a run, finished or not. The page is OUTPUT/_report.html.
     """
-    set_up_messages()
     refuse_in_copy([(output, output)])
     # Late, so that --help and wrong options answer at once.
     from reranker_core.output.manifest import PAGE

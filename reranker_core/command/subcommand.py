@@ -1,4 +1,4 @@
-"""A subcommand that works with a configuration."""
+"""Subcommands: their help, and those that work with a configuration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from click.shell_completion import CompletionItem
 
 from reranker_core.command.completion import complete_override
 from reranker_core.command.console import help_width, make_console
-from reranker_core.command.help import EVERYTHING, EXIT_CODES, describe_keys, heeded
+from reranker_core.command.help import (
+    EVERYTHING,
+    EXIT_CODES,
+    describe_codes,
+    describe_keys,
+    heeded,
+)
 from reranker_core.command.like import configuration_like
 from reranker_core.command.messages import LOG_FORMAT_VARIABLE, LOG_FORMATS, set_up_messages
 from reranker_core.config import known_keys, load_config
@@ -21,6 +27,50 @@ from reranker_core.errors import ConfigError
 from reranker_core.stopping import stop_on_signals
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
+
+
+class Subcommand(click.Command):
+    """A subcommand whose help ends with its configuration keys and exit codes, and which has the
+    option `--log-format`.
+
+    Args:
+        heeds: sections and keys that it reads.
+        codes: exit codes that it can have.
+
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        heeds: Iterable[str] = (),
+        codes: Iterable[int] = EXIT_CODES,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **{"context_settings": HELP_OPTIONS, **kwargs})
+        self._heeds, self._codes = tuple(heeds), tuple(codes)
+        self.params.append(
+            click.Option(
+                ["--log-format"],
+                type=click.Choice(LOG_FORMATS),
+                default="text",
+                envvar=LOG_FORMAT_VARIABLE,
+                show_envvar=True,
+                expose_value=False,
+                callback=_log_as,
+                help="Format of the messages on standard error; json: one object per line.",
+            )
+        )
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The keys and the exit codes."""
+        if self._heeds:
+            formatter.write(f"\n{describe_keys(self._heeds, help_width())}")
+        formatter.write(f"\n{describe_codes(self._codes)}")
+
+
+def _log_as(ctx: click.Context, option: click.Parameter, log_format: str) -> None:
+    if not ctx.resilient_parsing:  # a shell completes the command
+        set_up_messages(log_format)
 
 
 def subcommand(
@@ -47,11 +97,9 @@ def subcommand(
         def call(
             config: str | None,
             overrides: tuple[str, ...],
-            log_format: str,
             like: str | None = None,
             **options: Any,
         ) -> None:
-            set_up_messages(log_format)
             stop_on_signals()
             if folder is not None:
                 overrides = _with_folder(folder, overrides)
@@ -67,16 +115,8 @@ def subcommand(
             work(loaded, make_console(), **options)
 
         command = click.option(
-            "--log-format",
-            type=click.Choice(LOG_FORMATS),
-            default="text",
-            envvar=LOG_FORMAT_VARIABLE,
-            show_envvar=True,
-            help="Format of the messages on standard error; json: one object per line.",
-        )(call)
-        command = click.option(
             "--config", metavar="FILE", type=click.Path(), help="Configuration file in YAML."
-        )(command)
+        )(call)
         if repeats:
             command = click.option(
                 "--like",
@@ -88,9 +128,7 @@ def subcommand(
         command = click.argument(
             "overrides", nargs=-1, type=_Override(heeds, folder), metavar=metavar
         )(command)
-        return click.command(name, cls=_Subcommand, context_settings=HELP_OPTIONS, heeds=heeds)(
-            command
-        )
+        return click.command(name, cls=Subcommand, heeds=heeds)(command)
 
     return decorate
 
@@ -104,15 +142,6 @@ def _with_folder(key: str, overrides: tuple[str, ...]) -> tuple[str, ...]:
     if len(folders) > 1:
         raise ConfigError(f"{', '.join(folders)}: name one folder; each needs a command of its own")
     return tuple(f"{key}={each}" if each in folders else each for each in overrides)
-
-
-class _Subcommand(click.Command):
-    def __init__(self, *args: Any, heeds: tuple[str, ...], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.heeds = heeds
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        formatter.write(f"\n{describe_keys(self.heeds, help_width())}\n{EXIT_CODES}")
 
 
 class _Override(click.ParamType):

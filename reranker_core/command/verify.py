@@ -20,8 +20,9 @@ _LIMIT = "max_quarantined_fraction"
 def verify(config: Config, console: Console) -> None:
     """Prove that an output is complete and unchanged, using only its own files.
 
-    OUTPUT is the output folder of a run, as in output.path=OUTPUT. Does not read the input or the
-    model, and changes nothing. The limit on quarantined pairs is that of the run, unless it is set.
+    OUTPUT is the output folder of a run, as in output.path=OUTPUT. This
+    command does not read the input or the model, and changes nothing. The limit on quarantined
+    pairs is the one that the run used. guard.max_quarantined_fraction replaces it.
     """
     # Late, so that --help and a wrong configuration answer at once.
     from reranker_core.output import manifest

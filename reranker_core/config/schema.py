@@ -22,10 +22,12 @@ def json_schema() -> dict[str, Any]:
     for name, section in [("", schema), *schema["$defs"].items()]:
         if name != complete:
             section.pop("required", None)
-        for field, of in section.get("properties", {}).items():
+        for of in section.get("properties", {}).values():
             of.pop("title", None)
             if "$ref" in of:
-                section["properties"][field] = {"anyOf": [{"$ref": of["$ref"]}, {"type": "null"}]}
+                below = schema["$defs"][of["$ref"].rpartition("/")[2]]
+                below["type"] = ["object", "null"]
+                of.setdefault("description", below["description"])
     return {"$schema": SCHEMA_URL, **schema}
 
 

@@ -92,7 +92,7 @@ def refuse_swallowed_rows(
                     f"{path}: row {row} contains {len(each)} lines that are rows themselves: a "
                     "quote at the start of a field ends in another line. Write each quote in a "
                     'quoted field twice (""), or remove the quotes around fields. If these lines '
-                    "are one text, write the rows as JSON lines, which convert reads too"
+                    "are one text, write the rows as JSON Lines, which convert reads too"
                 )
 
 

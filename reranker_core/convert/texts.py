@@ -1,4 +1,4 @@
-"""A corpus or queries: ids and texts from JSON lines (BEIR, MTEB, Tevatron, Pyserini), TSV, CSV or
+"""A corpus or queries: ids and texts from JSON Lines (BEIR, MTEB, Tevatron, Pyserini), TSV, CSV or
 Parquet. Ids stay text.
 """
 

@@ -1,4 +1,4 @@
-"""JSON lines, CSV and TSV: files without types, which are inferred over all files of a command.
+"""JSON Lines, CSV and TSV: files without types, which are inferred over all files of a command.
 
 Columns keep their names. Texts stay as they are: nothing that looks like a date becomes one, and a
 column becomes a number only if no digit is lost.
@@ -33,7 +33,7 @@ File = TypeVar("File")
 
 
 class JsonLines:
-    """Files of JSON lines. A key that a file does not have is null in its rows.
+    """Files of JSON Lines. A key that a file does not have is null in its rows.
 
     Raises:
         InputError: a line is no object, or two keys differ only in case.

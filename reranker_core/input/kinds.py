@@ -43,7 +43,7 @@ _JOIN = (
 _REWRITE = "Convert its rows to Parquet files first"
 _DOWNLOAD = "Download the file again"
 
-JSON_LINES = Kind("JSON lines", _CONVERT)
+JSON_LINES = Kind("JSON Lines", _CONVERT)
 JSON = Kind("JSON", _CONVERT)
 CSV = Kind("CSV", _CONVERT)
 TSV = Kind("tab-separated text", _CONVERT)
@@ -61,7 +61,10 @@ HTML = Kind("an HTML page, perhaps a saved error page", _DOWNLOAD)
 XML = Kind("XML, perhaps a saved error of an object store", _DOWNLOAD)
 EXCEL = Kind("an Excel workbook", "Save its rows as CSV, then use batch-reranker convert")
 DATABASE = Kind("a database", "Export the rows as Parquet files")
-WEIGHTS = Kind("a model file", "Set model.path to the folder of the model")
+WEIGHTS = Kind(
+    "a model file",
+    "This may be the folder of a model. Set model.path to it, and input.path to your pairs",
+)
 
 _BY_SUFFIX = {
     ".jsonl": JSON_LINES, ".ndjson": JSON_LINES, ".json": JSON, ".csv": CSV, ".tsv": TSV,

@@ -47,7 +47,9 @@ def download(path: str, revision: str | None, patterns: list[str], beside: str =
     name = f"model.path={path}" + (f" model.revision={revision}" if revision else "")
     absent = f"{name}: there is no such folder on this machine"
     absent += (
-        f". {beside}. Correct the path, if you mean a folder. As a hub id:" if beside else ", and"
+        f". {beside}. If you mean a folder, correct the path. If you mean a hub id:"
+        if beside
+        else ", and"
     )
     start, tries, told = time.monotonic(), 0, False
     while True:

@@ -1,4 +1,4 @@
-"""Teacher scores: a scored output as JSON lines that FlagEmbedding's fine-tuning reads.
+"""Teacher scores: a scored output as JSON Lines that FlagEmbedding's fine-tuning reads.
 
 One line per query: `query`, `pos`, `neg`, `pos_scores`, `neg_scores` (FlagEmbedding 1.4.2,
 AbsRerankerTrainDataset, with `--knowledge_distillation True`). One file per part, so that a second

@@ -84,8 +84,8 @@ def _connect(config: Config) -> bool:
         raise
     except Exception as error:  # noqa: BLE001 - of many kinds, none of which passes
         raise ConfigError(
-            f"{key}={address}: cannot connect to this Ray ({brief(error)}). Start one with `ray "
-            "start --head`, with the same versions of Ray and Python. If it requires a token "
+            f"{key}={address}: cannot connect to this Ray cluster ({brief(error)}). Start one with "
+            "`ray start --head`, with the same versions of Ray and Python. If it requires a token "
             f"(RAY_AUTH_MODE), provide it. To start a new Ray for this run, {_own(key)}"
         ) from None
     return False
@@ -151,7 +151,9 @@ def check_address(key: str, address: str) -> None:
     if address == "auto" or (host and not port and "://" in address):
         return
     if not host or not port:
-        raise ConfigError(f"{key}={address}: is not the address of a Ray; expected host:port")
+        raise ConfigError(
+            f"{key}={address}: is not the address of a Ray cluster; expected host:port"
+        )
     end = time.monotonic() + _ANSWER_SECONDS
     while True:
         try:
@@ -160,9 +162,9 @@ def check_address(key: str, address: str) -> None:
         except OSError as error:
             if time.monotonic() > end:
                 raise ConfigError(
-                    f"{key}={address}: no Ray answers there ({brief(error)}). Start one with `ray "
-                    "start --head`, or correct the address. To start a new one for this run, "
-                    f"{_own(key)}"
+                    f"{key}={address}: no Ray cluster answers there ({brief(error)}). Start one "
+                    "with `ray start --head`, or correct the address. To start a new one for "
+                    f"this run, {_own(key)}"
                 ) from None
         time.sleep(1)
 

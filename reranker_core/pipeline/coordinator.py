@@ -219,7 +219,7 @@ class Coordinator:
             return f"{device} was set aside before"
         suspected = self._suspected()
         if device in suspected and self._devices.names() - suspected:
-            return f"{device} ended processes in the parts that are left"
+            return f"processes crashed on {device} in the parts that are left"
         return ""
 
     async def _park(self, origin: Origin, verdict: Verdict) -> Verdict:

@@ -215,8 +215,8 @@ class Agreement:
             f"agreement/same_scores: replica {right.origin} was the reference before others came. "
             f"Replicas on {_devices(others)} other devices, such as {others[0].origin}, now "
             f"agree on canary scores that differ from its scores by {apart:.2%} of their span; "
-            f"expected at most {most:.0%}. Scores in this output may be wrong. Exclude "
-            f"{right.origin.place} and score again with another output.path",
+            f"expected at most {most:.0%}. Scores in this output may be wrong. Remove "
+            f"{right.origin.place} from the cluster. Then score again with another output.path",
             right.report,
         )
 

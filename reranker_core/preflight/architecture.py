@@ -66,7 +66,9 @@ def _check_kind(checkpoint: Checkpoint, model: ModelConfig) -> Check:
         FAMILIES[family].fits(checkpoint) or headed,
         f"{LIST_FILE} of {checkpoint.source} lists a head"
         if family == "modular" or headed
-        else f"config.json of {checkpoint.source} says {name or 'nothing'}, {_kind(name)}",
+        else f"config.json of {checkpoint.source} says {name}, {_kind(name)}"
+        if name
+        else f"config.json of {checkpoint.source} names no class (architectures)",
         "a reranker of a supported family: …ForSequenceClassification, …ForCausalLM, a T5, or a "
         "head in the modules of sentence-transformers",
         _remedy(checkpoint, model),
@@ -156,6 +158,7 @@ def _check_labels(checkpoint: Checkpoint, model: ModelConfig) -> Check:
         "1 label; or 2 labels, one of them named relevant; or model.label set",
         "A reranker computes one score for each pair. If one of these labels means that the "
         "passage is relevant, set model.label to its number. The score is then the log-odds of "
-        "this label. If the head has one row, set id2label in config.json. If this is a "
+        "this label. If the head has only one output, correct id2label in "
+        "config.json so that it has one entry. If this is a "
         "classifier for another task, use a reranker instead.",
     )

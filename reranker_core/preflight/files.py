@@ -92,7 +92,9 @@ def _check_adapter(checkpoint: Checkpoint) -> Check:
         )
     else:
         what = f"{checkpoint.source} holds an adapter of {checkpoint.adapter.base or 'no base'}"
-        what += f": {checkpoint.base_problem}"
+        what += (
+            f", which cannot be used. {checkpoint.base_problem}" if checkpoint.base_problem else ""
+        )
         pickles = [] if checkpoint.adapter.weights else checkpoint.unfetched_pickles
         what += f"; not fetched: {', '.join(pickles)}" if pickles else ""
         remedy = (

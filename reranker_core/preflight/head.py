@@ -64,9 +64,9 @@ def check_alignment(loaded: LoadedModel, probe: Probe) -> list[Check]:
             "meaning",
             "head_trained",
             found >= ALIGNED,
-            "its weights have the standard deviation of a random initialisation; its direction "
-            f"matches the body's relevance direction {found:.1f} standard deviations better than "
-            "an average random head",
+            "its weights have the standard deviation of a random initialisation; it matches the "
+            "direction that separates relevant from irrelevant canaries by only "
+            f"{found:.1f} standard deviations more than an average random head",
             f"at least {ALIGNED:g} standard deviations, or weights that are not as initialised",
             _REMEDY,
         )

@@ -58,7 +58,7 @@ def make_canaries(probe: Probe, sample: Sequence[tuple[str, Sequence[str]]]) -> 
 
 
 def write_canaries(found: Sequence[Canary], path: str) -> None:
-    """Write canaries as the JSON lines that `preflight.canaries` reads."""
+    """Write canaries as the JSON Lines that `preflight.canaries` reads."""
     lines = [
         json.dumps({"query": query, "relevant": good, "irrelevant": bad}, ensure_ascii=False)
         for query, good, bad in found

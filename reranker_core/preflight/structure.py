@@ -43,8 +43,8 @@ def _check_rows(loaded: LoadedModel, words: Sequence[int]) -> Check:
         "weights",
         "words_have_rows",
         not empty and not same,
-        f"of {len(ids)} tokens of plain text, {empty} have an embedding of zeros and {same} have "
-        "the same embedding as another token",
+        f"tokens of plain text: {len(ids)}; with an embedding of zeros: {empty}; with the same "
+        f"embedding as another token: {same}",
         "a different embedding for each token",
         "The embedding table is damaged, or it belongs to another vocabulary. Copy the "
         "checkpoint again and compare digests.",

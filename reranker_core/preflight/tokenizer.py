@@ -207,7 +207,7 @@ def _check_answers(pair_format: PairFormat) -> Check:
         or ", ".join(f"{a.text!r} is unknown" for a in unknown)
         or ", ".join(f"{a.text!r} is {a.ids[0]}" for a in pair_format.answers)
         or "the score comes from a head",
-        "each answer is one token of the vocabulary",
+        "each answer to be one token of the vocabulary",
         "The score would be the logit of only a part of the answer. The tokenizer or "
         "model.template does not belong to this model. Copy the tokenizer's files again, or set "
         "model.template to the template of this model.",

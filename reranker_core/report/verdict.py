@@ -40,7 +40,7 @@ def verdict(report: Report, config: PreflightConfig) -> str:
     if config.checks.meaning != "refuse":
         parts = [f"PASSED, but its scores were not checked (meaning={config.checks.meaning})"]
     elif others:
-        parts.append(f"not checked: {', '.join(others)}")
+        parts.append(f"not required: {', '.join(others)}")
     if failed:
         parts.append(f"failed, not enforced: {_names([*failed])}")
     parts += [

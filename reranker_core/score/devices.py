@@ -45,8 +45,8 @@ class Devices:
         if not others or mine < _PARTS or mine <= _TIMES * sum(others) / len(others):
             return ""
         return (
-            f"processes ended on {device} while they scored {mine} different parts; on the other "
-            f"{len(others)} GPUs, they ended in {sum(others)} parts in all. This GPU or its node "
+            f"processes crashed on {device} while they scored {mine} different parts; on the other "
+            f"{len(others)} GPUs, they crashed in {sum(others)} parts in all. This GPU or its node "
             "may be faulty, or Ray ended processes because the node had no memory left. Check the "
             "kernel log of the node for Xid and ECC errors, and its memory"
         )

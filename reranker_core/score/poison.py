@@ -156,7 +156,7 @@ class Attempts:
             self._ended(part, history)
         if history.ends >= self._work.most_ends:
             raise self._work.error(
-                f"{history.ends} processes ended while {self._work.doing.format(part)}. "
+                f"{history.ends} processes crashed while {self._work.doing.format(part)}. "
                 f"{self._work.advice}"
             )
         if device and self._devices.others(device) and history.accuses(device):
@@ -205,7 +205,7 @@ class Attempts:
         """What happened to a part that ended processes, in words."""
         history = self._parts[part]
         ends = "1 process" if history.ends == 1 else f"{history.ends} processes"
-        text = f"{ends} ended while {self._work.doing.format(part)}"
+        text = f"{ends} crashed while {self._work.doing.format(part)}"
         if not history.fatal:
             return text
         found = "1 cause was" if len(history.fatal) == 1 else f"{len(history.fatal)} causes were"

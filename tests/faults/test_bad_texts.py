@@ -69,7 +69,7 @@ def test_a_text_that_ends_the_process_that_tokenizes_it_costs_only_its_pairs(
     assert {record["row"]: record["reason"] for record in listed} == dict.fromkeys(
         bad, "ends_process"
     )
-    assert "processes ended while tokenizing part in-" in printed
+    assert "processes crashed while tokenizing part in-" in printed
     manifest = json.loads((tmp_path / "out/_manifest.json").read_text())
     assert len(manifest["attempts"][-1]["replicas"]) == 1  # no replica ended
     assert ENDS_PROCESS not in printed

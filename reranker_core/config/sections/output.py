@@ -19,7 +19,7 @@ class OutputColumns(Section):
     rank: Text = Field("rank", description="Column for the rank within the query (`output.rank`).")
     label: Text = Field("label", description="Column for the label (`output.label_thresholds`).")
     tokens_lost: Text = Field(
-        "tokens_lost", description="Column for the number of truncated tokens."
+        "tokens_lost", description="Column for the number of tokens that were cut."
     )
     chunks: Text = Field("chunks", description="Column for the number of chunks of the passage.")
     status: Text = Field(
@@ -50,7 +50,7 @@ class OutputConfig(Section):
         description="Add a column with the number of tokens that were cut from query and passage.",
     )
     chunks: bool = Field(
-        False, description="Add a column with the number of sequences that the pair was scored in."
+        False, description="Add a column with the number of chunks in which the passage was scored."
     )
     text: bool = Field(False, description="Copy the query and passage columns to the output.")
     passthrough: Literal["all"] | list[Text] = Field(

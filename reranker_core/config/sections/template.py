@@ -14,9 +14,9 @@ _PLACEHOLDERS = ("{query}", "{passage}")
 class Template(Section):
     """How a pair becomes the input of a language model, and which tokens answer.
 
-    `segments` are tokenized one by one and their ids joined, since a text cut at other places gives
-    other ids. They hold `{query}` and `{passage}` once each, and may hold `{instruction}` and
-    `{prompt}`.
+    `segments` are tokenized one by one, and their ids are joined. Another division into segments
+    gives other ids. Each of `{query}` and `{passage}` must occur once. `{instruction}` and
+    `{prompt}` may occur.
     """
 
     segments: list[str] = Field(
@@ -49,8 +49,8 @@ class Template(Section):
     counted: Literal["all", "texts", "flag_embedding"] = Field(
         "all",
         description="Tokens that count towards the maximum length; `texts`: from the first text to "
-        "the last; `flag_embedding`: as FlagEmbedding counts: all but the tokens after the "
-        "passage, and the maximum is raised once more by their number.",
+        "the last; `flag_embedding`: as FlagEmbedding counts: the tokens after the passage "
+        "do not count, and the maximum is also raised by their number.",
     )
     temperature: float = Field(
         1.0, gt=0, description="Number that divides raw scores before `output.normalize=sigmoid`."

@@ -91,11 +91,11 @@ class JoinedFormat:
         room = around.room(self.max_length)
         if model.truncation == "only_passage" and self.query_max_length > room:
             least = self.query_max_length + around.specials + 1
-            lower = f"model.query_max_length to at most {room} or, " if room > 0 else ""
+            lower = f"model.query_max_length to at most {room}. Or set " if room > 0 else ""
             raise ConfigError(
                 f"model.query_max_length={self.query_max_length} and {around.specials} special "
                 f"tokens leave no room for a passage in model.max_length={self.max_length}. Set "
-                f"{lower}if the model has so many positions, model.max_length to at least {least}"
+                f"{lower}model.max_length to at least {least}, if the model has that many positions"
             )
 
     @property

@@ -55,8 +55,13 @@ def message_of(kind: Kind, sources: dict[str, Path], folder: Path) -> str:
         load(kind, sources, folder)
     except PreflightRefused as refused:
         line = next(x for x in str(refused).splitlines() if f"{kind.check}:" in x)
-        return line.partition(": ")[2].replace(str(folder.parent), "…").replace("|", "\\|")
+        return cell(line.partition(": ")[2].replace(str(folder.parent), "…"))
     return "NOT REFUSED"
+
+
+def cell(text: str) -> str:
+    """Text as a cell of a table."""
+    return text.replace("|", "\\|")
 
 
 def ranking(
@@ -127,12 +132,13 @@ def main() -> None:
             message = message_of(kind, sources, Path(place) / name)
             columns = ranking(kind, sources, Path(place) / f"{name}-again", right[kind.base])
             print(
-                f"| {kind.what} | `{kind.check}` | {' | '.join(columns)} | {message} |", flush=True
+                f"| {cell(kind.what)} | `{kind.check}` | {' | '.join(columns)} | {message} |",
+                flush=True,
             )
         print(GOOD_HEADING)
         for name, kind in GOOD.items():
             oracle, difference = compared(name, sources, Path(place) / f"good {name}")
-            print(f"| {kind.what} | {oracle} | {difference} |", flush=True)
+            print(f"| {cell(kind.what)} | {oracle} | {difference} |", flush=True)
         print(GOOD_FOOT)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,7 @@ def test_help_lists_the_subcommands_that_there_are_and_the_exit_codes(typed):
         ("preflight", {"model", "score", "preflight", "input"}),
         ("verify", {"output", "guard", "verify"}),
         ("export", {"input", "output", "plan", "training", "model"}),
+        ("derive", {"input", "output", "guard", "verify", "ray", "reuse"}),
     ],
 )
 def test_help_lists_the_keys_that_a_subcommand_reads(typed, name, sections):
@@ -52,6 +54,18 @@ def test_help_lists_the_keys_that_a_subcommand_reads(typed, name, sections):
     assert "Exit codes:" in text
     if name == "run":
         assert keys_in(text) == set(known_keys())
+
+
+@pytest.mark.parametrize("command", SUBCOMMANDS, ids=lambda command: command.name)
+def test_help_of_each_subcommand_ends_with_exit_codes_in_the_words_of_the_readme(typed, command):
+    code, text, _ = typed(command.name, "--help")
+    assert code == 0
+    assert "--log-format [text|json]" in text
+    shown = dict(re.findall(r"^  (\d)  (.+)$", text.partition("Exit codes:")[2], re.MULTILINE))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| (\d) \| (.+?) \|", readme.replace("`", ""), re.MULTILINE))
+    assert {"0", "1", "2", "5"} <= shown.keys() <= told.keys()
+    assert all(words.startswith(told[number]) for number, words in shown.items())
 
 
 def test_help_gives_the_values_the_default_and_a_sentence_of_each_key(typed):

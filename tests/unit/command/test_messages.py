@@ -85,3 +85,10 @@ def test_messages_are_text_by_default(fresh, typed, tmp_path):
     code, _, err = typed("plan", f"input.path={tmp_path}/none", "output.path=out", "model.path=m")
     assert code == 2
     assert err.splitlines()[-1].startswith("error: ")
+
+
+def test_a_subcommand_without_a_configuration_writes_json_too(fresh, typed, tmp_path):
+    fresh()
+    code, _, errors = typed("report", str(tmp_path), "--log-format", "json")
+    assert code == 2
+    assert json.loads(errors.splitlines()[-1])["level"] == "ERROR"

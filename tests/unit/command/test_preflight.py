@@ -81,8 +81,11 @@ def test_options_that_do_not_go_together_are_told(
 
 def test_a_refused_model_has_no_digest_to_pin(typed, bert: Path, tmp_path: Path):
     embedding = damage.with_config(bert, tmp_path / "m", architectures=["BertModel"])
-    code, printed, _ = typed("preflight", f"model.path={embedding}")
+    code, printed, errors = typed("preflight", f"model.path={embedding}")
     assert (code, "REFUSED" in printed, "model.digest" in printed) == (3, True, False)
+    assert "expected: a reranker of a supported family" in printed
+    assert "REFUSED: architecture/has_a_score" in errors.splitlines()[-1]
+    assert "expected: a reranker" not in errors  # it was printed once
 
 
 def test_a_folder_that_contains_a_model_is_no_model(typed, bert: Path, tmp_path: Path):

@@ -63,3 +63,18 @@ def test_schema_and_job_accept_the_same(text: str, tmp_path: Path, validator: Dr
     except ConfigError:
         accepted = False
     assert validator.is_valid(yaml.safe_load(text)) == accepted
+
+
+def test_a_wrong_value_in_a_section_is_named_there(validator: Draft202012Validator):
+    found = list(validator.iter_errors({"model": {"dtype": "fp8"}, "input": {"columns": 3}}))
+    assert sorted(".".join(map(str, error.path)) for error in found) == [
+        "input.columns",
+        "model.dtype",
+    ]
+
+
+def test_all_sections_and_keys_are_described():
+    schema = json_schema()
+    for section in (schema, *schema["$defs"].values()):
+        for name, key in section["properties"].items():
+            assert key.get("description"), name

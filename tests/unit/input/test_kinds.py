@@ -45,9 +45,9 @@ def refusal(path: Path) -> str:
 @pytest.mark.parametrize(
     ("content", "title"),
     [
-        (LINE * 3, "JSON lines"),
-        (LINE.rstrip(), "JSON lines"),
-        (b"\xef\xbb\xbf" + LINE * 2, "JSON lines"),
+        (LINE * 3, "JSON Lines"),
+        (LINE.rstrip(), "JSON Lines"),
+        (b"\xef\xbb\xbf" + LINE * 2, "JSON Lines"),
         (json.dumps([ROW], indent=1).encode(), "JSON"),
         (json.dumps(ROW, indent=1).encode(), "JSON"),
         (gzip.compress(LINE, mtime=0), "a compressed file"),

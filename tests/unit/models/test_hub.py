@@ -176,8 +176,8 @@ def test_a_hub_out_of_reach_ends_at_once(server, monkeypatch):
 @pytest.mark.parametrize(
     ("path", "first"),
     [
-        ("demo/modle", "/demo contains model, other. Correct the path, if you mean a folder. As a"),
-        ("modle", " contains model2. Correct the path, if you mean a folder. As a"),
+        ("demo/modle", "/demo contains model, other. If you mean a folder, correct the path."),
+        ("modle", " contains model2. If you mean a folder, correct the path."),
         ("./demo/modle", "/demo contains model, other. Set it to a folder"),
         ("org/reranker", ", and the hub 127.0.0.1 cannot be reached"),
         ("reranker", ", and the hub 127.0.0.1 cannot be reached"),

@@ -27,7 +27,7 @@ def test_an_address_where_nothing_answers_is_an_error(monkeypatch):
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     with pytest.raises(
-        ConfigError, match=rf"RAY_ADDRESS={address}: no Ray answers.*unset"
+        ConfigError, match=rf"RAY_ADDRESS={address}: no Ray cluster answers.*unset"
     ) as caught:
         check_address("RAY_ADDRESS", address)
     assert caught.value.exit_code == 2

@@ -192,7 +192,7 @@ def test_processes_that_end_while_they_load_are_set_aside_too():
             assert await coordinator.load(origin("a", process)) is None
         verdict = await coordinator.load(origin("a", 3))
         assert verdict.action == "end"
-        assert "3 processes ended while loading" in str(verdict.error)
+        assert "3 processes crashed while loading" in str(verdict.error)
 
     asyncio.run(run())
 

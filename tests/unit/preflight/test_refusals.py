@@ -62,7 +62,7 @@ def test_a_config_that_names_no_labels_has_two(bert: Path, tmp_path: Path):
         ("BertForMaskedLM", "masked language model"),
         ("Qwen3Model", "embedding model"),
         ("Whatever", "not a supported reranker"),
-        (None, "nothing"),
+        (None, "names no class"),
     ],
 )
 def test_other_architectures_are_refused_by_name(

@@ -27,18 +27,18 @@ def printed(*checks: Check, verbose: bool = False, **settings: Any) -> list[str]
 @pytest.mark.parametrize(
     ("checks", "settings", "line"),
     [
-        ([FINITE], {}, "PASSED: may score English; not checked: de, fr, es, ru, zh, ja, ar, hi"),
+        ([FINITE], {}, "PASSED: may score English; not required: de, fr, es, ru, zh, ja, ar, hi"),
         (
             [FINITE],
             {"languages": ["en", "de", "fr", "es", "ru", "zh", "ja"]},
             "PASSED: may score English, German, French, Spanish, Russian, Chinese and Japanese; "
-            "not checked: ar, hi",
+            "not required: ar, hi",
         ),
         ([FINITE, TORN], {}, "REFUSED: weights/no_holes"),
         (
             [TORN],
             {"checks": {"weights": "warn"}, "languages": ["en", "de", "fr", "es", "ru"]},
-            "PASSED: may score English, German, French, Spanish and Russian; not checked: zh, ja, "
+            "PASSED: may score English, German, French, Spanish and Russian; not required: zh, ja, "
             "ar, hi; failed, not enforced: weights/no_holes",
         ),
         (
@@ -49,7 +49,7 @@ def printed(*checks: Check, verbose: bool = False, **settings: Any) -> list[str]
         (
             [SHORT],
             {"languages": ["hi"]},
-            "PASSED: may score Hindi; not checked: en, de, fr, es, ru, zh, ja, ar; note "
+            "PASSED: may score Hindi; not required: en, de, fr, es, ru, zh, ja, ar; note "
             "tokenizer/length",
         ),
     ],

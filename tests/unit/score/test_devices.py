@@ -14,7 +14,7 @@ def devices(**parts):
 
 def test_a_gpu_that_ends_processes_in_several_parts_is_sick():
     found = devices(a=3, b=0, c=0)
-    assert "ended on a while they scored 3 different parts" in found.sickness("a")
+    assert "crashed on a while they scored 3 different parts" in found.sickness("a")
     assert not found.sickness("b")
 
 

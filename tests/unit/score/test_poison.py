@@ -86,7 +86,7 @@ def test_what_is_known_of_a_part_is_kept_when_it_is_scored_again():
 
 
 def test_when_everything_ends_processes_the_run_ends():
-    with pytest.raises(Incomplete, match="20 processes ended while scoring part p"):
+    with pytest.raises(Incomplete, match="20 processes crashed while scoring part p"):
         score(Attempts(SCORING), set(range(ROWS)))
 
 
@@ -108,9 +108,9 @@ def test_what_happened_is_told_in_words():
     score(attempts, {3})
     attempts.begin("q")
     attempts.begin("q")
-    assert attempts.told("q") == "1 process ended while tokenizing part q"
+    assert attempts.told("q") == "1 process crashed while tokenizing part q"
     assert attempts.told("p") == (
-        "4 processes ended while tokenizing part p; 1 cause was found and left out"
+        "4 processes crashed while tokenizing part p; 1 cause was found and left out"
     )
 
 
