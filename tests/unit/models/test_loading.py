@@ -18,10 +18,11 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/sel
 
 def mapped_share(model: torch.nn.Module, folder: Path) -> float:
     """Share of a model's bytes that are pages of its weight file."""
-    areas = []
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        if line.endswith(f"{folder}/model.safetensors"):
-            areas.append([int(end, 16) for end in line.split()[0].split("-")])
+    areas = [
+        [int(end, 16) for end in line.split()[0].split("-")]
+        for line in Path("/proc/self/maps").read_text().splitlines()
+        if line.endswith(f"{folder}/model.safetensors")
+    ]
     weights = list(model.parameters())
     mapped = [w for w in weights if any(a <= w.data_ptr() < b for a, b in areas)]
     return sum(w.nbytes for w in mapped) / sum(w.nbytes for w in weights)
