@@ -2,9 +2,11 @@
 
     python -m benchmarks.scale [--parts 200 1000] [--together] [--out FILE]
 
-Two jobs of small parts on this machine's Ray differ in their number of parts only. What the larger
-one takes more is the cost of a part: processor seconds of the driver, of the coordinator, of Ray's
-own processes, and of the workers around the scorer. It is multiplied for numbers of replicas and
+Three jobs run on this machine's Ray: few small parts, many small parts, and few parts with many
+rows. A process needs some time for each second of a job, and some for each part. The third job has
+as many parts as the first one, so what it takes more is the cost of a second. The second job gives
+the cost of a part, without that of its seconds: of the driver, of the coordinator, of Ray's own
+processes, and of the workers around the scorer. Both are multiplied for numbers of replicas and
 rates of a replica, as are the requests of a commit. Each part is a row group; with `--together`,
 all parts are slices of one row group.
 
@@ -40,6 +42,7 @@ from reranker_core.report.night import PREFLIGHT
 from reranker_core.storage.store import Store
 
 ROWS = 8  # of a part: next to nothing to score
+MANY_ROWS = 3000  # so many that scoring takes far longer than all else
 REPLICAS = (10, 100, 1000)
 RATES = (500, 5000)  # pairs a second and replica: a small model on cores, a large one on a GPU
 PART_ROWS = (8192, 65_536)
@@ -47,6 +50,7 @@ PART_ROWS = (8192, 65_536)
 # the receipt, a LIST of the lease before. S3's documentation: 3,500 PUTs a second and prefix.
 PUTS, LISTS = 2, 1
 PUTS_A_SECOND = 3500
+_DRIVING = ("driver", "coordinator")  # one process each, whatever the number of replicas
 
 
 def main() -> None:
@@ -56,11 +60,19 @@ def main() -> None:
     parser.add_argument("--together", action="store_true")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    few, many = (_job(parts, options.together) for parts in options.parts)
-    more = options.parts[1] - options.parts[0]
-    costs = {who: (many.seconds[who] - few.seconds[who]) / more for who in many.seconds}
+    fewer, more = options.parts
+    few, many = (_job(parts, ROWS, options.together) for parts in options.parts)
+    slow = _job(fewer, MANY_ROWS, options.together)
+    idle = {
+        who: (slow.seconds[who] - few.seconds[who]) / (slow.wall - few.wall) for who in _DRIVING
+    }
+    costs = {
+        who: (many.seconds[who] - few.seconds[who]) / (more - fewer)
+        - idle.get(who, 0) * (many.wall - few.wall) / (more - fewer)
+        for who in many.seconds
+    }
     rows = [
-        saturation(costs, replicas, rate, part_rows)
+        saturation(idle, costs, replicas, rate, part_rows)
         for rate in RATES
         for part_rows in PART_ROWS
         for replicas in REPLICAS
@@ -70,13 +82,18 @@ def main() -> None:
         "parts": list(options.parts),
         "parts_are": "slices of one row group" if options.together else "row groups",
         "milliseconds_a_part": {who: round(1000 * cost, 2) for who, cost in costs.items()},
+        "milliseconds_a_second": {who: round(1000 * cost, 2) for who, cost in idle.items()},
+        "wall_milliseconds_a_part": round(1000 * (many.wall - few.wall) / (more - fewer), 2),
         "extrapolated": rows,
         "made_up_replicas": {
             f"{replicas:,}": _preflight_of(replicas, many.report) for replicas in REPLICAS
         },
         **describe(),
     }
-    table = Table(*rows[0], title=f"driver time per part: {1000 * costs['driver']:.1f} ms")
+    title = (
+        f"driver: {1000 * costs['driver']:.1f} ms per part, {1000 * idle['driver']:.1f} per second"
+    )
+    table = Table(*rows[0], title=title)
     for row in rows:
         table.add_row(*(f"{value:,}" for value in row.values()))
     Console().print(table)
@@ -86,12 +103,13 @@ def main() -> None:
 
 
 def saturation(
-    costs: dict[str, float], replicas: int, rate: int, part_rows: int
+    idle: dict[str, float], costs: dict[str, float], replicas: int, rate: int, part_rows: int
 ) -> dict[str, float]:
     """Loads that so many replicas make.
 
     Args:
-        costs: processor seconds a part of the `driver` and the `coordinator`.
+        idle: processor seconds a second of the `driver` and the `coordinator`, without parts.
+        costs: their processor seconds a part.
         replicas: how many score at once.
         rate: pairs a second of each.
         part_rows: pairs of a part.
@@ -103,8 +121,8 @@ def saturation(
         "plan.part_rows": part_rows,
         "replicas": replicas,
         "parts/s": round(parts, 2),
-        "of a driver's core": round(parts * costs["driver"], 3),
-        "of the coordinator's core": round(parts * costs["coordinator"], 3),
+        "of a driver's core": round(idle["driver"] + parts * costs["driver"], 3),
+        "of the coordinator's core": round(idle["coordinator"] + parts * costs["coordinator"], 3),
         "of S3's PUTs a prefix": round(parts * PUTS / PUTS_A_SECOND, 4),
         "LISTs/s": round(parts * LISTS, 2),
     }
@@ -115,19 +133,20 @@ class _Job:
     """Processor seconds of a job by whose they are, its wall seconds, and a replica's report."""
 
     seconds: dict[str, float]
+    wall: float
     report: dict[str, Any]
 
 
-def _job(parts: int, together: bool) -> _Job:
+def _job(parts: int, rows: int, together: bool) -> _Job:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_rows(folder / "in.parquet", parts * ROWS)
+        write_rows(folder / "in.parquet", parts * rows)
         if not together:
             table = pq.read_table(folder / "in.parquet")
-            pq.write_table(table, folder / "in.parquet", row_group_size=ROWS)
+            pq.write_table(table, folder / "in.parquet", row_group_size=rows)
         command = [
             *(sys.executable, "-m", "jobs.rerank", f"input.path={folder}/in.parquet"),
-            *(f"output.path={folder}/out", "model.path=demo/model", f"plan.part_rows={ROWS}"),
+            *(f"output.path={folder}/out", "model.path=demo/model", f"plan.part_rows={rows}"),
             *("ray.address=local", "preflight.checks.meaning=off"),
         ]
         start = time.monotonic()
@@ -150,10 +169,10 @@ def _job(parts: int, together: bool) -> _Job:
         if job.returncode:
             sys.exit(f"the job exited {job.returncode}")
         report = json.loads((folder / "out" / PREFLIGHT).read_text())["replicas"][0]
-    found = {"driver": 0.0, "coordinator": 0.0, "workers": 0.0, "ray": 0.0, "wall": wall}
+    found = {"driver": 0.0, "coordinator": 0.0, "workers": 0.0, "ray": 0.0}
     for who, spent in seconds.values():
         found[who] += spent
-    return _Job(found, report)
+    return _Job(found, wall, report)
 
 
 def _whose(process: Any, driver: int) -> str:

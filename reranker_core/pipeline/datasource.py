@@ -1,4 +1,4 @@
-"""Parts as a Ray Data source: each read task reads one part, or the slices of one row group."""
+"""Parts as a Ray Data source: what each read task reads."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from reranker_core.pipeline.wire import row_of_table
 
 
 class PartSource(Datasource):
-    """The remaining parts, in groups that are read in one pass.
+    """The remaining parts.
 
     Args:
-        groups: the parts.
+        tasks: for each read task, groups of parts that are read in one pass.
         columns: the columns to read.
         coordinator: the coordinator of the run.
         then: what the read tasks do with each part that they have read.
@@ -32,12 +32,12 @@ class PartSource(Datasource):
 
     def __init__(
         self,
-        groups: list[list[Part]],
+        tasks: list[list[list[Part]]],
         columns: tuple[str, ...],
         coordinator: ActorHandle,
         then: Callable[[pa.Table], pa.Table] | None = None,
     ) -> None:
-        self._groups = groups
+        self._tasks = tasks
         self._columns = columns
         self._coordinator = coordinator
         self._then = then
@@ -56,20 +56,23 @@ class PartSource(Datasource):
         per_task_row_limit: int | None = None,
         data_context: DataContext | None = None,
     ) -> list[ReadTask]:
-        """One task per group. The `parallelism` that Ray requests is ignored."""
+        """The tasks. The `parallelism` that Ray requests is ignored."""
         return [
             ReadTask(
-                partial(_read, group, self._columns, self._coordinator, self._then),
+                partial(_read, groups, self._columns, self._coordinator, self._then),
                 BlockMetadata(
-                    num_rows=len(group), size_bytes=None, input_files=None, exec_stats=None
+                    num_rows=sum(map(len, groups)),
+                    size_bytes=None,
+                    input_files=None,
+                    exec_stats=None,
                 ),
             )
-            for group in self._groups
+            for groups in self._tasks
         ]
 
 
 def _read(
-    parts: list[Part],
+    groups: list[list[Part]],
     columns: tuple[str, ...],
     coordinator: ActorHandle,
     then: Callable[[pa.Table], pa.Table] | None,
@@ -77,11 +80,12 @@ def _read(
     """The parts as rows. The coordinator knows which part is being read, should that end the
     process.
     """
-    tables = read_parts(parts, columns)
-    for part in parts:
-        shard = without_credentials(part.shard)
-        name = f"{part.name} ({rows_text(part.start, part.stop)} of {shard})"
-        ask(coordinator, "begin", "read", name)
-        row = row_of_table(*next(tables))
-        ask(coordinator, "finish", "read", name)
-        yield row if then is None else then(row)
+    for parts in groups:
+        tables = read_parts(parts, columns)
+        for part in parts:
+            shard = without_credentials(part.shard)
+            name = f"{part.name} ({rows_text(part.start, part.stop)} of {shard})"
+            ask(coordinator, "begin", "read", name)
+            row = row_of_table(*next(tables))
+            ask(coordinator, "finish", "read", name)
+            yield row if then is None else then(row)

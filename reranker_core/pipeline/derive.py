@@ -179,13 +179,13 @@ def _take(
     recorder: Recorder,
 ) -> None:
     plan = derivation.plan
-    groups = list(read_groups(todo, plan))
+    tasks = [[group] for group in read_groups(todo, plan)]
     one = {"batch_size": 1, "batch_format": "pyarrow", "num_cpus": 1}
     # The receipts of all parts: sent once, in a list, where Ray leaves the reference alone.
     taking = {"job": job, "source": [ray.put(derivation.source)], "coordinator": coordinator}
     blocks = ray.data.read_datasource(
-        PartSource(groups, plan.schema.columns, coordinator),
-        override_num_blocks=len(groups),
+        PartSource(tasks, plan.schema.columns, coordinator),
+        override_num_blocks=len(tasks),
         num_cpus=1,
     ).map_batches(derive_parts, fn_kwargs=taking, **one)
     longest = job.config.guard.max_stall_seconds

@@ -108,11 +108,11 @@ def _pass(
     if not parts:
         return
     schema = prepared.plan.schema
-    groups = list(read_groups(parts, prepared.plan))
+    tasks = [[group] for group in read_groups(parts, prepared.plan)]
     rows = (
         ray.data.read_datasource(
-            PartSource(groups, schema.columns, coordinator),
-            override_num_blocks=len(groups),
+            PartSource(tasks, schema.columns, coordinator),
+            override_num_blocks=len(tasks),
             num_cpus=1,
         )
         .map_batches(

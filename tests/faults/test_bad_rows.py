@@ -37,8 +37,10 @@ def model(bert, tmp_path):
     return damage.with_forward(bert, tmp_path / "m", "\n        ".join(body))
 
 
+# Of so many parts, a task reads four, and a replica gets two at once.
+@pytest.mark.parametrize("part_rows", [30, 2])
 def test_each_bad_row_is_treated_as_it_should_be_and_no_other_is_lost(
-    tmp_path, bert, model, rerank
+    tmp_path, bert, model, rerank, part_rows
 ):
     table = flat_table(90, seed=3)
     passages = table["passage"].to_pylist()
@@ -47,16 +49,17 @@ def test_each_bad_row_is_treated_as_it_should_be_and_no_other_is_lost(
         passages[row] = f"{token} {passages[row]}"
     column = table.schema.get_field_index("passage")
     table = table.set_column(column, "passage", pa.array(passages, pa.string()))
-    pq.write_table(table, tmp_path / "in.parquet")
+    pq.write_table(table, tmp_path / "in.parquet", row_group_size=part_rows)
 
     rerank(
         tmp_path / "in.parquet",
         tmp_path / "out",
         f"model.path={model}",
+        "replicas.max=1",
         "model.trust_remote_code=true",
         "model.dtype=bfloat16",
         *RELAXED,
-        "plan.part_rows=30",
+        f"plan.part_rows={part_rows}",
         "score.max_batch_tokens=512",
         "guard.max_quarantined_fraction=0.05",
     )
