@@ -79,7 +79,9 @@ def check_schema(arrow: pa.Schema, schema: InputSchema, reference: pa.Schema, sh
         _expect_text(arrow.field(schema.instruction).type, schema.instruction, schema.nested, shard)
     passage = _value_type(arrow, schema.passage, schema.nested, shard)
     _expect_text(passage, str(schema.passage), schema.nested, shard)
-    _value_type(arrow, schema.doc_id, schema.nested, shard)
+    doc_id = _value_type(arrow, schema.doc_id, schema.nested, shard)
+    _expect_one_id(arrow.field(schema.query_id).type, schema.query_id, "query_id", shard)
+    _expect_one_id(doc_id, str(schema.doc_id), "doc_id", shard)
     there = set(arrow.names)
     for name in schema.carried:
         if name not in there:
@@ -202,3 +204,12 @@ def _expect_text(kind: pa.DataType, name: str, nested: bool, shard: str) -> None
         f"{shard}: column '{name}' is {kind}; expected string"
         + (hint or ". Write the texts as strings, or name another column with input.columns")
     )
+
+
+def _expect_one_id(kind: pa.DataType, name: str, role: str, shard: str) -> None:
+    if is_list(kind):
+        raise InputError(
+            f"{shard}: column '{name}' has lists, {kind}; expected one id for each value of "
+            f"input.columns.{role}. If each row is one query with lists of candidates, set "
+            "input.columns.passage to the list of passages. Otherwise name another column"
+        )

@@ -133,7 +133,9 @@ def resolve_schema(
         # The first shard is named, so its own columns are told, not those of others.
         found = find_in(arrow if own is None else own)
         lacking = {f"input.columns.{role}": roles[role] for role in roles if found[role] is None}
-        raise missing_columns(arrow if own is None else own, lacking, unknown, shard, arrow.names)
+        taken = {role: str(field) for role, field in found.items() if field is not None}
+        own = arrow if own is None else own
+        raise missing_columns(own, lacking, unknown, shard, arrow.names, taken)
     fields = {role: field for role, field in found.items() if field is not None}
     for role in ("query", "query_id", "instruction"):
         if role in fields and fields[role].member:
@@ -142,6 +144,7 @@ def resolve_schema(
                 f"{where}: '{fields[role]}' is a field inside a list, but input.columns.{role} "
                 "has one value per row. Set it to a top-level column"
             )
+    refuse_one_text_for_two(fields, shard)
     passage, doc_id = fields["passage"], fields["doc_id"]
     nested = config.input.layout == "nested" or (
         config.input.layout == "auto" and is_list(arrow.field(passage.column).type)
@@ -179,6 +182,17 @@ def resolve_schema(
         carried,
         names.instruction,
     )
+
+
+def refuse_one_text_for_two(fields: Mapping[str, Field], shard: str) -> None:
+    """Raise InputError if one column has two kinds of texts."""
+    for role in ("query", "instruction"):
+        for other in ("passage", "query"):
+            if role != other and role in fields and fields[role] == fields[other]:
+                raise InputError(
+                    f"{shard}: input.columns.{role} and input.columns.{other} are both "
+                    f"'{fields[role]}'; expected two columns. Set one of them to another column"
+                )
 
 
 def refuse_double(arrow: pa.Schema, name: str, shard: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pyarrow as pa
 import pytest
 
@@ -179,6 +181,54 @@ def test_no_text_is_proposed_as_an_id_and_no_query_as_a_passage():
     assert "Set the right columns with input.columns.query_id=… input.columns.doc_id=…" in message
     message = refused(pa.schema([("query_id", pa.string()), ("doc_id", pa.string())]))
     assert "input.columns.query=… input.columns.passage=…" in message
+
+
+LISTS = pa.list_(pa.string())
+
+
+@pytest.mark.parametrize(
+    ("columns", "overrides", "proposed"),
+    [
+        # `q` may be the id or the text.
+        (
+            {"q": pa.string(), "text": pa.string(), "docs": LISTS, "passages": LISTS},
+            (),
+            "query_id=… query=… doc_id=… passage=passages",
+        ),
+        (
+            {"q": pa.string(), "text": pa.string(), "ids": LISTS, "passages": LISTS},
+            ("query_id=q",),
+            "query=… doc_id=… passage=passages",
+        ),
+        (
+            {"id": pa.string(), "q": pa.string(), "docno": LISTS, "texts": LISTS},
+            ("query_id=id", "passage=texts"),
+            "query=q doc_id=docno",
+        ),
+        # The names of other lists are no ids of flat rows.
+        (
+            {"qid": pa.int64(), "question": pa.string(), "doc_ids": LISTS, "document": pa.string()},
+            (),
+            "query_id=qid query=question doc_id=… passage=document",
+        ),
+    ],
+)
+def test_columns_are_proposed_that_fit_by_name_and_type(columns, overrides, proposed):
+    given = [f"input.columns.{each}" for each in overrides]
+    message = refused(pa.schema(columns.items()), *given)
+    said = re.findall(r"input\.columns\.(\w+=\S+)", message.partition("Set the right")[2])
+    assert " ".join(said) == proposed
+
+
+def test_one_column_is_not_both_texts():
+    message = refused(FLAT, "input.columns.passage=query")
+    assert "input.columns.query and input.columns.passage are both 'query'" in message
+
+
+@pytest.mark.parametrize("role", ["query_id", "doc_id"])
+def test_lists_are_no_ids_of_flat_rows(role: str):
+    message = refused(with_field(FLAT, role, LISTS))
+    assert f"column '{role}' has lists" in message
 
 
 def test_an_output_as_input_is_told_as_such():
