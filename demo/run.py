@@ -10,6 +10,7 @@ Overrides are handed on to the job, so `model.path=…` reranks with another mod
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,8 @@ INPUT, QRELS, SCORES = FOLDER / "input", FOLDER / "qrels.parquet", FOLDER / "sco
 QUERIES = 300
 CANDIDATES = 50
 NEXT_INPUT, NEXT_SCORES = FOLDER / "next/input", FOLDER / "next/scores"
+# Beside this Python, as a user types it.
+_COMMAND = os.path.relpath(Path(sys.executable).parent / "batch-reranker")
 _SHOWN = 5
 _CHANGED = 50  # every so many passages
 _NEXT_SHARDS = 3
@@ -59,9 +62,9 @@ def main() -> int:
 
 
 def _run_job(console: Console, overrides: list[str]) -> int:
-    command = ["-m", "jobs.rerank", "--config", "configs/demo.yaml", *overrides]
-    console.print(" ".join(["python", *command]), style="dim")
-    return subprocess.run([sys.executable, *command], check=False).returncode
+    command = [_COMMAND, "run", "--config", "configs/demo.yaml", *overrides]
+    console.print(" ".join(command), style="dim")
+    return subprocess.run(command, check=False).returncode
 
 
 def _write_next_input(console: Console) -> None:
@@ -109,10 +112,10 @@ def _show_results(console: Console) -> None:
     # Of the queries that now have the relevant passage first, the one that gained most.
     gains = np.where(after == 1, before, 0)
     _show_query(by_query[int(gains.argmax())], console)
-    command = ["-m", "jobs.evaluate", str(SCORES), "--qrels", str(QRELS)]
+    command = [_COMMAND, "evaluate", str(SCORES), "--qrels", str(QRELS)]
     command += ["--first-stage", "bm25_score"]
-    console.print(" ".join(["python", *command]), style="dim")
-    subprocess.run([sys.executable, *command], check=True)
+    console.print(" ".join(command), style="dim")
+    subprocess.run(command, check=True)
     console.print(f"The page about the run is {SCORES / '_report.html'}")
 
 

@@ -64,8 +64,8 @@ def derive(output: str, overrides: tuple[str, ...], to: str, config: str | None)
     source, target = Store(output), Store(to)
     if f"{target.url}/".startswith(f"{source.url}/"):
         raise ConfigError(
-            f"--to {to} is {output} or a folder in it. `derive` changes nothing there. Choose "
-            "another folder"
+            f"--to {to}: must be a folder outside of {output}, because derive does not change "
+            "that output. Choose another folder"
         )
     target.check_writable()
     derivation = prepare_derivation(source, loaded)

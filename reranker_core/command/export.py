@@ -6,6 +6,7 @@ from rich.console import Console
 
 from reranker_core.command.subcommand import subcommand
 from reranker_core.config import Config
+from reranker_core.errors.redaction import without_credentials
 
 
 @subcommand(
@@ -23,8 +24,9 @@ def export(config: Config, console: Console) -> None:
     from reranker_core.output.training import TRAINING, write_training_data
 
     written = write_training_data(config)
+    folder = f"{without_credentials(config.output.path)}/{TRAINING}/"
     console.print(
-        f"{written.queries:,} queries with {written.pairs:,} pairs in {TRAINING}/; left out: "
+        f"{written.queries:,} queries with {written.pairs:,} pairs in {folder}; left out: "
         f"{written.without_positive:,} queries without a positive, {written.without_negative:,} "
         f"without a negative, {written.unscored:,} pairs without a score"
         + (f"; {written.unlabelled:,} pairs have no label" if written.unlabelled else "")

@@ -34,12 +34,19 @@ def explain(error: ValidationError, tree: Mapping[str, Any], typed: Mapping[str,
     for item in error.errors(include_url=False):
         found.setdefault(_key(item), []).append(item)
     # Of a mapping, what is wrong inside says more than that the key could have been a text.
+    wrong = {
+        key: items
+        for key, items in found.items()
+        if not any(other.startswith(f"{key}.") for other in found)
+    }
+    unknown = [key for key, items in wrong.items() if {i["type"] for i in items} & _UNKNOWN]
+    meant = {_meant(_whole(key, typed)) for key in unknown}  # what a misspelt key sets is there
     return [
         _line(
             key, items, typed.get(key, shown(_value(tree, key))), key in typed, _whole(key, typed)
         )
-        for key, items in found.items()
-        if not any(other.startswith(f"{key}.") for other in found)
+        for key, items in wrong.items()
+        if key not in meant or {item["type"] for item in items} != {"missing"}
     ]
 
 
@@ -125,21 +132,39 @@ def _fits(field: FieldInfo, value: Any) -> bool:
 
 
 def _nearest(key: str) -> str:
-    """The key that was meant, as far as can be told."""
+    """The key that was meant, as far as can be told, or the keys of its section."""
+    found = _meant(key)
+    if found is not None:
+        return f"; did you mean '{found}'?{NOTES.get(found, '')}"
+    section, _, leaf = key.lower().partition(".")
+    inside = [name for name in known_keys() if name.startswith(f"{section}.")]
+    return f"; the keys of {section} are {', '.join(inside)}" if leaf and inside else ""
+
+
+def _meant(key: str) -> str | None:
     key, known = key.lower().lstrip("-"), known_keys()
+    section, _, leaf = key.rpartition(".")
+    if key in known:
+        return key
+    alike = [name for name in known if name.rpartition(".")[2] == leaf]
+    if alike and leaf not in Config.model_fields:
+        return max(alike, key=lambda name: (_alike(section, name), -name.count(".")))
+    others = [name for name in Config.model_fields if name != key]
+    if section in Config.model_fields:  # only the last part can be wrong
+        known = {name: field for name, field in known.items() if name.startswith(f"{section}.")}
+        others = []
     by_depth = sorted(known, key=lambda name: -name.count("."))
     leaves = {name.rpartition(".")[2]: name for name in by_depth}
-    leaf = key.rpartition(".")[2]
-    others = [section for section in Config.model_fields if section != key]
     found = (
-        [key]
-        if key in known
-        else [leaves[leaf]]
-        if leaf in leaves and leaf not in Config.model_fields
-        else [near for near in [ours(leaf)] if near]
+        [near for near in [ours(leaf)] if near]
         or difflib.get_close_matches(key, others, 1, _CLEARLY)
-        or difflib.get_close_matches(key, known, n=1)
+        or difflib.get_close_matches(key, known, n=1, cutoff=0.6 if others else _CLEARLY)
         or [leaves[near] for near in difflib.get_close_matches(leaf, leaves, n=1)]
         or difflib.get_close_matches(key, others, 1)
     )
-    return f"; did you mean '{found[0]}'?{NOTES.get(found[0], '')}" if found else ""
+    return found[0] if found else None
+
+
+def _alike(section: str, name: str) -> float:
+    """How near the section of a key is to one that was typed."""
+    return difflib.SequenceMatcher(None, section, name.rpartition(".")[0]).ratio()

@@ -79,9 +79,7 @@ def check_schema(arrow: pa.Schema, schema: InputSchema, reference: pa.Schema, sh
         _expect_text(arrow.field(schema.instruction).type, schema.instruction, schema.nested, shard)
     passage = _value_type(arrow, schema.passage, schema.nested, shard)
     _expect_text(passage, str(schema.passage), schema.nested, shard)
-    doc_id = _value_type(arrow, schema.doc_id, schema.nested, shard)
-    _expect_one_id(arrow.field(schema.query_id).type, schema.query_id, "query_id", shard)
-    _expect_one_id(doc_id, str(schema.doc_id), "doc_id", shard)
+    _expect_one_id(_value_type(arrow, schema.doc_id, schema.nested, shard), schema, shard)
     there = set(arrow.names)
     for name in schema.carried:
         if name not in there:
@@ -206,10 +204,14 @@ def _expect_text(kind: pa.DataType, name: str, nested: bool, shard: str) -> None
     )
 
 
-def _expect_one_id(kind: pa.DataType, name: str, role: str, shard: str) -> None:
-    if is_list(kind):
+def _expect_one_id(kind: pa.DataType, schema: InputSchema, shard: str) -> None:
+    """Refuse lists of texts as the ids of flat rows: such rows are nested, and another column was
+    taken for the passage.
+    """
+    if not schema.nested and is_list(kind) and is_text(kind.value_type):
         raise InputError(
-            f"{shard}: column '{name}' has lists, {kind}; expected one id for each value of "
-            f"input.columns.{role}. If each row is one query with lists of candidates, set "
-            "input.columns.passage to the list of passages. Otherwise name another column"
+            f"{shard}: column '{schema.doc_id}' is {kind}, but '{schema.passage}' has one text for "
+            "each row; expected one id for each row. If each row is one query with lists of "
+            "candidates, set input.columns.passage to the list of passages. Otherwise set "
+            "input.columns.doc_id to another column"
         )

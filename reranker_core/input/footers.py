@@ -12,7 +12,7 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reranker_core.errors import InputError, brief
+from reranker_core.errors import InputError, brief, count
 from reranker_core.input.footer_trial import fatal_footers
 from reranker_core.input.kinds import ENCRYPTED, unreadable
 from reranker_core.input.schema import InputSchema
@@ -105,7 +105,8 @@ def read_footers(files: Sequence[ShardFile]) -> list[Footer]:
         raise InputError(
             "\n".join(
                 [
-                    f"{len(problems)} of {len(files)} shards cannot be read; nothing was scored:",
+                    f"{len(problems)} of {count(len(files), 'shard')} cannot be read; nothing was "
+                    "scored:",
                     *problems[:_SHOWN_PROBLEMS],
                     *([f"… and {more} more"] if more > 0 else []),
                 ]

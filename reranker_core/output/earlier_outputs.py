@@ -67,6 +67,11 @@ def _named(name: str, store: Store) -> Store:
             f"reuse.from={name} is output.path itself, which a run resumes without it. Name "
             "another output"
         )
+    if not other.is_there():
+        raise ConfigError(
+            f"reuse.from={name}: there is no such folder. Name the folder of a complete run, or "
+            "leave it out"
+        )
     if not is_complete(other) or not recorded_manifest(other):
         raise ConfigError(
             f"reuse.from={name}: is not a complete output of batch-reranker (it needs _run.json, "

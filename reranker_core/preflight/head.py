@@ -36,12 +36,14 @@ _REMEDY = (
 
 def check_head(loaded: LoadedModel) -> Check:
     """Check the weights of the head."""
-    how = _untouched(loaded)
+    missing = bool(loaded.head) and any(name.startswith(loaded.head) for name in loaded.missing)
+    how = "" if missing else _untouched(loaded)
     return Check(
         "weights",
         "head_trained",
         not how,
-        how or "not as initialised",
+        how
+        or ("not checked: weights of the head are missing" if missing else "not as initialised"),
         "a trained head",
         _REMEDY,
     )

@@ -37,6 +37,11 @@ def earlier_output(config: Config) -> Store | None:
     other = Store(against)
     if other.url == store.url:
         raise ConfigError(f"report.against={against} is output.path itself; name another output")
+    if not other.is_there():
+        raise ConfigError(
+            f"report.against={against}: there is no such folder. Name the folder of a complete "
+            "run, or set report.against=null"
+        )
     if not is_complete(other):
         raise ConfigError(
             f"report.against={against}: is not a complete output of batch-reranker (it needs "

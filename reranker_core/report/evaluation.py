@@ -143,8 +143,8 @@ def require_packages() -> None:
         import scipy.stats  # noqa: F401
     except ImportError as error:
         raise ConfigError(
-            f"evaluate needs the package {error.name}; install it with: "
-            "pip install 'batch-reranker[evaluate]'"
+            f"evaluate needs the package {error.name}. Install it with: "
+            "pip install ir-measures scipy"
         ) from None
 
 

@@ -97,7 +97,7 @@ class Progress:
         """Parts, pairs, rate and time left, in one line."""
         text = f"{self._parts:,} of {count(self._all_parts, 'part')}, {count(self._pairs, 'pair')}"
         if self._resumed:
-            text += f" ({count(self._resumed, 'part')} from earlier runs)"
+            text += f" (and {count(self._resumed, 'part')} of earlier runs)"
         found = self._rate.estimate(time.monotonic())
         if found is None or not found.rate:
             return text

@@ -13,6 +13,7 @@ from reranker_core.errors.redaction import without_credentials
 from reranker_core.input.added_columns import added_columns
 from reranker_core.output.shared_pairs import SharedPairs
 from reranker_core.output.totals import Totals
+from reranker_core.report.earlier import earlier_output
 from reranker_core.report.rate import duration
 from reranker_core.storage.store import Store
 
@@ -62,6 +63,9 @@ def print_plan(prepared: Prepared, console: Console) -> None:
         table.add_row("earlier scores", f"up to {pairs}, from {without_credentials(source.url)}")
     if prepared.config.reuse.within:
         table.add_row("pairs in several parts", _shared(prepared))
+    if prepared.config.report.against is not None:
+        other = earlier_output(prepared.config)
+        table.add_row("compared with", other.shown if other else "nothing: no earlier output")
     table.add_row("model", without_credentials(prepared.config.model.path))
     scoring = prepared.fingerprint
     lengths = f"{scoring['max_length']} tokens per pair, {scoring['query_max_length']} per query"

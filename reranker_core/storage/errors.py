@@ -73,7 +73,7 @@ class Trouble(Enum):
     )
     PERMISSION = "permission denied; change the owner or mode of the folder, or choose another path"
     READ_ONLY = "the file system is read-only; choose a path on another one"
-    PATH = "the path cannot be used; choose another one"
+    PATH = "choose another path"
     DISK = "the disk reports errors; check it, then run the same command again to resume"
     FILES = "too many files are open; raise the limit (ulimit -n)"
     EXISTS = "the object exists already"

@@ -18,7 +18,8 @@ def scores(night: Night) -> Section:
     totals = night.totals
     found = totals.scores.summary()
     facts = {
-        "pairs scored": f"{totals.scored:,} of {totals.pairs:,}",
+        "pairs scored": f"{totals.scored:,} of {totals.pairs:,}"
+        + ("" if night.manifest else " in the committed parts"),
         "through the model": f"{count(totals.distinct, 'distinct pair')}, "
         f"{count(totals.tokens, 'token')}",
         "scored again in float32": count(totals.rescued, "pair") if totals.rescued else "",

@@ -103,7 +103,7 @@ def test_verify_takes_a_folder_with_an_equals_sign_and_json_needs_a_folder(outpu
 def test_derive_writes_nothing_into_the_output_that_it_reads(output, typed, folder):
     record(output, output.config.model_dump(mode="json"))
     code, _, told = typed("derive", output.store.url, "--to", f"{output.store.url}{folder}")
-    assert (code, "or a folder in it" in told) == (2, True)
+    assert (code, "must be a folder outside of" in told) == (2, True)
 
 
 def test_export_takes_the_configuration_from_the_output(output, typed):

@@ -234,10 +234,29 @@ def test_a_wrong_value_is_named_with_what_is_expected(override: str, line: str):
         ("rank", "output.rank"),
         ("OUTPUT.rank", "output.rank"),
         ("--output.rank", "output.rank"),
+        ("inptu.path", "input.path"),
+        ("ouptut.path", "output.path"),
+        ("input.pth", "input.path"),
+        ("inptu.columns.passage", "input.columns.passage"),
     ],
 )
 def test_the_name_of_another_program_leads_to_ours(name: str, key: str):
     assert f"{name}: unknown key; did you mean '{key}'?" in refused(f"{name}=1")
+
+
+def test_a_key_that_no_other_resembles_leads_to_the_keys_of_its_section():
+    assert "score.x: unknown key; the keys of score are score.max_batch_tokens, " in refused(
+        "score.x=1"
+    )
+
+
+def test_a_misspelt_key_is_not_also_missing():
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, ["inptu.path=a", "output.path=b", "model.path=c"])
+    assert "did you mean 'input.path'" in str(caught.value)
+    assert "missing" not in str(caught.value)
+    with pytest.raises(ConfigError, match=r"input\.path: missing"):
+        load_config(None, ["scoer.compile=true", "output.path=b", "model.path=c"])
 
 
 def test_what_help_shows_of_values():

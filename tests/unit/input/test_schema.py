@@ -225,10 +225,9 @@ def test_one_column_is_not_both_texts():
     assert "input.columns.query and input.columns.passage are both 'query'" in message
 
 
-@pytest.mark.parametrize("role", ["query_id", "doc_id"])
-def test_lists_are_no_ids_of_flat_rows(role: str):
-    message = refused(with_field(FLAT, role, LISTS))
-    assert f"column '{role}' has lists" in message
+def test_lists_of_texts_are_no_ids_of_flat_rows():
+    message = refused(with_field(FLAT, "doc_id", LISTS))
+    assert "but 'passage' has one text for each row" in message
 
 
 def test_an_output_as_input_is_told_as_such():

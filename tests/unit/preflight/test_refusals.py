@@ -132,6 +132,7 @@ def test_a_base_model_is_refused_by_its_weights_when_its_name_is_not_enforced(
     model = damage.with_config(model, tmp_path / "m", architectures=["BertModel"])
     error = refused(model, *only("weights"))
     assert "weights/none_missing" in str(error)
+    assert "head_trained" not in str(error)  # there are no weights that it could judge
     assert "architecture/has_a_score" not in str(error)
 
 

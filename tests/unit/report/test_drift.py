@@ -318,7 +318,7 @@ def test_what_is_missing_without_a_limit_is_told_too(first, tmp_path):
 @pytest.mark.parametrize(
     ("override", "error", "said"),
     [
-        ("report.against={}/gone", ConfigError, "not a complete output"),
+        ("report.against={}/gone", ConfigError, "there is no such folder"),
         ("report.qrels={}/gone", InputError, "cannot be read"),
         ("report.label=bm25", ConfigError, r"report\.label=bm25: .*it will have .*lang"),
         ("report.first_stage=bm25", ConfigError, r"report\.first_stage=bm25: .*lang"),

@@ -46,9 +46,9 @@ def test_parts_and_pairs_are_counted(plan: Plan):
 
 def test_parts_of_earlier_runs_are_counted_apart_from_parts_and_pairs_of_this_one(plan: Plan):
     progress = Progress(plan, plan.parts[3:])
-    assert progress.state() == "0 of 1 part, 0 pairs (3 parts from earlier runs)"
+    assert progress.state() == "0 of 1 part, 0 pairs (and 3 parts of earlier runs)"
     progress.advance(receipt(plan.parts[3]))
-    assert progress.state() == "1 of 1 part, 10,000 pairs (3 parts from earlier runs)"
+    assert progress.state() == "1 of 1 part, 10,000 pairs (and 3 parts of earlier runs)"
 
 
 def test_there_is_no_rate_before_the_second_part(plan: Plan, soon: None):
@@ -131,4 +131,4 @@ def test_the_last_state_is_not_logged_twice(
 
 
 def test_a_run_without_parts_has_a_state(plan: Plan):
-    assert Progress(plan, ()).state() == "0 of 0 parts, 0 pairs (4 parts from earlier runs)"
+    assert Progress(plan, ()).state() == "0 of 0 parts, 0 pairs (and 4 parts of earlier runs)"
