@@ -14,11 +14,13 @@ if TYPE_CHECKING:  # workers need not load it for this
 
 
 def packed(written: list[bytes], replica: str) -> pa.Table:
-    """The receipts of parts, and who has scored them, as a block. The driver receives no more."""
+    """The receipts of parts, and who has scored them, as one row: the driver receives no more, and
+    would receive several rows one by one.
+    """
     return pa.table(
         {
-            "receipt": pa.array(written, pa.binary()),
-            "replica": pa.array([replica] * len(written), pa.string()),
+            "receipts": pa.array([written], pa.list_(pa.binary())),
+            "replica": pa.array([replica], pa.string()),
         }
     )
 
@@ -28,6 +30,6 @@ def received(blocks: Dataset) -> Iterator[tuple[Receipt, str]]:
     # Nothing is fetched ahead: that takes threads, and holds receipts back.
     tables = blocks.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
     for table in tables:
-        columns = (table.column(name).to_pylist() for name in ("receipt", "replica"))
-        for receipt, replica in zip(*columns, strict=True):
-            yield Receipt.from_json(receipt), replica
+        for row in table.to_pylist():
+            for receipt in row["receipts"]:
+                yield Receipt.from_json(receipt), row["replica"]

@@ -1,4 +1,4 @@
-"""Atomic writes for stores whose client only opens files: HDFS, SFTP, WebDAV, FTP. An object is
+"""Atomic writes for stores whose client only opens files: HDFS, SFTP, WebDAV. An object is
 written under a temporary name, then renamed. Readers never see a part of it.
 """
 
