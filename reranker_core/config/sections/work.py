@@ -115,8 +115,8 @@ class GuardConfig(Section):
     max_stall_seconds: float = Field(
         1200,
         gt=0,
-        description="Maximum time in seconds without progress; then the run stops with exit code "
-        "5. A replica that loads its model may take three times as long.",
+        description="Maximum time in seconds without progress (three times as long while a "
+        "replica loads its model); then the run stops with exit code 5.",
     )
     max_drift: float | None = Field(
         None,
