@@ -36,8 +36,8 @@ def derive(output: str, overrides: tuple[str, ...], to: str, config: str | None)
     """Write an output with other columns from the scores of OUTPUT, without the model.
 
     The keys output.rank, output.normalize, output.label_thresholds, output.text, output.passthrough
-    and output.columns set the new columns. Keys that are not set keep the
-    values of OUTPUT. The input must be unchanged.
+    and output.columns set the new columns. Keys that are not set keep the values of OUTPUT. The
+    input must be unchanged.
     """
     stop_on_signals()
     refuse_in_copy([(output, output), (f"--to {to}", to)])

@@ -96,7 +96,6 @@ def preflight(
             "and expected values, and the remedies",
             refused.report,
         )
-
     if found and canaries is not None:
         write_canaries(found, canaries)
         console.print(

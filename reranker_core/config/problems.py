@@ -142,6 +142,7 @@ def _nearest(key: str) -> str:
 
 
 def _meant(key: str) -> str | None:
+    """The known key that resembles this one most; None if none does."""
     key, known = key.lower().lstrip("-"), known_keys()
     section, _, leaf = key.rpartition(".")
     if key in known:

@@ -63,7 +63,7 @@ EXCEL = Kind("an Excel workbook", "Save its rows as CSV, then use batch-reranker
 DATABASE = Kind("a database", "Export the rows as Parquet files")
 WEIGHTS = Kind(
     "a model file",
-    "This may be the folder of a model. Set model.path to it, and input.path to your pairs",
+    "If you mean the model, set model.path to its folder, and input.path to your pairs",
 )
 
 _BY_SUFFIX = {

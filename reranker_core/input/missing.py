@@ -103,7 +103,7 @@ def _proposed(
     free = {name: kind for name, kind in kinds.items() if name not in taken.values()}
     found: dict[str, str] = {}
     # The passage first: it decides whether ids are lists.
-    for role in sorted(roles, key=("passage", "doc_id", "query", "query_id").index):
+    for role in sorted(roles, key=lambda role: role != "passage"):
         passage = found.get("passage") or taken.get("passage")
         fitting = [
             name

@@ -144,7 +144,7 @@ def resolve_schema(
                 f"{where}: '{fields[role]}' is a field inside a list, but input.columns.{role} "
                 "has one value per row. Set it to a top-level column"
             )
-    refuse_one_text_for_two(fields, shard)
+    _refuse_one_text_for_two(fields, shard)
     passage, doc_id = fields["passage"], fields["doc_id"]
     nested = config.input.layout == "nested" or (
         config.input.layout == "auto" and is_list(arrow.field(passage.column).type)
@@ -184,8 +184,8 @@ def resolve_schema(
     )
 
 
-def refuse_one_text_for_two(fields: Mapping[str, Field], shard: str) -> None:
-    """Raise InputError if one column has two kinds of texts."""
+def _refuse_one_text_for_two(fields: Mapping[str, Field], shard: str) -> None:
+    """Raise InputError if one column is configured for two kinds of texts."""
     for role in ("query", "instruction"):
         for other in ("passage", "query"):
             if role != other and role in fields and fields[role] == fields[other]:

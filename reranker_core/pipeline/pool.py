@@ -10,7 +10,7 @@ from ray.data.context import AutoscalingConfig
 from reranker_core.pipeline.placement import Placement
 
 # A replica unpacks its next part, or writes its last one, while it scores one. More parts would
-# only fill memory.
+# only fill memory. In runs of many parts, each of these tasks has two (`stages.py`).
 PARTS_IN_FLIGHT = 2
 
 

@@ -1,8 +1,8 @@
 """The stages of a run on Ray Data: read and encode, then score and commit.
 
 The driver spends its processor on tasks: for each one, Ray Data looks at all stages again. So a
-part is two tasks, or three where a large row group is read for several parts. In long runs, a task
-reads or scores several parts.
+part is two tasks, or three where a large row group is read for several parts. In runs of many
+parts, a task reads or scores several.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ANY_NUMBER = 1_000_000  # of tasks at once: as many as there are CPUs
 # A replica that is given two parts at once may end later than others by one part. So this needs so
 # many parts for each replica that it does not count.
 _MANY_PARTS = 40
-_READ_AT_ONCE = 4
+_READ_AT_ONCE, _SCORED_AT_ONCE = 4, 2
 
 
 def stages(
@@ -73,7 +73,7 @@ def stages(
         )
     return found.map_batches(
         Replica,
-        batch_size=2 if many else 1,
+        batch_size=_SCORED_AT_ONCE if many else 1,
         batch_format="pyarrow",
         fn_constructor_args=(job, placement.threads, coordinator),
         compute=pool(placement),

@@ -43,3 +43,11 @@ def test_the_plan_names_the_columns_of_the_output(bert, tmp_path):
     print_plan(prepared(tmp_path, bert, "output.rank=true"), console)
     shown = " ".join(console.file.getvalue().split())
     assert " columns added score, status, rank output " in shown
+
+
+def test_the_plan_names_the_output_that_the_run_is_compared_with(bert, tmp_path):
+    write(tmp_path / "in" / "a.parquet", flat_table(5, seed=1))
+    console = Console(file=io.StringIO(), width=200)
+    print_plan(prepared(tmp_path, bert, "report.against=auto"), console)
+    shown = " ".join(console.file.getvalue().split())
+    assert " compared with nothing: no earlier output model " in shown

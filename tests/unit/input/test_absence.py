@@ -54,7 +54,7 @@ def test_a_file_is_no_folder(tmp_path: Path):
 def test_a_folder_of_a_model(tmp_path: Path):
     fill(tmp_path, "config.json", "model.safetensors")
     told = refusal(tmp_path)
-    assert "This may be the folder of a model. Set model.path to it" in told
+    assert "If you mean the model, set model.path to its folder" in told
     assert "onvert" not in told
 
 

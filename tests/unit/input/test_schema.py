@@ -211,6 +211,16 @@ LISTS = pa.list_(pa.string())
             (),
             "query_id=qid query=question doc_id=… passage=document",
         ),
+        (
+            {"query_id": pa.string(), "query": pa.string(), "instructions": pa.string()},
+            ("instruction=instruct", "doc_id=query_id", "passage=instructions"),
+            "instruction=…",
+        ),
+        (
+            {"qid": pa.string(), "query": pa.string(), "instructions": pa.string()},
+            ("instruction=instruction",),
+            "query_id=qid doc_id=… passage=… instruction=instructions",
+        ),
     ],
 )
 def test_columns_are_proposed_that_fit_by_name_and_type(columns, overrides, proposed):

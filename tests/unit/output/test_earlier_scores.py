@@ -91,6 +91,12 @@ def test_an_output_that_is_not_complete_is_refused(tmp_path: Path, missing: str)
     assert chosen(tmp_path, "auto") is None
 
 
+def test_a_folder_that_is_not_there_is_named_as_such(tmp_path: Path):
+    done(tmp_path, "one")
+    with pytest.raises(ConfigError, match=r"reuse\.from=.*gone: there is no such folder"):
+        chosen(tmp_path, str(tmp_path / "gone"))
+
+
 def test_the_output_itself_is_refused(tmp_path: Path):
     done(tmp_path, "new")
     with pytest.raises(ConfigError, match=r"is output\.path itself"):

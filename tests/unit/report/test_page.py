@@ -281,6 +281,13 @@ def test_the_version_of_an_unfinished_output_is_that_of_its_last_attempt(tmp_pat
     assert facts_of(output, "What ran")["software"].startswith(f"batch-reranker {__version__}, ")
 
 
+def test_pairs_of_an_unfinished_output_are_those_of_its_committed_parts(tmp_path):
+    output = night(tmp_path)
+    assert facts_of(output, "Scores")["pairs scored"].endswith(" in the committed parts")
+    conclude(output.store, output.run, output.config, {})
+    assert "committed" not in facts_of(output, "Scores")["pairs scored"]
+
+
 def test_replicas_that_were_set_aside_are_named_with_their_gpu_and_the_reason(tmp_path):
     output = night(tmp_path)
     recorder = Recorder(output.store, 2, 0.0)
