@@ -25,6 +25,7 @@ from reranker_core.command.help import describe_codes
 from reranker_core.command.messages import tell_error
 from reranker_core.command.subcommand import HELP_OPTIONS, hint_for
 from reranker_core.errors import RerankError
+from reranker_core.garbage import few_collections
 from reranker_core.stopping import Stopped, ignore_signals
 
 NAME = "batch-reranker"
@@ -84,9 +85,15 @@ def main() -> NoReturn:
 
 def execute(command: click.Command, name: str) -> NoReturn:
     """Run a command with the arguments of this process, and end the process with its exit code."""
-    completion.install()
+    with few_collections():  # most of a command's own time is imports, and its process ends here
+        completion.install()
+        code = _exit_code(command, name)
+    sys.exit(code)
+
+
+def _exit_code(command: click.Command, name: str) -> int:
     try:
-        code = command.main(
+        code: int | None = command.main(
             prog_name=name,
             standalone_mode=False,
             max_content_width=help_width(),
@@ -95,17 +102,17 @@ def execute(command: click.Command, name: str) -> NoReturn:
         )
     except click.exceptions.NoArgsIsHelpError as error:
         print(error.format_message())
-        sys.exit(error.exit_code)
+        return error.exit_code
     except click.ClickException as error:
         tell_error(f"{error.format_message()}{hint_for(error)}")
-        sys.exit(error.exit_code)
+        return error.exit_code
     except click.Abort:  # ctrl-C before the subcommand began
-        sys.exit(130)
+        return 130
     except RerankError as error:
         tell_error(str(error))
-        sys.exit(error.exit_code)
+        return error.exit_code
     except Stopped as stopped:
         ignore_signals()
         tell_error(str(stopped))
-        sys.exit(stopped.exit_code)
-    sys.exit(code or 0)
+        return stopped.exit_code
+    return code or 0

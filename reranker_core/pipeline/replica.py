@@ -18,6 +18,7 @@ from reranker_core.device import is_lost, may_pass, release_memory, resolve_devi
 from reranker_core.encode.part import EncodedPart
 from reranker_core.encode.sequences import TokenSequences
 from reranker_core.errors import PreflightRefused, ReuseRefused, brief
+from reranker_core.garbage import few_collections
 from reranker_core.input.plan import Part
 from reranker_core.models.scores import Scores
 from reranker_core.output.results import ScoredPart
@@ -188,7 +189,8 @@ def _load(job: Job, threads: int) -> Scorer:
     a network that fails.
     """
     # Here: the driver, which names the class `Replica`, need not import transformers' layers.
-    from reranker_core.score.loading import load_scorer
+    with few_collections():
+        from reranker_core.score.loading import load_scorer
 
     torch.set_num_threads(threads)
     take_share(job.config.replicas.num_gpus or 1)
