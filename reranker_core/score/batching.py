@@ -24,6 +24,8 @@ _LARGE_MODEL = 300_000_000  # weights of its layers, for which the smallest numb
 _MEMORY_SHARE, _OUTPUTS_HELD = 4, 8
 _ENOUGH = 64 << 30
 _STEP_AMX, _STEP_CUDA = 16, 8
+# oneDNN prepares a product for each number of tokens, and keeps it, with about a megabyte.
+_FILL_CPU = 32
 # Keys and values of a token of a prefix take about this part of what a computed token takes.
 _PREFIX_SHARE = 4
 # The last batch of each width is filled up, so that smaller batches waste less.
@@ -44,6 +46,7 @@ class Shapes:
         fixed: whether all batches of a width have the same number of rows, and all sequences of a
             length have the same width. Then the shape depends only on the length of a sequence.
         packed: whether the sequences of a batch are placed one after another, without padding.
+        fill: the tokens of a packed batch are filled up to a multiple of it.
 
     """
 
@@ -52,6 +55,7 @@ class Shapes:
     step: int = 1
     fixed: bool = False
     packed: bool = False
+    fill: int = 1
 
     @classmethod
     def of(
@@ -78,7 +82,10 @@ class Shapes:
             tokens = min(max(_FEWEST, threads * cached), _MOST)
             step = _STEP_AMX if torch.cpu.get_capabilities().get("amx_bf16") else 1
         packed = not score.reproducible and getattr(model, "packs", False)
-        return cls(score.max_batch_tokens or tokens, longest, step, score.reproducible, packed)
+        fill = _FILL_CPU if packed and device == "cpu" else 1
+        return cls(
+            score.max_batch_tokens or tokens, longest, step, score.reproducible, packed, fill
+        )
 
     def width(self, length: int) -> int:
         """The width of a batch whose longest sequence has this length."""
@@ -92,6 +99,10 @@ class Shapes:
         if self.fixed:
             rows -= rows % _ROWS_FIXED
         return max(1, rows)
+
+    def filler(self, tokens: int) -> int:
+        """How many tokens fill up a packed batch of so many tokens."""
+        return -tokens % self.fill
 
 
 def tokens_of_prefix(prefix: int) -> int:
@@ -135,7 +146,7 @@ def plan_batches(lengths: Int64s, shapes: Shapes, prefix: int = 0) -> Iterator[t
         width = shapes.width(int(lengths[order[begin]]))
         count = shapes.rows(width, prefix)
         if shapes.packed:
-            most = ends[begin] - sizes[begin] + shapes.max_tokens
+            most = ends[begin] - sizes[begin] + shapes.max_tokens // shapes.fill * shapes.fill
             count = max(int(np.searchsorted(ends, most, "right")) - begin, 1)
         rows = order[begin : begin + count]
         if shapes.fixed:
@@ -148,6 +159,7 @@ def packed_batch(
     sequences: TokenSequences,
     rows: Int64s,
     device: torch.device,
+    filler: int = 0,
     states: Any = None,
     before: Ragged | None = None,
 ) -> Batch:
@@ -157,15 +169,21 @@ def packed_batch(
         sequences: of which the rows are chosen.
         rows: their indices.
         device: where the batch is to be.
+        filler: number of tokens of one more row, whose score is not used.
         states: of the prefixes that the rows continue.
         before: which of the tokens of these prefixes each row continues.
 
     """
     tokens = take(sequences.tokens, rows, sequences.tokens.lengths[rows])
-    parts: list[np.ndarray] = [tokens.values, _ends(tokens), sequences.passage_starts[rows]]
+    passage_starts = sequences.passage_starts[rows]
+    if filler:
+        more = Ragged(np.resize(tokens.values, filler), np.array([filler]))
+        tokens, passage_starts = _joined(tokens, more), np.append(passage_starts, 0)
+        before = before and _joined(before, Ragged.of([[]]))
+    parts: list[np.ndarray] = [tokens.values, _ends(tokens), passage_starts]
     if before is not None:
         own = Ragged(np.arange(len(tokens.values)) + states.tokens, tokens.lengths)
-        seen = concatenate([before, own], len(rows))
+        seen = concatenate([before, own], len(tokens.lengths))
         parts += [seen.values, _ends(seen), before.lengths]
     moved = _moved(np.concatenate(parts), device).split([len(part) for part in parts])
     ids, packing, prefix = moved[0].long()[None], _packing(tokens, moved[1]), None
@@ -173,6 +191,11 @@ def packed_batch(
         packing = replace(packing, seen=_packing(seen, moved[4]))
         prefix = Prefix(states, moved[3].long(), moved[5].long())
     return Batch(ids, torch.ones_like(ids), moved[2].long(), prefix, False, packing)
+
+
+def _joined(tokens: Ragged, more: Ragged) -> Ragged:
+    values = np.concatenate([tokens.values, more.values])
+    return Ragged(values, np.concatenate([tokens.lengths, more.lengths]))
 
 
 def _ends(tokens: Ragged) -> Int64s:

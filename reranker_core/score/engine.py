@@ -238,7 +238,8 @@ class Engine:
 
     def _batch(self, work: Work, rows: Int64s, width: int) -> Batch:
         if self.shapes.packed:
-            return work.packed(rows, self.device)
+            tokens = int(work.sequences.tokens.lengths[rows].sum())
+            return work.packed(rows, self.device, self.shapes.filler(tokens))
         return work.padded(rows, width, self._pad_id, self.device)
 
     def _run(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
@@ -254,7 +255,8 @@ class Engine:
     def _tokens(self, sequences: TokenSequences, rows: Int64s, width: int) -> int:
         """Number of tokens that a batch computes, padding included."""
         if self.shapes.packed:
-            return int(sequences.tokens.lengths[rows].sum())
+            tokens = int(sequences.tokens.lengths[rows].sum())
+            return tokens + self.shapes.filler(tokens)
         return self._height(rows, width) * width
 
     def _too_large(self, tokens: int) -> str:

@@ -124,11 +124,12 @@ def _products(
     rows, heads, queries, width = query.shape
     groups, keys = key.shape[1:3]
     # The queries of all heads that share their keys are one matrix.
-    query = query.reshape(rows * groups, heads // groups * queries, width)
+    shared = heads // groups * queries
+    query = _filled(query.reshape(rows, groups, shared, width))
     key, value = _filled(key).transpose(1, 2), _filled(value)
     found = torch.empty(query.shape, dtype=query.dtype)
-    a_head = query.shape[1] * key.shape[2] * query.element_size()
-    at_once = min(max(_BLOCK // a_head, 1), rows * groups)
+    a_row = groups * query.shape[1] * key.shape[2] * query.element_size()
+    at_once = min(max(_BLOCK // a_row, 1), rows) * groups
     block = query.new_empty(at_once, query.shape[1], key.shape[2])
     parts = (part.split(at_once) for part in (query, key, value, found))
     for q, k, v, out in zip(*parts, strict=True):
@@ -136,17 +137,18 @@ def _products(
         seen.baddbmm_(q, k, beta=0, alpha=scale)
         seen[..., keys:] = -torch.inf
         if hidden is not None:
-            seen.unflatten(1, (-1, queries))[..., :keys].masked_fill_(hidden, -torch.inf)
+            each = seen[:, :shared].unflatten(1, (-1, queries))
+            each[..., :keys].masked_fill_(hidden, -torch.inf)
         torch.bmm(seen.softmax(-1), v, out=out)
-    return found.view(rows, heads, queries, width)
+    return found[:, :shared].reshape(rows, heads, queries, width)
 
 
 def _filled(part: torch.Tensor) -> torch.Tensor:
-    """Keys or values of all heads, (rows * heads, tokens, width), filled up with zeros."""
-    rows, heads, keys, width = part.shape
-    found = part.new_empty(rows, heads, -(-keys // _STEP) * _STEP, width)
-    found[:, :, :keys] = part
-    found[:, :, keys:] = 0
+    """Queries, keys or values of all heads, (rows * heads, tokens, width), filled up with zeros."""
+    rows, heads, tokens, width = part.shape
+    found = part.new_empty(rows, heads, -(-tokens // _STEP) * _STEP, width)
+    found[:, :, :tokens] = part
+    found[:, :, tokens:] = 0
     return found.flatten(0, 1)
 
 

@@ -60,8 +60,15 @@ def model_of(kind: str, head: str, **more: Any) -> Any:
     return getattr(transformers, f"AutoModelFor{head}").from_config(config).eval()
 
 
-def scores(model: Any, family: str, sequences: TokenSequences, packed: bool, share: bool = True):
-    shapes = Shapes(3000, 512, 8, packed=packed)
+def scores(
+    model: Any,
+    family: str,
+    sequences: TokenSequences,
+    packed: bool,
+    share: bool = True,
+    fill: int = 1,
+):
+    shapes = Shapes(3000, 512, 8, packed=packed, fill=fill)
     return Engine(model, FAMILIES[family], 0, shapes, share).compute(sequences)
 
 
@@ -89,6 +96,10 @@ def test_an_encoder_gives_packed_sequences_the_scores_of_padded_ones(kind: str):
     found = scores(model, "encoder", sequences, packed=True)
     np.testing.assert_allclose(found.values, expected.values, atol=1e-4, rtol=1e-4)
     assert found.tokens == sequences.tokens.lengths.sum() < expected.tokens
+    filled = scores(model, "encoder", sequences, packed=True, fill=32)
+    np.testing.assert_allclose(filled.values, expected.values, atol=1e-4, rtol=1e-4)
+    assert filled.tokens > found.tokens
+    assert filled.tokens % 32 == 0
 
 
 @pytest.mark.parametrize("kind", DECODERS)
@@ -99,7 +110,8 @@ def test_a_language_model_does_with_and_without_shared_prefixes(kind: str):
     assert model.packs
     whole = scores(model, "llm", sequences, packed=True, share=False)
     shared = scores(model, "llm", sequences, packed=True)
-    for found in (whole, shared):
+    filled = scores(model, "llm", sequences, packed=True, fill=32)
+    for found in (whole, shared, filled):
         np.testing.assert_allclose(found.values, expected, atol=1e-4, rtol=1e-4)
     assert shared.tokens < 0.8 * whole.tokens == 0.8 * sequences.tokens.lengths.sum()
 
