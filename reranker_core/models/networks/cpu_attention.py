@@ -128,8 +128,9 @@ def _products(
     query = _filled(query.reshape(rows, groups, shared, width))
     key, value = _filled(key).transpose(1, 2), _filled(value)
     found = torch.empty(query.shape, dtype=query.dtype)
-    a_row = groups * query.shape[1] * key.shape[2] * query.element_size()
-    at_once = min(max(_BLOCK // a_row, 1), rows) * groups
+    a_head = query.shape[1] * key.shape[2] * query.element_size()
+    at_once = min(max(_BLOCK // a_head, 1), rows * groups)
+    at_once = at_once // groups * groups or at_once  # whole sequences, for few sizes of products
     block = query.new_empty(at_once, query.shape[1], key.shape[2])
     parts = (part.split(at_once) for part in (query, key, value, found))
     for q, k, v, out in zip(*parts, strict=True):

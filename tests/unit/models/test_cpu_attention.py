@@ -74,7 +74,7 @@ def test_large_products_are_computed_a_few_heads_at_a_time(
     bounds, calls = starts((200, 200)), []
     monkeypatch.setattr(cpu_attention, "_faster", lambda *_: kernel)
     whole = attention_on_cpu(query, key, value, bounds, bounds, 0.25, (-1, -1))
-    monkeypatch.setattr(cpu_attention, "_BLOCK", 200 * 224 * 4 * 3)  # three of eight heads
+    monkeypatch.setattr(cpu_attention, "_BLOCK", 224 * 224 * 4 * 3)  # three of eight heads
     product = torch.bmm
     monkeypatch.setattr(torch, "bmm", lambda *a, **k: calls.append(a) or product(*a, **k))
     parts = attention_on_cpu(query, key, value, bounds, bounds, 0.25, (-1, -1))
