@@ -15,8 +15,8 @@ torch.set_num_threads(1)
 if sys.argv[1] == "kept":
     keep_freed_memory()
 def layers():
-    for _ in range(20):
-        found = [torch.ones(3 << 20) for _ in range(4)]
+    for _ in range(60):
+        found = [torch.ones(1 << 20) for _ in range(4)]
 layers()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 layers()
@@ -25,7 +25,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 GIVES_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
-PAGES = 4 * (3 << 20) * 4 // 4096  # of a round
+PAGES = 60 * 4 * (1 << 20) * 4 // 4096  # of all rounds
 
 
 def page_faults(how: str) -> int:
@@ -36,5 +36,5 @@ def page_faults(how: str) -> int:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a setting of glibc")
 def test_memory_that_is_freed_needs_no_new_pages():
-    assert page_faults("kept") < PAGES
-    assert page_faults("as it is") > 10 * PAGES
+    assert page_faults("kept") < PAGES / 10  # those of a heap that still grows
+    assert page_faults("as it is") > PAGES / 2
