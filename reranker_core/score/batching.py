@@ -100,9 +100,9 @@ class Shapes:
             rows -= rows % _ROWS_FIXED
         return max(1, rows)
 
-    def filler(self, tokens: int) -> int:
-        """How many tokens fill up a packed batch of so many tokens."""
-        return -tokens % self.fill
+    def filled(self, tokens: int) -> int:
+        """The tokens that a packed batch of so many tokens is filled up to."""
+        return -(-tokens // self.fill) * self.fill
 
 
 def tokens_of_prefix(prefix: int) -> int:
@@ -159,7 +159,7 @@ def packed_batch(
     sequences: TokenSequences,
     rows: Int64s,
     device: torch.device,
-    filler: int = 0,
+    size: int = 0,
     states: Any = None,
     before: Ragged | None = None,
 ) -> Batch:
@@ -169,14 +169,15 @@ def packed_batch(
         sequences: of which the rows are chosen.
         rows: their indices.
         device: where the batch is to be.
-        filler: number of tokens of one more row, whose score is not used.
+        size: number of tokens that one more row, whose score is not used, fills the batch up to.
         states: of the prefixes that the rows continue.
         before: which of the tokens of these prefixes each row continues.
 
     """
     tokens = take(sequences.tokens, rows, sequences.tokens.lengths[rows])
     passage_starts = sequences.passage_starts[rows]
-    if filler:
+    filler = size - len(tokens.values)
+    if filler > 0:
         more = Ragged(np.resize(tokens.values, filler), np.array([filler]))
         tokens, passage_starts = _joined(tokens, more), np.append(passage_starts, 0)
         before = before and _joined(before, Ragged.of([[]]))

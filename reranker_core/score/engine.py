@@ -238,8 +238,7 @@ class Engine:
 
     def _batch(self, work: Work, rows: Int64s, width: int) -> Batch:
         if self.shapes.packed:
-            tokens = int(work.sequences.tokens.lengths[rows].sum())
-            return work.packed(rows, self.device, self.shapes.filler(tokens))
+            return work.packed(rows, self.device, self._tokens(work.sequences, rows, width))
         return work.padded(rows, width, self._pad_id, self.device)
 
     def _run(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
@@ -255,8 +254,7 @@ class Engine:
     def _tokens(self, sequences: TokenSequences, rows: Int64s, width: int) -> int:
         """Number of tokens that a batch computes, padding included."""
         if self.shapes.packed:
-            tokens = int(sequences.tokens.lengths[rows].sum())
-            return tokens + self.shapes.filler(tokens)
+            return self.shapes.filled(int(sequences.tokens.lengths[rows].sum()))
         return self._height(rows, width) * width
 
     def _too_large(self, tokens: int) -> str:

@@ -30,16 +30,16 @@ class Work:
     of: Int64s = field(default_factory=lambda: np.zeros(0, np.int64))
     lengths: Int64s = field(default_factory=lambda: np.zeros(0, np.int64))
 
-    def packed(self, rows: Int64s, device: torch.device, filler: int = 0) -> Batch:
+    def packed(self, rows: Int64s, device: torch.device, size: int = 0) -> Batch:
         """These rows as a packed batch on the device, with the prefixes that they continue, and one
-        more row of `filler` tokens.
+        more row that fills it up to `size` tokens.
         """
         if self.states is None:
-            return packed_batch(self.sequences, rows, device, filler)
+            return packed_batch(self.sequences, rows, device, size)
         index = self.of[rows]
         prefixes = Ragged(np.arange(self.lengths.sum(), dtype=np.int32), self.lengths)
         before = take(prefixes, index, self.lengths[index])
-        return packed_batch(self.sequences, rows, device, filler, self.states, before)
+        return packed_batch(self.sequences, rows, device, size, self.states, before)
 
     def padded(self, rows: Int64s, width: int, pad_id: int, device: torch.device) -> Batch:
         """These rows as a padded batch on the device, with the prefixes that they continue."""

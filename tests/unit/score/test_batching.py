@@ -134,6 +134,18 @@ def test_a_configured_budget_goes_before_what_suits_device_and_model():
     assert Shapes.of("cuda", 512, ScoreConfig(), model(8)).step == 8
 
 
+def test_packed_batches_on_a_cpu_have_few_sizes():
+    def sizes(device: str) -> list[int]:
+        shapes = Shapes.of(device, 130, ScoreConfig(max_batch_tokens=500), packs)
+        batches = plan_batches(lengths(1000), shapes)
+        return [shapes.filled(int(lengths(1000)[rows].sum())) for rows, _ in batches]
+
+    packs = model(8)
+    packs.packs = True  # type: ignore[assignment]
+    assert set(sizes("cpu")) <= set(range(32, 500, 32))
+    assert sum(sizes("cuda")) == lengths(1000).sum()
+
+
 def test_a_budget_that_is_lowered_holds_for_the_batches_that_follow():
     shapes = Shapes(320, 130)
     batches = plan_batches(np.full(100, 32), shapes)
