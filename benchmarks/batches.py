@@ -1,18 +1,21 @@
 """Which batches are fastest here, and what padding and reproducible scores cost.
 
-    python -m benchmarks.batches [--shape bert-base] [--sequences 100] [--rounds 3] [--out FILE]
+    python -m benchmarks.batches [--shape bert-base] [--dtype float32] [--sequences 100]
+                                 [--rounds 3] [--out FILE]
 
 First, exactly: the share of padding among the computed tokens, by rows a part. Then the engine
-takes turns with several budgets of tokens a batch, and with the fixed shapes of
-`score.reproducible`, on the same random sequences of natural lengths, float32, CPU. What is given
+takes turns with several budgets of tokens a batch, with padded batches, and with the fixed shapes
+of `score.reproducible`, on the same random sequences of natural lengths, on a CPU. What is given
 is computed tokens a second, padding included: few sequences have more of that than a part has.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,11 +29,14 @@ from benchmarks.environment import describe
 from benchmarks.rates import timed
 from benchmarks.shapes import LONGEST, SHAPES, TINY, natural_sequences, scoring_model
 from reranker_core.config import ScoreConfig
+from reranker_core.device import DTYPES
 from reranker_core.encode.sequences import TokenSequences
 from reranker_core.models.families import FAMILIES
+from reranker_core.models.networks.packing import pack_if_same
 from reranker_core.models.reentrancy import is_reentrant
 from reranker_core.score.batching import Shapes, plan_batches
 from reranker_core.score.engine import Engine
+from reranker_core.score.products import pack_where_faster
 from reranker_core.score.streams import streams_for
 
 ROWS = (1000, 2048, 8192)
@@ -40,6 +46,7 @@ def main() -> None:
     """Count, measure, print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--shape", default="bert-base", choices=[*SHAPES, *TINY])
+    parser.add_argument("--dtype", default="float32", choices=list(DTYPES))
     parser.add_argument("--sequences", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--budgets", type=int, nargs="+", default=[512, 1024, 2048])
@@ -51,24 +58,32 @@ def main() -> None:
     shape = (SHAPES | TINY)[options.shape]
     whole = shape.make().eval()
     streams = streams_for(options.threads) if is_reentrant(whole) else 1
-    model = scoring_model(whole, shape.family)
+    family = FAMILIES[shape.family]
+    model = scoring_model(whole, shape.family).to(DTYPES[options.dtype])
+    pack_if_same(model, family.forward, True)
+    default = Shapes.of("cpu", LONGEST, ScoreConfig(), model, options.threads // streams)
     shapes = {
-        "default": Shapes.of("cpu", LONGEST, ScoreConfig(), model, options.threads // streams),
+        "default": default,
+        "padded": replace(default, packed=False, fill=1),
         "reproducible": Shapes.of("cpu", LONGEST, ScoreConfig(reproducible=True), model),
     }
-    budgets = {str(budget): Shapes(budget, LONGEST) for budget in options.budgets}
+    budgets = {str(budget): replace(default, max_tokens=budget) for budget in options.budgets}
+    models = {"reproducible": copy.deepcopy(model)}
+    products = pack_where_faster(model, default.max_tokens, options.threads // streams)
     engines = {
-        name: Engine(model, FAMILIES[shape.family], 0, chosen, streams=streams)
+        name: Engine(models.get(name, model), family, 0, chosen, streams=streams)
         for name, chosen in (shapes | budgets).items()
     }
     sequences = natural_sequences(options.sequences, whole.config.vocab_size)
     result = {
         "benchmark": "batches",
         "shape": options.shape,
+        "dtype": options.dtype,
+        "products": products,
         "threads": options.threads,
         "streams": streams,
         "budgets": {name: chosen.max_tokens for name, chosen in shapes.items()},
-        "padding": {str(rows): padding(rows, shapes, model) for rows in ROWS},
+        "padding": {str(rows): padding(rows, shapes, whole) for rows in ROWS},
         "sequences": options.sequences,
         "computed_tokens_per_second": measure(engines, sequences, options.rounds),
         **describe(),
@@ -79,11 +94,13 @@ def main() -> None:
 
 
 def padding(rows: int, shapes: dict[str, Shapes], model: torch.nn.Module) -> dict[str, float]:
-    """The share of padding among the computed tokens, in parts of so many rows."""
+    """The share of padding among the computed tokens, in parts of so many rows. `model` is one that
+    does not take packed batches.
+    """
     lengths = natural_sequences(2 * max(ROWS), vocabulary=100).tokens.lengths
     parts = np.split(lengths, range(rows, len(lengths), rows))
     on_cuda = {
-        "CUDA, default": Shapes.of("cuda", LONGEST, ScoreConfig(), model),
+        "CUDA, padded": Shapes.of("cuda", LONGEST, ScoreConfig(), model),
         "CUDA, reproducible": Shapes.of("cuda", LONGEST, ScoreConfig(reproducible=True), model),
     }
     return {
@@ -94,7 +111,9 @@ def padding(rows: int, shapes: dict[str, Shapes], model: torch.nn.Module) -> dic
 
 def _computed(lengths: np.ndarray, shapes: Shapes) -> int:
     return sum(
-        (shapes.rows(width) if shapes.fixed else len(rows)) * width
+        shapes.filled(int(lengths[rows].sum()))
+        if shapes.packed
+        else (shapes.rows(width) if shapes.fixed else len(rows)) * width
         for rows, width in plan_batches(lengths, shapes)
     )
 
@@ -114,7 +133,8 @@ def _print(result: dict[str, Any]) -> None:
     padded = Table("rows per part", *result["padding"][str(ROWS[0])], title="padding")
     for rows, shares in result["padding"].items():
         padded.add_row(rows, *(f"{share:.1%}" for share in shares.values()))
-    rates = Table("tokens per batch", "computed tokens/s", title=f"{result['shape']}, float32")
+    title = f"{result['shape']}, {result['dtype']}"
+    rates = Table("tokens per batch", "computed tokens/s", title=title)
     for name, rate in result["computed_tokens_per_second"].items():
         rates.add_row(name, f"{rate:,}")
     Console().print(padded, rates)

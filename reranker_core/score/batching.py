@@ -18,7 +18,8 @@ from reranker_core.models.batch import Batch, Packing, Prefix, Sizes
 _CACHED_BYTES, _MOST_A_THREAD, _FEWEST, _MOST = 8 << 20, 2048, 1024, 4096
 _WIDE_BYTES = 8192  # a token, where layers are of an unknown kind
 # On a GPU, products are to be large: a small model needs more tokens for that, as long as they take
-# no more than a quarter of the free memory. A layer holds about eight times its widest output.
+# no more than a quarter of the free memory, and as they mean no padding. A layer holds about eight
+# times its widest output.
 _TOKENS_CUDA, _MOST_CUDA = 32_768, 131_072
 _LARGE_MODEL = 300_000_000  # weights of its layers, for which the smallest number is enough
 _MEMORY_SHARE, _OUTPUTS_HELD = 4, 8
@@ -70,6 +71,7 @@ class Shapes:
         """The shapes for a model on a device, `cpu` or `cuda`, with this number of CPU threads a
         batch, or this number of bytes of free memory on a GPU.
         """
+        packed = not score.reproducible and getattr(model, "packs", False)
         cached = min(_CACHED_BYTES // _widest_layer(model), _MOST_A_THREAD)
         if score.reproducible:  # whatever the threads, the same shapes
             tokens = _TOKENS_FIXED_CUDA if device == "cuda" else max(_FEWEST, cached)
@@ -77,11 +79,11 @@ class Shapes:
         elif device == "cuda":
             layers = [part for part in model.modules() if isinstance(part, torch.nn.Linear)]
             weights = sum(layer.weight.numel() for layer in layers)
-            tokens, step = tokens_on_cuda(weights, _widest_layer(model), free), _STEP_CUDA
+            tokens = tokens_on_cuda(weights, _widest_layer(model), free, packed)
+            step = _STEP_CUDA
         else:
             tokens = min(max(_FEWEST, threads * cached), _MOST)
             step = _STEP_AMX if torch.cpu.get_capabilities().get("amx_bf16") else 1
-        packed = not score.reproducible and getattr(model, "packs", False)
         fill = _FILL_CPU if packed and device == "cpu" else 1
         return cls(
             score.max_batch_tokens or tokens, longest, step, score.reproducible, packed, fill
@@ -110,16 +112,17 @@ def tokens_of_prefix(prefix: int) -> int:
     return prefix // _PREFIX_SHARE
 
 
-def tokens_on_cuda(weights: int, widest: int, free: int) -> int:
+def tokens_on_cuda(weights: int, widest: int, free: int, packed: bool) -> int:
     """Tokens of a batch on a GPU.
 
     Args:
         weights: number of weights in the layers of the model.
         widest: bytes that the widest layer gives for a token.
         free: bytes of memory that are free once the model is loaded.
+        packed: whether batches have no padding; otherwise, large ones have much of it.
 
     """
-    useful = _TOKENS_CUDA * _LARGE_MODEL // max(weights, 1)
+    useful = _TOKENS_CUDA * _LARGE_MODEL // max(weights, 1) if packed else _TOKENS_CUDA
     fitting = free // _MEMORY_SHARE // (_OUTPUTS_HELD * widest)
     most = min(max(useful, _TOKENS_CUDA), _MOST_CUDA, fitting)
     return max(most // _STEP_CUDA * _STEP_CUDA, _FEWEST)

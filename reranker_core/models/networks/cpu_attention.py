@@ -2,14 +2,17 @@
 
 torch's fused kernel takes as long in bfloat16 as in float32, even on a CPU that multiplies bfloat16
 faster. Two batched products with a softmax between them gain from that, but of a causal model they
-compute all products, where the fused kernel skips half. So both are measured, by length.
+compute all products, where the fused kernel skips half. So in half precision both are measured, by
+length.
 """
 
 from __future__ import annotations
 
 import functools
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
@@ -27,6 +30,7 @@ _LARGEST = 1 << 26
 _STEP = 32
 _TOKENS, _ROUNDS = 1024, 5  # of a measurement
 _WORTH = 0.9  # of the time: where both are nearly as fast, the choice is not to vary
+_measuring = threading.Lock()
 
 
 @torch.library.custom_op("batch_reranker::attention_on_cpu", mutates_args=())
@@ -153,14 +157,20 @@ def _filled(part: torch.Tensor) -> torch.Tensor:
     return found.flatten(0, 1)
 
 
+def _faster(*of_heads: Any) -> Kernel:
+    """As `_measured`: the same kernel for all threads, so that equal input gives equal scores."""
+    with _measuring:
+        return _measured(*of_heads)
+
+
 @functools.cache
-def _faster(
+def _measured(
     heads: int, width: int, groups: int, length: int, causal: bool, dtype: torch.dtype
 ) -> Kernel:
     """The kernel that is faster for sequences of this length, measured in turn in a moment; the
-    fused one if the products would need much memory.
+    fused one in float32, where it always was, and if the products would need much memory.
     """
-    if heads // groups * length**2 * dtype.itemsize > _LARGEST:
+    if dtype == torch.float32 or heads // groups * length**2 * dtype.itemsize > _LARGEST:
         return _fused
     rows = max(_TOKENS // length, 1)
     query = torch.ones(rows, length, heads, width, dtype=dtype).transpose(1, 2)

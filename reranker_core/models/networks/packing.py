@@ -1,7 +1,8 @@
 """Attention within sequences that are placed one after another, so that a batch has no padding.
 
 Padding is computed like text, and attention with a mask runs on slower kernels. On a GPU torch's
-`varlen_attn` needs neither, for half precision only. On a CPU float32 gains nothing by it.
+`varlen_attn` needs neither, for half precision only. On a CPU packed batches can have few sizes,
+for each of which oneDNN keeps memory.
 """
 
 from __future__ import annotations
@@ -21,16 +22,15 @@ from reranker_core.models.networks.cpu_attention import attention_on_cpu
 log = logging.getLogger(__name__)
 
 _NAME = "packed"  # among the attentions of transformers
-_DEVICES = ("cuda", "cpu")
 _PROBE_LENGTHS = (5, 9, 2)
-_SAME = 0.05  # of 1 + |score|, in half precision
+_SAME = 0.05  # of 1 + |score|, as half precision rounds
 
 
 @torch.inference_mode()
 def pack_if_same(model: Any, forward: Callable[[Any, Batch], torch.Tensor], able: bool) -> None:
     """Set `model.packs`: whether the model takes packed batches.
 
-    It does in half precision, if this does not change the scores of a test input.
+    It does where there is a kernel, if this does not change the scores of a test input.
 
     Args:
         model: the network of a family, on its device.
@@ -39,7 +39,7 @@ def pack_if_same(model: Any, forward: Callable[[Any, Batch], torch.Tensor], able
 
     """
     table = model.get_input_embeddings().weight
-    if not (able and has_kernel(table)):
+    if not (able and has_kernel(table.device.type, table.dtype)):
         model.packs = False
         return
     _register()
@@ -54,9 +54,9 @@ def pack_if_same(model: Any, forward: Callable[[Any, Batch], torch.Tensor], able
         model.config._attn_implementation = before
 
 
-def has_kernel(weight: torch.Tensor) -> bool:
-    """Whether packed batches are computed in the number format and on the device of a weight."""
-    return weight.device.type in _DEVICES and weight.dtype in (torch.bfloat16, torch.float16)
+def has_kernel(device: str, dtype: torch.dtype) -> bool:
+    """Whether packed batches are computed on this type of device in this number format."""
+    return device == "cpu" or (device == "cuda" and dtype in (torch.bfloat16, torch.float16))
 
 
 def attention_within(

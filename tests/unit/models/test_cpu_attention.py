@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -92,7 +95,7 @@ def slowed(function: Any) -> Any:
 
 
 def test_the_kernel_is_chosen_by_time(monkeypatch: pytest.MonkeyPatch):
-    chosen = cpu_attention._faster.__wrapped__
+    chosen = cpu_attention._measured.__wrapped__
     which = (4, 64, 4, 256, False, torch.bfloat16)
     fused = cpu_attention.scaled_dot_product_attention
     monkeypatch.setattr(cpu_attention, "scaled_dot_product_attention", slowed(fused))
@@ -107,4 +110,21 @@ def test_long_sequences_do_not_need_the_memory_of_all_their_products(
 ):
     monkeypatch.setattr(torch, "bmm", None)  # it is not even tried
     which = (8, 256, 1, 8192, True, torch.bfloat16)
-    assert cpu_attention._faster.__wrapped__(*which) is cpu_attention._fused
+    assert cpu_attention._measured.__wrapped__(*which) is cpu_attention._fused
+
+
+def test_threads_that_measure_at_once_get_the_same_kernel(monkeypatch: pytest.MonkeyPatch):
+    def measured(*_: object) -> object:
+        time.sleep(0.05)
+        return object()
+
+    monkeypatch.setattr(cpu_attention, "_measured", functools.cache(measured))
+    with ThreadPoolExecutor(4) as threads:
+        chosen = {threads.submit(cpu_attention._faster, 4, 64) for _ in range(4)}
+        assert len({kernel.result() for kernel in chosen}) == 1
+
+
+def test_in_float32_nothing_is_measured(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cpu_attention, "scaled_dot_product_attention", None)
+    which = (4, 64, 4, 256, False, torch.float32)
+    assert cpu_attention._measured.__wrapped__(*which) is cpu_attention._fused

@@ -47,12 +47,6 @@ DECODERS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def in_float32_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that scores can be compared exactly."""
-    monkeypatch.setattr(packing, "has_kernel", lambda _: True)
-
-
 def model_of(kind: str, head: str, **more: Any) -> Any:
     torch.manual_seed(0)
     settings = WIDTH | (ENCODERS | DECODERS)[kind] | more
@@ -182,9 +176,8 @@ def test_all_layers_share_compiled_code(kind: str):
     assert counters["stats"]["unique_graphs"] == 2
 
 
-def test_half_precision_is_packed_on_a_cpu_and_float32_is_not(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.undo()
-    for dtype, packs in ((torch.float32, False), (torch.bfloat16, True)):
-        model = scoring_model(model_of("bert", "SequenceClassification"), "encoder").to(dtype)
-        packing.pack_if_same(model, FAMILIES["encoder"].forward, True)
-        assert model.packs == packs
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_every_number_format_is_packed_on_a_cpu_and_half_precision_on_a_gpu(dtype: torch.dtype):
+    assert packing.has_kernel("cpu", dtype)
+    assert packing.has_kernel("cuda", dtype) == (dtype != torch.float32)
+    assert not packing.has_kernel("mps", dtype)

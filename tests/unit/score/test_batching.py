@@ -211,4 +211,5 @@ GIB = 1 << 30
 def test_a_budget_on_a_gpu_suits_model_and_memory(
     model: str, weights: int, widest: int, free: int, expected: int
 ):
-    assert tokens_on_cuda(weights, widest, free) == expected
+    assert tokens_on_cuda(weights, widest, free, packed=True) == expected
+    assert tokens_on_cuda(weights, widest, free, packed=False) == min(expected, 32_768)

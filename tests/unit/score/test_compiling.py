@@ -13,6 +13,7 @@ import torch._inductor.config as inductor
 from torch._dynamo.utils import counters
 
 from reranker_core.errors import ConfigError
+from reranker_core.models.networks import packing
 from reranker_core.score import compiling, products, streams
 from reranker_core.score.loading import load_scorer
 from reranker_core.score.scorer import Scorer
@@ -52,14 +53,15 @@ def fresh() -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("threads", "shares"),
+    ("threads", "shares", "packed"),
     # Two streams cannot share three threads evenly: another graph, and ten more seconds.
-    [(2, {1}), more(3, {1, 2})],
+    [(2, {1}, True), more(2, {1}, False), more(3, {1, 2}, False)],
 )
 def test_compiled_code_gives_the_scores_of_the_model_it_was_made_of(
-    threads: int, shares: set[int], small: Path, monkeypatch: pytest.MonkeyPatch
+    threads: int, shares: set[int], packed: bool, small: Path, monkeypatch: pytest.MonkeyPatch
 ):
     torch.set_num_threads(threads)
+    monkeypatch.setattr(packing, "has_kernel", lambda *_: packed)
     pairs = sample_pairs(100, 96)
     expected = load(small).score_pairs(pairs)
     monkeypatch.setattr(compiling, "_WORTH", float("inf"))
@@ -69,15 +71,15 @@ def test_compiled_code_gives_the_scores_of_the_model_it_was_made_of(
     engine = scorer._engine
     assert engine.compiled_threads == shares
     graphs = counters["stats"]["unique_graphs"]
-    assert graphs >= 2 * len(shares)  # with a mask, and without one
-    rows = []
+    assert graphs >= (1 if packed else 2) * len(shares)  # with a mask, and without one
+    tokens = []
     engine.compiled.register_forward_pre_hook(
-        lambda _, __, inputs: rows.append(len(inputs["input_ids"])), with_kwargs=True
+        lambda _, __, inputs: tokens.append(inputs["input_ids"].numel()), with_kwargs=True
     )
     found = scorer.score_pairs(pairs)
     alone = scorer.score_pairs(pairs[:1])
-    wary = scorer.score_warily(scorer.encode(pairs), *[np.zeros(0, np.int64)] * 2, rows.append)
-    assert sum(count > 1 for count in rows if isinstance(count, int)) > 10
+    wary = scorer.score_warily(scorer.encode(pairs), *[np.zeros(0, np.int64)] * 2, lambda _: None)
+    assert sum(count > scorer.max_length for count in tokens) > 10
     for scores in (found, wary.values, np.append(alone, expected[1:])):
         np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-5 * np.ptp(expected))
     # Whatever the shapes and threads, nothing was compiled again.
@@ -85,7 +87,7 @@ def test_compiled_code_gives_the_scores_of_the_model_it_was_made_of(
 
 
 @pytest.mark.slow
-def test_packed_layers_share_their_compiled_code(monkeypatch: pytest.MonkeyPatch):
+def test_layers_with_packed_weights_share_their_compiled_code(monkeypatch: pytest.MonkeyPatch):
     pairs = sample_pairs(100, 96)
     expected = load(DEMO).score_pairs(pairs)
     monkeypatch.setattr(compiling, "_WORTH", float("inf"))
@@ -93,8 +95,8 @@ def test_packed_layers_share_their_compiled_code(monkeypatch: pytest.MonkeyPatch
     scorer = load(DEMO, "score.compile=true")
     assert scorer.report.products.startswith("packed weights used in 12 layers: ")
     assert scorer.report.compiled.startswith("compiled code used: ")
-    # Two kinds of layers, as the last one computes less; each with a mask, and without one.
-    assert counters["stats"]["unique_graphs"] == 4
+    # Two kinds of layers, as the last one computes less.
+    assert counters["stats"]["unique_graphs"] == 2
     found = scorer.score_pairs(pairs)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.ptp(expected))
 
