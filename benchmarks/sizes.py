@@ -64,8 +64,9 @@ def main() -> None:
         ends = (parts[0], parts[-1])
         table.add_row(way, *(f"{part[what]:,.0f}" for part in ends for what in ("rate", "mib")))
     Console().print(table)
-    result = {"benchmark": "sizes", **vars(options), "out": None, "parts": found, **describe()}
     if options.out:
+        settings = {name: value for name, value in vars(options).items() if name != "out"}
+        result = {"benchmark": "sizes", **settings, "found": found, **describe()}
         options.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
