@@ -96,7 +96,8 @@ def _score(connection: Connection, way: str, model: Path, options: argparse.Name
         connection.recv()
         run = timed(engine.compute, part)
         rate = int(part.tokens.lengths.sum()) / run.wall
-        connection.send({"rate": rate, "mib": psutil.Process().memory_info().rss / (1 << 20)})
+        mib = psutil.Process().memory_info().rss / (1 << 20)
+        connection.send({"rate": round(rate), "mib": round(mib)})
     connection.recv()
 
 
