@@ -2,7 +2,7 @@
 
 torch, transformers and Ray make hundreds of thousands of objects when they are imported, and these
 stay until the process ends. By default, Python looks at all of them several times during the
-imports, in each full collection after that, and at the end of the process.
+imports.
 """
 
 from __future__ import annotations
@@ -16,15 +16,12 @@ _RARELY = 50_000  # new objects until the next collection; Python's default is 7
 
 @contextmanager
 def few_collections() -> Iterator[None]:
-    """Collect garbage rarely within the `with` block, and never again look at what it has made.
-
-    Objects in reference cycles that are garbage at its end stay in memory, so no model may be
-    among them.
-    """
+    """Collect garbage rarely within the `with` block."""
+    # gc.freeze() would also make the end of a process faster. But then duckdb prints forty lines
+    # about objects that were not collected.
     before = gc.get_threshold()
     gc.set_threshold(_RARELY)
     try:
         yield
     finally:
-        gc.freeze()
         gc.set_threshold(*before)

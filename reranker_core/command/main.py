@@ -85,8 +85,7 @@ def main() -> NoReturn:
 
 def execute(command: click.Command, name: str) -> NoReturn:
     """Run a command with the arguments of this process, and end the process with its exit code."""
-    # Most of a command's own time is imports. What it holds besides, as a model, ends with it.
-    with few_collections():
+    with few_collections():  # most of a command's own time is imports
         completion.install()
         code = _exit_code(command, name)
     sys.exit(code)
