@@ -25,7 +25,7 @@ from reranker_core.command.help import describe_codes
 from reranker_core.command.messages import tell_error
 from reranker_core.command.subcommand import HELP_OPTIONS, hint_for
 from reranker_core.errors import RerankError
-from reranker_core.garbage import few_collections
+from reranker_core.garbage import few_collections, skip_last_collections
 from reranker_core.stopping import Stopped, ignore_signals
 
 NAME = "batch-reranker"
@@ -88,6 +88,7 @@ def execute(command: click.Command, name: str) -> NoReturn:
     with few_collections():  # most of a command's own time is imports
         completion.install()
         code = _exit_code(command, name)
+    skip_last_collections()
     sys.exit(code)
 
 

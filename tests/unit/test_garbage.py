@@ -30,7 +30,7 @@ counts = [0, 0, 0]
 def count(phase, info):
     counts[info["generation"]] += phase == "start"
 gc.callbacks.append(count)
-atexit.register(lambda: print(json.dumps(counts), file=sys.stderr))
+atexit.register(lambda: print(json.dumps([counts, gc.get_freeze_count()]), file=sys.stderr))
 from reranker_core.command.main import execute
 from reranker_core.command.preflight import preflight
 sys.argv[1:] = ["model.path=/no/such/folder"]
@@ -52,10 +52,12 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_a_command_imports_torch_without_full_collections() -> None:
+def test_a_command_imports_torch_without_full_collections_and_ends_without_one() -> None:
     found = run(PREFLIGHT)
+    counts, frozen = json.loads(found.stderr.splitlines()[-1])
     assert found.returncode == 2, found.stderr
-    assert json.loads(found.stderr.splitlines()[-1])[2] == 0
+    assert counts[2] == 0
+    assert frozen > 100_000
 
 
 def test_a_command_that_uses_duckdb_ends_without_a_word_about_leaks() -> None:
