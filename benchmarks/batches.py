@@ -110,12 +110,8 @@ def padding(rows: int, shapes: dict[str, Shapes], model: torch.nn.Module) -> dic
 
 
 def _computed(lengths: np.ndarray, shapes: Shapes) -> int:
-    return sum(
-        shapes.filled(int(lengths[rows].sum()))
-        if shapes.packed
-        else (shapes.rows(width) if shapes.fixed else len(rows)) * width
-        for rows, width in plan_batches(lengths, shapes)
-    )
+    batches = plan_batches(lengths, shapes)
+    return sum(shapes.computed(lengths[rows], width) for rows, width in batches)
 
 
 def measure(engines: dict[str, Engine], sequences: TokenSequences, rounds: int) -> dict[str, int]:

@@ -33,8 +33,8 @@ from reranker_core.device import DTYPES
 
 WAYS: dict[str, dict[str, Any]] = {
     "padded": {"packed": False},
-    "unpadded": {"packed": True, "fill": 1},
-    "unpadded, filled up": {"packed": True, "fill": 32},
+    "unpadded": {"fill": 1},
+    "unpadded, filled up": {},  # as the scorer does
 }
 
 

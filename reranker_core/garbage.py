@@ -27,8 +27,9 @@ def few_collections() -> Iterator[None]:
 
 
 def skip_last_collections() -> None:
-    """Do not search for garbage at the end of this process, which takes 0.7 s after an import of
-    torch; but with duckdb, which would print forty lines about objects that were not collected.
+    """Do not search for garbage at the end of this process: after an import of torch, that takes
+    0.7 s. With duckdb it is necessary, because duckdb prints forty lines about objects that were
+    not collected.
     """
     if "duckdb" not in sys.modules:
         gc.freeze()

@@ -102,9 +102,11 @@ class Shapes:
             rows -= rows % _ROWS_FIXED
         return max(1, rows)
 
-    def filled(self, tokens: int) -> int:
-        """The tokens that a packed batch of so many tokens is filled up to."""
-        return -(-tokens // self.fill) * self.fill
+    def computed(self, lengths: Int64s, width: int) -> int:
+        """Tokens that a batch of sequences of these lengths computes, padding included."""
+        if self.packed:
+            return -(-int(lengths.sum()) // self.fill) * self.fill
+        return (self.rows(width) if self.fixed else len(lengths)) * width
 
 
 def tokens_of_prefix(prefix: int) -> int:

@@ -253,9 +253,7 @@ class Engine:
 
     def _tokens(self, sequences: TokenSequences, rows: Int64s, width: int) -> int:
         """Number of tokens that a batch computes, padding included."""
-        if self.shapes.packed:
-            return self.shapes.filled(int(sequences.tokens.lengths[rows].sum()))
-        return self._height(rows, width) * width
+        return self.shapes.computed(sequences.tokens.lengths[rows], width)
 
     def _too_large(self, tokens: int) -> str:
         remedy = (
